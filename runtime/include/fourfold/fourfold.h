@@ -1,0 +1,8 @@
+// fourfold: batched 2-D convolution, generated ahead of time by Halide. Include this.
+#pragma once
+
+#include "fourfold/executor.h"
+#include "fourfold/plan.h"
+#include "fourfold/problem.h"
+#include "fourfold/status.h"
+#include "fourfold/tensor.h"

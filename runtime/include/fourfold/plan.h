@@ -1,0 +1,166 @@
+// Plan: algorithm + variants + workspace layout for one problem. Made once, questioned, executed many times.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fourfold/executor.h"
+#include "fourfold/problem.h"
+#include "fourfold/status.h"
+#include "fourfold/tensor.h"
+
+namespace fourfold {
+
+/// How to compute a problem. kAuto picks among the generated ones; kNaive is the plain loop nest in C++, a baseline that
+/// kAuto never picks.
+enum class Algorithm { kAuto, kNaive, kDirect, kIm2col, kFft, kFftTiled, kWinograd };
+enum class Device { kCpu, kCuda, kOpenCl };
+/// Which library transforms whole planes. kAuto is FFTW where it was built in, otherwise KissFFT.
+enum class FftBackend { kAuto, kFftw, kKissFft };
+/// FFTW's planning effort: none, or measured at plan time. Estimated plans are the same in every run.
+enum class FftRigor { kEstimate, kMeasure, kPatient };
+
+const char *to_string(Algorithm algorithm);
+const char *to_string(Device device);
+const char *to_string(FftBackend backend);
+/// "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd".
+Result<Algorithm> parse_algorithm(std::string_view name);
+/// "cpu", "cuda", "opencl".
+Result<Device> parse_device(std::string_view name);
+
+struct PlanOptions {
+    Algorithm algorithm = Algorithm::kAuto;
+    Device device = Device::kCpu;
+    int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
+    size_t workspace_limit = std::numeric_limits<size_t>::max();       ///< bytes, filters packed
+    size_t packed_filter_limit = std::numeric_limits<size_t>::max();   ///< bytes
+    std::string variant;  ///< forces the main stage's variant by name (see list_variants()); empty: chosen
+    FftBackend fft_backend = FftBackend::kAuto;
+    FftRigor fft_rigor = FftRigor::kEstimate;
+};
+
+/// Filters as the caller has them (oc, ic/groups, f0, f1), or a block that Plan::pack_filters wrote.
+struct Filters {
+    ConstView view;
+    ConstMemoryBlock packed;
+
+    Filters() = default;
+    Filters(const float *data)  // NOLINT: implicit by design
+        : view(data) {
+    }
+    Filters(ConstView v)  // NOLINT
+        : view(v) {
+    }
+    Filters(ConstMemoryBlock block)  // NOLINT
+        : packed(block) {
+    }
+    Filters(const AlignedBuffer &block)  // NOLINT
+        : packed(block) {
+    }
+    bool is_packed() const {
+        return packed.data != nullptr;
+    }
+};
+
+/// The arguments of one execution; which are needed depends on the operation. Inputs may not overlap outputs.
+struct Tensors {
+    ConstView input;                ///< fwd: x
+    Filters filters;                ///< fwd: w, as it is or packed
+    const float *bias = nullptr;    ///< oc values, or null
+    ConstView residual;             ///< y's shape, when problem.residual
+    MutableView output;             ///< fwd: y
+};
+
+struct ExecutionContext {
+    Executor *executor = nullptr;  ///< null: default_executor()
+    void *stream = nullptr;        ///< a GPU's stream; unused on the CPU
+};
+
+/// One algorithm's answer to a problem, as explain() lists it.
+struct Candidate {
+    Algorithm algorithm = Algorithm::kAuto;
+    bool supported = false;
+    bool chosen = false;
+    std::string reason;   ///< why not; or what decided
+    std::string variant;  ///< the main stage's variant
+    double predicted_seconds = 0.0;
+    size_t workspace_bytes = 0;
+    size_t packed_filter_bytes = 0;
+};
+
+/// Immutable and cheap to copy; every member is safe to call from several threads at once.
+class Plan {
+public:
+    struct Impl;
+
+    /// Errors: kInvalidArgument (the problem or an option), kUnsupported (the named algorithm or device cannot do it),
+    /// kResourceExhausted (a limit cannot be met even by blocking).
+    static Result<Plan> create(const Conv2dProblem &problem, const PlanOptions &options = {});
+
+    const Conv2dProblem &problem() const;
+    Algorithm algorithm() const;
+    /// The main stage's variant, such as "conv_direct_avx512_m8_n3".
+    const std::string &variant() const;
+    int threads() const;
+
+    /// Bytes of workspace that execute needs when filters are packed, and when they are given as they are. pack_filters
+    /// needs no more than the latter.
+    size_t workspace_bytes() const;
+    size_t workspace_bytes_unpacked() const;
+    /// Bytes of the block that pack_filters writes; a multiple of kAlignment.
+    size_t packed_filter_bytes() const;
+    /// The cost model's time for one execution, in seconds.
+    double predicted_seconds() const;
+    /// Several lines for people: problem, algorithm, variants, blocking, memory.
+    std::string describe() const;
+
+    /// Brings filters (oc, ic/groups, f0, f1) into the form that execute reads. The block starts with a header that
+    /// execute checks, is free of pointers, and may be saved and reused by an equal plan of the same build.
+    Status pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+
+    /// Computes the problem. Allocates nothing, throws nothing, writes only to the outputs and the workspace, which must
+    /// not be shared with a concurrent call. Errors: kInvalidArgument; the outputs are then untouched, except for
+    /// kInternal, after which they are unspecified.
+    Status execute(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+
+private:
+    std::shared_ptr<const Impl> impl_;
+};
+
+/// Every algorithm's candidacy for the problem, the chosen one marked, with the reasons.
+Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanOptions &options = {});
+
+/// One compiled stage: a generator, a schedule (its parameters) and a target.
+struct VariantInfo {
+    std::string name;        ///< "<stage>_<isa>[_<parameters>]"
+    std::string stage;       ///< the generator's stem
+    std::string isa;         ///< "avx512", "avx2", "generic"
+    std::string parameters;  ///< "m=8 n=3"
+    bool runnable = false;   ///< on this machine, under the environment's cap
+};
+std::vector<VariantInfo> list_variants();
+
+struct MachineInfo {
+    std::string cpu;         ///< the model's name as the processor gives it
+    std::string microarchitecture;  ///< "zen5", "sapphirerapids", ...; "x86-64" when unknown
+    std::string isa;         ///< the highest rung of the ladder in use: "avx512", "avx2", "generic"
+    int hardware_threads = 1;
+    size_t l1_bytes = 0, l2_bytes = 0, l3_bytes = 0;  ///< data caches; l1 and l2 per core
+};
+/// This machine. The environment's FOURFOLD_ISA=avx512|avx2|generic caps the ISA (read once per process).
+const MachineInfo &machine();
+
+std::vector<FftBackend> fft_backends();  ///< those built in, the default first
+/// FFTW's accumulated planning knowledge as text; kUnsupported in a build without FFTW.
+Result<std::string> export_fft_wisdom();
+Status import_fft_wisdom(const std::string &wisdom);
+
+/// The library's version, "major.minor.patch".
+const char *version();
+
+}  // namespace fourfold

@@ -1,0 +1,185 @@
+// Conv2dProblem: what to compute, as a plain value. Everything here is constexpr unless it makes text.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "fourfold/status.h"
+
+namespace fourfold {
+
+enum class Operation { kForward, kBackwardData, kBackwardFilters, kUnfold, kFold, kSpectral };
+/// Correlation: y[p] = sum_r x[p + r] w[r], as networks use it. Convolution: the filter is flipped in both axes.
+enum class FilterMode { kCorrelation, kConvolution };
+/// Order of the four dimensions in memory, last one fastest.
+enum class Layout { kNchw, kNhwc };
+/// What x reads as outside the image. Reflect does not repeat the edge (pad <= i - 1), symmetric does (pad <= i),
+/// circular wraps (pad <= i); outside those bounds a problem is refused.
+enum class PaddingMode { kZeros, kConstant, kReflect, kSymmetric, kReplicate, kCircular };
+enum class PostOp { kNone, kRelu, kClamp };
+
+/// A forward convolution and, through `operation`, its relatives. Sizes in elements; i is always the forward input's size.
+///
+///     y[n,k,p,q] = post(bias[k] + sum_{c,r,s} xpad[n, c, p*stride_h + r*dilation_h, q*stride_w + s*dilation_w] * w[k,c,r,s])
+///
+/// x (b, ic, i0, i1), w (oc, ic/groups, f0, f1), bias (oc), y (b, oc, o0, o1), float32. Channel k of group g reads the
+/// group's ic/groups input channels only; depthwise is groups = ic.
+struct Conv2dProblem {
+    Operation operation = Operation::kForward;
+    int64_t batch = 1;
+    int64_t in_channels = 1;
+    int64_t in_height = 1, in_width = 1;
+    int64_t out_channels = 1;
+    int64_t filter_height = 1, filter_width = 1;
+    int64_t stride_h = 1, stride_w = 1;
+    int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
+    int64_t dilation_h = 1, dilation_w = 1;  ///< 1 is dense
+    int64_t groups = 1;
+    PaddingMode padding_mode = PaddingMode::kZeros;
+    float padding_value = 0.0f;  ///< for PaddingMode::kConstant
+    FilterMode filter_mode = FilterMode::kCorrelation;
+    Layout layout = Layout::kNchw;
+    PostOp post_op = PostOp::kNone;
+    float clamp_lo = 0.0f, clamp_hi = 0.0f;  ///< for PostOp::kClamp
+    bool residual = false;                   ///< adds a tensor of y's shape before the post-op
+
+    /// floor((i0 + pad_top + pad_bottom - dilation_h*(f0-1) - 1) / stride_h) + 1; 0 or less when the filter does not fit.
+    /// Source: Dumoulin & Visin, arXiv:1603.07285, relationship 15.
+    constexpr int64_t out_height() const {
+        return out_size(in_height, pad_top + pad_bottom, dilation_h, filter_height, stride_h);
+    }
+    constexpr int64_t out_width() const {
+        return out_size(in_width, pad_left + pad_right, dilation_w, filter_width, stride_w);
+    }
+
+    /// Padding by name, as copies: no padding at all; every position where filter and image overlap; o = ceil(i / s),
+    /// the odd row or column of padding after, as TensorFlow does.
+    constexpr Conv2dProblem valid() const {
+        Conv2dProblem p = *this;
+        p.pad_top = p.pad_bottom = p.pad_left = p.pad_right = 0;
+        return p;
+    }
+    constexpr Conv2dProblem full() const {
+        Conv2dProblem p = *this;
+        p.pad_top = p.pad_bottom = dilation_h * (filter_height - 1);
+        p.pad_left = p.pad_right = dilation_w * (filter_width - 1);
+        return p;
+    }
+    constexpr Conv2dProblem same() const {
+        Conv2dProblem p = *this;
+        const int64_t h = same_total(in_height, stride_h, dilation_h, filter_height);
+        const int64_t w = same_total(in_width, stride_w, dilation_w, filter_width);
+        p.pad_top = h / 2;
+        p.pad_bottom = h - h / 2;
+        p.pad_left = w / 2;
+        p.pad_right = w - w / 2;
+        return p;
+    }
+
+    /// Multiply-adds times two of the direct algorithm: 2*b*oc*o0*o1*(ic/groups)*f0*f1. The numerator of every GFLOP/s.
+    constexpr double flops() const {
+        return 2.0 * static_cast<double>(batch) * static_cast<double>(out_channels) * static_cast<double>(out_height()) * static_cast<double>(out_width()) *
+               static_cast<double>(in_channels / groups) * static_cast<double>(filter_height) * static_cast<double>(filter_width);
+    }
+    constexpr int64_t input_elements() const {
+        return batch * in_channels * in_height * in_width;
+    }
+    constexpr int64_t filter_elements() const {
+        return out_channels * (in_channels / groups) * filter_height * filter_width;
+    }
+    constexpr int64_t output_elements() const {
+        return batch * out_channels * out_height() * out_width();
+    }
+
+    /// nullptr when the problem is valid, otherwise what is wrong. Usable in static_assert(p.error() == nullptr).
+    constexpr const char *error() const {
+        // Sizes over 2^48 could overflow the 64-bit sums below; no memory holds them.
+        for (int64_t v : {batch, in_channels, in_height, in_width, out_channels, filter_height, filter_width, stride_h, stride_w, dilation_h, dilation_w, groups}) {
+            if (v < 1) {
+                return "every size, stride, dilation and the group count must be at least 1";
+            }
+            if (v > kMaxSize) {
+                return "a size, stride or dilation is over 2^48";
+            }
+        }
+        for (int64_t v : {pad_top, pad_bottom, pad_left, pad_right}) {
+            if (v < 0) {
+                return "padding must not be negative";
+            }
+            if (v > kMaxSize) {
+                return "padding is over 2^48";
+            }
+        }
+        if (in_channels % groups != 0) {
+            return "groups must divide the input channels";
+        }
+        if (out_channels % groups != 0) {
+            return "groups must divide the output channels";
+        }
+        if (dilation_h > kMaxSize / filter_height || dilation_w > kMaxSize / filter_width) {
+            return "the dilated filter is over 2^48 in one axis";
+        }
+        const int64_t pad_h = pad_top > pad_bottom ? pad_top : pad_bottom;
+        const int64_t pad_w = pad_left > pad_right ? pad_left : pad_right;
+        if (padding_mode == PaddingMode::kReflect && (pad_h > in_height - 1 || pad_w > in_width - 1)) {
+            return "reflect padding must be at most the input size minus 1";
+        }
+        if (padding_mode == PaddingMode::kSymmetric && (pad_h > in_height || pad_w > in_width)) {
+            return "symmetric padding must be at most the input size";
+        }
+        if (padding_mode == PaddingMode::kCircular && (pad_h > in_height || pad_w > in_width)) {
+            return "circular padding must be at most the input size";
+        }
+        if (out_height() < 1 || out_width() < 1) {
+            return "the dilated filter is larger than the padded input";
+        }
+        if (!fits(batch, in_channels, in_height, in_width) || !fits(out_channels, in_channels / groups, filter_height, filter_width) ||
+            !fits(batch, out_channels, out_height(), out_width())) {
+            return "a tensor would have over 2^60 elements";
+        }
+        if (post_op == PostOp::kClamp && !(clamp_lo <= clamp_hi)) {
+            return "clamp needs lo <= hi";
+        }
+        return nullptr;
+    }
+
+    /// error() as a Status whose sentence names the offending values.
+    Status validate() const;
+
+    /// The one-line form, e.g. "fwd b8 ic64 i56x56 oc64 f3x3 p1,1,1,1": fixed order, defaults left out.
+    std::string to_string() const;
+
+    /// Reads the one-line form: tokens in any order, separated by blanks or '_'. Does not validate the sizes.
+    static Result<Conv2dProblem> parse(std::string_view text);
+
+    friend constexpr bool operator==(const Conv2dProblem &a, const Conv2dProblem &b) {
+        return a.operation == b.operation && a.batch == b.batch && a.in_channels == b.in_channels && a.in_height == b.in_height && a.in_width == b.in_width &&
+               a.out_channels == b.out_channels && a.filter_height == b.filter_height && a.filter_width == b.filter_width && a.stride_h == b.stride_h &&
+               a.stride_w == b.stride_w && a.pad_top == b.pad_top && a.pad_bottom == b.pad_bottom && a.pad_left == b.pad_left && a.pad_right == b.pad_right &&
+               a.dilation_h == b.dilation_h && a.dilation_w == b.dilation_w && a.groups == b.groups && a.padding_mode == b.padding_mode &&
+               a.padding_value == b.padding_value && a.filter_mode == b.filter_mode && a.layout == b.layout && a.post_op == b.post_op &&
+               a.clamp_lo == b.clamp_lo && a.clamp_hi == b.clamp_hi && a.residual == b.residual;
+    }
+    friend constexpr bool operator!=(const Conv2dProblem &a, const Conv2dProblem &b) {
+        return !(a == b);
+    }
+
+private:
+    static constexpr int64_t kMaxSize = int64_t{1} << 48;
+
+    static constexpr int64_t out_size(int64_t in, int64_t pad, int64_t dilation, int64_t filter, int64_t stride) {
+        const int64_t room = in + pad - dilation * (filter - 1) - 1;
+        return room < 0 ? 0 : room / stride + 1;
+    }
+    static constexpr int64_t same_total(int64_t in, int64_t stride, int64_t dilation, int64_t filter) {
+        const int64_t total = ((in + stride - 1) / stride - 1) * stride + dilation * (filter - 1) + 1 - in;
+        return total > 0 ? total : 0;
+    }
+    static constexpr bool fits(int64_t a, int64_t b, int64_t c, int64_t d) {
+        constexpr int64_t limit = int64_t{1} << 60;
+        return a <= limit / b && a * b <= limit / c && a * b * c <= limit / d;
+    }
+};
+
+}  // namespace fourfold

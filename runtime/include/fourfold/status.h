@@ -1,0 +1,82 @@
+// Status and Result<T>: how every failure reaches the caller. No exception crosses the API and nothing aborts.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace fourfold {
+
+enum class StatusCode {
+    kOk = 0,
+    kInvalidArgument,    ///< a size, pointer, stride, file or token is wrong; the message names it and its value
+    kUnsupported,        ///< valid, but the named algorithm, device or build cannot do it; the message says why
+    kResourceExhausted,  ///< does not fit the workspace, packed-filter or memory limit; the message says what is needed
+    kInternal,           ///< a generated kernel or a library refused; the message carries its text
+};
+
+/// The outcome of an operation: a code and, unless ok, one sentence with the offending value.
+class [[nodiscard]] Status {
+public:
+    Status() = default;  ///< ok; allocates nothing
+    Status(StatusCode code, std::string message)
+        : code_(code), message_(std::move(message)) {
+    }
+
+    bool ok() const {
+        return code_ == StatusCode::kOk;
+    }
+    explicit operator bool() const {
+        return ok();
+    }
+    StatusCode code() const {
+        return code_;
+    }
+    const std::string &message() const {
+        return message_;
+    }
+
+private:
+    StatusCode code_ = StatusCode::kOk;
+    std::string message_;
+};
+
+/// A value, or the Status that explains its absence.
+template<typename T>
+class [[nodiscard]] Result {
+public:
+    Result(T value)  // NOLINT: implicit by design, so that functions can return either
+        : value_(std::move(value)) {
+    }
+    Result(Status status)  // NOLINT
+        : status_(std::move(status)) {
+    }
+
+    bool ok() const {
+        return value_.has_value();
+    }
+    explicit operator bool() const {
+        return ok();
+    }
+    const Status &status() const {
+        return status_;
+    }
+    T &operator*() {
+        return *value_;
+    }
+    const T &operator*() const {
+        return *value_;
+    }
+    T *operator->() {
+        return &*value_;
+    }
+    const T *operator->() const {
+        return &*value_;
+    }
+
+private:
+    std::optional<T> value_;
+    Status status_;
+};
+
+}  // namespace fourfold

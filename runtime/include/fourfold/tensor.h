@@ -1,0 +1,75 @@
+// Views of the caller's memory, and an owning aligned buffer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fourfold {
+
+/// Every workspace and packed-filter block starts at a multiple of this many bytes.
+inline constexpr size_t kAlignment = 64;
+
+/// A rank-4 view of the caller's memory: element (a, b, c, d) lies at data[a*strides[0] + b*strides[1] + c*strides[2] + d*strides[3]].
+/// For images (n, channel, row, column), for filters (oc, ic/groups, row, column), whatever the layout in memory.
+/// Made from a bare pointer it is dense in the problem's layout. Strides count elements; the fastest one must be 1, the
+/// others must be positive and not make two elements share an address.
+template<typename T>
+struct TensorView {
+    T *data = nullptr;
+    int64_t strides[4] = {0, 0, 0, 0};
+    bool dense = true;  ///< strides follow from the problem; the array above is ignored
+
+    TensorView() = default;
+    TensorView(std::nullptr_t) {  // NOLINT: implicit by design
+    }
+    TensorView(T *pointer)  // NOLINT: implicit by design
+        : data(pointer) {
+    }
+    TensorView(T *pointer, int64_t s0, int64_t s1, int64_t s2, int64_t s3)
+        : data(pointer), strides{s0, s1, s2, s3}, dense(false) {
+    }
+};
+
+using ConstView = TensorView<const float>;
+using MutableView = TensorView<float>;
+
+/// Bytes of the caller's, for a workspace or a packed-filter block.
+struct MemoryBlock {
+    void *data = nullptr;
+    size_t bytes = 0;
+};
+struct ConstMemoryBlock {
+    const void *data = nullptr;
+    size_t bytes = 0;
+};
+
+/// Owns `bytes` bytes aligned to kAlignment. data() is null when the memory could not be had.
+class AlignedBuffer {
+public:
+    AlignedBuffer() = default;
+    explicit AlignedBuffer(size_t bytes);
+    ~AlignedBuffer();
+    AlignedBuffer(AlignedBuffer &&other) noexcept;
+    AlignedBuffer &operator=(AlignedBuffer &&other) noexcept;
+    AlignedBuffer(const AlignedBuffer &) = delete;
+    AlignedBuffer &operator=(const AlignedBuffer &) = delete;
+
+    void *data() const {
+        return data_;
+    }
+    size_t bytes() const {
+        return bytes_;
+    }
+    operator MemoryBlock() const {  // NOLINT: implicit by design
+        return {data_, bytes_};
+    }
+    operator ConstMemoryBlock() const {  // NOLINT: implicit by design
+        return {data_, bytes_};
+    }
+
+private:
+    void *data_ = nullptr;
+    size_t bytes_ = 0;
+};
+
+}  // namespace fourfold
