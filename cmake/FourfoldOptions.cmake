@@ -1,0 +1,11 @@
+# Flags for our own targets: fourfold_private_options(target). Nothing global, nothing that consumers inherit.
+function(fourfold_private_options target)
+    target_compile_options(${target} PRIVATE -Wall -Wextra)
+    if(FOURFOLD_WERROR)
+        target_compile_options(${target} PRIVATE -Werror)
+    endif()
+    if(FOURFOLD_SANITIZE)
+        target_compile_options(${target} PRIVATE -fsanitize=${FOURFOLD_SANITIZE} -fno-omit-frame-pointer)
+        target_link_options(${target} PUBLIC -fsanitize=${FOURFOLD_SANITIZE})
+    endif()
+endfunction()

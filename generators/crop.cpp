@@ -1,0 +1,48 @@
+// The valid part of padded planes, finished: scale, bias, residual, post-op. Algorithm only; speed lives in
+// schedules/*/crop.cpp.
+//
+//     out[k,y,x] = post(scale * in[k,y,x] + bias[k] + residual[k,y,x])
+#include "generators/memory_stage.h"
+#include "generators/post_op.h"
+#include "schedules/cpu/crop.h"
+
+using namespace Halide;
+
+namespace {
+
+class Crop : public Generator<Crop> {
+public:
+    /// Planes (column, row, k), larger than out.
+    Input<Buffer<float, 3>> in{"in"};
+    Input<Buffer<float, 1>> bias{"bias"};
+    /// (column, row, k); read only when use_residual is not 0, and may then be out itself.
+    Input<Buffer<float, 3>> residual{"residual"};
+    Input<int32_t> use_residual{"use_residual"};
+    Input<float> scale{"scale"};
+    Input<int32_t> post{"post"};
+    Input<float> lo{"lo"}, hi{"hi"};
+    /// (column, row, k).
+    Output<Buffer<float, 3>> out{"out"};
+
+    void generate() {
+        Var x("x"), y("y"), k("k");
+        const Expr v = scale * in(x, y, k) + bias(k);
+        out(x, y, k) = fourfold::post_op(select(use_residual != 0, v + residual(x, y, k), v), post, lo, hi);
+        stages = {out, x};
+    }
+
+    void schedule() {
+        fourfold::require_origin(in);
+        fourfold::require_origin(bias);
+        fourfold::require_origin(residual);
+        fourfold::require_origin(out);
+        fourfold::cpu::schedule_crop(stages, use_residual, post, get_target());
+    }
+
+private:
+    fourfold::MemoryStages stages;
+};
+
+}  // namespace
+
+HALIDE_REGISTER_GENERATOR(Crop, crop)

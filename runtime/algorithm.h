@@ -1,0 +1,87 @@
+// What every algorithm provides. One file plans and runs each (algorithm_<name>.cpp); algorithms.cpp lists them.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fourfold/plan.h"
+
+namespace fourfold {
+
+/// Views with their strides filled in: (n, c, h, w), or (k, c, r, s) for filters.
+template<typename T>
+struct Strided {
+    T *data = nullptr;
+    int64_t s[4] = {0, 0, 0, 0};
+};
+using StridedIn = Strided<const float>;
+using StridedOut = Strided<float>;
+
+/// The tensors of one forward execution, validated.
+struct ForwardTensors {
+    StridedIn input;
+    const float *bias = nullptr;
+    StridedIn residual;
+    StridedOut output;
+};
+
+/// An algorithm with every decision made for one problem. Immutable.
+class AlgorithmPlan {
+public:
+    virtual ~AlgorithmPlan() = default;
+
+    /// Writes packed_bytes() bytes from filters (k, c, r, s).
+    virtual Status pack(const StridedIn &filters, std::byte *packed, std::byte *workspace, Executor &executor) const = 0;
+    virtual Status forward(const ForwardTensors &tensors, const std::byte *packed, std::byte *workspace, Executor &executor) const = 0;
+
+    size_t workspace_bytes = 0;       ///< of forward
+    size_t pack_workspace_bytes = 0;  ///< of pack
+    size_t packed_bytes = 0;
+    double predicted_seconds = 0.0;
+    std::string variant;  ///< the main stage's
+    std::string layout;   ///< everything that the packed block's form depends on, as text
+    std::string details;  ///< blocking, for describe()
+};
+
+/// What an algorithm's planner is given. `options` has threads, backend and device resolved.
+struct PlanRequest {
+    Conv2dProblem problem;
+    PlanOptions options;
+};
+
+/// A plan, or why not: kUnsupported for a problem or build that the algorithm cannot do, kResourceExhausted with the
+/// least number of bytes when the workspace limit cannot be met.
+using Planner = Result<std::unique_ptr<AlgorithmPlan>> (*)(const PlanRequest &);
+
+struct AlgorithmEntry {
+    Algorithm algorithm;
+    const char *name;
+    const char *main_stage;  ///< whose variant PlanOptions::variant names; null when there is none
+    Planner plan;            ///< null: planned for a later version
+    bool automatic;          ///< whether kAuto may pick it
+};
+
+/// The list of algorithms: adding one adds a line here.
+const std::vector<AlgorithmEntry> &algorithms();
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_naive(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request);
+
+/// The post-op as the kernels take it.
+struct KernelPostOp {
+    int32_t kind = 0;  ///< 0 none, 1 clamp
+    float lo = 0.0f, hi = 0.0f;
+};
+KernelPostOp kernel_post_op(const Conv2dProblem &problem);
+
+/// The error for a workspace limit below the least that blocking reaches.
+Status workspace_exhausted(size_t needed, size_t limit);
+/// The forced variant of a main stage, or null when none is named. Errors: no such variant, wrong stage, not for this CPU.
+struct Variant;
+Result<const Variant *> forced_variant(const PlanOptions &options, const char *stage);
+
+}  // namespace fourfold

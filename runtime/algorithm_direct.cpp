@@ -1,0 +1,327 @@
+// direct: pad a strip of rows into flat form, sum over taps and channels in registers (conv_direct), crop.
+// No workspace but a strip per thread.
+#include <algorithm>
+#include <cmath>
+
+#include "algorithm.h"
+#include "arena.h"
+#include "cost_model.h"
+#include "parallel.h"
+#include "strip_input.h"
+
+namespace fourfold {
+namespace {
+
+/// What a task covers and how much of it is in flight at once.
+struct Blocking {
+    int64_t strip;       ///< output rows of a task
+    int64_t groups;      ///< groups of a task
+    int64_t oc_block;    ///< output channels of a kernel call, a multiple of m
+    int64_t oc_parts;    ///< tasks that share a strip's output channels
+    int slots;           ///< tasks at the same time
+};
+
+class DirectPlan final : public AlgorithmPlan {
+public:
+    DirectPlan(const PlanRequest &request, const Variant &kernel, int64_t row_block)
+        : problem_(request.problem), geometry_(problem_, row_block), kernel_(kernel), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), columns_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find()), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
+        variant = kernel.name;
+        outputs_ = problem_.out_channels / problem_.groups * row_block;
+        channels_ = problem_.in_channels / problem_.groups;
+        // About 512 terms before a partial sum joins the total: the error of long sums grows with the root of this.
+        tap_block_ = ceil_div(geometry_.taps(), ceil_div(geometry_.taps(), 512));
+        channel_block_ = std::max<int64_t>(1, 512 / geometry_.taps());
+    }
+
+    /// Decides the blocking within the limit and lays out the workspace.
+    Status block(size_t workspace_limit) {
+        Blocking b = preferred();
+        lay_out(b);
+        while (workspace_bytes > workspace_limit) {
+            // In the order of what it costs: threads last, since a smaller strip only repeats its halo.
+            if (b.groups > 1) {
+                b.groups = (b.groups + 1) / 2;
+            } else if (b.strip > 4) {
+                b.strip = (b.strip + 1) / 2;
+            } else if (b.oc_block > m_) {
+                b.oc_block = std::max<int64_t>(m_, b.oc_block / 2 / m_ * m_);
+            } else if (b.slots > 1) {
+                b.slots /= 2;
+            } else if (b.strip > 1) {
+                b.strip--;
+            } else {
+                return workspace_exhausted(workspace_bytes, workspace_limit);
+            }
+            lay_out(b);
+        }
+        // A kernel call indexes its strip with 32 bits.
+        if (input_.value().scratch_floats(channels_ * b.groups, readable()) > double(1 << 29)) {
+            return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
+        }
+        if (problem_.in_height * problem_.in_width >= (int64_t{1} << 29) || geometry_.out_height * geometry_.out_width >= (int64_t{1} << 29)) {
+            return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
+        }
+        predict();
+        layout = "direct m" + std::to_string(m_) + " rows" + std::to_string(geometry_.row_block);
+        packed_bytes = static_cast<size_t>(packer_.packed_floats()) * sizeof(float);
+        packed_bytes = (packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
+        details = "strips of " + std::to_string(b.strip * geometry_.row_block) + " output rows, " + (geometry_.row_block > 1 ? std::to_string(geometry_.row_block) + " of them together in a register tile, " : "") + std::to_string(b.oc_block) + " output channels a call, " + std::to_string(b.groups) + " of " + std::to_string(problem_.groups) + " groups a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time; " + std::to_string(geometry_.phases()) + " phases, pitch " + std::to_string(geometry_.pitch) + " for " + std::to_string(geometry_.out_width) + " columns";
+        return Status();
+    }
+
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, Executor &executor) const override {
+        return packer_.pack(filters, floats_at(packed, 0), executor, threads_);
+    }
+
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, Executor &executor) const override {
+        const int64_t padded = round_up(outputs_, m_);
+        float *bias = floats_at(workspace, bias_offset_);
+        float *zeros = bias + problem_.groups * padded;
+        std::fill(bias, zeros + padded, 0.0f);
+        if (t.bias != nullptr) {
+            const int64_t real = problem_.out_channels / problem_.groups;
+            for (int64_t g = 0; g < problem_.groups; g++) {
+                std::copy_n(t.bias + g * real, real, bias + g * padded);
+            }
+        }
+        return parallel_for(executor, blocking_.slots, tasks(), [&](int64_t index, int slot, ErrorSink &sink) {
+            return task(t, floats_at(packed, 0), bias, zeros, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
+        });
+    }
+
+private:
+    int64_t strips() const {
+        return ceil_div(geometry_.out_height, blocking_.strip);
+    }
+    int64_t tasks() const {
+        return problem_.batch * ceil_div(problem_.groups, blocking_.groups) * strips() * blocking_.oc_parts;
+    }
+    /// Elements of a channel's strip that a kernel call may touch.
+    int64_t readable() const {
+        return round_up(geometry_.flat_pixels(blocking_.strip), columns_) + offset_max_;
+    }
+
+    Blocking preferred() const {
+        const double l2 = static_cast<double>(machine().l2_bytes) / sizeof(float);
+        const double depth = static_cast<double>(channels_ * geometry_.taps());
+        const int64_t padded = round_up(outputs_, m_);
+        Blocking b;
+        b.slots = threads_;
+        b.groups = 1;
+        b.oc_parts = 1;
+        b.oc_block = std::clamp<int64_t>(static_cast<int64_t>(l2 / 2 / depth) / m_ * m_, m_, padded);
+        const auto strip_floats = [&](int64_t strip) {
+            return static_cast<double>(channels_ * geometry_.phases()) * static_cast<double>(geometry_.plane_elements(strip));
+        };
+        int64_t strip = 1;
+        while (strip < geometry_.out_height && strip_floats(strip + 1) <= l2 / 3 && static_cast<double>(b.oc_block * geometry_.flat_pixels(strip + 1)) <= l2 / 4) {
+            strip++;
+        }
+        // Among strips nearly as high, the one that wastes the fewest tiles on its last columns.
+        int64_t best = strip, best_tiles = tiles(strip);
+        for (int64_t s = strip; s >= std::max<int64_t>(1, strip * 6 / 10); s--) {
+            if (tiles(s) < best_tiles) {
+                best = s;
+                best_tiles = tiles(s);
+            }
+        }
+        b.strip = best;
+        while (b.groups < problem_.groups && (b.groups + 1) * strip_floats(b.strip) <= l2 / 4 && static_cast<double>((b.groups + 1) * padded * geometry_.flat_pixels(b.strip)) <= l2 / 4) {
+            b.groups++;
+        }
+        split_for_threads(b);
+        return b;
+    }
+
+    /// Register tiles over all strips of this height.
+    int64_t tiles(int64_t strip) const {
+        const int64_t full = geometry_.out_height / strip, rest = geometry_.out_height % strip;
+        return full * ceil_div(geometry_.flat_pixels(strip), columns_) + (rest > 0 ? ceil_div(geometry_.flat_pixels(rest), columns_) : 0);
+    }
+
+    /// Enough tasks for all threads to finish together, if the work is worth a wake-up.
+    void split_for_threads(Blocking &b) const {
+        if (threads_ <= 1 || problem_.flops() < 2e6) {
+            return;
+        }
+        const int64_t wanted = 4 * threads_;
+        const auto count = [&] {
+            return problem_.batch * ceil_div(problem_.groups, b.groups) * ceil_div(geometry_.out_height, b.strip) * b.oc_parts;
+        };
+        while (count() < wanted && b.groups > 1) {
+            b.groups = (b.groups + 1) / 2;
+        }
+        while (count() < wanted && b.strip * geometry_.pitch >= 4 * columns_ && b.strip >= 2 * geometry_.rows.shift_max + 2) {
+            b.strip = (b.strip + 1) / 2;
+        }
+        const int64_t blocks = ceil_div(outputs_, m_);
+        if (count() < wanted) {
+            b.oc_parts = std::min(blocks, ceil_div(wanted, count()));
+        }
+    }
+
+    void lay_out(const Blocking &b) {
+        blocking_ = b;
+        offsets_ = geometry_.offsets(b.strip);
+        offset_max_ = *std::max_element(offsets_.begin(), offsets_.end());
+        input_.emplace(geometry_, b.strip);
+        Arena arena;
+        const double padded = static_cast<double>(round_up(outputs_, m_));
+        bias_offset_ = arena.reserve_floats(padded * static_cast<double>(problem_.groups + 1));
+        slots_offset_ = arena.reserve(0);
+        Arena slot;
+        strip_offset_ = slot.reserve_floats(input_->scratch_floats(channels_ * b.groups, readable()));
+        flat_ = round_up(geometry_.flat_pixels(b.strip), columns_);
+        flat_offset_ = slot.reserve_floats(static_cast<double>(flat_) * static_cast<double>(std::min(b.oc_block, outputs_)) * static_cast<double>(b.groups));
+        slot_bytes_ = slot.bytes();
+        arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
+        workspace_bytes = arena.bytes();
+    }
+
+    void predict() {
+        const CostModel model(kernel_.isa);
+        const Conv2dProblem &p = problem_;
+        const double images = static_cast<double>(p.batch);
+        const double steps = images * static_cast<double>(p.groups) * static_cast<double>(tiles(blocking_.strip)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(channels_ * geometry_.taps());
+        const double halo = static_cast<double>(geometry_.plane_rows(blocking_.strip)) / static_cast<double>(blocking_.strip);
+        double moved = 0.0;
+        if (!geometry_.in_place_shape) {
+            moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo * static_cast<double>(blocking_.oc_parts);
+        }
+        if (geometry_.pitch != geometry_.out_width || p.residual || geometry_.row_block > 1) {
+            moved += 2 * 4.0 * static_cast<double>(p.output_elements());
+        }
+        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips()) : 1.0);
+        const double calls = static_cast<double>(tasks()) * (3.0 + 2.0 * static_cast<double>(ceil_div(outputs_, blocking_.oc_block)));
+        const double serial = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds;
+        predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
+    }
+
+    bool task(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, std::byte *scratch, int64_t index, ErrorSink &sink) const {
+        const int64_t part = index % blocking_.oc_parts;
+        index /= blocking_.oc_parts;
+        const int64_t first_row = index % strips() * blocking_.strip;
+        index /= strips();
+        const int64_t runs = ceil_div(problem_.groups, blocking_.groups);
+        const int64_t g = index % runs * blocking_.groups;
+        const int64_t image = index / runs;
+        const int64_t groups = std::min(blocking_.groups, problem_.groups - g);
+        const int64_t rows = std::min(blocking_.strip, geometry_.out_height - first_row);
+
+        FlatStrip x;
+        if (!input_->prepare(t.input, image, g * channels_, groups * channels_, first_row, rows, readable(), floats_at(scratch, strip_offset_), x, sink)) {
+            return false;
+        }
+        const int64_t blocks = ceil_div(outputs_, m_);
+        const int64_t begin = blocks * part / blocking_.oc_parts * m_;
+        const int64_t end = std::min(outputs_, blocks * (part + 1) / blocking_.oc_parts * m_);
+        for (int64_t k = begin; k < end; k += blocking_.oc_block) {
+            if (!outputs(t, packed, bias, zeros, x, image, g, groups, first_row, rows, k, std::min(blocking_.oc_block, end - k), floats_at(scratch, flat_offset_), sink)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /// Output channels [k, k + count) of `groups` groups from g on; with row blocks, k and count run through channel * rows.
+    bool outputs(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, const FlatStrip &x, int64_t image, int64_t g, int64_t groups, int64_t first_row, int64_t rows, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
+        const int64_t taps = geometry_.taps();
+        const int64_t padded = round_up(outputs_, m_);
+        const int64_t group_block = padded * channels_ * taps;
+        const int64_t pixels = geometry_.flat_pixels(rows);
+        const KernelBuffer<float, 5> filters(packed + g * group_block + k * channels_ * taps, {{m_, 1}, {taps, m_}, {channels_, m_ * taps}, {ceil_div(count, m_), m_ * taps * channels_}, {groups, group_block}});
+        const Floats<3> input(x.data, {{readable(), 1}, {channels_, x.channel_stride}, {groups, x.channel_stride * channels_}});
+        const Ints<1> offsets(offsets_.data(), {{taps, 1}});
+
+        const int64_t *s = t.output.s;
+        const int64_t block = geometry_.row_block;
+        float *y = t.output.data + image * s[0] + (g * outputs_ + k) / block * s[1] + first_row * block * s[2];
+        const Floats<3> dense(y, {{pixels, 1}, {count, s[1]}, {groups, s[1] * outputs_}});
+        const bool in_place = block == 1 && geometry_.pitch == geometry_.out_width && (s[2] == geometry_.out_width || rows == 1) && t.residual.data == nullptr && dense.fits();
+        if (in_place) {
+            const Floats<2> biases(bias + g * padded + k, {{round_up(count, m_), 1}, {groups, padded}});
+            return call(kernel_, sink, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), post_.kind, post_.lo, post_.hi, dense);
+        }
+        const Floats<2> no_bias(zeros, {{round_up(count, m_), 1}, {groups, 0}});
+        const Floats<3> out(flat, {{pixels, 1}, {count, flat_}, {groups, flat_ * count}});
+        if (!call(kernel_, sink, filters, input, offsets, static_cast<int32_t>(offset_max_), no_bias, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
+            return false;
+        }
+        for (int64_t i = 0; i < groups; i++) {
+            for (int64_t row = 0; row < block; row++) {
+                // Every block-th output row, from first_row * block + row on, of count / block channels.
+                const int64_t begin = first_row * block + row;
+                const int64_t height = std::min(rows, ceil_div(problem_.out_height() - begin, block));
+                if (height <= 0) {
+                    break;
+                }
+                const int64_t planes = count / block, plane = ((g + i) * outputs_ + k) / block;
+                const PlanesIn from = {flat + (i * count + row) * flat_, geometry_.out_width, height, planes, geometry_.pitch, flat_ * block};
+                const PlanesOut to = {t.output.data + image * s[0] + plane * s[1] + begin * s[2], geometry_.out_width, height, planes, s[2] * block, s[1]};
+                PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
+                if (t.residual.data != nullptr) {
+                    const int64_t *r = t.residual.s;
+                    residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1]};
+                }
+                if (!crop_.run(from, to, bias + (g + i) * padded + k / block, residual, post_, sink)) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    const Conv2dProblem problem_;
+    const StripGeometry geometry_;
+    const Variant &kernel_;
+    const int64_t m_, n_, columns_;
+    const CropStage crop_;
+    const KernelPostOp post_;
+    const FilterPacker packer_;
+    const int threads_;
+    int64_t outputs_, channels_, channel_block_, tap_block_;  ///< of a group; outputs_ counts rows of a row block as channels
+    std::optional<StripInput> input_;
+    Blocking blocking_{};
+    std::vector<int32_t> offsets_;
+    int64_t offset_max_ = 0;
+    int64_t flat_ = 0;  ///< floats of one output channel's strip in scratch
+    size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, flat_offset_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
+    const Result<const Variant *> forced = forced_variant(request.options, "conv_direct");
+    if (!forced) {
+        return forced.status();
+    }
+    std::vector<const Variant *> kernels = variants_of("conv_direct");
+    if (*forced != nullptr) {
+        kernels = {*forced};
+    }
+    std::unique_ptr<DirectPlan> best;
+    Status status(StatusCode::kUnsupported, "no variant of conv_direct for this CPU");
+    const int64_t outputs = request.problem.out_channels / request.problem.groups;
+    for (const Variant *kernel : kernels) {
+        const int64_t m = kernel->parameter("m", 1);
+        // Row blocks fill the rows of a register tile that the output channels leave empty.
+        for (int64_t row_block = 1; row_block <= m && (row_block == 1 || outputs * row_block <= m); row_block++) {
+            if (m % row_block != 0) {
+                continue;
+            }
+            auto plan = std::make_unique<DirectPlan>(request, *kernel, row_block);
+            const Status blocked = plan->block(request.options.workspace_limit);
+            if (!blocked.ok()) {
+                status = blocked;
+            } else if (best == nullptr || plan->predicted_seconds < best->predicted_seconds) {
+                best = std::move(plan);
+            }
+        }
+    }
+    if (best == nullptr) {
+        return status;
+    }
+    return std::unique_ptr<AlgorithmPlan>(std::move(best));
+}
+
+}  // namespace fourfold

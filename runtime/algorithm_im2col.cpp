@@ -1,0 +1,322 @@
+// im2col: a strip's patches as columns that stay in L2, then a matrix product with the packed filters. The whole patch
+// matrix never exists. 1x1 filters read the image itself as their columns.
+#include <algorithm>
+
+#include "algorithm.h"
+#include "arena.h"
+#include "cost_model.h"
+#include "parallel.h"
+#include "strip_input.h"
+
+namespace fourfold {
+namespace {
+
+struct Blocking {
+    int64_t strip;     ///< output rows of a task
+    int64_t segment;   ///< output columns unfolded at once; less than a row only when strip is 1
+    int64_t oc_block;  ///< output channels of a product, a multiple of m
+    int64_t oc_parts;  ///< tasks that share a strip's output channels
+    int slots;         ///< tasks at the same time
+};
+
+class Im2colPlan final : public AlgorithmPlan {
+public:
+    Im2colPlan(const PlanRequest &request, const Variant &kernel)
+        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2col_(*find_variant("im2col")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find()), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
+        variant = kernel.name;
+        outputs_ = problem_.out_channels / problem_.groups;
+        channels_ = problem_.in_channels / problem_.groups;
+        depth_ = channels_ * geometry_.taps();
+        direct_columns_ = geometry_.taps() == 1 && geometry_.pitch == geometry_.out_width;
+    }
+
+    Status block(size_t workspace_limit) {
+        Blocking b = preferred();
+        lay_out(b);
+        while (workspace_bytes > workspace_limit) {
+            if (b.strip > 1) {
+                b.strip = (b.strip + 1) / 2;
+            } else if (b.segment > tile_) {
+                b.segment = std::max(tile_, round_up(b.segment / 2, tile_));
+            } else if (b.oc_block > m_) {
+                b.oc_block = std::max<int64_t>(m_, b.oc_block / 2 / m_ * m_);
+            } else if (b.slots > 1) {
+                b.slots /= 2;
+            } else {
+                return workspace_exhausted(workspace_bytes, workspace_limit);
+            }
+            lay_out(b);
+        }
+        if (input_.value().scratch_floats(channels_, readable()) > double(1 << 29) || static_cast<double>(depth_) * static_cast<double>(column_pitch_) > double(1 << 29)) {
+            return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
+        }
+        if (problem_.in_height * problem_.in_width >= (int64_t{1} << 29) || geometry_.out_height * geometry_.out_width >= (int64_t{1} << 29)) {
+            return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
+        }
+        predict();
+        layout = "im2col m" + std::to_string(m_);
+        packed_bytes = static_cast<size_t>(packer_.packed_floats()) * sizeof(float);
+        packed_bytes = (packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
+        details = (direct_columns_ ? std::string("columns read in place, ") : std::string("columns unfolded, ")) + "strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(b.segment) + " columns of a row at once, " + std::to_string(b.oc_block) + " output channels a product, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time";
+        return Status();
+    }
+
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, Executor &executor) const override {
+        return packer_.pack(filters, floats_at(packed, 0), executor, threads_);
+    }
+
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, Executor &executor) const override {
+        const int64_t padded = round_up(outputs_, m_);
+        float *bias = floats_at(workspace, bias_offset_);
+        float *zeros = bias + problem_.groups * padded;
+        std::fill(bias, zeros + padded, 0.0f);
+        if (t.bias != nullptr) {
+            for (int64_t g = 0; g < problem_.groups; g++) {
+                std::copy_n(t.bias + g * outputs_, outputs_, bias + g * padded);
+            }
+        }
+        return parallel_for(executor, blocking_.slots, tasks(), [&](int64_t index, int slot, ErrorSink &sink) {
+            return task(t, floats_at(packed, 0), bias, zeros, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
+        });
+    }
+
+private:
+    int64_t strips() const {
+        return ceil_div(geometry_.out_height, blocking_.strip);
+    }
+    int64_t tasks() const {
+        return problem_.batch * problem_.groups * strips() * blocking_.oc_parts;
+    }
+    /// Columns of a segment, whole rows where there are several.
+    static int64_t columns(const Blocking &b) {
+        return b.strip * b.segment;
+    }
+    int64_t readable() const {
+        const int64_t pixels = direct_columns_ ? geometry_.flat_pixels(blocking_.strip) : geometry_.flat_pixels(blocking_.strip);
+        // im2col writes whole vectors, gemm reads whole tiles.
+        return round_up(pixels, tile_) + kOverhang + offset_max_;
+    }
+
+    Blocking preferred() const {
+        const double l2 = static_cast<double>(machine().l2_bytes) / sizeof(float);
+        const double depth = static_cast<double>(depth_);
+        Blocking b;
+        b.slots = threads_;
+        b.oc_parts = 1;
+        b.oc_block = std::clamp<int64_t>(static_cast<int64_t>(l2 / 2 / depth) / m_ * m_, m_, round_up(outputs_, m_));
+        b.strip = 1;
+        b.segment = geometry_.out_width;
+        while (b.segment > 2 * tile_ && depth * static_cast<double>(b.segment) > l2 / 3) {
+            b.segment = std::max(tile_, round_up(b.segment / 2, tile_));
+        }
+        if (b.segment == geometry_.out_width) {
+            while (b.strip < geometry_.out_height && depth * static_cast<double>((b.strip + 1) * b.segment) <= l2 / 3) {
+                b.strip++;
+            }
+            int64_t best = b.strip, best_tiles = tiles(b);
+            for (int64_t s = b.strip; s >= std::max<int64_t>(1, b.strip * 6 / 10); s--) {
+                Blocking smaller = b;
+                smaller.strip = s;
+                if (tiles(smaller) < best_tiles) {
+                    best = s;
+                    best_tiles = tiles(smaller);
+                }
+            }
+            b.strip = best;
+        }
+        if (threads_ > 1 && problem_.flops() >= 2e6) {
+            const int64_t wanted = 4 * threads_;
+            const auto count = [&] {
+                return problem_.batch * problem_.groups * ceil_div(geometry_.out_height, b.strip) * b.oc_parts;
+            };
+            while (count() < wanted && b.strip * b.segment >= 4 * tile_ && b.strip > 1) {
+                b.strip = (b.strip + 1) / 2;
+            }
+            if (count() < wanted) {
+                b.oc_parts = std::min(ceil_div(outputs_, m_), ceil_div(wanted, count()));
+            }
+        }
+        return b;
+    }
+
+    int64_t tiles(const Blocking &b) const {
+        const int64_t full = geometry_.out_height / b.strip, rest = geometry_.out_height % b.strip;
+        if (b.segment < geometry_.out_width) {
+            return geometry_.out_height * ceil_div(geometry_.out_width, tile_);
+        }
+        return full * ceil_div(b.strip * b.segment, tile_) + (rest > 0 ? ceil_div(rest * b.segment, tile_) : 0);
+    }
+
+    void lay_out(const Blocking &b) {
+        blocking_ = b;
+        offsets_ = geometry_.offsets(b.strip);
+        offset_max_ = *std::max_element(offsets_.begin(), offsets_.end());
+        input_.emplace(geometry_, b.strip);
+        column_pitch_ = round_up(columns(b), tile_);
+        if (column_pitch_ % 1024 == 0) {
+            column_pitch_ += 16;  // rows 4 KiB apart would share few lines of L1
+        }
+        Arena arena;
+        const double padded = static_cast<double>(round_up(outputs_, m_));
+        bias_offset_ = arena.reserve_floats(padded * static_cast<double>(problem_.groups + 1));
+        slots_offset_ = arena.reserve(0);
+        Arena slot;
+        strip_offset_ = slot.reserve_floats(input_->scratch_floats(channels_, readable()));
+        columns_offset_ = slot.reserve_floats(direct_columns_ ? 0.0 : static_cast<double>(depth_) * static_cast<double>(column_pitch_) + kOverhang);
+        flat_offset_ = slot.reserve_floats(static_cast<double>(column_pitch_) * static_cast<double>(std::min(b.oc_block, outputs_)));
+        slot_bytes_ = slot.bytes();
+        arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
+        workspace_bytes = arena.bytes();
+    }
+
+    void predict() {
+        const CostModel model(kernel_.isa);
+        const Conv2dProblem &p = problem_;
+        const double images = static_cast<double>(p.batch), groups = static_cast<double>(p.groups);
+        const double steps = images * groups * static_cast<double>(tiles(blocking_)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(depth_);
+        double moved = 0.0;
+        if (!geometry_.in_place_shape) {
+            const double halo = static_cast<double>(geometry_.plane_rows(blocking_.strip)) / static_cast<double>(blocking_.strip);
+            moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo;
+        }
+        if (!direct_columns_) {
+            moved += 1.5 * 4.0 * images * groups * static_cast<double>(depth_) * static_cast<double>(geometry_.out_height * round_up(geometry_.out_width, vector_lanes(kernel_.isa)));
+        }
+        moved *= static_cast<double>(blocking_.oc_parts);
+        if (p.residual) {
+            moved += 2 * 4.0 * static_cast<double>(p.output_elements());
+        }
+        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips()) : 1.0);
+        const double segments = static_cast<double>(ceil_div(geometry_.out_width, blocking_.segment));
+        const double calls = static_cast<double>(tasks()) * (2.0 + segments * (1.0 + static_cast<double>(ceil_div(outputs_, blocking_.oc_block))));
+        const double serial = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds;
+        predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
+    }
+
+    bool task(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, std::byte *scratch, int64_t index, ErrorSink &sink) const {
+        const int64_t part = index % blocking_.oc_parts;
+        index /= blocking_.oc_parts;
+        const int64_t first_row = index % strips() * blocking_.strip;
+        index /= strips();
+        const int64_t g = index % problem_.groups;
+        const int64_t image = index / problem_.groups;
+        const int64_t rows = std::min(blocking_.strip, geometry_.out_height - first_row);
+
+        FlatStrip x;
+        if (!input_->prepare(t.input, image, g * channels_, channels_, first_row, rows, readable(), floats_at(scratch, strip_offset_), x, sink)) {
+            return false;
+        }
+        const int64_t blocks = ceil_div(outputs_, m_);
+        const int64_t begin = blocks * part / blocking_.oc_parts * m_;
+        const int64_t end = std::min(outputs_, blocks * (part + 1) / blocking_.oc_parts * m_);
+        float *unfolded = floats_at(scratch, columns_offset_);
+        for (int64_t q = 0; q < geometry_.out_width; q += blocking_.segment) {
+            const int64_t width = std::min(blocking_.segment, geometry_.out_width - q);
+            const float *columns = x.data + q;
+            int64_t pitch = x.channel_stride;
+            if (!direct_columns_) {
+                if (!unfold(x, q, width, rows, unfolded, sink)) {
+                    return false;
+                }
+                columns = unfolded;
+                pitch = column_pitch_;
+            }
+            for (int64_t k = begin; k < end; k += blocking_.oc_block) {
+                const int64_t count = std::min(blocking_.oc_block, end - k);
+                if (!product(t, packed, bias, zeros, columns, pitch, image, g, first_row, rows, q, width, k, count, floats_at(scratch, flat_offset_), sink)) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    bool unfold(const FlatStrip &x, int64_t q, int64_t width, int64_t rows, float *columns, ErrorSink &sink) const {
+        const int64_t whole = round_up(width, vector_lanes(im2col_.isa));
+        const Floats<2> from(x.data + q, {{readable() - q, 1}, {channels_, x.channel_stride}});
+        const Ints<1> offsets(offsets_.data(), {{geometry_.taps(), 1}});
+        const Floats<4> to(columns, {{whole, 1}, {rows, width}, {geometry_.taps(), column_pitch_}, {channels_, column_pitch_ * geometry_.taps()}});
+        return call(im2col_, sink, from, offsets, static_cast<int32_t>(offset_max_), static_cast<int32_t>(geometry_.pitch), to);
+    }
+
+    /// Output channels [k, k + count) of group g, columns [q, q + width) of `rows` rows.
+    bool product(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, const float *columns, int64_t pitch, int64_t image, int64_t g, int64_t first_row, int64_t rows, int64_t q, int64_t width, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
+        const int64_t padded = round_up(outputs_, m_);
+        const int64_t pixels = rows * width;
+        const Floats<3> filters(packed + (g * padded + k) * depth_, {{m_, 1}, {depth_, m_}, {ceil_div(count, m_), m_ * depth_}});
+        const Floats<2> right(columns, {{round_up(pixels, tile_), 1}, {depth_, pitch}});
+        const int64_t *s = t.output.s;
+        const int64_t plane = g * outputs_ + k;
+        float *y = t.output.data + image * s[0] + plane * s[1] + first_row * s[2] + q;
+        const Floats<2> dense(y, {{pixels, 1}, {count, s[1]}});
+        if ((rows == 1 || (s[2] == geometry_.out_width && width == geometry_.out_width)) && t.residual.data == nullptr && dense.fits()) {
+            const Floats<1> biases(bias + g * padded + k, {{round_up(count, m_), 1}});
+            return call(kernel_, sink, filters, right, biases, kDepthBlock, post_.kind, post_.lo, post_.hi, dense);
+        }
+        const Floats<1> no_bias(zeros, {{round_up(count, m_), 1}});
+        const Floats<2> out(flat, {{pixels, 1}, {count, column_pitch_}});
+        if (!call(kernel_, sink, filters, right, no_bias, kDepthBlock, int32_t{0}, 0.0f, 0.0f, out)) {
+            return false;
+        }
+        const PlanesIn from = {flat, width, rows, count, width, column_pitch_};
+        const PlanesOut to = {y, width, rows, count, s[2], s[1]};
+        PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
+        if (t.residual.data != nullptr) {
+            const int64_t *r = t.residual.s;
+            residual = {t.residual.data + image * r[0] + plane * r[1] + first_row * r[2] + q, width, rows, count, r[2], r[1]};
+        }
+        return crop_.run(from, to, bias + g * padded + k, residual, post_, sink);
+    }
+
+    /// Terms summed before the partial sum joins the total: see conv_direct's channel_block.
+    static constexpr int32_t kDepthBlock = 512;
+    /// im2col's last vector may reach this far past its columns.
+    static constexpr int64_t kOverhang = 16;
+
+    const Conv2dProblem problem_;
+    const StripGeometry geometry_;
+    const Variant &kernel_;
+    const Variant &im2col_;
+    const int64_t m_, n_, tile_;
+    const CropStage crop_;
+    const KernelPostOp post_;
+    const FilterPacker packer_;
+    const int threads_;
+    int64_t outputs_, channels_, depth_;  ///< of a group; depth = channels * taps
+    bool direct_columns_;                 ///< the strip is its own columns
+    std::optional<StripInput> input_;
+    Blocking blocking_{};
+    std::vector<int32_t> offsets_;
+    int64_t offset_max_ = 0, column_pitch_ = 0;
+    size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, columns_offset_ = 0, flat_offset_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request) {
+    const Result<const Variant *> forced = forced_variant(request.options, "gemm");
+    if (!forced) {
+        return forced.status();
+    }
+    std::vector<const Variant *> kernels = variants_of("gemm");
+    if (*forced != nullptr) {
+        kernels = {*forced};
+    }
+    std::unique_ptr<Im2colPlan> best;
+    Status status(StatusCode::kUnsupported, "no variant of gemm for this CPU");
+    for (const Variant *kernel : kernels) {
+        auto plan = std::make_unique<Im2colPlan>(request, *kernel);
+        const Status blocked = plan->block(request.options.workspace_limit);
+        if (!blocked.ok()) {
+            status = blocked;
+        } else if (best == nullptr || plan->predicted_seconds < best->predicted_seconds) {
+            best = std::move(plan);
+        }
+    }
+    if (best == nullptr) {
+        return status;
+    }
+    return std::unique_ptr<AlgorithmPlan>(std::move(best));
+}
+
+}  // namespace fourfold

@@ -1,0 +1,54 @@
+#include <limits>
+
+#include "algorithm.h"
+#include "registry.h"
+
+namespace fourfold {
+
+const std::vector<AlgorithmEntry> &algorithms() {
+    static const std::vector<AlgorithmEntry> list = {
+        {Algorithm::kNaive, "naive", nullptr, plan_naive, false},
+        {Algorithm::kDirect, "direct", "conv_direct", plan_direct, true},
+        {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true},
+        {Algorithm::kFft, "fft", "spectral_product", plan_fft, true},
+        {Algorithm::kFftTiled, "fft_tiled", nullptr, nullptr, false},
+        {Algorithm::kWinograd, "winograd", nullptr, nullptr, false},
+    };
+    return list;
+}
+
+KernelPostOp kernel_post_op(const Conv2dProblem &problem) {
+    switch (problem.post_op) {
+    case PostOp::kRelu:
+        return {1, 0.0f, std::numeric_limits<float>::infinity()};
+    case PostOp::kClamp:
+        return {1, problem.clamp_lo, problem.clamp_hi};
+    default:
+        return {0, 0.0f, 0.0f};
+    }
+}
+
+Status workspace_exhausted(size_t needed, size_t limit) {
+    return Status(StatusCode::kResourceExhausted, "needs " + std::to_string(needed) + " bytes of workspace even with the smallest blocks; the limit is " + std::to_string(limit));
+}
+
+Result<const Variant *> forced_variant(const PlanOptions &options, const char *stage) {
+    if (options.variant.empty()) {
+        return static_cast<const Variant *>(nullptr);
+    }
+    for (const Variant &v : registry()) {
+        if (options.variant != v.name) {
+            continue;
+        }
+        if (stage == nullptr || std::string(v.stage) != stage) {
+            return Status(StatusCode::kUnsupported, "variant '" + options.variant + "' belongs to stage " + v.stage);
+        }
+        if (v.isa < best_isa()) {
+            return Status(StatusCode::kUnsupported, "variant '" + options.variant + "' needs " + to_string(v.isa) + "; this machine offers " + to_string(best_isa()));
+        }
+        return &v;
+    }
+    return Status(StatusCode::kInvalidArgument, "variant '" + options.variant + "' is not in this build");
+}
+
+}  // namespace fourfold

@@ -1,0 +1,91 @@
+#include "geometry.h"
+
+#include <algorithm>
+
+namespace fourfold {
+
+namespace {
+
+/// Where the rows of all S filters of a row block read: s0*i + r*d for i < S, r < f0.
+std::vector<int64_t> block_positions(const Conv2dProblem &p, int64_t row_block) {
+    std::vector<int64_t> positions;
+    for (int64_t i = 0; i < row_block; i++) {
+        for (int64_t r = 0; r < p.filter_height; r++) {
+            positions.push_back(i * p.stride_h + r * p.dilation_h);
+        }
+    }
+    std::sort(positions.begin(), positions.end());
+    positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
+    return positions;
+}
+
+}  // namespace
+
+std::vector<int64_t> tap_positions(int64_t taps, int64_t dilation, int64_t lead) {
+    std::vector<int64_t> positions;
+    for (int64_t r = 0; r < taps; r++) {
+        positions.push_back(r * dilation - lead);
+    }
+    return positions;
+}
+
+AxisTaps::AxisTaps(const std::vector<int64_t> &positions, int64_t stride) {
+    std::vector<int64_t> remainder;
+    for (int64_t position : positions) {
+        const int64_t a = ((position % stride) + stride) % stride;
+        remainder.push_back(a);
+        shift.push_back((position - a) / stride);
+    }
+    phases = remainder;
+    std::sort(phases.begin(), phases.end());
+    phases.erase(std::unique(phases.begin(), phases.end()), phases.end());
+    for (int64_t a : remainder) {
+        phase.push_back(static_cast<int>(std::lower_bound(phases.begin(), phases.end(), a) - phases.begin()));
+    }
+    shift_min = *std::min_element(shift.begin(), shift.end());
+    shift_max = *std::max_element(shift.begin(), shift.end());
+}
+
+StripGeometry::StripGeometry(const Conv2dProblem &p, int64_t block)
+    : problem(p), row_block(block), row_positions(block_positions(p, block)), rows(row_positions, p.stride_h * block), columns(tap_positions(p.filter_width, p.dilation_w, 0), p.stride_w), out_height((p.out_height() + block - 1) / block), out_width(p.out_width()) {
+    pitch = out_width + columns.shift_max;
+    const bool constant = p.padding_mode == PaddingMode::kZeros || p.padding_mode == PaddingMode::kConstant;
+    const int64_t shared = constant && p.stride_w == 1 ? std::min(p.pad_left, p.pad_right) : 0;
+    // A row needs at least its own image columns and one side of padding; then o1 <= pitch holds too unless the filter is
+    // narrower than the padding on both sides.
+    shared_padding = shared > 0 && pitch - shared >= out_width;
+    if (shared_padding) {
+        pitch -= shared;
+    }
+    in_place_shape = block == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_top == 0 && p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0;
+}
+
+std::vector<int32_t> StripGeometry::offsets(int64_t strip) const {
+    std::vector<int32_t> result;
+    for (size_t r = 0; r < row_positions.size(); r++) {
+        for (int64_t s = 0; s < problem.filter_width; s++) {
+            const int64_t plane = rows.phase[r] * static_cast<int64_t>(columns.phases.size()) + columns.phase[s];
+            result.push_back(static_cast<int32_t>(plane * plane_elements(strip) + rows.shift[r] * pitch + columns.shift[s]));
+        }
+    }
+    return result;
+}
+
+void StripGeometry::filter_taps(std::vector<int32_t> &row, std::vector<int32_t> &column) const {
+    const bool flip = problem.filter_mode == FilterMode::kConvolution;
+    for (int64_t i = 0; i < row_block; i++) {
+        for (int64_t position : row_positions) {
+            const int64_t from = position - i * problem.stride_h;
+            const bool inside = from >= 0 && from % problem.dilation_h == 0 && from / problem.dilation_h < problem.filter_height;
+            const int64_t r = inside ? from / problem.dilation_h : -1;
+            row.insert(row.end(), problem.filter_width, static_cast<int32_t>(flip && inside ? problem.filter_height - 1 - r : r));
+        }
+    }
+    for (size_t r = 0; r < row_positions.size(); r++) {
+        for (int64_t s = 0; s < problem.filter_width; s++) {
+            column.push_back(static_cast<int32_t>(flip ? problem.filter_width - 1 - s : s));
+        }
+    }
+}
+
+}  // namespace fourfold

@@ -1,0 +1,108 @@
+// Typed arguments for generated functions: halide_buffer_t on the stack, called through the variant's argv entry.
+#pragma once
+
+#include <HalideRuntime.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+
+#include "halide_hooks.h"
+#include "registry.h"
+
+namespace fourfold {
+
+struct Dim {
+    int64_t extent;
+    int64_t stride;
+};
+
+/// A halide_buffer_t over caller's memory, every dimension starting at 0. Generated code indexes with 32 bits; a buffer
+/// that it could not reach is marked and refused at the call.
+template<typename T, int Rank>
+class KernelBuffer {
+public:
+    KernelBuffer(const T *data, const Dim (&dims)[Rank]) {
+        int64_t last = 0;
+        for (int d = 0; d < Rank; d++) {
+            fits_ = fits_ && dims[d].extent <= kLimit && (dims[d].extent <= 1 || dims[d].stride <= kLimit);
+            // A dimension of one element never steps: a stride that 32 bits cannot hold does no harm there.
+            const int64_t stride = dims[d].extent <= 1 && dims[d].stride > kLimit ? 0 : dims[d].stride;
+            dims_[d].min = 0;
+            dims_[d].extent = static_cast<int32_t>(dims[d].extent);
+            dims_[d].stride = static_cast<int32_t>(stride);
+            dims_[d].flags = 0;
+            if (fits_) {
+                last += (dims[d].extent - 1) * stride;
+                fits_ = last <= kLimit / static_cast<int64_t>(sizeof(T));
+            }
+        }
+        buffer_.host = reinterpret_cast<uint8_t *>(const_cast<T *>(data));
+        buffer_.type = halide_type_of<T>();
+        buffer_.dimensions = Rank;
+        buffer_.dim = dims_;
+    }
+    KernelBuffer(const KernelBuffer &) = delete;
+    KernelBuffer &operator=(const KernelBuffer &) = delete;
+
+    bool fits() const {
+        return fits_;
+    }
+    void *argument() const {
+        return const_cast<halide_buffer_t *>(&buffer_);
+    }
+
+private:
+    // Halide refuses buffers of 2^31 bytes and more without its large_buffers feature.
+    static constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
+    halide_dimension_t dims_[Rank];
+    halide_buffer_t buffer_{};
+    bool fits_ = true;
+};
+
+template<int Rank>
+using Floats = KernelBuffer<float, Rank>;
+template<int Rank>
+using Ints = KernelBuffer<int32_t, Rank>;
+
+namespace detail {
+template<typename T, int Rank>
+bool fits(const KernelBuffer<T, Rank> &b) {
+    return b.fits();
+}
+inline bool fits(const int32_t &) {
+    return true;
+}
+inline bool fits(const float &) {
+    return true;
+}
+template<typename T, int Rank>
+void *argument(const KernelBuffer<T, Rank> &b) {
+    return b.argument();
+}
+inline void *argument(const int32_t &v) {
+    return const_cast<int32_t *>(&v);
+}
+inline void *argument(const float &v) {
+    return const_cast<float *>(&v);
+}
+}  // namespace detail
+
+/// Calls a generated function with its arguments in the order of the generator's ports. False, with a message in the sink,
+/// when it refuses.
+template<typename... Args>
+bool call(const Variant &variant, ErrorSink &sink, const Args &...args) {
+    if (!(detail::fits(args) && ...)) {
+        if (sink.text[0] == '\0') {
+            const char message[] = "a region of 2^31 bytes or more cannot be reached by one call of a generated kernel";
+            static_assert(sizeof message <= sizeof sink.text);
+            __builtin_memcpy(sink.text, message, sizeof message);
+        }
+        return false;
+    }
+    void *user_context = &sink;
+    void *argv[] = {&user_context, detail::argument(args)...};
+    return variant.call(argv) == 0;
+}
+
+}  // namespace fourfold

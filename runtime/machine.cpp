@@ -1,0 +1,145 @@
+#include "machine.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+namespace fourfold {
+namespace {
+
+Isa detect_isa() {
+#if defined(__x86_64__)
+    // GCC's runtime check includes the operating system's support for the wide registers (XGETBV).
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    Isa isa = avx512 ? Isa::kAvx512 : avx2 ? Isa::kAvx2 : Isa::kGeneric;
+#else
+    Isa isa = Isa::kGeneric;
+#endif
+    if (const char *cap = std::getenv("FOURFOLD_ISA")) {
+        for (Isa lower : {Isa::kAvx512, Isa::kAvx2, Isa::kGeneric}) {
+            if (std::strcmp(cap, to_string(lower)) == 0 && lower > isa) {
+                isa = lower;
+            }
+        }
+    }
+    return isa;
+}
+
+std::string cpuinfo(const char *key) {
+    std::ifstream file("/proc/cpuinfo");
+    std::string line;
+    while (std::getline(file, line)) {
+        if (line.compare(0, std::strlen(key), key) == 0) {
+            const size_t colon = line.find(':');
+            if (colon != std::string::npos && line.find_last_not_of(" \t", colon - 1) + 1 == std::strlen(key)) {
+                const size_t begin = line.find_first_not_of(" \t", colon + 1);
+                return begin == std::string::npos ? "" : line.substr(begin);
+            }
+        }
+    }
+    return "";
+}
+
+/// Names as LLVM's -mcpu spells them. Families and models: the vendors' manuals, as in LLVM's Host.cpp.
+std::string microarchitecture() {
+    const std::string vendor = cpuinfo("vendor_id");
+    const int family = std::atoi(cpuinfo("cpu family").c_str());
+    const int model = std::atoi(cpuinfo("model").c_str());
+    if (vendor == "AuthenticAMD") {
+        if (family == 0x1A) {
+            return "znver5";
+        }
+        if (family == 0x19) {
+            return (model >= 0x10 && model <= 0x1F) || model >= 0x60 ? "znver4" : "znver3";
+        }
+        if (family == 0x17) {
+            return model >= 0x30 ? "znver2" : "znver1";
+        }
+    }
+    if (vendor == "GenuineIntel" && family == 6) {
+        switch (model) {
+        case 0x8F:
+            return "sapphirerapids";
+        case 0xCF:
+            return "emeraldrapids";
+        case 0xAD:
+        case 0xAE:
+            return "graniterapids";
+        case 0x6A:
+        case 0x6C:
+            return "icelake-server";
+        case 0x55:
+            return "skylake-avx512";
+        case 0x4F:
+        case 0x56:
+            return "broadwell";
+        case 0x3F:
+        case 0x3C:
+            return "haswell";
+        case 0x97:
+        case 0x9A:
+            return "alderlake";
+        case 0xB7:
+        case 0xBA:
+        case 0xBF:
+            return "raptorlake";
+        default:
+            return "intel-6-" + std::to_string(model);
+        }
+    }
+    return "x86-64";
+}
+
+size_t cache_bytes(int name, size_t fallback) {
+    const long bytes = sysconf(name);
+    return bytes > 0 ? static_cast<size_t>(bytes) : fallback;
+}
+
+MachineInfo read_machine() {
+    MachineInfo m;
+    m.cpu = cpuinfo("model name");
+    m.microarchitecture = microarchitecture();
+    m.isa = to_string(best_isa());
+    cpu_set_t set;
+    m.hardware_threads = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+    m.hardware_threads = m.hardware_threads < 1 ? 1 : m.hardware_threads;
+    m.l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32u << 10);
+    m.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512u << 10);
+    m.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8u << 20);
+    return m;
+}
+
+}  // namespace
+
+const char *to_string(Isa isa) {
+    switch (isa) {
+    case Isa::kAvx512:
+        return "avx512";
+    case Isa::kAvx2:
+        return "avx2";
+    default:
+        return "generic";
+    }
+}
+
+Isa best_isa() {
+    static const Isa isa = detect_isa();
+    return isa;
+}
+
+int vector_lanes(Isa isa) {
+    return isa == Isa::kAvx512 ? 16 : isa == Isa::kAvx2 ? 8 : 4;
+}
+
+const MachineInfo &machine() {
+    static const MachineInfo info = read_machine();
+    return info;
+}
+
+}  // namespace fourfold

@@ -1,0 +1,499 @@
+// Plan, explain and the checks at the door: everything past this file works on validated problems and tensors.
+#include "fourfold/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <mutex>
+#include <sstream>
+
+#include "algorithm.h"
+#include "fft/fft.h"
+#include "halide_hooks.h"
+
+namespace fourfold {
+namespace {
+
+/// In front of every packed block: what it was packed for.
+struct PackedHeader {
+    char magic[8];
+    uint64_t layout;   ///< hash of everything that the block's form depends on
+    uint64_t payload;  ///< bytes after the header
+    uint64_t check;    ///< of the three fields above
+    char reserved[kAlignment - 32];
+};
+static_assert(sizeof(PackedHeader) == kAlignment);
+constexpr char kMagic[8] = {'4', 'f', 'o', 'l', 'd', 'p', 'k', '1'};
+
+/// FNV-1a.
+uint64_t hash_bytes(const void *data, size_t bytes, uint64_t hash = 0xcbf29ce484222325u) {
+    for (size_t i = 0; i < bytes; i++) {
+        hash = (hash ^ static_cast<const unsigned char *>(data)[i]) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+PackedHeader make_header(const std::string &layout, size_t payload) {
+    PackedHeader h{};
+    std::memcpy(h.magic, kMagic, sizeof kMagic);
+    h.layout = hash_bytes(layout.data(), layout.size());
+    h.payload = payload;
+    h.check = hash_bytes(&h, 24);
+    return h;
+}
+
+std::string bytes_text(size_t bytes) {
+    return std::to_string(bytes) + " bytes";
+}
+
+Status bad(std::string message) {
+    return Status(StatusCode::kInvalidArgument, std::move(message));
+}
+
+/// Fills in a dense view's strides and checks any other's.
+template<typename T>
+Status resolve(const char *name, const TensorView<T> &view, const std::array<int64_t, 4> &size, bool output, Strided<T> &result) {
+    if (view.data == nullptr) {
+        return bad(std::string(name) + " is null");
+    }
+    if (reinterpret_cast<uintptr_t>(view.data) % alignof(float) != 0) {
+        return bad(std::string(name) + " is not aligned to " + std::to_string(alignof(float)) + " bytes");
+    }
+    result.data = view.data;
+    if (view.dense) {
+        result.s[3] = 1;
+        for (int d = 2; d >= 0; d--) {
+            result.s[d] = result.s[d + 1] * size[d + 1];
+        }
+        return Status();
+    }
+    std::copy(view.strides, view.strides + 4, result.s);
+    const auto text = [&] {
+        return std::string(name) + " has strides " + std::to_string(view.strides[0]) + "," + std::to_string(view.strides[1]) + "," + std::to_string(view.strides[2]) + "," + std::to_string(view.strides[3]);
+    };
+    for (int d = 0; d < 4; d++) {
+        if (size[d] > 1 && (result.s[d] < 1 || result.s[d] > (int64_t{1} << 60) / size[d])) {
+            return bad(text() + "; each must be positive and the tensor must fit in memory");
+        }
+    }
+    if (size[3] > 1 && result.s[3] != 1) {
+        return bad(text() + "; the last must be 1");
+    }
+    // A dimension of one element never steps; give it a stride that no check stumbles over.
+    if (size[3] == 1) {
+        result.s[3] = 1;
+    }
+    std::array<int, 4> order = {3, 2, 1, 0};
+    std::sort(order.begin(), order.end(), [&](int a, int b) { return result.s[a] < result.s[b]; });
+    int64_t reach = 1;
+    for (int d : order) {
+        if (size[d] == 1) {
+            continue;
+        }
+        if (output && result.s[d] < reach) {
+            return bad(text() + "; elements of an output must not overlap");
+        }
+        reach += (size[d] - 1) * result.s[d];
+    }
+    for (int d = 2; d >= 0; d--) {
+        if (size[d] == 1) {
+            result.s[d] = result.s[d + 1] * size[d + 1];
+        }
+    }
+    if (result.s[2] < size[3] && size[2] > 1) {
+        return bad(text() + "; rows of " + std::to_string(size[3]) + " elements overlap");
+    }
+    return Status();
+}
+
+Status check_block(const char *name, const void *data, size_t bytes, size_t needed) {
+    if (needed == 0) {
+        return Status();
+    }
+    if (data == nullptr) {
+        return bad(std::string(name) + " is null; it needs " + bytes_text(needed));
+    }
+    if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
+        return bad(std::string(name) + " is not aligned to " + std::to_string(kAlignment) + " bytes");
+    }
+    if (bytes < needed) {
+        return bad(std::string(name) + " has " + bytes_text(bytes) + "; it needs " + bytes_text(needed));
+    }
+    return Status();
+}
+
+/// The half-open range of addresses of a validated view.
+template<typename T>
+std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::array<int64_t, 4> &size) {
+    int64_t last = 0;
+    for (int d = 0; d < 4; d++) {
+        last += (size[d] - 1) * v.s[d];
+    }
+    const auto begin = reinterpret_cast<uintptr_t>(v.data);
+    return {begin, begin + static_cast<uintptr_t>(last + 1) * sizeof(float)};
+}
+
+/// True for one block of memory within another; interleaved views (regions of one image) are the caller's business.
+bool same_memory(std::pair<uintptr_t, uintptr_t> a, std::pair<uintptr_t, uintptr_t> b) {
+    return a.first < b.second && b.first < a.second;
+}
+
+Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
+    Status status = problem.validate();
+    if (!status.ok()) {
+        return status;
+    }
+    if (options.threads < 0 || options.threads > 4096) {
+        return bad("threads is " + std::to_string(options.threads) + "; it must be 0 (all) to 4096");
+    }
+    if (options.threads == 0) {
+        options.threads = machine().hardware_threads;
+    }
+    if (options.device != Device::kCpu) {
+        return Status(StatusCode::kUnsupported, std::string("device '") + to_string(options.device) + "' is not in this build");
+    }
+    if (problem.operation != Operation::kForward) {
+        const std::string text = problem.to_string();
+        return Status(StatusCode::kUnsupported, "operation '" + text.substr(0, text.find(' ')) + "' is not in this version; fwd is");
+    }
+    if (problem.layout != Layout::kNchw) {
+        return Status(StatusCode::kUnsupported, "layout 'nhwc' is not in this version; nchw is");
+    }
+    static std::once_flag hooks;
+    std::call_once(hooks, fourfold_install_halide_hooks);
+    return Status();
+}
+
+struct Planned {
+    const AlgorithmEntry *entry;
+    Status status;
+    std::unique_ptr<AlgorithmPlan> plan;
+};
+
+/// Plans one algorithm within the limits.
+Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
+    Planned result{&entry, Status(), nullptr};
+    if (entry.plan == nullptr) {
+        result.status = Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
+        return result;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> plan = entry.plan(request);
+    if (!plan) {
+        result.status = plan.status();
+        return result;
+    }
+    const size_t packed = (*plan)->packed_bytes + sizeof(PackedHeader);
+    if (packed > request.options.packed_filter_limit) {
+        result.status = Status(StatusCode::kResourceExhausted, "needs " + bytes_text(packed) + " for packed filters; the limit is " + std::to_string(request.options.packed_filter_limit));
+        return result;
+    }
+    result.plan = std::move(*plan);
+    return result;
+}
+
+/// All candidates, and the index of the one that the options choose, or -1.
+std::vector<Planned> plan_all(const PlanRequest &request, int &chosen) {
+    std::vector<Planned> list;
+    chosen = -1;
+    for (const AlgorithmEntry &entry : algorithms()) {
+        PlanRequest one = request;
+        // A forced variant belongs to one algorithm; explain shows the others as they would be without it.
+        list.push_back(plan_one(entry, one));
+        const Planned &p = list.back();
+        const bool eligible = request.options.algorithm == Algorithm::kAuto ? entry.automatic : entry.algorithm == request.options.algorithm;
+        if (p.plan != nullptr && eligible && (chosen < 0 || p.plan->predicted_seconds < list[chosen].plan->predicted_seconds)) {
+            chosen = static_cast<int>(list.size()) - 1;
+        }
+    }
+    return list;
+}
+
+}  // namespace
+
+struct Plan::Impl {
+    Conv2dProblem problem;
+    PlanOptions options;
+    const AlgorithmEntry *entry;
+    std::unique_ptr<AlgorithmPlan> plan;
+    PackedHeader header;
+    std::string why;
+
+    size_t packed_bytes() const {
+        return plan->packed_bytes + sizeof(PackedHeader);
+    }
+    std::array<int64_t, 4> input_size() const {
+        return {problem.batch, problem.in_channels, problem.in_height, problem.in_width};
+    }
+    std::array<int64_t, 4> filter_size() const {
+        return {problem.out_channels, problem.in_channels / problem.groups, problem.filter_height, problem.filter_width};
+    }
+    std::array<int64_t, 4> output_size() const {
+        return {problem.batch, problem.out_channels, problem.out_height(), problem.out_width()};
+    }
+
+    Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, Executor &executor) const {
+        StridedIn w;
+        Status status = resolve("filters", filters, filter_size(), false, w);
+        if (!status.ok()) {
+            return status;
+        }
+        // The last bytes may be alignment only; saved blocks must not carry old memory.
+        std::memset(packed + packed_bytes() - kAlignment, 0, kAlignment);
+        status = plan->pack(w, packed + sizeof(PackedHeader), workspace, executor);
+        if (status.ok()) {
+            std::memcpy(packed, &header, sizeof header);
+        }
+        return status;
+    }
+};
+
+Result<Plan> Plan::create(const Conv2dProblem &problem, const PlanOptions &options) {
+    PlanRequest request{problem, options};
+    Status status = resolve_options(problem, request.options);
+    if (!status.ok()) {
+        return status;
+    }
+    auto impl = std::make_shared<Impl>();
+    impl->problem = problem;
+    if (options.algorithm != Algorithm::kAuto) {
+        for (const AlgorithmEntry &entry : algorithms()) {
+            if (entry.algorithm != options.algorithm) {
+                continue;
+            }
+            Planned planned = plan_one(entry, request);
+            if (planned.plan == nullptr) {
+                return Status(planned.status.code(), std::string(entry.name) + ": " + planned.status.message());
+            }
+            impl->entry = &entry;
+            impl->plan = std::move(planned.plan);
+            impl->why = "named by the caller";
+        }
+        if (impl->plan == nullptr) {
+            return bad("algorithm " + std::to_string(static_cast<int>(options.algorithm)) + " does not exist");
+        }
+    } else {
+        int chosen = -1;
+        std::vector<Planned> list = plan_all(request, chosen);
+        if (chosen < 0) {
+            // Every automatic candidate said no: their reasons, worst code first.
+            std::string reasons;
+            StatusCode code = StatusCode::kUnsupported;
+            for (const Planned &p : list) {
+                if (p.entry->automatic) {
+                    reasons += (reasons.empty() ? "" : "; ") + std::string(p.entry->name) + ": " + p.status.message();
+                    code = p.status.code() == StatusCode::kInvalidArgument ? StatusCode::kInvalidArgument : p.status.code() == StatusCode::kResourceExhausted && code != StatusCode::kInvalidArgument ? StatusCode::kResourceExhausted : code;
+                }
+            }
+            return Status(code, "no algorithm can do this: " + reasons);
+        }
+        impl->entry = list[chosen].entry;
+        impl->plan = std::move(list[chosen].plan);
+        impl->why = "least time by the cost model";
+    }
+    impl->options = request.options;
+    // Whatever changes the bytes of a packed block must change this line.
+    Conv2dProblem filters = problem;
+    filters.batch = 1;
+    filters.post_op = PostOp::kNone;
+    filters.residual = false;
+    impl->header = make_header(std::string(version()) + "|" + impl->plan->layout + "|" + filters.to_string(), impl->plan->packed_bytes);
+    Plan plan;
+    plan.impl_ = std::move(impl);
+    return plan;
+}
+
+const Conv2dProblem &Plan::problem() const {
+    return impl_->problem;
+}
+
+Algorithm Plan::algorithm() const {
+    return impl_->entry->algorithm;
+}
+
+const std::string &Plan::variant() const {
+    return impl_->plan->variant;
+}
+
+int Plan::threads() const {
+    return impl_->options.threads;
+}
+
+size_t Plan::workspace_bytes() const {
+    return impl_->plan->workspace_bytes;
+}
+
+size_t Plan::workspace_bytes_unpacked() const {
+    return impl_->packed_bytes() + std::max(impl_->plan->workspace_bytes, impl_->plan->pack_workspace_bytes);
+}
+
+size_t Plan::packed_filter_bytes() const {
+    return impl_->packed_bytes();
+}
+
+double Plan::predicted_seconds() const {
+    return impl_->plan->predicted_seconds;
+}
+
+std::string Plan::describe() const {
+    std::ostringstream s;
+    s << "problem    " << impl_->problem.to_string() << "\n"
+      << "algorithm  " << impl_->entry->name << " (" << impl_->why << ")\n"
+      << "variant    " << impl_->plan->variant << "\n"
+      << "blocking   " << impl_->plan->details << "\n"
+      << "memory     workspace " << bytes_text(workspace_bytes()) << ", packed filters " << bytes_text(packed_filter_bytes()) << "\n"
+      << "threads    " << impl_->options.threads << "\n"
+      << "predicted  " << impl_->plan->predicted_seconds * 1e3 << " ms\n";
+    return s.str();
+}
+
+Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock workspace, const ExecutionContext &context) const {
+    if (impl_ == nullptr) {
+        return bad("the plan is empty; make one with Plan::create");
+    }
+    Status status = check_block("packed", packed.data, packed.bytes, impl_->packed_bytes());
+    if (status.ok()) {
+        status = check_block("workspace", workspace.data, workspace.bytes, impl_->plan->pack_workspace_bytes);
+    }
+    if (!status.ok()) {
+        return status;
+    }
+    Executor &executor = context.executor != nullptr ? *context.executor : default_executor();
+    return impl_->pack(filters, static_cast<std::byte *>(packed.data), static_cast<std::byte *>(workspace.data), executor);
+}
+
+Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
+    if (impl_ == nullptr) {
+        return bad("the plan is empty; make one with Plan::create");
+    }
+    const Impl &impl = *impl_;
+    ForwardTensors t;
+    Status status = resolve("input", tensors.input, impl.input_size(), false, t.input);
+    if (status.ok()) {
+        status = resolve("output", tensors.output, impl.output_size(), true, t.output);
+    }
+    if (status.ok() && impl.problem.residual) {
+        status = resolve("residual", tensors.residual, impl.output_size(), false, t.residual);
+    }
+    if (!status.ok()) {
+        return status;
+    }
+    if (reinterpret_cast<uintptr_t>(tensors.bias) % alignof(float) != 0) {
+        return bad("bias is not aligned to " + std::to_string(alignof(float)) + " bytes");
+    }
+    t.bias = tensors.bias;
+    const auto out = address_range(t.output, impl.output_size());
+    if (tensors.output.dense && tensors.input.dense && same_memory(out, address_range(t.input, impl.input_size()))) {
+        return bad("input and output overlap");
+    }
+    const bool packed_given = tensors.filters.is_packed();
+    status = check_block("workspace", workspace.data, workspace.bytes, packed_given ? workspace_bytes() : workspace_bytes_unpacked());
+    if (!status.ok()) {
+        return status;
+    }
+    if (workspace.data != nullptr) {
+        const auto begin = reinterpret_cast<uintptr_t>(workspace.data);
+        if (same_memory(out, {begin, begin + (packed_given ? workspace_bytes() : workspace_bytes_unpacked())})) {
+            return bad("workspace and output overlap");
+        }
+    }
+
+    Executor &executor = context.executor != nullptr ? *context.executor : default_executor();
+    auto *scratch = static_cast<std::byte *>(workspace.data);
+    const std::byte *packed = nullptr;
+    if (packed_given) {
+        status = check_block("packed filters", tensors.filters.packed.data, tensors.filters.packed.bytes, impl.packed_bytes());
+        if (!status.ok()) {
+            return status;
+        }
+        packed = static_cast<const std::byte *>(tensors.filters.packed.data);
+        if (std::memcmp(packed, &impl.header, sizeof(PackedHeader)) != 0) {
+            return bad(std::memcmp(packed, kMagic, sizeof kMagic) != 0 ? "packed filters are no block that pack_filters wrote" : "packed filters were packed for another problem, plan or version");
+        }
+    } else {
+        if (tensors.filters.view.data == nullptr) {
+            return bad("filters are null");
+        }
+        status = impl.pack(tensors.filters.view, scratch, scratch + impl.packed_bytes(), executor);
+        if (!status.ok()) {
+            return status;
+        }
+        packed = scratch;
+        scratch += impl.packed_bytes();
+    }
+    return impl.plan->forward(t, packed + sizeof(PackedHeader), scratch, executor);
+}
+
+Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanOptions &options) {
+    PlanRequest request{problem, options};
+    Status status = resolve_options(problem, request.options);
+    if (!status.ok()) {
+        return status;
+    }
+    int chosen = -1;
+    std::vector<Planned> list = plan_all(request, chosen);
+    std::vector<Candidate> candidates;
+    for (size_t i = 0; i < list.size(); i++) {
+        const Planned &p = list[i];
+        Candidate c;
+        c.algorithm = p.entry->algorithm;
+        c.supported = p.plan != nullptr;
+        c.chosen = static_cast<int>(i) == chosen;
+        if (p.plan != nullptr) {
+            c.variant = p.plan->variant;
+            c.predicted_seconds = p.plan->predicted_seconds;
+            c.workspace_bytes = p.plan->workspace_bytes;
+            c.packed_filter_bytes = p.plan->packed_bytes + sizeof(PackedHeader);
+            c.reason = c.chosen ? (options.algorithm == Algorithm::kAuto ? "least time by the cost model" : "named by the caller") : p.entry->automatic ? "slower by the cost model" : "a baseline, never chosen";
+        } else {
+            c.reason = p.status.message();
+        }
+        candidates.push_back(std::move(c));
+    }
+    return candidates;
+}
+
+const char *to_string(Algorithm algorithm) {
+    for (const AlgorithmEntry &entry : algorithms()) {
+        if (entry.algorithm == algorithm) {
+            return entry.name;
+        }
+    }
+    return "auto";
+}
+
+const char *to_string(Device device) {
+    return device == Device::kCuda ? "cuda" : device == Device::kOpenCl ? "opencl" : "cpu";
+}
+
+const char *to_string(FftBackend backend) {
+    return backend == FftBackend::kFftw ? "fftw" : backend == FftBackend::kKissFft ? "kissfft" : "auto";
+}
+
+Result<Algorithm> parse_algorithm(std::string_view name) {
+    std::string known = "auto";
+    if (name == "auto") {
+        return Algorithm::kAuto;
+    }
+    for (const AlgorithmEntry &entry : algorithms()) {
+        if (name == entry.name) {
+            return entry.algorithm;
+        }
+        known += std::string(", ") + entry.name;
+    }
+    return bad("algorithm '" + std::string(name) + "' does not exist; there are " + known);
+}
+
+Result<Device> parse_device(std::string_view name) {
+    for (Device d : {Device::kCpu, Device::kCuda, Device::kOpenCl}) {
+        if (name == to_string(d)) {
+            return d;
+        }
+    }
+    return bad("device '" + std::string(name) + "' does not exist; there are cpu, cuda, opencl");
+}
+
+const char *version() {
+    return FOURFOLD_VERSION;
+}
+
+}  // namespace fourfold

@@ -1,0 +1,47 @@
+#include "registry.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace fourfold {
+
+int Variant::parameter(const char *key, int fallback) const {
+    const size_t length = std::strlen(key);
+    for (const char *at = parameters; *at != '\0';) {
+        if (std::strncmp(at, key, length) == 0 && at[length] == '=') {
+            return std::atoi(at + length + 1);
+        }
+        at += std::strcspn(at, " ");
+        at += std::strspn(at, " ");
+    }
+    return fallback;
+}
+
+std::vector<const Variant *> variants_of(const char *stage) {
+    std::vector<const Variant *> found;
+    for (const Variant &v : registry()) {
+        if (v.isa == best_isa() && std::strcmp(v.stage, stage) == 0) {
+            found.push_back(&v);
+        }
+    }
+    return found;
+}
+
+const Variant *find_variant(const char *stage, const char *parameters) {
+    for (const Variant *v : variants_of(stage)) {
+        if (std::strcmp(v->parameters, parameters) == 0) {
+            return v;
+        }
+    }
+    return nullptr;
+}
+
+std::vector<VariantInfo> list_variants() {
+    std::vector<VariantInfo> list;
+    for (const Variant &v : registry()) {
+        list.push_back({v.name, v.stage, to_string(v.isa), v.parameters, v.isa >= best_isa()});
+    }
+    return list;
+}
+
+}  // namespace fourfold

@@ -1,0 +1,42 @@
+// The memory stages, called on any number of planes: what a generated kernel cannot reach with 32-bit indices at once is
+// done plane by plane.
+#pragma once
+
+#include <cstdint>
+
+#include "algorithm.h"
+#include "kernel.h"
+
+namespace fourfold {
+
+/// Planes of an image or of a padded strip.
+struct PlanesIn {
+    const float *data;
+    int64_t width, height, planes;
+    int64_t row_stride, plane_stride;
+};
+struct PlanesOut {
+    float *data;
+    int64_t width, height, planes;
+    int64_t row_stride, plane_stride;
+};
+
+/// pad: out = extend(in) at (x*step_x + origin_x, y*step_y + origin_y).
+struct PadStage {
+    const Variant *variant = nullptr;
+    float value = 0.0f;
+
+    static PadStage find(const Conv2dProblem &problem);
+    /// The origin is the position in the image of out's first element.
+    bool run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, ErrorSink &sink) const;
+};
+
+/// crop: out = post(scale*in + bias + residual), with one bias a plane. residual.data may be null.
+struct CropStage {
+    const Variant *variant = nullptr;
+
+    static CropStage find();
+    bool run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, ErrorSink &sink) const;
+};
+
+}  // namespace fourfold

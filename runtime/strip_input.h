@@ -1,0 +1,48 @@
+// Brings the channels of one strip into the flat form of StripGeometry, or finds that they already are.
+#pragma once
+
+#include "geometry.h"
+#include "stages.h"
+
+namespace fourfold {
+
+/// x of conv_direct and im2col: element j of a channel at data[channel*channel_stride + j].
+struct FlatStrip {
+    const float *data = nullptr;
+    int64_t channel_stride = 0;
+};
+
+class StripInput {
+public:
+    StripInput(const StripGeometry &geometry, int64_t strip_rows);
+
+    /// Floats of scratch for `channels` channels of which each is read up to `readable` elements.
+    double scratch_floats(int64_t channels, int64_t readable) const;
+
+    /// The strip of output rows [first_row, first_row + row_count) of channels [first, first + count) of one image.
+    /// `readable` elements of each channel may be read. Dense rows without padding, stride and dilation phases are used
+    /// where they lie, unless that would read past the image; everything else goes through the pad stage into scratch.
+    bool prepare(const StridedIn &input, int64_t image, int64_t first, int64_t count, int64_t first_row, int64_t row_count, int64_t readable, float *scratch, FlatStrip &strip, ErrorSink &sink) const;
+
+private:
+    const StripGeometry &geometry_;
+    int64_t strip_rows_;
+    int64_t channel_stride_;
+    PadStage pad_;
+};
+
+/// Filters in the form that conv_direct and gemm read: (i % m, tap, channel, i / m, group). A row block divides m.
+class FilterPacker {
+public:
+    FilterPacker(const StripGeometry &geometry, int m);
+    double packed_floats() const;
+    Status pack(const StridedIn &filters, float *packed, Executor &executor, int threads) const;
+
+private:
+    const Conv2dProblem problem_;
+    const int64_t m_, row_block_, taps_;
+    std::vector<int32_t> rows_, columns_;
+    const Variant *variant_;
+};
+
+}  // namespace fourfold
