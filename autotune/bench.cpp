@@ -1,0 +1,207 @@
+// fourfold bench: times of one or more algorithms on some problems, each result checked first.
+#include <algorithm>
+#include <memory>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+#include "contest.h"
+#include "machine_limits.h"
+#include "reference.h"
+#include "shapes.h"
+#include "table.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+struct BenchFlags {
+    std::vector<std::string> shapes, problems;
+    std::string algorithm = "auto", filter, variant, naive = "small";
+    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false;
+    double min_time = 0.3;
+    PlanFlags plan;
+};
+
+constexpr double kAlways = 1e300;
+
+Result<ContestOptions> contest_options(const BenchFlags &flags) {
+    Result<PlanOptions> plan = to_plan_options(flags.plan);
+    if (!plan) {
+        return plan.status();
+    }
+    ContestOptions options;
+    options.plan = *plan;
+    options.plan.variant = flags.variant;
+    options.all_variants = flags.all_variants;
+    options.include_packing = flags.include_packing;
+    options.cold = flags.cold;
+    options.check = !flags.trust;
+    options.measure.min_time = flags.min_time;
+    options.naive_flops = flags.naive == "always" ? kAlways : flags.naive == "never" ? -1.0 : options.naive_flops;
+    if (flags.algorithm != "all") {
+        const Result<Algorithm> algorithm = parse_algorithm(flags.algorithm);
+        if (!algorithm) {
+            return Status(StatusCode::kInvalidArgument, algorithm.status().message() + " (or 'all')");
+        }
+        options.algorithms = {*algorithm};
+        if (*algorithm == Algorithm::kNaive) {
+            options.naive_flops = kAlways;  // asked for by name
+        }
+    }
+    return options;
+}
+
+Result<std::vector<Shape>> collect_shapes(const BenchFlags &flags) {
+    std::vector<Shape> shapes;
+    for (const std::string &file : flags.shapes) {
+        const Result<std::vector<Shape>> read = read_shapes(file);
+        if (!read) {
+            return read.status();
+        }
+        shapes.insert(shapes.end(), read->begin(), read->end());
+    }
+    for (const std::string &text : flags.problems) {
+        const Result<Conv2dProblem> problem = parse_valid_problem(text);
+        if (!problem) {
+            return problem.status();
+        }
+        shapes.push_back({problem->to_string(), *problem});
+    }
+    if (!flags.filter.empty()) {
+        shapes = filter_shapes(shapes, flags.filter);
+        if (shapes.empty()) {
+            return Status(StatusCode::kInvalidArgument, fmt::format("no problem's name matches '{}'", flags.filter));
+        }
+    }
+    return shapes;
+}
+
+Table make_table(const std::vector<Shape> &shapes) {
+    size_t name = 4, variant = 7;
+    for (const Shape &shape : shapes) {
+        name = std::max(name, shape.name.size());
+    }
+    for (const VariantInfo &v : list_variants()) {
+        variant = std::max(variant, v.name.size());
+    }
+    return Table({{"name", static_cast<int>(name), true}, {"", 1}, {"algorithm", 9, true}, {"variant", static_cast<int>(std::min<size_t>(variant, 40)), true}, {"ms min", 9},
+                  {"ms median", 9}, {"GFLOP/s", 8}, {"% peak", 6}, {"% mem", 6}, {"workspace", 9}, {"packed", 9}, {"max error", 9}});
+}
+
+/// Bytes that any algorithm has to move, as a share of what memory could in that time; only where memory, not arithmetic,
+/// is the tighter limit. Over 100% means that caches held part of it.
+std::string bandwidth_share(const Conv2dProblem &p, double seconds, const MachineLimits &limits) {
+    const double bytes = 4.0 * static_cast<double>(p.input_elements() + p.filter_elements() + p.output_elements());
+    const bool memory_bound = limits.bandwidth() > 0 && bytes / limits.bandwidth() > p.flops() / limits.peak_flops;
+    return memory_bound ? fmt::format("{:.0f}", 100 * bytes / seconds / limits.bandwidth()) : "-";
+}
+
+std::string table_row(const Table &table, const Shape &shape, const Entry &e, const MachineLimits &limits) {
+    const char *mark = e.chosen ? "*" : "";
+    if (e.outcome != Outcome::kTimed) {
+        return table.row({shape.name, mark, to_string(e.algorithm), fmt::format("{}: {}", to_string(e.outcome), e.reason)});
+    }
+    const double rate = shape.problem.flops() / e.min_seconds;
+    return table.row({shape.name, mark, to_string(e.algorithm), e.variant, milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds),
+                      fmt::format("{:.1f}", rate / 1e9), fmt::format("{:.1f}", 100 * rate / limits.peak_flops), bandwidth_share(shape.problem, e.min_seconds, limits),
+                      bytes_text(e.workspace_bytes), bytes_text(e.packed_filter_bytes), error_text(e.max_error)});
+}
+
+std::string json_line(const Shape &shape, const Entry &e, const MachineLimits &limits) {
+    nlohmann::ordered_json line;
+    line["name"] = shape.name;
+    line["problem"] = shape.problem.to_string();
+    line["algorithm"] = to_string(e.algorithm);
+    line["variant"] = e.variant;
+    line["threads"] = e.threads;
+    line["ms_min"] = e.min_seconds * 1e3;
+    line["ms_median"] = e.median_seconds * 1e3;
+    line["gflops"] = shape.problem.flops() / e.min_seconds / 1e9;
+    line["workspace_bytes"] = e.workspace_bytes;
+    line["packed_filter_bytes"] = e.packed_filter_bytes;
+    line["max_error"] = e.max_error < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(e.max_error);
+    line["chosen"] = e.chosen;
+    line["peak_gflops"] = limits.peak_flops / 1e9;
+    return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+Status bench(const BenchFlags &flags) {
+    const Result<ContestOptions> options = contest_options(flags);
+    if (!options) {
+        return options.status();
+    }
+    const Result<std::vector<Shape>> shapes = collect_shapes(flags);
+    if (!shapes) {
+        return shapes.status();
+    }
+    const MachineLimits limits = measure_machine_limits(flags.plan.threads);
+    std::FILE *notes = flags.json ? stderr : stdout;
+    fmt::print(notes, "{}\n", machine_text(limits));
+    fmt::print(notes, "fourfold {}; data uniform on [-1, 1], seed {}; {}{}{}\n", version(), options->seed, flags.cold ? "caches evicted before each sample" : "warm caches",
+               flags.include_packing ? "; packing included" : "", flags.trust ? "; results NOT checked" : "");
+    if (!flags.json) {
+        fmt::print("* is what auto chooses; times are the least and the median; % mem is the share of the memory bandwidth where that is the limit\n\n");
+    }
+
+    const Table table = make_table(*shapes);
+    if (!flags.json) {
+        fmt::print("{}", table.header());
+    }
+    const bool all = flags.algorithm == "all";
+    int wrong = 0;
+    Status refused;
+    for (const Shape &shape : *shapes) {
+        for (const Entry &e : run_contest(shape.problem, *options)) {
+            if (!flags.json) {
+                fmt::print("{}", table_row(table, shape, e, limits));
+            } else if (e.outcome == Outcome::kTimed) {
+                fmt::print("{}", json_line(shape, e, limits));
+            } else {
+                fmt::print(stderr, "{} {} {}: {}\n", shape.name, to_string(e.algorithm), to_string(e.outcome), e.reason);
+            }
+            wrong += e.outcome == Outcome::kWrong;
+            if (e.outcome == Outcome::kRefused && !all && refused.ok()) {
+                refused = plan_failure(Status(e.status.code(), shape.name + ": " + e.reason), options->algorithms.front());
+            }
+        }
+        std::fflush(stdout);
+    }
+    if (wrong > 0) {
+        return {StatusCode::kInternal, fmt::format("{} FAILED; no time is reported for a wrong result", wrong == 1 ? "one candidate" : fmt::format("{} candidates", wrong))};
+    }
+    return refused;
+}
+
+}  // namespace
+
+Action add_bench(CLI::App &verb) {
+    auto flags = std::make_shared<BenchFlags>();
+    CLI::Option *shapes = verb.add_option("--shapes", flags->shapes, "files of problems: name,b,ic,i0,i1,oc,f0,f1,stride,pad,dilation,groups or name,problem");
+    CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\"");
+    verb.add_option("--algorithm", flags->algorithm, "auto, all, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
+    add_plan_flags(verb, flags->plan);
+    verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does");
+    verb.add_flag("--cold", flags->cold, "evict the caches before each sample");
+    verb.add_flag("--json", flags->json, "one object a line on standard output; notes go to standard error");
+    verb.add_option("--filter", flags->filter, "only problems whose name matches, e.g. \"resnet*\"");
+    CLI::Option *variant = verb.add_option("--variant", flags->variant, "this variant of the main stage (see fourfold list)");
+    verb.add_flag("--all-variants", flags->all_variants, "every runnable variant of the main stage")->excludes(variant);
+    verb.add_option("--min-time", flags->min_time, "seconds per candidate; at least 5 samples are taken (3 where one takes over 2 s)")
+        ->check(CLI::Range(0.0, 3600.0))
+        ->capture_default_str();
+    verb.add_option("--naive", flags->naive, "when 'all' includes the naive loop nest: small (under 5 GFLOP), always, never")
+        ->check(CLI::IsMember({"small", "always", "never"}))
+        ->capture_default_str();
+    verb.add_flag("--trust", flags->trust, "do not check the results against the double-precision reference");
+    verb.footer("Candidates of one problem are timed in turns. GFLOP/s count the direct algorithm's operations, so fast algorithms can pass the peak.");
+    return [flags, shapes, problems] {
+        if (shapes->count() + problems->count() == 0) {
+            return Status(StatusCode::kInvalidArgument, "bench needs --shapes or --problem; see fourfold bench --help");
+        }
+        return bench(*flags);
+    };
+}
+
+}  // namespace fourfold::cli

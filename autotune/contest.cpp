@@ -1,0 +1,346 @@
+#include "contest.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "machine_limits.h"
+#include "reference.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+/// SplitMix64 (Steele et al. 2014) to floats uniform on [-1, 1].
+void fill_uniform(float *data, int64_t elements, uint64_t seed) {
+    uint64_t state = seed * 0x9e3779b97f4a7c15u;
+    for (int64_t i = 0; i < elements; ++i) {
+        uint64_t z = (state += 0x9e3779b97f4a7c15u);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        data[i] = static_cast<float>(static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-52 - 1.0);
+    }
+}
+
+class FloatBuffer {
+public:
+    FloatBuffer() = default;
+    explicit FloatBuffer(int64_t elements)
+        : buffer_(static_cast<size_t>(elements) * sizeof(float)) {
+    }
+    float *data() const {
+        return static_cast<float *>(buffer_.data());
+    }
+
+private:
+    AlignedBuffer buffer_;
+};
+
+struct ProblemData {
+    FloatBuffer input, filters, bias, residual, output;
+
+    /// Empty when memory ran out.
+    static std::unique_ptr<ProblemData> make(const Conv2dProblem &p, uint64_t seed) {
+        auto data = std::make_unique<ProblemData>();
+        auto fill = [&, stream = seed * 8](FloatBuffer &buffer, int64_t elements) mutable {
+            buffer = FloatBuffer(elements);
+            if (buffer.data() != nullptr) {
+                fill_uniform(buffer.data(), elements, ++stream);
+            }
+            return buffer.data() != nullptr;
+        };
+        bool ok = fill(data->input, p.input_elements()) && fill(data->filters, p.filter_elements()) && fill(data->bias, p.out_channels) && fill(data->output, p.output_elements());
+        ok = ok && (!p.residual || fill(data->residual, p.output_elements()));
+        return ok ? std::move(data) : nullptr;
+    }
+    static double bytes(const Conv2dProblem &p) {
+        return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.filter_elements()) + static_cast<double>(p.output_elements()) * (p.residual ? 2 : 1));
+    }
+};
+
+struct Contender {
+    Entry entry;
+    std::optional<Plan> plan;
+    AlignedBuffer packed;
+};
+
+/// The other runnable variants of the stage that the plan's own variant belongs to.
+std::vector<std::string> sibling_variants(const std::string &variant) {
+    const std::vector<VariantInfo> all = list_variants();
+    const auto own = std::find_if(all.begin(), all.end(), [&](const VariantInfo &v) { return v.name == variant; });
+    std::vector<std::string> names;
+    if (own != all.end()) {
+        for (const VariantInfo &v : all) {
+            if (v.stage == own->stage && v.runnable && v.name != variant) {
+                names.push_back(v.name);
+            }
+        }
+    }
+    return names;
+}
+
+class Contest {
+public:
+    Contest(const Conv2dProblem &problem, const ContestOptions &options)
+        : problem_(problem), options_(options) {
+    }
+
+    std::vector<Entry> run() {
+        plan_all();
+        skip_hopeless();
+        skip_oversized();
+        if (any_left()) {
+            data_ = ProblemData::make(problem_, options_.seed);
+            size_t bytes = 1;
+            for (const Contender &c : contenders_) {
+                bytes = is_left(c) ? std::max(bytes, workspace_needed(*c.plan)) : bytes;
+            }
+            // Contenders take turns, so they share one workspace; touched here, so that no page is new when timed.
+            workspace_ = AlignedBuffer(bytes);
+            if (data_ == nullptr || workspace_.data() == nullptr) {
+                skip_rest("memory ran out");
+            } else {
+                std::memset(workspace_.data(), 0, bytes);
+                pack();
+                check();
+                time();
+            }
+        }
+        std::vector<Entry> entries;
+        for (Contender &c : contenders_) {
+            entries.push_back(std::move(c.entry));
+        }
+        return entries;
+    }
+
+private:
+    static bool is_left(const Contender &c) {
+        return c.entry.outcome == Outcome::kTimed;
+    }
+    bool any_left() const {
+        return std::any_of(contenders_.begin(), contenders_.end(), is_left);
+    }
+    size_t workspace_needed(const Plan &plan) const {
+        return std::max(plan.workspace_bytes(), plan.workspace_bytes_unpacked());
+    }
+    static void drop(Contender &c, Outcome outcome, std::string reason) {
+        c.entry.outcome = outcome;
+        c.entry.reason = std::move(reason);
+        c.plan.reset();
+        c.packed = AlignedBuffer();
+    }
+    void skip_rest(const std::string &why) {
+        for (Contender &c : contenders_) {
+            if (is_left(c)) {
+                drop(c, Outcome::kSkipped, why);
+            }
+        }
+    }
+
+    void add(Algorithm algorithm, const std::string &variant) {
+        Contender c;
+        c.entry.algorithm = algorithm;
+        c.entry.variant = variant;
+        if (algorithm == Algorithm::kNaive && problem_.flops() > options_.naive_flops) {
+            drop(c, Outcome::kSkipped, fmt::format("{:.3g} GFLOP is over the limit of {:.3g} for naive", problem_.flops() / 1e9, options_.naive_flops / 1e9));
+            contenders_.push_back(std::move(c));
+            return;
+        }
+        PlanOptions plan_options = options_.plan;
+        plan_options.algorithm = algorithm;
+        plan_options.variant = variant;
+        Result<Plan> plan = Plan::create(problem_, plan_options);
+        if (!plan) {
+            c.entry.status = plan.status();
+            drop(c, Outcome::kRefused, plan.status().message());
+        } else {
+            c.entry.algorithm = plan->algorithm();
+            c.entry.variant = plan->variant();
+            c.entry.threads = plan->threads();
+            c.entry.workspace_bytes = plan->workspace_bytes();
+            c.entry.packed_filter_bytes = plan->packed_filter_bytes();
+            const auto same = [&](const Contender &other) { return other.entry.algorithm == c.entry.algorithm && other.entry.variant == c.entry.variant; };
+            if (std::any_of(contenders_.begin(), contenders_.end(), same)) {
+                return;
+            }
+            c.plan = std::move(*plan);
+        }
+        contenders_.push_back(std::move(c));
+    }
+
+    void plan_all() {
+        for (Algorithm algorithm : options_.algorithms) {
+            // A forced variant belongs to one algorithm's stage; the baseline has none.
+            add(algorithm, algorithm == Algorithm::kNaive ? "" : options_.plan.variant);
+            if (options_.all_variants && algorithm != Algorithm::kNaive && !contenders_.empty() && contenders_.back().plan) {
+                const Algorithm actual = contenders_.back().entry.algorithm;
+                for (const std::string &variant : sibling_variants(contenders_.back().entry.variant)) {
+                    add(actual, variant);
+                }
+            }
+        }
+        PlanOptions automatic = options_.plan;
+        automatic.algorithm = Algorithm::kAuto;
+        automatic.variant.clear();
+        if (const Result<Plan> choice = Plan::create(problem_, automatic)) {
+            for (Contender &c : contenders_) {
+                c.entry.chosen = c.entry.outcome != Outcome::kRefused && c.entry.algorithm == choice->algorithm() && c.entry.variant == choice->variant();
+            }
+        }
+    }
+
+    void skip_hopeless() {
+        double best = 0.0;
+        for (const Contender &c : contenders_) {
+            if (c.plan && c.entry.algorithm != Algorithm::kNaive && c.plan->predicted_seconds() > 0 && (best == 0.0 || c.plan->predicted_seconds() < best)) {
+                best = c.plan->predicted_seconds();
+            }
+        }
+        for (Contender &c : contenders_) {
+            if (options_.hopeless_factor > 0 && best > 0 && c.plan && !c.entry.chosen && c.entry.algorithm != Algorithm::kNaive &&
+                c.plan->predicted_seconds() > options_.hopeless_factor * best) {
+                drop(c, Outcome::kSkipped, fmt::format("predicted {:.0f} times slower than the best", c.plan->predicted_seconds() / best));
+            }
+        }
+    }
+
+    void skip_oversized() {
+        double bytes = ProblemData::bytes(problem_);
+        for (Contender &c : contenders_) {
+            if (!c.plan) {
+                continue;
+            }
+            const double own = static_cast<double>(c.plan->packed_filter_bytes()) + static_cast<double>(workspace_needed(*c.plan));
+            if (bytes + own > static_cast<double>(options_.memory)) {
+                drop(c, Outcome::kSkipped, fmt::format("needs {} of memory, over the limit of {}", bytes_text(static_cast<size_t>(bytes + own)), bytes_text(options_.memory)));
+            } else {
+                bytes += static_cast<double>(c.plan->packed_filter_bytes());  // held until the end; the workspace is shared
+            }
+        }
+    }
+
+    void pack() {
+        for (Contender &c : contenders_) {
+            // No packed form: the plan reads the filters as they are.
+            if (!is_left(c) || options_.include_packing || c.plan->packed_filter_bytes() == 0) {
+                continue;
+            }
+            c.packed = AlignedBuffer(c.plan->packed_filter_bytes());
+            if (c.packed.data() == nullptr) {
+                drop(c, Outcome::kSkipped, "memory ran out");
+            } else if (Status status = c.plan->pack_filters(data_->filters.data(), c.packed, workspace_); !status) {
+                drop(c, Outcome::kWrong, "pack_filters failed: " + status.message());
+            }
+        }
+    }
+
+    Status execute(const Contender &c) const {
+        Tensors tensors;
+        tensors.input = data_->input.data();
+        tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(data_->filters.data());
+        tensors.bias = data_->bias.data();
+        tensors.residual = problem_.residual ? ConstView(data_->residual.data()) : ConstView();
+        tensors.output = data_->output.data();
+        // No more than the plan asked for, so that it has to keep its word.
+        const size_t bytes = tensors.filters.is_packed() ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
+        return c.plan->execute(tensors, {workspace_.data(), bytes});
+    }
+
+    void check() {
+        std::optional<Reference> reference;
+        if (options_.check && any_left()) {
+            reference.emplace(problem_, ForwardArrays{data_->input.data(), data_->filters.data(), data_->bias.data(), data_->residual.data()}, options_.check_all_below_flops);
+        }
+        for (Contender &c : contenders_) {
+            if (!is_left(c) || !reference) {
+                continue;
+            }
+            float *y = data_->output.data();
+            std::fill(y, y + problem_.output_elements(), std::nanf(""));
+            if (Status status = execute(c); !status) {
+                drop(c, Outcome::kWrong, "execute failed: " + status.message());
+                continue;
+            }
+            c.entry.max_error = reference->max_error(y);
+            const double limit = error_limit(to_string(c.entry.algorithm));
+            if (!(c.entry.max_error <= limit)) {
+                drop(c, Outcome::kWrong, fmt::format("max error {:.2g} is over the limit {:.0e}", c.entry.max_error, limit));
+            }
+        }
+    }
+
+    void time() {
+        std::vector<Contender *> timed;
+        std::vector<std::function<Status()>> work;
+        for (Contender &c : contenders_) {
+            if (is_left(c)) {
+                timed.push_back(&c);
+                work.push_back([this, &c] { return execute(c); });
+            }
+        }
+        MeasureOptions measure = options_.measure;
+        std::unique_ptr<CacheEvictor> evictor;
+        if (options_.cold) {
+            evictor = std::make_unique<CacheEvictor>();
+            measure.before_sample = [&] { (*evictor)(); };
+            measure.single = true;
+            measure.max_samples = std::min(measure.max_samples, 20);  // an eviction takes longer than most samples
+        }
+        const std::vector<Timing> timings = measure_interleaved(work, measure);
+        for (size_t i = 0; i < timed.size(); ++i) {
+            if (!timings[i].status) {
+                drop(*timed[i], Outcome::kWrong, "execute failed: " + timings[i].status.message());
+                continue;
+            }
+            timed[i]->entry.min_seconds = timings[i].min_seconds;
+            timed[i]->entry.median_seconds = timings[i].median_seconds;
+        }
+    }
+
+    const Conv2dProblem &problem_;
+    const ContestOptions &options_;
+    std::vector<Contender> contenders_;
+    std::unique_ptr<ProblemData> data_;
+    AlignedBuffer workspace_;
+};
+
+}  // namespace
+
+const std::vector<Algorithm> &compared_algorithms() {
+    static const std::vector<Algorithm> algorithms = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft};
+    return algorithms;
+}
+
+const char *to_string(Outcome outcome) {
+    switch (outcome) {
+    case Outcome::kTimed:
+        return "timed";
+    case Outcome::kSkipped:
+        return "skipped";
+    case Outcome::kRefused:
+        return "refused";
+    case Outcome::kWrong:
+        return "FAILED";
+    }
+    return "";
+}
+
+std::vector<Entry> run_contest(const Conv2dProblem &problem, const ContestOptions &options) {
+    return Contest(problem, options).run();
+}
+
+double best_seconds(const std::vector<Entry> &entries) {
+    double best = 0.0;
+    for (const Entry &e : entries) {
+        if (e.outcome == Outcome::kTimed && (best == 0.0 || e.min_seconds < best)) {
+            best = e.min_seconds;
+        }
+    }
+    return best;
+}
+
+}  // namespace fourfold::cli

@@ -1,0 +1,59 @@
+// fourfold explain: why this plan and no other.
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "shapes.h"
+#include "table.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+Status explain_problem(const std::string &text, const PlanFlags &flags) {
+    const Result<PlanOptions> options = to_plan_options(flags);
+    if (!options) {
+        return options.status();
+    }
+    const Result<Conv2dProblem> problem = parse_valid_problem(text);
+    if (!problem) {
+        return problem.status();
+    }
+    const Result<std::vector<Candidate>> candidates = explain(*problem, *options);
+    if (!candidates) {
+        return plan_failure(candidates.status(), Algorithm::kAuto);
+    }
+    fmt::print("{}\n{:.3g} GFLOP, output {}x{}\n\n", problem->to_string(), problem->flops() / 1e9, problem->out_height(), problem->out_width());
+    const Table table({{"", 1}, {"algorithm", 9, true}, {"predicted ms", 12}, {"workspace", 9}, {"packed", 9}, {"variant", 28, true}, {"reason", 0, true}});
+    fmt::print("{}", table.header());
+    for (const Candidate &c : *candidates) {
+        if (c.supported) {
+            fmt::print("{}", table.row({c.chosen ? "*" : "", to_string(c.algorithm), milliseconds_text(c.predicted_seconds), bytes_text(c.workspace_bytes),
+                                        bytes_text(c.packed_filter_bytes), c.variant, c.reason}));
+        } else {
+            fmt::print("{}", table.row({"", to_string(c.algorithm), "-", "-", "-", "-", "no: " + c.reason}));
+        }
+    }
+    const Result<Plan> plan = Plan::create(*problem, *options);
+    if (!plan) {
+        return plan_failure(plan.status(), Algorithm::kAuto);
+    }
+    fmt::print("\n* is the choice:\n{}\n", trim(plan->describe()));
+    return {};
+}
+
+}  // namespace
+
+Action add_explain(CLI::App &verb) {
+    struct Flags {
+        std::string problem;
+        PlanFlags plan;
+    };
+    auto flags = std::make_shared<Flags>();
+    verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank)")->required();
+    add_plan_flags(verb, flags->plan);
+    return [flags] { return explain_problem(flags->problem, flags->plan); };
+}
+
+}  // namespace fourfold::cli

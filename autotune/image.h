@@ -1,0 +1,41 @@
+// Pictures as planes of floats: PNG and JPEG, PGM and PPM, 8 and 16 bits a sample.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fourfold/status.h"
+
+namespace fourfold::cli {
+
+/// Samples in [0, 1], one plane a channel: data[(c*height + row)*width + column].
+struct Image {
+    int64_t channels = 1;  ///< 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha
+    int64_t height = 0, width = 0;
+    int bits = 8;          ///< a sample's bits in the file: 8 or 16
+    std::vector<float> data;
+
+    bool has_alpha() const {
+        return channels == 2 || channels == 4;
+    }
+    int64_t colours() const {
+        return has_alpha() ? channels - 1 : channels;
+    }
+};
+
+/// Whether the bytes begin as one of the formats that decode_image reads.
+bool looks_like_image(const std::string &bytes);
+/// Whether the name ends as one of the formats that write_image writes.
+bool has_image_extension(const std::string &path);
+
+/// Errors: kInvalidArgument, naming the file.
+Result<Image> decode_image(const std::string &bytes, const std::string &name);
+
+/// Writes PNG, JPEG (quality 95), PGM or PPM, as the name ends, clamped to [0, 1] and rounded to image.bits (JPEG: 8).
+/// Errors: kInvalidArgument (the format cannot hold the channels), kInternal (cannot write).
+Status write_image(const std::string &path, const Image &image);
+/// The first of these errors, found out before a long computation.
+Status check_image_format(const std::string &path, int64_t channels);
+
+}  // namespace fourfold::cli

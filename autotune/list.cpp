@@ -1,0 +1,79 @@
+// fourfold list: what is built in, and the machine.
+#include <algorithm>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "contest.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+const char *summary(Algorithm algorithm) {
+    switch (algorithm) {
+    case Algorithm::kNaive:
+        return "the plain loop nest in C++: a baseline, never chosen by auto";
+    case Algorithm::kDirect:
+        return "the sums as they are written, in register tiles";
+    case Algorithm::kIm2col:
+        return "unfold in column blocks, then matrix products";
+    case Algorithm::kFft:
+        return "whole planes through the Fourier transform";
+    default:
+        return "";
+    }
+}
+
+void print_variants(bool verbose) {
+    std::vector<VariantInfo> variants = list_variants();
+    std::vector<std::string> stages;
+    for (const VariantInfo &v : variants) {
+        if (std::find(stages.begin(), stages.end(), v.stage) == stages.end()) {
+            stages.push_back(v.stage);
+        }
+    }
+    const auto runnable = std::count_if(variants.begin(), variants.end(), [](const VariantInfo &v) { return v.runnable; });
+    fmt::print("variants: {} in {} stages; {} run on this machine{}\n", variants.size(), stages.size(), runnable, verbose ? "" : " (the others in parentheses)");
+    for (const std::string &stage : stages) {
+        fmt::print("  {}\n", stage);
+        for (const VariantInfo &v : variants) {
+            if (v.stage != stage) {
+                continue;
+            }
+            if (verbose) {
+                fmt::print("    {:<40} {:<8} {:<24} {}\n", v.name, v.isa, v.parameters, v.runnable ? "runs here" : "does not run here");
+            } else {
+                fmt::print("    {}\n", v.runnable ? v.name : "(" + v.name + ")");
+            }
+        }
+    }
+}
+
+Status list_all(bool verbose) {
+    const MachineInfo &m = machine();
+    fmt::print("machine: {}\n  microarchitecture {}, ISA {}, {} hardware threads, caches {} L1, {} L2, {} L3\n", m.cpu, m.microarchitecture, m.isa, m.hardware_threads,
+               bytes_text(m.l1_bytes), bytes_text(m.l2_bytes), bytes_text(m.l3_bytes));
+    fmt::print("algorithms:\n");
+    for (Algorithm algorithm : compared_algorithms()) {
+        fmt::print("  {:<10} {}\n", to_string(algorithm), summary(algorithm));
+    }
+    fmt::print("FFT backends:");
+    for (FftBackend backend : fft_backends()) {
+        fmt::print(" {}", to_string(backend));
+    }
+    fmt::print("\n");
+    print_variants(verbose);
+    return {};
+}
+
+}  // namespace
+
+Action add_list(CLI::App &verb) {
+    auto verbose = std::make_shared<bool>(false);
+    verb.add_flag("--verbose", *verbose, "with ISA and parameters of every variant");
+    return [verbose] { return list_all(*verbose); };
+}
+
+}  // namespace fourfold::cli

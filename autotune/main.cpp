@@ -1,0 +1,126 @@
+// The `fourfold` command: reads the options, runs one verb, turns its Status into an exit code.
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <iterator>
+#include <new>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "text.h"
+
+namespace fourfold::cli {
+
+void add_plan_flags(CLI::App &verb, PlanFlags &flags) {
+    verb.add_option("--threads", flags.threads, "at most so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 65536));
+    verb.add_option("--device", flags.device, "cpu, cuda or opencl")->capture_default_str();
+    verb.add_option("--workspace-limit", flags.workspace_limit, "bytes of workspace a plan may need: 65536, 64K, 1.5G");
+}
+
+Result<PlanOptions> to_plan_options(const PlanFlags &flags) {
+    PlanOptions options;
+    const Result<Device> device = parse_device(flags.device);
+    if (!device) {
+        return device.status();
+    }
+    options.device = *device;
+    options.threads = flags.threads;
+    if (!flags.workspace_limit.empty()) {
+        const Result<size_t> limit = parse_bytes(flags.workspace_limit);
+        if (!limit) {
+            return Status(limit.status().code(), "--workspace-limit: " + limit.status().message());
+        }
+        options.workspace_limit = *limit;
+    }
+    return options;
+}
+
+int exit_code(const Status &status) {
+    switch (status.code()) {
+    case StatusCode::kOk:
+        return 0;
+    case StatusCode::kInvalidArgument:
+        return 2;
+    case StatusCode::kUnsupported:
+    case StatusCode::kResourceExhausted:
+        return 3;
+    case StatusCode::kInternal:
+        break;
+    }
+    return 1;
+}
+
+Status plan_failure(const Status &status, Algorithm asked) {
+    const bool nobody_named = asked == Algorithm::kAuto && status.code() == StatusCode::kResourceExhausted;
+    return nobody_named ? Status(StatusCode::kInternal, status.message()) : status;
+}
+
+namespace {
+
+int fail(int code, const std::string &message) {
+    fmt::print(stderr, "fourfold: {}\n", message);
+    return code;
+}
+
+int run_command(int argc, char **argv) {
+    CLI::App app{"Batched 2-D convolution, generated ahead of time by Halide.", "fourfold"};
+    app.set_version_flag("--version", std::string("fourfold ") + version());
+    app.require_subcommand(1);
+    app.footer("Exit codes: 0 ok, 2 bad usage or bad input, 3 the named algorithm or device cannot do a valid problem, 1 any other failure.");
+
+    struct Verb {
+        const char *name;
+        const char *summary;
+        Action (*add)(CLI::App &);
+    };
+    const Verb verbs[] = {
+        {"run", "convolve arrays (.npy) or images", add_run},
+        {"bench", "time problems, after checking the results", add_bench},
+        {"compare", "compare all algorithms on many problems: table, results.csv, HTML with plots", add_compare},
+        {"explain", "show every candidate for a problem, chosen or not, with the reason", add_explain},
+        {"list", "list variants, algorithms, FFT backends and this machine", add_list},
+    };
+    Action chosen;
+    for (const Verb &verb : verbs) {
+        CLI::App *sub = app.add_subcommand(verb.name, verb.summary);
+        Action action = verb.add(*sub);
+        sub->callback([&chosen, action] { chosen = action; });
+    }
+    const auto is_first = [&](const Verb &verb) { return std::string_view(verb.name) == argv[1]; };
+    if (argc > 1 && argv[1][0] != '-' && std::none_of(std::begin(verbs), std::end(verbs), is_first)) {
+        return fail(2, fmt::format("there is no verb '{}'; see fourfold --help", argv[1]));
+    }
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success &done) {  // --help, --version
+        return app.exit(done);
+    } catch (const CLI::ParseError &error) {
+        return fail(2, std::string(error.what()) + "; see --help");
+    }
+    if (Status status = chosen(); !status) {
+        return fail(exit_code(status), status.message());
+    }
+    // A full disk behind standard output shows only here.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+        return fail(1, "cannot write to standard output");
+    }
+    return 0;
+}
+
+}  // namespace
+}  // namespace fourfold::cli
+
+int main(int argc, char **argv) {
+    using fourfold::cli::fail;
+    try {
+        return fourfold::cli::run_command(argc, argv);
+    } catch (const std::bad_alloc &) {
+        return fail(1, "memory ran out");
+    } catch (const std::exception &error) {
+        return fail(1, error.what());
+    } catch (...) {
+        return fail(1, "an unknown failure");
+    }
+}

@@ -1,0 +1,419 @@
+// fourfold run: one convolution of arrays or of an image.
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "files.h"
+#include "image.h"
+#include "named_filters.h"
+#include "npy.h"
+#include "shapes.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+struct RunFlags {
+    std::string problem, input, filters, bias, residual, output;
+    bool problem_given = false;
+    std::string algorithm = "auto";
+    std::string stride = "1", dilation = "1", padding, padding_mode, filter_mode = "correlation", layout = "nchw";
+    int64_t groups = 1;
+    bool groups_given = false, layout_given = false;
+    bool raw = false;
+    PlanFlags plan;
+};
+
+using Shape4 = std::vector<int64_t>;
+
+Status bad(std::string message) {
+    return {StatusCode::kInvalidArgument, std::move(message)};
+}
+
+Shape4 image_shape(Layout layout, int64_t n, int64_t c, int64_t h, int64_t w) {
+    return layout == Layout::kNchw ? Shape4{n, c, h, w} : Shape4{n, h, w, c};
+}
+Shape4 input_shape(const Conv2dProblem &p) {
+    return image_shape(p.layout, p.batch, p.in_channels, p.in_height, p.in_width);
+}
+Shape4 output_shape(const Conv2dProblem &p) {
+    return image_shape(p.layout, p.batch, p.out_channels, p.out_height(), p.out_width());
+}
+Shape4 filter_shape(const Conv2dProblem &p) {
+    return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
+}
+
+Status expect_shape(const std::string &file, const Shape4 &actual, const Shape4 &expected, const Conv2dProblem &p) {
+    if (actual == expected) {
+        return {};
+    }
+    return bad(fmt::format("'{}' has shape {}; expected {} for '{}'", file, shape_text(actual), shape_text(expected), p.to_string()));
+}
+
+/// What --input and --filters hold; of each pair one is set.
+struct Inputs {
+    std::optional<Array> array;
+    std::optional<Image> image;
+    std::optional<NamedFilter> named;
+    std::optional<Array> filters;
+};
+
+Result<Inputs> read_inputs(const RunFlags &flags) {
+    Inputs in;
+    const Result<std::string> bytes = read_file(flags.input);
+    if (!bytes) {
+        return bytes.status();
+    }
+    if (looks_like_image(*bytes)) {
+        Result<Image> image = decode_image(*bytes, flags.input);
+        if (!image) {
+            return image.status();
+        }
+        in.image = std::move(*image);
+    } else if (has_image_extension(flags.input)) {
+        return bad(fmt::format("'{}': not a PNG, JPEG, PGM or PPM image", flags.input));
+    } else {
+        Result<Array> array = parse_npy(*bytes, flags.input);
+        if (!array) {
+            return array.status();
+        }
+        in.array = std::move(*array);
+    }
+    if (is_filter_name(flags.filters)) {
+        Result<NamedFilter> named = make_named_filter(flags.filters);
+        if (!named) {
+            return named.status();
+        }
+        in.named = std::move(*named);
+        return in;
+    }
+    Result<Array> filters = read_npy(flags.filters);
+    if (!filters) {
+        return bad(fmt::format("{} (as a name, --filters takes {})", filters.status().message(), filter_names()));
+    }
+    in.filters = std::move(*filters);
+    if (in.image && in.filters->shape.size() == 2) {
+        in.filters->shape.insert(in.filters->shape.begin(), {1, 1});
+    }
+    return in;
+}
+
+/// Fills what is not in the input: filter sizes, strides, modes, padding.
+Status apply_flags(const RunFlags &flags, const Inputs &in, Conv2dProblem &p) {
+    if (in.named) {
+        p.filter_height = in.named->height;
+        p.filter_width = in.named->width;
+    } else {
+        p.filter_height = in.filters->shape[2];
+        p.filter_width = in.filters->shape[3];
+    }
+    const auto stride = parse_pair(flags.stride, "stride"), dilation = parse_pair(flags.dilation, "dilation");
+    if (!stride || !dilation) {
+        return stride ? dilation.status() : stride.status();
+    }
+    std::tie(p.stride_h, p.stride_w) = *stride;
+    std::tie(p.dilation_h, p.dilation_w) = *dilation;
+    if (flags.filter_mode == "convolution" || flags.filter_mode == "conv") {
+        p.filter_mode = FilterMode::kConvolution;
+    } else if (flags.filter_mode != "correlation") {
+        return bad(fmt::format("filter mode '{}' is neither correlation nor convolution", flags.filter_mode));
+    }
+    const std::string padding = !flags.padding.empty() ? flags.padding : in.image ? "same" : "valid";
+    if (Status status = parse_padding(padding, p); !status) {
+        return status;
+    }
+    if (!flags.padding_mode.empty()) {
+        return parse_padding_mode(flags.padding_mode, p);
+    }
+    if (in.image) {
+        // Reflect needs one more pixel than it pads.
+        const bool reflects = std::max(p.pad_top, p.pad_bottom) < p.in_height && std::max(p.pad_left, p.pad_right) < p.in_width;
+        p.padding_mode = reflects ? PaddingMode::kReflect : PaddingMode::kSymmetric;
+    }
+    return {};
+}
+
+Result<Conv2dProblem> problem_of_image(const RunFlags &flags, const Inputs &in) {
+    if (flags.groups_given || flags.layout_given) {
+        return bad("--groups and --layout are for arrays; each colour channel of an image is convolved alone");
+    }
+    Conv2dProblem p;
+    p.batch = in.image->colours();
+    p.in_height = in.image->height;
+    p.in_width = in.image->width;
+    if (in.filters && (in.filters->shape.size() != 4 || in.filters->shape[0] != 1 || in.filters->shape[1] != 1)) {
+        return bad(fmt::format("'{}' has shape {}; for an image, (f0, f1) or (1, 1, f0, f1) is expected", flags.filters, shape_text(in.filters->shape)));
+    }
+    if (Status status = apply_flags(flags, in, p); !status) {
+        return status;
+    }
+    return p;
+}
+
+Result<Conv2dProblem> problem_of_arrays(const RunFlags &flags, const Inputs &in) {
+    Conv2dProblem p;
+    if (flags.layout == "nhwc") {
+        p.layout = Layout::kNhwc;
+    } else if (flags.layout != "nchw") {
+        return bad(fmt::format("layout '{}' is neither nchw nor nhwc", flags.layout));
+    }
+    const bool nchw = p.layout == Layout::kNchw;
+    const Shape4 &x = in.array->shape;
+    if (x.size() != 4) {
+        return bad(fmt::format("'{}' has shape {}; four sizes {} are expected", flags.input, shape_text(x), nchw ? "(b, ic, i0, i1)" : "(b, i0, i1, ic)"));
+    }
+    p.batch = x[0];
+    p.in_channels = nchw ? x[1] : x[3];
+    p.in_height = nchw ? x[2] : x[1];
+    p.in_width = nchw ? x[3] : x[2];
+    if (in.named) {
+        if (flags.groups_given && flags.groups != p.in_channels) {
+            return bad(fmt::format("a named filter works on each channel alone; --groups must be {} or left out", p.in_channels));
+        }
+        p.groups = p.out_channels = p.in_channels;
+    } else {
+        const Shape4 &w = in.filters->shape;
+        if (w.size() != 4) {
+            return bad(fmt::format("'{}' has shape {}; four sizes (oc, ic/groups, f0, f1) are expected", flags.filters, shape_text(w)));
+        }
+        p.groups = flags.groups;
+        p.out_channels = w[0];
+        if (p.groups < 1 || p.in_channels % p.groups != 0 || w[1] != p.in_channels / p.groups) {
+            return bad(fmt::format("'{}' has shape {}, that is {} input channels a group; '{}' has {} input channels in {} group{}", flags.filters, shape_text(w), w[1], flags.input,
+                                   p.in_channels, p.groups, p.groups == 1 ? "" : "s"));
+        }
+    }
+    if (Status status = apply_flags(flags, in, p); !status) {
+        return status;
+    }
+    return p;
+}
+
+/// Whether the given problem describes this image: its colour channels as batch times channels.
+Status expect_image(const RunFlags &flags, const Image &image, const Conv2dProblem &p) {
+    if (p.layout == Layout::kNhwc) {
+        return bad("an image needs a problem in the NCHW layout");
+    }
+    if (p.in_height != image.height || p.in_width != image.width || p.batch * p.in_channels != image.colours()) {
+        return bad(fmt::format("'{}' has {} colour channels of {}x{} pixels; '{}' has {} of {}x{}", flags.input, image.colours(), image.height, image.width, p.to_string(),
+                               p.batch * p.in_channels, p.in_height, p.in_width));
+    }
+    return {};
+}
+
+/// The filters as (oc, ic/groups, f0, f1); a named one is repeated for every channel.
+Result<std::vector<float>> filters_of(const RunFlags &flags, Inputs &in, const Conv2dProblem &p) {
+    if (in.filters) {
+        if (Status status = expect_shape(flags.filters, in.filters->shape, filter_shape(p), p); !status) {
+            return status;
+        }
+        return std::move(in.filters->data);
+    }
+    if (p.groups != p.in_channels || p.filter_height != in.named->height || p.filter_width != in.named->width) {
+        return bad(fmt::format("filter '{}' is {}x{} and works on each channel alone; '{}' has filters {}x{} and {} input channels in {} groups", flags.filters, in.named->height,
+                               in.named->width, p.to_string(), p.filter_height, p.filter_width, p.in_channels, p.groups));
+    }
+    std::vector<float> taps;
+    for (int64_t k = 0; k < p.out_channels; ++k) {
+        taps.insert(taps.end(), in.named->taps.begin(), in.named->taps.end());
+    }
+    return taps;
+}
+
+Result<AlignedBuffer> allocate(size_t bytes, const char *what) {
+    AlignedBuffer buffer(bytes);
+    if (bytes > 0 && buffer.data() == nullptr) {
+        return Status(StatusCode::kInternal, fmt::format("memory ran out: {} for {}", bytes_text(bytes), what));
+    }
+    return buffer;
+}
+
+/// Packs and executes once.
+Status convolve(const Plan &plan, Tensors tensors, ConstView filters) {
+    Result<AlignedBuffer> packed = AlignedBuffer();
+    tensors.filters = filters;
+    if (plan.packed_filter_bytes() > 0) {
+        packed = allocate(plan.packed_filter_bytes(), "the packed filters");
+        const Result<AlignedBuffer> scratch = allocate(plan.workspace_bytes_unpacked(), "packing the filters");
+        if (!packed || !scratch) {
+            return packed ? scratch.status() : packed.status();
+        }
+        if (Status status = plan.pack_filters(filters, *packed, *scratch); !status) {
+            return status;
+        }
+        tensors.filters = Filters(*packed);
+    }
+    const Result<AlignedBuffer> workspace = allocate(tensors.filters.is_packed() ? plan.workspace_bytes() : plan.workspace_bytes_unpacked(), "the workspace");
+    return workspace ? plan.execute(tensors, *workspace) : workspace.status();
+}
+
+/// The result as an image of the input's depth. Alpha is kept; where the size changes, each output pixel takes the alpha
+/// under its filter's middle.
+Image to_image(const Conv2dProblem &p, const Image &source, const std::vector<float> &y) {
+    Image image;
+    image.height = p.out_height();
+    image.width = p.out_width();
+    image.bits = source.bits;
+    image.channels = p.batch * p.out_channels + (source.has_alpha() ? 1 : 0);
+    image.data = y;
+    if (source.has_alpha()) {
+        const float *alpha = source.data.data() + source.colours() * source.height * source.width;
+        for (int64_t row = 0; row < image.height; ++row) {
+            const int64_t from_row = std::clamp<int64_t>(row * p.stride_h + p.dilation_h * (p.filter_height - 1) / 2 - p.pad_top, 0, source.height - 1);
+            for (int64_t column = 0; column < image.width; ++column) {
+                const int64_t from_column = std::clamp<int64_t>(column * p.stride_w + p.dilation_w * (p.filter_width - 1) / 2 - p.pad_left, 0, source.width - 1);
+                image.data.push_back(alpha[from_row * source.width + from_column]);
+            }
+        }
+    }
+    return image;
+}
+
+Result<Array> read_optional(const std::string &path, const Shape4 &shape, const Conv2dProblem &p) {
+    if (path.empty()) {
+        return Array{};
+    }
+    Result<Array> array = read_npy(path);
+    if (array) {
+        if (Status status = expect_shape(path, array->shape, shape, p); !status) {
+            return status;
+        }
+    }
+    return array;
+}
+
+Status run(const RunFlags &flags) {
+    Result<PlanOptions> options = to_plan_options(flags.plan);
+    if (!options) {
+        return options.status();
+    }
+    const Result<Algorithm> algorithm = parse_algorithm(flags.algorithm);
+    if (!algorithm) {
+        return algorithm.status();
+    }
+    options->algorithm = *algorithm;
+
+    Conv2dProblem problem;
+    if (flags.problem_given) {
+        const Result<Conv2dProblem> parsed = parse_valid_problem(flags.problem);
+        if (!parsed) {
+            return parsed.status();
+        }
+        problem = *parsed;
+        if (problem.operation != Operation::kForward) {
+            // The planner knows why; the arrays of other operations mean other things.
+            const Result<Plan> plan = Plan::create(problem, *options);
+            return plan ? Status(StatusCode::kUnsupported, "the command runs forward convolutions only") : plan_failure(plan.status(), *algorithm);
+        }
+    }
+
+    Result<Inputs> in = read_inputs(flags);
+    if (!in) {
+        return in.status();
+    }
+    if (!flags.problem_given) {
+        const Result<Conv2dProblem> inferred = in->image ? problem_of_image(flags, *in) : problem_of_arrays(flags, *in);
+        if (!inferred) {
+            return inferred.status();
+        }
+        problem = *inferred;
+    } else if (Status status = in->image ? expect_image(flags, *in->image, problem) : expect_shape(flags.input, in->array->shape, input_shape(problem), problem); !status) {
+        return status;
+    }
+    problem.residual = problem.residual || !flags.residual.empty();
+    if (problem.residual && flags.residual.empty()) {
+        return bad(fmt::format("'{}' adds a residual; give it with --residual", problem.to_string()));
+    }
+    if (Status status = problem.validate(); !status) {
+        return status;
+    }
+
+    const Result<std::vector<float>> filters = filters_of(flags, *in, problem);
+    const Result<Array> bias = read_optional(flags.bias, {problem.out_channels}, problem);
+    const Result<Array> residual = read_optional(flags.residual, output_shape(problem), problem);
+    for (const Status &status : {filters.status(), bias.status(), residual.status()}) {
+        if (!status) {
+            return status;
+        }
+    }
+    const bool as_image = in->image && !flags.raw && lower_extension(flags.output) != "npy";
+    if (as_image) {
+        if (Status status = check_image_format(flags.output, problem.batch * problem.out_channels + (in->image->has_alpha() ? 1 : 0)); !status) {
+            return status;
+        }
+    } else if (has_image_extension(flags.output)) {
+        return bad(fmt::format("'{}': {} written as .npy", flags.output, flags.raw ? "--raw results are" : "an array's result is"));
+    }
+    if (Status status = check_writable(flags.output); !status) {
+        return status;
+    }
+
+    const Result<Plan> plan = Plan::create(problem, *options);
+    if (!plan) {
+        return plan_failure(plan.status(), *algorithm);
+    }
+    std::vector<float> y(static_cast<size_t>(problem.output_elements()));
+    Tensors tensors;
+    tensors.input = in->image ? in->image->data.data() : in->array->data.data();
+    tensors.bias = flags.bias.empty() ? nullptr : bias->data.data();
+    tensors.residual = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
+    tensors.output = y.data();
+    // Filters in a file have one order, whatever the images' layout: say so with strides.
+    const Shape4 w = filter_shape(problem);
+    const ConstView filter_view =
+        problem.layout == Layout::kNchw ? ConstView(filters->data()) : ConstView(filters->data(), w[1] * w[2] * w[3], w[2] * w[3], w[3], 1);
+    if (Status status = convolve(*plan, tensors, filter_view); !status) {
+        return status;
+    }
+
+    if (!in->image) {
+        return write_npy(flags.output, output_shape(problem), y.data());
+    }
+    const Image image = to_image(problem, *in->image, y);
+    return as_image ? write_image(flags.output, image) : write_npy(flags.output, {image.channels, image.height, image.width}, image.data.data());
+}
+
+}  // namespace
+
+Action add_run(CLI::App &verb) {
+    auto flags = std::make_shared<RunFlags>();
+    CLI::Option *problem = verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank); default: from the arrays' shapes");
+    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM or PPM image")->required();
+    verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names())->required();
+    verb.add_option("--bias", flags->bias, ".npy float32 (oc,)");
+    verb.add_option("--residual", flags->residual, ".npy float32 of the output's shape, added before the post-op");
+    verb.add_option("--output", flags->output, "y: .npy; for an image also .png, .jpg, .pgm, .ppm, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8)")->required();
+    verb.add_flag("--raw", flags->raw, "write an image's result as it is: .npy float32 (channels, height, width), not clamped");
+    verb.add_option("--algorithm", flags->algorithm, "auto, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
+    add_plan_flags(verb, flags->plan);
+    CLI::Option *groups = verb.add_option("--groups", flags->groups, "groups of channels (a named filter: one per channel)")->capture_default_str();
+    CLI::Option *layout = verb.add_option("--layout", flags->layout, "nchw or nhwc, of input and output")->capture_default_str();
+    CLI::Option *const others[] = {
+        groups,
+        layout,
+        verb.add_option("--stride", flags->stride, "one number or rows x columns: 2, 2x1")->capture_default_str(),
+        verb.add_option("--dilation", flags->dilation, "one number or rows x columns")->capture_default_str(),
+        verb.add_option("--padding", flags->padding, "one number, top,bottom,left,right, or valid, same, full (default: valid; same for an image)"),
+        verb.add_option("--padding-mode", flags->padding_mode,
+                        "zeros, constant:VALUE, reflect, symmetric, replicate or circular (default: zeros; for an image reflect, or symmetric where it is too small to reflect)"),
+        verb.add_option("--filter-mode", flags->filter_mode, "correlation, or convolution (filters flipped)")->capture_default_str(),
+    };
+    for (CLI::Option *other : others) {
+        other->excludes(problem);
+    }
+    verb.footer("Each colour channel of an image is convolved alone, with samples in [0, 1]; alpha is kept.\n"
+                "Examples:\n"
+                "  fourfold run --input x.npy --filters w.npy --bias b.npy --padding same --output y.npy\n"
+                "  fourfold run --input photo.png --filters gaussian:15 --output blurred.png");
+    return [flags, problem, groups, layout] {
+        flags->problem_given = problem->count() > 0;
+        flags->groups_given = groups->count() > 0;
+        flags->layout_given = layout->count() > 0;
+        return run(*flags);
+    };
+}
+
+}  // namespace fourfold::cli

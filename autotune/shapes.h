@@ -1,0 +1,45 @@
+// Files of problems (shapes/*.csv), and sweeps of one size.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fourfold/problem.h"
+#include "fourfold/status.h"
+
+namespace fourfold::cli {
+
+struct Shape {
+    std::string name;
+    Conv2dProblem problem;
+};
+
+/// Reads columns name,b,ic,i0,i1,oc,f0,f1,stride,pad,dilation,groups, or name,problem in the one-line form; lines may be
+/// of either kind. Empty lines, comments (#) and a line of column names are skipped. Every problem is validated.
+/// Errors: kInvalidArgument with file and line.
+Result<std::vector<Shape>> read_shapes(const std::string &path);
+Result<std::vector<Shape>> parse_shapes(const std::string &text, const std::string &file);
+
+/// The problem of one line, parsed and validated.
+Result<Conv2dProblem> parse_valid_problem(const std::string &text);
+
+/// Shapes whose name matches the shell pattern ("resnet*").
+std::vector<Shape> filter_shapes(const std::vector<Shape> &shapes, const std::string &pattern);
+
+/// One size of the base problem `b4 ic32 i32x32 oc32 f3x3`, same padding, made to vary.
+struct Sweep {
+    std::string axis;  ///< b, ic, oc, i or f
+    int64_t lo = 1, hi = 1;
+};
+struct SweepPoint {
+    int64_t value = 0;
+    Conv2dProblem problem;
+};
+
+/// "ic=1:256". Errors: kInvalidArgument.
+Result<Sweep> parse_sweep(const std::string &text);
+/// From lo, doubling, up to hi, which is always the last. Filter sizes stay odd and grow by about 1.4 a step.
+std::vector<SweepPoint> sweep_points(const Sweep &sweep);
+std::vector<Sweep> default_sweeps();
+
+}  // namespace fourfold::cli
