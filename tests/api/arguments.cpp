@@ -1,0 +1,370 @@
+// Bad arguments come back as sentences, and nothing has been written then.
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "api/prepared.h"
+#include "support/problems.h"
+#include "support/random.h"
+
+namespace fourfold::test {
+namespace {
+
+class Arguments : public ::testing::TestWithParam<Algorithm> {
+protected:
+    static PlanOptions options() {
+        PlanOptions o;
+        o.algorithm = GetParam();
+        return o;
+    }
+    static Prepared make(const char *text = "b2 ic6 i14x15 oc10 f3 p1") {
+        return prepare(parse_problem(text), options(), test_seed());
+    }
+    static MemoryBlock block(AlignedBuffer &buffer) {
+        return buffer;
+    }
+};
+
+TEST_P(Arguments, NullOperands) {
+    Prepared p = make("b2 ic6 i14x15 oc10 f3 p1");
+    Tensors t = p.tensors();
+    t.input = nullptr;
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    t = p.tensors();
+    t.filters = Filters();
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    t = p.tensors();
+    t.output = nullptr;
+    EXPECT_EQ(p.plan.execute(t, p.workspace).code(), StatusCode::kInvalidArgument);
+    EXPECT_EQ(p.plan.pack_filters(nullptr, p.packed, p.workspace).code(), StatusCode::kInvalidArgument);
+    EXPECT_EQ(p.plan.pack_filters(p.operands.filters.view(), {}, p.workspace).code(), StatusCode::kInvalidArgument);
+}
+
+TEST_P(Arguments, MissingResidual) {
+    Conv2dProblem problem = parse_problem("b1 ic3 i9 oc4 f3 p1");
+    problem.residual = true;
+    Prepared p = prepare(problem, options(), test_seed());
+    Tensors t = p.tensors();
+    t.residual = {};
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+}
+
+TEST_P(Arguments, BadWorkspace) {
+    Prepared p = make("b2 ic6 i14x15 oc10 f3 p1 reflect");
+    const size_t needed = p.plan.workspace_bytes();
+    if (needed == 0) {
+        EXPECT_TRUE(p.plan.execute(p.tensors(), {}).ok());
+        GTEST_SKIP() << "this plan needs no workspace";
+    }
+    const MemoryBlock whole = p.workspace;
+    Status status = p.plan.execute(p.tensors(), {whole.data, needed - 1});
+    expect_refused(status, p.operands);
+    EXPECT_NE(status.message().find(std::to_string(needed)), std::string::npos) << status.message();
+    expect_refused(p.plan.execute(p.tensors(), {nullptr, needed}), p.operands);
+    expect_refused(p.plan.execute(p.tensors(), {}), p.operands);
+    AlignedBuffer larger(needed + 64);
+    for (size_t off : {1, 4, 32, 63}) {
+        expect_refused(p.plan.execute(p.tensors(), {static_cast<char *>(larger.data()) + off, needed}), p.operands);
+    }
+    EXPECT_TRUE(p.plan.execute(p.tensors(), {whole.data, needed}).ok());
+    EXPECT_TRUE(matches(p.operands, p.operands.expected(), error_limit(GetParam())));
+}
+
+TEST_P(Arguments, UnpackedFiltersNeedTheirWorkspace) {
+    Prepared p = make();
+    const size_t needed = p.plan.workspace_bytes_unpacked();
+    EXPECT_GE(needed, p.plan.workspace_bytes());
+    if (needed == 0) {
+        GTEST_SKIP() << "this plan needs no workspace";
+    }
+    expect_refused(p.plan.execute(p.operands.tensors(), {p.workspace.data(), needed - 1}), p.operands);
+    EXPECT_TRUE(p.plan.execute(p.operands.tensors(), {p.workspace.data(), needed}).ok());
+}
+
+TEST_P(Arguments, MisalignedFloats) {
+    Prepared p = make();
+    const auto off = [](const void *pointer) { return reinterpret_cast<const float *>(static_cast<const char *>(pointer) + 1); };
+    Tensors t = p.tensors();
+    t.input = off(p.operands.input.data());
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    t = p.tensors();
+    t.bias = off(p.operands.bias.data());
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    t = p.tensors();
+    t.output = const_cast<float *>(off(p.operands.output.data()));
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+}
+
+TEST_P(Arguments, OutputOverInputOrWorkspace) {
+    // One channel, so that output and input have the same size.
+    Prepared p = make("b1 ic1 i12 oc1 f3 p1 reflect");
+    const std::vector<float> x = p.operands.input.values();
+    Tensors t = p.tensors();
+    t.output = p.operands.input.data();
+    EXPECT_EQ(p.plan.execute(t, p.workspace).code(), StatusCode::kInvalidArgument);
+    EXPECT_TRUE(same_bits(p.operands.input.values(), x));
+    if (p.plan.workspace_bytes() > 0) {
+        t.output = static_cast<float *>(p.workspace.data());
+        EXPECT_EQ(p.plan.execute(t, p.workspace).code(), StatusCode::kInvalidArgument);
+    }
+}
+
+TEST_P(Arguments, BadViews) {
+    Prepared p = make();
+    const Conv2dProblem &problem = p.operands.problem;
+    float *x = p.operands.input.data();
+    float *y = p.operands.output.data();
+    const int64_t w = problem.in_width, plane = problem.in_height * w, image = problem.in_channels * plane;
+    const ConstView bad_inputs[] = {
+        ConstView(x, image, plane, w, 2),      // columns apart
+        ConstView(x, image, plane, w, 0),      // one column for all
+        ConstView(x, image, plane, -w, 1),     // upside down
+        ConstView(x, image, plane, w - 1, 1),  // rows overlap
+        ConstView(x, image, 0, w, 1),          // one channel for all
+    };
+    for (const ConstView &view : bad_inputs) {
+        Tensors t = p.tensors();
+        t.input = view;
+        expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    }
+    const int64_t o = problem.out_width(), out_plane = problem.out_height() * o;
+    for (const MutableView &view : {MutableView(y, problem.out_channels * out_plane, out_plane, o - 1, 1), MutableView(y, 0, out_plane, o, 1),
+                                    MutableView(y, problem.out_channels * out_plane, out_plane, o, 3)}) {
+        Tensors t = p.tensors();
+        t.output = view;
+        expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    }
+    // Strides of axes with one element address nothing, so any will do.
+    Prepared single = make("b1 ic1 i5x6 oc1 f3");
+    Tensors t = single.tensors();
+    t.input = ConstView(single.operands.input.data(), 1, 1, 6, 1);
+    const Status status = single.plan.execute(t, single.workspace);
+    EXPECT_TRUE(status.ok() || status.code() == StatusCode::kInvalidArgument) << status.message();
+}
+
+TEST_P(Arguments, PackedBlockThatIsTooSmallOrMisaligned) {
+    Prepared p = make();
+    const size_t bytes = p.plan.packed_filter_bytes();
+    EXPECT_EQ(p.plan.pack_filters(p.operands.filters.view(), {p.packed.data(), bytes - 1}, p.workspace).code(), StatusCode::kInvalidArgument);
+    AlignedBuffer larger(bytes + 64);
+    EXPECT_EQ(p.plan.pack_filters(p.operands.filters.view(), {static_cast<char *>(larger.data()) + 4, bytes}, p.workspace).code(),
+              StatusCode::kInvalidArgument);
+    std::memcpy(static_cast<char *>(larger.data()) + 4, p.packed.data(), bytes);
+    Tensors t = p.tensors();
+    t.filters = Filters(ConstMemoryBlock{static_cast<char *>(larger.data()) + 4, bytes});
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    t.filters = Filters(ConstMemoryBlock{p.packed.data(), bytes - 1});
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    t.filters = Filters(ConstMemoryBlock{p.packed.data(), 0});
+    expect_refused(p.plan.execute(t, p.workspace), p.operands);
+}
+
+TEST_P(Arguments, PackedBlockOfAnotherPlan) {
+    Prepared p = make();
+    for (const char *text : {"b2 ic6 i14x15 oc10 f3x1 p1", "b2 ic10 i14x15 oc6 f3 p1", "b2 ic6 i14x15 oc10 f3 p1 conv", "b2 ic6 i30x31 oc20 f5 p1 d2"}) {
+        const Result<Plan> other = Plan::create(parse_problem(text), options());
+        ASSERT_TRUE(other.ok()) << other.status().message();
+        Operands filters(parse_problem(text), test_seed());
+        AlignedBuffer packed(other->packed_filter_bytes()), workspace(other->workspace_bytes_unpacked());
+        ASSERT_TRUE(other->pack_filters(filters.filters.view(), packed, workspace).ok());
+        Tensors t = p.tensors();
+        t.filters = packed;
+        SCOPED_TRACE(text);
+        expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    }
+    for (Algorithm algorithm : kEveryProblem) {
+        if (algorithm == GetParam()) {
+            continue;
+        }
+        PlanOptions o;
+        o.algorithm = algorithm;
+        Prepared other = prepare(p.operands.problem, o, test_seed());
+        Tensors t = p.tensors();
+        t.filters = other.packed;
+        SCOPED_TRACE(to_string(algorithm));
+        expect_refused(p.plan.execute(t, p.workspace), p.operands);
+    }
+}
+
+TEST_P(Arguments, CorruptedHeader) {
+    Prepared p = make();
+    std::vector<unsigned char> good(p.packed.bytes());
+    std::memcpy(good.data(), p.packed.data(), good.size());
+    auto *bytes = static_cast<unsigned char *>(p.packed.data());
+    // A block never packed, and a header with its first word spoilt.
+    std::memset(bytes, 0, good.size());
+    expect_refused(p.plan.execute(p.tensors(), p.workspace), p.operands);
+    std::memset(bytes, 0xff, good.size());
+    expect_refused(p.plan.execute(p.tensors(), p.workspace), p.operands);
+    std::memcpy(bytes, good.data(), good.size());
+    bytes[0] ^= 0x10;
+    expect_refused(p.plan.execute(p.tensors(), p.workspace), p.operands);
+    bytes[0] ^= 0x10;
+    EXPECT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
+}
+
+TEST_P(Arguments, PackedBlockMovesAndIsSaved) {
+    Prepared p = make();
+    ASSERT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
+    const std::vector<float> expected = p.operands.output.values();
+    const std::vector<unsigned char> saved(static_cast<unsigned char *>(p.packed.data()), static_cast<unsigned char *>(p.packed.data()) + p.packed.bytes());
+    std::memset(p.packed.data(), 0, p.packed.bytes());
+    // The original filters must not be read again either.
+    p.operands.filters.fill(0.0f);
+
+    const Result<Plan> later = Plan::create(p.operands.problem, options());
+    ASSERT_TRUE(later.ok());
+    AlignedBuffer loaded(saved.size());
+    std::memcpy(loaded.data(), saved.data(), saved.size());
+    Tensors t = p.operands.tensors();
+    t.filters = loaded;
+    p.operands.clear_output();
+    const Status status = later->execute(t, p.workspace);
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_TRUE(same_bits(p.operands.output.values(), expected));
+}
+
+TEST_P(Arguments, PackingTwiceGivesTheSameBytes) {
+    Prepared p = make();
+    AlignedBuffer again(p.plan.packed_filter_bytes());
+    std::memset(again.data(), 0x77, again.bytes());
+    std::memset(p.workspace.data() != nullptr ? p.workspace.data() : again.data(), 0x55, p.workspace.bytes());
+    ASSERT_TRUE(p.plan.pack_filters(p.operands.filters.view(), again, p.workspace).ok());
+    EXPECT_EQ(std::memcmp(again.data(), p.packed.data(), again.bytes()), 0) << "bytes that packing leaves unwritten make saved blocks differ";
+}
+
+std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
+    return to_string(info.param);
+}
+INSTANTIATE_TEST_SUITE_P(Algorithms, Arguments, ::testing::ValuesIn(kEveryProblem), algorithm_name);
+
+TEST(Options, Bad) {
+    const Conv2dProblem p = parse_problem("b1 ic3 i9 oc4 f3 p1");
+    PlanOptions options;
+    options.threads = -2;
+    Result<Plan> plan = Plan::create(p, options);
+    ASSERT_FALSE(plan.ok());
+    EXPECT_EQ(plan.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_NE(plan.status().message().find("-2"), std::string::npos) << plan.status().message();
+
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+        options = {};
+        options.algorithm = algorithm;
+        options.variant = "conv_direct_abacus_m1";
+        plan = Plan::create(p, options);
+        ASSERT_FALSE(plan.ok()) << to_string(algorithm);
+        EXPECT_TRUE(plan.status().code() == StatusCode::kInvalidArgument || plan.status().code() == StatusCode::kUnsupported);
+        EXPECT_NE(plan.status().message().find("conv_direct_abacus_m1"), std::string::npos) << plan.status().message();
+    }
+    // A variant of another algorithm's stage.
+    options = {};
+    options.algorithm = Algorithm::kDirect;
+    options.variant = runnable_variants(Algorithm::kIm2col).front();
+    EXPECT_FALSE(Plan::create(p, options).ok());
+}
+
+TEST(Options, ThreadsAreAtMostWhatWasAsked) {
+    const Conv2dProblem p = parse_problem("b1 ic3 i9 oc4 f3 p1");
+    for (int threads : {1, 2, 3, 1000}) {
+        PlanOptions options;
+        options.threads = threads;
+        const Result<Plan> plan = Plan::create(p, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_GE(plan->threads(), 1);
+        EXPECT_LE(plan->threads(), threads);
+    }
+}
+
+TEST(Options, InvalidProblems) {
+    Conv2dProblem p = parse_problem("b1 ic3 i9 oc4 f3 p1");
+    p.stride_h = -7;
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kWinograd}) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Result<Plan> plan = Plan::create(p, options);
+        ASSERT_FALSE(plan.ok());
+        EXPECT_EQ(plan.status().code(), StatusCode::kInvalidArgument);
+        EXPECT_NE(plan.status().message().find("-7"), std::string::npos) << plan.status().message();
+    }
+    EXPECT_FALSE(explain(p).ok());
+}
+
+TEST(Options, WhatIsNotThereIsUnsupported) {
+    const Conv2dProblem p = parse_problem("b1 ic3 i9 oc4 f3 p1");
+    for (Device device : {Device::kCuda, Device::kOpenCl}) {
+        PlanOptions options;
+        options.device = device;
+        const Result<Plan> plan = Plan::create(p, options);
+        if (!plan.ok()) {
+            EXPECT_EQ(plan.status().code(), StatusCode::kUnsupported);
+            EXPECT_NE(plan.status().message().find(to_string(device)), std::string::npos) << plan.status().message();
+        }
+    }
+    for (Algorithm algorithm : {Algorithm::kFftTiled, Algorithm::kWinograd}) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Result<Plan> plan = Plan::create(p, options);
+        if (!plan.ok()) {
+            EXPECT_EQ(plan.status().code(), StatusCode::kUnsupported);
+            EXPECT_NE(plan.status().message().find(to_string(algorithm)), std::string::npos) << plan.status().message();
+        }
+    }
+}
+
+TEST(Options, OtherOperationsAndLayoutsWorkOrSayWhyNot) {
+    for (const char *text : {"bwd-data b1 ic3 i9 oc4 f3 p1", "bwd-filters b1 ic3 i9 oc4 f3 p1", "unfold b1 ic3 i9 oc4 f3 p1", "fold b1 ic3 i9 oc4 f3 p1",
+                             "spectral b1 ic3 i9 oc4", "b1 ic3 i9 oc4 f3 p1 nhwc"}) {
+        const Conv2dProblem p = parse_problem(text);
+        for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+            PlanOptions options;
+            options.algorithm = algorithm;
+            const Result<Plan> plan = Plan::create(p, options);
+            if (!plan.ok()) {
+                EXPECT_EQ(plan.status().code(), StatusCode::kUnsupported) << text;
+                EXPECT_FALSE(plan.status().message().empty()) << text;
+            }
+        }
+    }
+}
+
+TEST(PlanTest, EmptyRefuses) {
+    Prepared p = prepare(parse_problem("b1 ic3 i9 oc4 f3 p1"), {}, test_seed());
+    const Plan empty;
+    expect_refused(empty.execute(p.tensors(), p.workspace), p.operands);
+    EXPECT_EQ(empty.pack_filters(p.operands.filters.view(), p.packed, p.workspace).code(), StatusCode::kInvalidArgument);
+}
+
+TEST(PlanTest, SaysWhatItIs) {
+    for (Algorithm algorithm : kEveryProblem) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Conv2dProblem p = parse_problem("b2 ic6 i14x15 oc10 f3 p1 relu");
+        const Result<Plan> plan = Plan::create(p, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_TRUE(plan->problem() == p);
+        EXPECT_EQ(plan->algorithm(), algorithm);
+        EXPECT_GT(plan->predicted_seconds(), 0.0);
+        EXPECT_NE(plan->describe().find(p.to_string()), std::string::npos) << plan->describe();
+        EXPECT_NE(plan->describe().find(to_string(algorithm)), std::string::npos) << plan->describe();
+        const std::vector<std::string> variants = runnable_variants(algorithm);
+        if (algorithm != Algorithm::kNaive) {
+            EXPECT_NE(std::find(variants.begin(), variants.end(), plan->variant()), variants.end()) << plan->variant();
+            EXPECT_NE(plan->describe().find(plan->variant()), std::string::npos) << plan->describe();
+        }
+        for (const std::string &variant : variants) {
+            options.variant = variant;
+            const Result<Plan> forced = Plan::create(p, options);
+            ASSERT_TRUE(forced.ok()) << forced.status().message();
+            EXPECT_TRUE(variant.empty() || forced->variant() == variant) << forced->variant() << " instead of " << variant;
+        }
+        // Copies are the same plan.
+        const Plan copy = *plan;
+        EXPECT_EQ(copy.describe(), plan->describe());
+    }
+}
+
+}  // namespace
+}  // namespace fourfold::test

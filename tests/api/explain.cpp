@@ -1,0 +1,69 @@
+// explain() and machine(): every choice can be asked for.
+#include <algorithm>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "fourfold/fourfold.h"
+#include "support/problems.h"
+#include "support/run_plan.h"
+
+namespace fourfold::test {
+namespace {
+
+TEST(Explain, ListsEveryAlgorithmAndChoosesOne) {
+    for (const char *text : {"b8 ic64 i56 oc64 f3 p1", "b1 ic1 i200 oc1 f31", "b1 ic3 i9 oc4 f3 s2 p1 d2 reflect", "b2 ic8 i14 oc8 f3 p1 g8 conv relu", "b1 ic1 i1 oc1 f1"}) {
+        const Conv2dProblem p = parse_problem(text);
+        const Result<std::vector<Candidate>> candidates = explain(p);
+        ASSERT_TRUE(candidates.ok()) << candidates.status().message();
+        std::set<Algorithm> seen;
+        int chosen = 0;
+        for (const Candidate &c : *candidates) {
+            EXPECT_TRUE(seen.insert(c.algorithm).second) << to_string(c.algorithm) << " is listed twice";
+            EXPECT_TRUE(c.supported || !c.reason.empty()) << to_string(c.algorithm) << " refuses without a reason";
+            EXPECT_TRUE(c.supported || !c.chosen) << to_string(c.algorithm);
+            if (c.chosen) {
+                chosen++;
+                EXPECT_FALSE(c.reason.empty()) << "what decided is not said";
+                const Result<Plan> plan = Plan::create(p);
+                ASSERT_TRUE(plan.ok()) << plan.status().message();
+                EXPECT_EQ(plan->algorithm(), c.algorithm);
+                EXPECT_EQ(plan->variant(), c.variant);
+                EXPECT_EQ(plan->workspace_bytes(), c.workspace_bytes);
+                EXPECT_EQ(plan->packed_filter_bytes(), c.packed_filter_bytes);
+                EXPECT_NE(c.algorithm, Algorithm::kNaive) << "the baseline is never chosen";
+            }
+            if (c.supported) {
+                EXPECT_GT(c.predicted_seconds, 0.0) << to_string(c.algorithm);
+            }
+        }
+        EXPECT_EQ(chosen, 1) << text;
+        for (Algorithm a : {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
+            EXPECT_TRUE(seen.count(a)) << to_string(a) << " is not listed";
+        }
+        EXPECT_FALSE(seen.count(Algorithm::kAuto));
+    }
+}
+
+TEST(Explain, NamedAlgorithmIsTheOneChosen) {
+    const Conv2dProblem p = parse_problem("b1 ic16 i30 oc16 f5 p2");
+    for (Algorithm algorithm : kEveryProblem) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Result<std::vector<Candidate>> candidates = explain(p, options);
+        ASSERT_TRUE(candidates.ok()) << candidates.status().message();
+        const auto chosen = std::find_if(candidates->begin(), candidates->end(), [](const Candidate &c) { return c.chosen; });
+        ASSERT_NE(chosen, candidates->end());
+        EXPECT_EQ(chosen->algorithm, algorithm);
+    }
+}
+
+TEST(Explain, SameChoiceEveryTime) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i40 oc30 f5 p2");
+    const Result<Plan> first = Plan::create(p), second = Plan::create(p);
+    ASSERT_TRUE(first.ok() && second.ok());
+    EXPECT_EQ(first->describe(), second->describe());
+}
+
+}  // namespace
+}  // namespace fourfold::test

@@ -1,0 +1,166 @@
+// Workspace and packed-filter limits: met by blocking, or refused with the number that would do.
+#include <cctype>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support/problems.h"
+#include "support/random.h"
+#include "support/run_plan.h"
+
+namespace fourfold::test {
+namespace {
+
+constexpr const char *kProblems[] = {"b2 ic16 i40 oc24 f5 p2", "b4 ic3 i33x31 oc20 f7 s2 p3", "b1 ic32 i21 oc40 f3 p2 d2 g2 reflect", "b3 ic10 i24 oc10 f9 p4 g10"};
+
+/// Every whole number in a sentence.
+std::vector<size_t> numbers(const std::string &text) {
+    std::vector<size_t> found;
+    for (size_t i = 0; i < text.size(); i++) {
+        if (std::isdigit(static_cast<unsigned char>(text[i])) && (i == 0 || !std::isalnum(static_cast<unsigned char>(text[i - 1])))) {
+            found.push_back(std::stoull(text.substr(i)));
+            while (i < text.size() && std::isdigit(static_cast<unsigned char>(text[i]))) {
+                i++;
+            }
+        }
+    }
+    return found;
+}
+
+/// The refusal must name a number of bytes with which the plan can be made.
+void expect_names_what_is_needed(const Status &status, const Conv2dProblem &p, PlanOptions options, size_t PlanOptions::*limit) {
+    ASSERT_EQ(status.code(), StatusCode::kResourceExhausted) << status.message();
+    const size_t refused = options.*limit;
+    for (size_t number : numbers(status.message())) {
+        options.*limit = number;
+        if (number > refused && Plan::create(p, options).ok()) {
+            return;
+        }
+    }
+    ADD_FAILURE() << "no number in '" << status.message() << "' is enough for " << p.to_string() << " by " << to_string(options.algorithm);
+}
+
+TEST(WorkspaceLimit, HalvedUntilRefused) {
+    for (const char *text : kProblems) {
+        const Conv2dProblem p = parse_problem(text);
+        Operands operands(p, test_seed());
+        const reference::Forward expected = operands.expected();
+        for (Algorithm algorithm : kEveryProblem) {
+            for (int threads : {1, 2}) {
+                PlanOptions options;
+                options.algorithm = algorithm;
+                options.threads = threads;
+                const Result<Plan> free = Plan::create(p, options);
+                ASSERT_TRUE(free.ok()) << free.status().message();
+                for (size_t limit = free->workspace_bytes();; limit /= 2) {
+                    options.workspace_limit = limit;
+                    const Result<Plan> plan = Plan::create(p, options);
+                    if (!plan.ok()) {
+                        EXPECT_LT(limit, free->workspace_bytes()) << "refused what it asked for itself: " << plan.status().message();
+                        expect_names_what_is_needed(plan.status(), p, options, &PlanOptions::workspace_limit);
+                        break;
+                    }
+                    ASSERT_LE(plan->workspace_bytes(), limit) << to_string(algorithm) << ", " << p.to_string();
+                    const Status status = run_plan(*plan, operands);
+                    ASSERT_TRUE(status.ok()) << status.message();
+                    EXPECT_TRUE(matches(operands, expected, error_limit(algorithm))) << to_string(algorithm) << " in " << limit << " bytes";
+                    if (limit == 0) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(WorkspaceLimit, AutoFallsBackToWhatFits) {
+    for (const char *text : kProblems) {
+        const Conv2dProblem p = parse_problem(text);
+        Operands operands(p, test_seed());
+        // The least that any algorithm asks for, by its own word; auto must then find that one.
+        PlanOptions options;
+        size_t least = std::numeric_limits<size_t>::max();
+        for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+            options.algorithm = algorithm;
+            options.workspace_limit = 0;
+            const Result<Plan> refused = Plan::create(p, options);
+            for (size_t number : refused.ok() ? std::vector<size_t>{0} : numbers(refused.status().message())) {
+                options.workspace_limit = number;
+                if (number < least && Plan::create(p, options).ok()) {
+                    least = number;
+                }
+            }
+        }
+        ASSERT_LT(least, size_t{1} << 30);
+        options.algorithm = Algorithm::kAuto;
+        options.workspace_limit = least;
+        const Result<Plan> plan = Plan::create(p, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_LE(plan->workspace_bytes(), least);
+        const Status status = run_plan(*plan, operands);
+        ASSERT_TRUE(status.ok()) << status.message();
+        EXPECT_TRUE(matches(operands, operands.expected(), error_limit(plan->algorithm())));
+    }
+}
+
+TEST(PackedFilterLimit, KeptOrRefusedWithTheNumber) {
+    for (const char *text : kProblems) {
+        const Conv2dProblem p = parse_problem(text);
+        Operands operands(p, test_seed());
+        const reference::Forward expected = operands.expected();
+        for (Algorithm algorithm : kEveryProblem) {
+            PlanOptions options;
+            options.algorithm = algorithm;
+            const Result<Plan> free = Plan::create(p, options);
+            ASSERT_TRUE(free.ok()) << free.status().message();
+            EXPECT_EQ(free->packed_filter_bytes() % kAlignment, 0u);
+            options.packed_filter_limit = free->packed_filter_bytes();
+            EXPECT_TRUE(Plan::create(p, options).ok());
+            options.packed_filter_limit = free->packed_filter_bytes() - 1;
+            const Result<Plan> plan = Plan::create(p, options);
+            if (!plan.ok()) {
+                expect_names_what_is_needed(plan.status(), p, options, &PlanOptions::packed_filter_limit);
+                continue;
+            }
+            EXPECT_LE(plan->packed_filter_bytes(), options.packed_filter_limit);
+            const Status status = run_plan(*plan, operands);
+            ASSERT_TRUE(status.ok()) << status.message();
+            EXPECT_TRUE(matches(operands, expected, error_limit(algorithm)));
+        }
+    }
+}
+
+TEST(PackedFilterLimit, AutoPicksOneThatFits) {
+    // Spectra of a small filter on a large image are many times the filters.
+    const Conv2dProblem p = parse_problem("b1 ic8 i60 oc8 f3 p1");
+    PlanOptions fft;
+    fft.algorithm = Algorithm::kFft;
+    const Result<Plan> large = Plan::create(p, fft);
+    ASSERT_TRUE(large.ok()) << large.status().message();
+    PlanOptions options;
+    options.packed_filter_limit = large->packed_filter_bytes() / 4;
+    const Result<Plan> plan = Plan::create(p, options);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_LE(plan->packed_filter_bytes(), options.packed_filter_limit);
+    EXPECT_NE(plan->algorithm(), Algorithm::kFft);
+}
+
+TEST(Memory, WhatNoMachineHoldsIsRefusedWithAReason) {
+    // Valid by its sizes, but each tensor takes exabytes.
+    const Conv2dProblem p = parse_problem("b1024 ic65536 i32768 oc65536 f3 p1");
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Result<Plan> plan = Plan::create(p, options);
+        if (!plan.ok()) {
+            const StatusCode code = plan.status().code();
+            EXPECT_TRUE(code == StatusCode::kResourceExhausted || code == StatusCode::kUnsupported) << plan.status().message();
+            EXPECT_NE(plan.status().message().find("bytes"), std::string::npos) << plan.status().message();
+        }
+    }
+}
+
+}  // namespace
+}  // namespace fourfold::test

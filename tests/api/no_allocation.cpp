@@ -1,0 +1,158 @@
+// No allocation during execute. This executable replaces malloc and its relatives, so that every call is counted, also from
+// operator new, FFTW, KissFFT and the code that Halide generates, whose halide_malloc ends in malloc as well.
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "api/prepared.h"
+#include "support/problems.h"
+#include "support/random.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+// The sanitizers replace malloc themselves; without glibc there are no __libc_ names to pass on to.
+#define FOURFOLD_CAN_COUNT 0
+#else
+#define FOURFOLD_CAN_COUNT 1
+#endif
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<long> allocations{0};
+
+[[maybe_unused]] void note() {
+    if (counting.load(std::memory_order_relaxed)) {
+        allocations.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
+}  // namespace
+
+#if FOURFOLD_CAN_COUNT
+extern "C" {
+
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *old, size_t bytes);
+void *__libc_memalign(size_t alignment, size_t bytes);
+
+void *malloc(size_t bytes) noexcept {
+    note();
+    return __libc_malloc(bytes);
+}
+void *calloc(size_t count, size_t bytes) noexcept {
+    note();
+    return __libc_calloc(count, bytes);
+}
+void *realloc(void *old, size_t bytes) noexcept {
+    note();
+    return __libc_realloc(old, bytes);
+}
+void *memalign(size_t alignment, size_t bytes) noexcept {
+    note();
+    return __libc_memalign(alignment, bytes);
+}
+void *aligned_alloc(size_t alignment, size_t bytes) noexcept {
+    note();
+    return __libc_memalign(alignment, bytes);
+}
+int posix_memalign(void **result, size_t alignment, size_t bytes) noexcept {
+    note();
+    *result = __libc_memalign(alignment, bytes);
+    return *result == nullptr ? ENOMEM : 0;
+}
+
+}  // extern "C"
+#endif
+
+namespace fourfold::test {
+namespace {
+
+constexpr const char *kProblems[] = {
+    "b2 ic6 i14x15 oc10 f3 p1",
+    "b1 ic64 i56 oc64 f3 p1",
+    "b1 ic1 i300x280 oc1 f15",
+    "b3 ic5 i37x41 oc7 f5 s2 p2 d2 reflect",
+    "b1 ic24 i30 oc24 f3 p1 g24 circular relu",
+    "b2 ic40 i20 oc30 f1",
+    "b1 ic300 i7 oc20 f3 p1",
+};
+
+class NoAllocation : public ::testing::TestWithParam<Algorithm> {};
+
+/// Allocations during one execution, its first.
+long count_during(const Prepared &p, const Tensors &tensors, const ExecutionContext &context = {}) {
+    allocations = 0;
+    counting = true;
+    const Status status = p.plan.execute(tensors, p.workspace, context);
+    counting = false;
+    EXPECT_TRUE(status.ok()) << status.message();
+    return allocations;
+}
+
+TEST(Counter, Counts) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    counting = true;
+    // Volatile, or the compiler may leave out what nobody uses.
+    char *volatile text = new char[100];
+    delete[] text;
+    void *volatile block = std::calloc(3, 5);
+    std::free(block);
+    void *aligned = nullptr;
+    const int failed = posix_memalign(&aligned, 64, 100);
+    counting = false;
+    EXPECT_EQ(failed, 0);
+    std::free(aligned);
+    EXPECT_EQ(allocations, 3);
+}
+
+TEST_P(NoAllocation, DuringExecute) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    // The default pool starts at its first use, which is not what is counted here.
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    for (const char *text : kProblems) {
+        for (int threads : {1, 2, 3}) {
+            for (FftBackend backend : GetParam() == Algorithm::kFft ? fft_backends() : std::vector<FftBackend>{FftBackend::kAuto}) {
+                PlanOptions options;
+                options.algorithm = GetParam();
+                options.threads = threads;
+                options.fft_backend = backend;
+                const Prepared p = prepare(parse_problem(text), options, test_seed());
+                const std::string where = std::string(text) + ", " + std::to_string(threads) + " threads, " + to_string(backend);
+                EXPECT_EQ(count_during(p, p.tensors()), 0) << where;
+                EXPECT_EQ(count_during(p, p.operands.tensors()), 0) << where << ", filters unpacked";
+            }
+        }
+    }
+}
+
+TEST_P(NoAllocation, InEveryVariant) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    for (const std::string &variant : runnable_variants(GetParam())) {
+        PlanOptions options;
+        options.algorithm = GetParam();
+        options.variant = variant;
+        options.threads = 1;
+        const Prepared p = prepare(parse_problem("b2 ic9 i31x29 oc20 f3 p1"), options, test_seed());
+        EXPECT_EQ(count_during(p, p.tensors()), 0) << variant;
+    }
+}
+
+std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
+    return to_string(info.param);
+}
+INSTANTIATE_TEST_SUITE_P(Algorithms, NoAllocation, ::testing::ValuesIn(kEveryProblem), algorithm_name);
+
+}  // namespace
+}  // namespace fourfold::test

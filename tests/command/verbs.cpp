@@ -1,0 +1,146 @@
+// The other verbs: help, list, explain, bench, compare.
+#include <set>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "command/command.h"
+#include "fourfold/fourfold.h"
+
+namespace fourfold::test {
+namespace {
+
+std::vector<std::string> lines_of(const std::string &text) {
+    std::vector<std::string> lines;
+    std::stringstream stream(text);
+    for (std::string line; std::getline(stream, line);) {
+        lines.push_back(line);
+    }
+    return lines;
+}
+
+bool says(const Outcome &outcome, const std::string &word) {
+    return outcome.out.find(word) != std::string::npos;
+}
+
+TEST(Help, OfEveryVerb) {
+    const Outcome all = fourfold_command({"--help"});
+    ASSERT_TRUE(exits_with(0, all));
+    for (const char *verb : {"run", "bench", "compare", "explain", "list"}) {
+        EXPECT_TRUE(says(all, verb)) << verb;
+        const Outcome one = fourfold_command({verb, "--help"});
+        EXPECT_TRUE(exits_with(0, one)) << verb;
+        EXPECT_GT(one.out.size(), 100u) << verb;
+        EXPECT_TRUE(exits_with(2, fourfold_command({verb, "--abacus"}))) << verb;
+    }
+    EXPECT_TRUE(says(fourfold_command({"run", "--help"}), "--padding-mode"));
+}
+
+TEST(List, NamesVariantsAlgorithmsAndMachine) {
+    const Outcome outcome = fourfold_command({"list"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    for (const VariantInfo &variant : list_variants()) {
+        EXPECT_TRUE(says(outcome, variant.name)) << variant.name;
+    }
+    for (const char *algorithm : {"naive", "direct", "im2col", "fft"}) {
+        EXPECT_TRUE(says(outcome, algorithm)) << algorithm;
+    }
+    EXPECT_TRUE(says(outcome, machine().isa));
+    EXPECT_TRUE(says(outcome, machine().microarchitecture));
+}
+
+TEST(Explain, ShowsEveryCandidate) {
+    const Outcome outcome = fourfold_command({"explain", "--problem", "b8 ic64 i56 oc64 f3 p1"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    for (const char *algorithm : {"direct", "im2col", "fft"}) {
+        EXPECT_TRUE(says(outcome, algorithm)) << algorithm;
+    }
+    const Result<Plan> plan = Plan::create(*Conv2dProblem::parse("b8 ic64 i56 oc64 f3 p1"));
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_TRUE(says(outcome, plan->variant())) << outcome.out;
+    EXPECT_TRUE(exits_with(2, fourfold_command({"explain", "--problem", "b8 abacus"}), {"abacus"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"explain", "--problem", "b8 ic3 i4 oc3 f9"}), {"9"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"explain"})));
+}
+
+TEST(Bench, JsonHasItsFields) {
+    const Outcome outcome = fourfold_command({"bench", "--problem", "b1 ic8 i20 oc16 f3 p1", "--algorithm", "all", "--threads", "1", "--json"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    std::set<std::string> algorithms;
+    for (const std::string &line : lines_of(outcome.out)) {
+        const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
+        ASSERT_TRUE(entry.is_object()) << "not one object a line: " << line;
+        for (const char *text : {"name", "problem", "algorithm", "variant"}) {
+            ASSERT_TRUE(entry.contains(text) && entry[text].is_string()) << text << ": " << line;
+        }
+        for (const char *number : {"threads", "ms_min", "ms_median", "gflops", "workspace_bytes", "packed_filter_bytes", "max_error"}) {
+            ASSERT_TRUE(entry.contains(number) && entry[number].is_number()) << number << ": " << line;
+        }
+        algorithms.insert(entry["algorithm"].get<std::string>());
+        EXPECT_EQ(entry["threads"], 1);
+        EXPECT_GT(entry["ms_min"].get<double>(), 0.0);
+        EXPECT_LE(entry["ms_min"].get<double>(), entry["ms_median"].get<double>());
+        EXPECT_LE(entry["max_error"].get<double>(), 2e-6);
+        EXPECT_GE(entry["max_error"].get<double>(), 0.0);
+        // gflops counts the direct algorithm's operations, whatever ran.
+        const double flops = 2.0 * 16 * 20 * 20 * 8 * 9;
+        const double from_time = flops / (entry["ms_min"].get<double>() * 1e6);
+        EXPECT_NEAR(entry["gflops"].get<double>() / from_time, 1.0, 0.02) << line;
+        const Result<Conv2dProblem> problem = Conv2dProblem::parse(entry["problem"].get<std::string>());
+        ASSERT_TRUE(problem.ok()) << line;
+        EXPECT_TRUE(*problem == *Conv2dProblem::parse("b1 ic8 i20 oc16 f3 p1"));
+    }
+    for (const char *algorithm : {"direct", "im2col", "fft"}) {
+        EXPECT_TRUE(algorithms.count(algorithm)) << algorithm;
+    }
+}
+
+TEST(Bench, ReadsShapesOfBothForms) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "sizes.csv", "# name,b,ic,i0,i1,oc,f0,f1,stride,pad,dilation,groups\nby_sizes,1,4,12,13,8,3,3,2,1,1,2\n");
+    write_bytes(folder / "lines.csv", "# name,problem\nby_problem,b1 ic4 i12 oc4 f3 p1 reflect\n");
+    for (const auto &[file, name, problem] : {std::tuple("sizes.csv", "by_sizes", "b1 ic4 i12x13 oc8 f3 s2 p1 g2"), std::tuple("lines.csv", "by_problem", "b1 ic4 i12 oc4 f3 p1 reflect")}) {
+        const Outcome outcome = fourfold_command({"bench", "--shapes", folder / file, "--threads", "1", "--json"});
+        ASSERT_TRUE(exits_with(0, outcome)) << file;
+        const std::vector<std::string> lines = lines_of(outcome.out);
+        ASSERT_EQ(lines.size(), 1u) << outcome.out;
+        const nlohmann::json entry = nlohmann::json::parse(lines[0], nullptr, false);
+        ASSERT_TRUE(entry.is_object()) << lines[0];
+        EXPECT_EQ(entry["name"], name);
+        EXPECT_TRUE(*Conv2dProblem::parse(entry["problem"].get<std::string>()) == *Conv2dProblem::parse(problem)) << lines[0];
+    }
+    write_bytes(folder / "bad.csv", "short,1,4\n");
+    EXPECT_TRUE(exits_with(2, fourfold_command({"bench", "--shapes", folder / "bad.csv"}), {"bad.csv"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"bench", "--shapes", folder / "absent.csv"}), {"absent.csv"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"bench"})));
+}
+
+TEST(Compare, WritesTableCsvAndPage) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "shapes.csv", "first,1,4,20,20,8,3,3,1,1,1,1\nsecond,1,1,40,40,1,9,9,1,0,1,1\n");
+    const Outcome outcome = fourfold_command({"compare", "--shapes", folder / "shapes.csv", "--quick", "--threads", "1", "--out", folder / "new/out"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    EXPECT_TRUE(says(outcome, "first") && says(outcome, "second")) << outcome.out;
+    const std::string results = read_bytes(folder / "new/out/results.csv"), page = read_bytes(folder / "new/out/index.html");
+    for (const char *word : {"first", "second", "direct", "im2col", "fft"}) {
+        EXPECT_NE(results.find(word), std::string::npos) << word << " is not in results.csv";
+    }
+    for (const char *word : {"<html", "</html>", "first", "direct", "<svg"}) {
+        EXPECT_NE(page.find(word), std::string::npos) << word << " is not in index.html";
+    }
+    ASSERT_GE(lines_of(results).size(), 3u);
+    // The page is complete by itself: nothing is fetched when it is opened.
+    for (const char *remote : {"src=\"http", "href=\"http", "@import", "url(http"}) {
+        EXPECT_EQ(page.find(remote), std::string::npos) << remote;
+    }
+    write_bytes(folder / "file", "");
+    EXPECT_TRUE(exits_with(1, fourfold_command({"compare", "--shapes", folder / "shapes.csv", "--quick", "--out", folder / "file/out"}), {"file"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--shapes", folder / "absent.csv", "--quick", "--out", folder / "x"}), {"absent.csv"}));
+}
+
+}  // namespace
+}  // namespace fourfold::test

@@ -1,0 +1,283 @@
+// Every algorithm x every variant of its main stage x a table of named cases, each in three kinds of guarded memory; then
+// strided views and unpacked filters with the variant that the library chooses.
+#include <ostream>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "correctness/check.h"
+#include "support/problems.h"
+#include "support/random.h"
+
+namespace fourfold::test {
+namespace {
+
+struct NamedCase {
+    const char *name;
+    const char *problem;
+    Values values = Values::kUniform;
+    void (*adjust)(Conv2dProblem &) = nullptr;  ///< what a test prefers to say in fields
+};
+
+/// GoogleTest prints a parameter by this name.
+void PrintTo(const NamedCase &c, std::ostream *out) {
+    *out << c.problem;
+}
+
+void clamp(Conv2dProblem &p) {
+    p.post_op = PostOp::kClamp;
+    p.clamp_lo = -0.5f;
+    p.clamp_hi = 0.75f;
+}
+void residual(Conv2dProblem &p) {
+    p.residual = true;
+}
+void residual_clamp(Conv2dProblem &p) {
+    residual(p);
+    clamp(p);
+}
+void full(Conv2dProblem &p) {
+    p = p.full();
+}
+void same(Conv2dProblem &p) {
+    p = p.same();
+}
+
+const NamedCase kCases[] = {
+    // Sizes.
+    {"one_by_one", "b2 ic3 i5x7 oc4 f1"},
+    {"one_by_one_wide", "b1 ic70 i9x11 oc50 f1"},
+    {"one_pixel", "b1 ic1 i1 oc1 f1"},
+    {"one_pixel_many_channels", "b3 ic19 i1 oc23 f1"},
+    {"one_pixel_padded", "b1 ic2 i1 oc3 f3 p1"},
+    {"one_row", "b1 ic3 i1x37 oc5 f1x3 p0,0,1,1"},
+    {"one_column", "b1 ic3 i37x1 oc5 f3x1 p1,1,0,0"},
+    {"ragged", "b1 ic5 i11x13 oc6 f5x3 p2,2,1,1"},
+    {"odd_channels", "b1 ic17 i13x11 oc19 f3 p1"},
+    {"primes", "b3 ic7 i23x29 oc11 f5x7 p2,2,3,3"},
+    {"large_primes", "b1 ic13 i53x47 oc29 f3 p1"},
+    {"smaller_than_a_vector", "b1 ic2 i3x3 oc2 f2"},
+    {"filter_equals_input", "b2 ic3 i7x6 oc4 f7x6"},
+    {"filter_larger_than_input", "b1 ic2 i5 oc3 f9 p4"},
+    {"filter_covers_only_padding", "b1 ic1 i2 oc2 f3 p5"},
+    {"image_15x15", "b1 ic1 i64x48 oc1 f15"},
+    {"image_even_filter", "b1 ic1 i40x50 oc1 f8"},
+    {"row_filter", "b1 ic3 i12x40 oc5 f1x7 p0,0,3,3"},
+    {"column_filter", "b1 ic3 i40x12 oc5 f7x1 p3,3,0,0"},
+    {"long_row_filter", "b1 ic1 i4x60 oc2 f1x41"},
+    {"one_in_many_out", "b1 ic1 i12 oc70 f3 p1"},
+    {"many_in_one_out", "b1 ic70 i12 oc1 f3 p1"},
+    {"network_layer", "b1 ic64 i14 oc64 f3 p1"},
+    {"tall", "b1 ic4 i130x3 oc8 f3 p1"},
+    {"batch", "b5 ic6 i10x9 oc7 f3 p1"},
+    {"batch_of_pixels", "b33 ic5 i1 oc9 f1"},
+    // Output widths around multiples of the vectors.
+    {"out_width_1", "b1 ic4 i6x3 oc9 f3"},
+    {"out_width_7", "b1 ic4 i6x9 oc9 f3"},
+    {"out_width_15", "b1 ic4 i6x17 oc9 f3"},
+    {"out_width_16", "b1 ic4 i6x18 oc9 f3"},
+    {"out_width_17", "b1 ic4 i6x19 oc9 f3"},
+    {"out_width_31", "b1 ic4 i6x33 oc9 f3"},
+    {"out_width_33", "b1 ic4 i6x35 oc9 f3"},
+    {"out_width_47", "b1 ic4 i6x49 oc9 f3"},
+    {"out_width_48", "b1 ic4 i6x50 oc9 f3"},
+    {"out_width_49", "b1 ic4 i6x51 oc9 f3"},
+    {"out_width_63", "b1 ic4 i6x65 oc9 f3"},
+    {"out_width_65", "b1 ic4 i6x67 oc9 f3"},
+    // Strides and dilation.
+    {"stride_2", "b1 ic5 i21x18 oc8 f3 s2 p1"},
+    {"stride_3", "b2 ic3 i20 oc6 f5 s3 p2"},
+    {"stride_unequal", "b1 ic4 i19x23 oc5 f3 s1x3 p1"},
+    {"stride_asymmetric_padding", "b2 ic4 i12x10 oc5 f3x4 s2x3 p1,0,2,1"},
+    {"stride_larger_than_filter", "b1 ic3 i22x25 oc4 f2 s4x5"},
+    {"stride_skips_rows_one_by_one", "b1 ic6 i17 oc7 f1 s2"},
+    {"stride_larger_than_input", "b1 ic3 i5 oc4 f3 s9 p1"},
+    {"stem", "b1 ic3 i40 oc16 f7 s2 p3"},
+    {"dilation_2", "b1 ic4 i16 oc6 f3 p2 d2"},
+    {"dilation_unequal", "b1 ic6 i17x15 oc4 f3 p2,2,4,4 d2x4"},
+    {"dilation_large", "b1 ic2 i25 oc3 f3 d11"},
+    {"dilation_and_stride", "b1 ic3 i20x19 oc4 f3x2 s2 p1 d3x2"},
+    {"dilation_equals_stride", "b1 ic3 i24 oc4 f3 s2 p2 d2"},
+    {"dilation_and_stride_share_a_factor", "b1 ic3 i30x26 oc4 f3 s4x6 p3 d6x4"},
+    // Groups.
+    {"groups", "b2 ic8 i10x9 oc12 f3 p1 g4"},
+    {"groups_odd", "b1 ic15 i9 oc21 f3 p1 g3"},
+    {"groups_large", "b1 ic64 i7 oc64 f3 p1 g2"},
+    {"depthwise", "b2 ic9 i12x14 oc9 f3 p1 g9"},
+    {"depthwise_multiplier_2", "b1 ic6 i14 oc12 f5 p2 g6"},
+    {"depthwise_stride_2", "b1 ic16 i15 oc16 f3 s2 p1 g16"},
+    {"depthwise_dilated", "b1 ic5 i15 oc5 f3 p3 d3 g5"},
+    {"depthwise_large_filter", "b1 ic4 i20 oc4 f13 p6 g4"},
+    // Padding.
+    {"full_padding", "b1 ic2 i6x7 oc3 f4", Values::kUniform, full},
+    {"same_padding", "b1 ic3 i13x10 oc4 f4x5 s2x3", Values::kUniform, same},
+    {"asymmetric_padding", "b1 ic3 i9x8 oc4 f3 p0,3,2,1"},
+    {"padding_before_only", "b1 ic3 i9x8 oc4 f3 p2,0,2,0"},
+    {"padding_after_only", "b1 ic3 i9x8 oc4 f3 p0,2,0,2"},
+    {"padding_wide", "b1 ic2 i4x5 oc3 f3 p7,6,9,8"},
+    {"constant", "b1 ic3 i9x10 oc4 f5 p2 constant:0.3"},
+    {"constant_negative_strided", "b1 ic3 i9x10 oc4 f3 s2 p2,1,0,3 constant:-1.25"},
+    {"constant_depthwise", "b1 ic4 i8 oc4 f3 p1 g4 constant:0.5"},
+    {"constant_dilated", "b1 ic2 i11 oc3 f3 p2 d2 constant:0.7"},
+    {"reflect", "b1 ic2 i9x10 oc3 f5 p2 reflect"},
+    {"reflect_largest", "b1 ic2 i5x6 oc3 f3 p4,4,5,5 reflect"},
+    {"reflect_strided", "b1 ic3 i11x12 oc4 f3 s2 p1,2,3,0 reflect"},
+    {"reflect_size_one", "b1 ic2 i1x6 oc3 f1x3 p0,0,2,1 reflect"},
+    {"symmetric", "b1 ic2 i9x10 oc3 f5 p2 symmetric"},
+    {"symmetric_largest", "b1 ic2 i4x5 oc3 f3 p4,4,5,5 symmetric"},
+    {"symmetric_strided", "b1 ic3 i11x12 oc4 f3 s2 p1,2,3,0 symmetric"},
+    {"symmetric_size_one", "b1 ic2 i1 oc3 f2 p1 symmetric"},
+    {"replicate", "b1 ic2 i9x10 oc3 f5 p2 replicate"},
+    {"replicate_wide", "b1 ic2 i3x4 oc3 f3 p8,7,9,6 replicate"},
+    {"replicate_one_pixel", "b1 ic2 i1 oc3 f3 p2 replicate"},
+    {"circular", "b1 ic2 i9x10 oc3 f5 p2 circular"},
+    {"circular_largest", "b1 ic2 i4x5 oc3 f3 p4,4,5,5 circular"},
+    {"circular_asymmetric", "b2 ic3 i8x9 oc4 f3x4 p0,2,3,0 circular"},
+    {"circular_dilated", "b1 ic2 i12 oc3 f3 p3 d3 circular"},
+    {"circular_strided", "b1 ic2 i12x13 oc3 f3 s2 p1 circular"},
+    {"circular_depthwise", "b1 ic5 i8 oc5 f3 p1 g5 circular"},
+    // Flipped filters and post-operations.
+    {"flipped", "b1 ic3 i10x9 oc4 f3x4 p1 conv"},
+    {"flipped_strided_dilated", "b1 ic3 i17x16 oc4 f3x2 s2x1 p2 d1x3 conv"},
+    {"flipped_groups_reflect", "b1 ic6 i10 oc4 f3 p1 g2 reflect conv"},
+    {"relu", "b1 ic3 i10x9 oc4 f3 p1 relu"},
+    {"clamp", "b1 ic3 i10x9 oc4 f3 p1", Values::kUniform, clamp},
+    {"residual", "b2 ic3 i10x9 oc4 f3 p1", Values::kUniform, residual},
+    {"residual_relu", "b2 ic3 i10x9 oc4 f3 s2 p1 relu", Values::kUniform, residual},
+    {"residual_clamp", "b1 ic4 i10x9 oc8 f3 p1 g2", Values::kUniform, residual_clamp},
+    {"residual_one_by_one", "b2 ic20 i7 oc33 f1", Values::kUniform, residual},
+    // Long sums of positive numbers: rounding must not grow with their length.
+    {"long_sum_one_by_one", "b1 ic1300 i4x5 oc6 f1", Values::kPositive},
+    {"long_sum_3x3", "b1 ic260 i6 oc5 f3 p1", Values::kPositive},
+    {"long_sum_large_filter", "b1 ic8 i40 oc3 f25", Values::kPositive},
+    {"long_sum_depthwise", "b1 ic2 i50 oc2 f41 g2", Values::kPositive},
+    {"long_sum_one_channel", "b1 ic1 i48x60 oc1 f45x40", Values::kPositive},
+    {"long_sum_very", "b1 ic4100 i3 oc2 f2", Values::kPositive},
+    {"long_sum_groups", "b1 ic600 i4 oc4 f2 g2", Values::kPositive},
+};
+
+std::string case_name(const ::testing::TestParamInfo<NamedCase> &info) {
+    return info.param.name;
+}
+
+class Cases : public ::testing::TestWithParam<NamedCase> {
+protected:
+    static Conv2dProblem problem() {
+        Conv2dProblem p = parse_problem(GetParam().problem);
+        if (GetParam().adjust != nullptr) {
+            GetParam().adjust(p);
+        }
+        return p;
+    }
+};
+
+TEST_P(Cases, EveryVariant) {
+    const Conv2dProblem p = problem();
+    ASSERT_EQ(p.error(), nullptr);
+    std::vector<Operands> operands;
+    for (Placement placement : kPlacements) {
+        operands.emplace_back(p, test_seed(), GetParam().values, placement);
+    }
+    const reference::Forward expected = operands[0].expected();
+    for (Algorithm algorithm : kEveryProblem) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        for (const std::string &variant : runnable_variants(algorithm)) {
+            options.variant = variant;
+            bool well = true;
+            // As many threads as the placement's number, so that both are covered at the price of one.
+            for (size_t i = 0; i < operands.size() && well; i++) {
+                options.threads = static_cast<int>(i + 1);
+                RunOptions how;
+                how.placement = operands[i].placement;
+                well = check(options, operands[i], expected, how);
+            }
+        }
+    }
+}
+
+TEST_P(Cases, RegionsAndUnpackedFilters) {
+    const Conv2dProblem p = problem();
+    reference::Forward expected;
+    for (bool regions : {false, true}) {
+        for (Placement placement : kPlacements) {
+            Operands operands(p, test_seed(), GetParam().values, placement, regions);
+            if (expected.y.empty()) {
+                expected = operands.expected();
+            }
+            for (Algorithm algorithm : kEveryProblem) {
+                PlanOptions options;
+                options.algorithm = algorithm;
+                options.threads = 2;
+                RunOptions how;
+                how.placement = placement;
+                if (regions) {
+                    check(options, operands, expected, how);
+                }
+                how.unpacked = true;
+                check(options, operands, expected, how);
+            }
+        }
+    }
+}
+
+TEST_P(Cases, EveryFftBackend) {
+    Operands operands(problem(), test_seed(), GetParam().values, Placement::kPageAfter);
+    const reference::Forward expected = operands.expected();
+    for (FftBackend backend : fft_backends()) {
+        PlanOptions options;
+        options.algorithm = Algorithm::kFft;
+        options.fft_backend = backend;
+        options.threads = 2;
+        check(options, operands, expected);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Named, Cases, ::testing::ValuesIn(kCases), case_name);
+
+TEST(Views, SomeDenseSomeNot) {
+    // Which operand is a region must not matter to the others.
+    const Conv2dProblem p = parse_problem("b2 ic5 i12x19 oc7 f3 s1x2 p1,0,2,1");
+    const reference::Forward expected = Operands(p, test_seed()).expected();
+    for (Algorithm algorithm : kEveryProblem) {
+        for (int mask = 0; mask < 8; mask++) {
+            Operands operands(p, test_seed());
+            Operands other(p, test_seed(), Values::kUniform, Placement::kPageBefore, true);
+            if (mask & 1) {
+                operands.input = std::move(other.input);
+            }
+            if (mask & 2) {
+                operands.filters = std::move(other.filters);
+            }
+            if (mask & 4) {
+                operands.output = std::move(other.output);
+            }
+            PlanOptions options;
+            options.algorithm = algorithm;
+            SCOPED_TRACE("mask " + std::to_string(mask));
+            check(options, operands, expected);
+        }
+    }
+}
+
+TEST(Views, NoBias) {
+    const Conv2dProblem p = parse_problem("b2 ic5 i12x19 oc7 f3 p1 relu");
+    for (Algorithm algorithm : kEveryProblem) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Result<Plan> plan = Plan::create(p, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        Operands operands(p, test_seed());
+        const reference::Forward expected =
+            reference::forward(p, operands.input.reference_view(), operands.filters.reference_view(), nullptr, {});
+        Tensors tensors = operands.tensors();
+        tensors.bias = nullptr;
+        AlignedBuffer workspace(plan->workspace_bytes_unpacked());
+        const Status status = plan->execute(tensors, workspace);
+        ASSERT_TRUE(status.ok()) << status.message();
+        EXPECT_TRUE(matches(operands, expected, error_limit(algorithm))) << to_string(algorithm);
+    }
+}
+
+}  // namespace
+}  // namespace fourfold::test

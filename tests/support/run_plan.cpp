@@ -1,0 +1,235 @@
+#include "support/run_plan.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "support/random.h"
+
+namespace fourfold::test {
+
+namespace {
+
+float draw(Random &random, Values values) {
+    switch (values) {
+    case Values::kUniform:
+        return random.uniform(-1.0f, 1.0f);
+    case Values::kPositive:
+        return random.uniform(0.0f, 1.0f);
+    case Values::kIntegers:
+        return static_cast<float>(random.between(-2, 2));
+    }
+    return 0.0f;
+}
+
+void hash(uint64_t *state, const float *value, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        std::memcpy(&bits, value + i, sizeof(bits));
+        *state = (*state ^ bits) * 0x100000001b3u;
+    }
+}
+
+uint64_t hash(const unsigned char *data, size_t bytes) {
+    uint64_t state = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < bytes; i++) {
+        state = (state ^ data[i]) * 0x100000001b3u;
+    }
+    return state;
+}
+
+Status broken(const std::string &what, const Plan &plan) {
+    return Status(StatusCode::kInternal, what + "; " + plan.describe());
+}
+
+}  // namespace
+
+Operands::Operands(const Conv2dProblem &p, uint64_t seed, Values values, Placement placement, bool regions)
+    : problem(p), seed(seed), placement(placement), regions(regions) {
+    input = Array({p.batch, p.in_channels, p.in_height, p.in_width}, placement, regions);
+    filters = Array({p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width}, placement, regions);
+    output = Array({p.batch, p.out_channels, p.out_height(), p.out_width()}, placement, regions);
+    bias = GuardedBuffer(sizeof(float) * static_cast<size_t>(p.out_channels), sizeof(float), placement);
+    Random random(seed);
+    const auto fill = [&](float &x) { x = draw(random, values); };
+    input.for_each(fill);
+    filters.for_each(fill);
+    for (int64_t k = 0; k < p.out_channels; k++) {
+        fill(reinterpret_cast<float *>(bias.data())[k]);
+    }
+    if (p.residual) {
+        residual = Array(output.sizes(), placement, regions);
+        residual.for_each(fill);
+    }
+}
+
+Tensors Operands::tensors() const {
+    Tensors t;
+    t.input = input.view();
+    t.filters = filters.view();
+    t.bias = reinterpret_cast<const float *>(bias.data());
+    if (problem.residual) {
+        t.residual = residual.view();
+    }
+    t.output = output.mutable_view();
+    return t;
+}
+
+reference::Forward Operands::expected() const {
+    return reference::forward(problem, input.reference_view(), filters.reference_view(), reinterpret_cast<const float *>(bias.data()),
+                              residual.reference_view());
+}
+
+void Operands::clear_output() {
+    output.for_each([](float &x) { std::memset(&x, 0xff, sizeof(x)); });
+}
+
+uint64_t Operands::inputs_checksum() const {
+    uint64_t state = hash(bias.data(), bias.bytes());
+    for (const Array *array : {&input, &filters, &residual}) {
+        const_cast<Array *>(array)->for_each([&](float &x) { hash(&state, &x, 1); });
+    }
+    return state;
+}
+
+std::string Operands::to_string() const {
+    return std::string("'") + problem.to_string() + "', " + test::to_string(placement) + (regions ? ", regions, " : ", ") + seed_note(seed);
+}
+
+Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
+    ExecutionContext context;
+    context.executor = how.executor;
+    Tensors tensors = operands.tensors();
+    const uint64_t before = operands.inputs_checksum();
+
+    GuardedBuffer packed;
+    uint64_t packed_before = 0;
+    if (!how.unpacked) {
+        packed = GuardedBuffer(plan.packed_filter_bytes(), kAlignment, how.placement);
+        GuardedBuffer workspace(plan.workspace_bytes_unpacked(), kAlignment, how.placement);
+        const Status status = plan.pack_filters(operands.filters.view(), {packed.data(), packed.bytes()}, workspace.block(), context);
+        if (!status) {
+            return status;
+        }
+        if (!packed.intact() || !workspace.intact()) {
+            return broken("pack_filters wrote outside its packed block or workspace", plan);
+        }
+        tensors.filters = Filters(ConstMemoryBlock{packed.data(), packed.bytes()});
+        packed_before = hash(packed.data(), packed.bytes());
+    }
+
+    operands.clear_output();
+    GuardedBuffer workspace(how.unpacked ? plan.workspace_bytes_unpacked() : plan.workspace_bytes(), kAlignment, how.placement);
+    const Status status = plan.execute(tensors, workspace.block(), context);
+    if (!status) {
+        return status;
+    }
+    if (!workspace.intact()) {
+        return broken("execute wrote outside its workspace", plan);
+    }
+    if (!packed.intact() || (!how.unpacked && hash(packed.data(), packed.bytes()) != packed_before)) {
+        return broken("execute changed the packed filters", plan);
+    }
+    if (!operands.output.surroundings_intact()) {
+        return broken("execute wrote outside the output", plan);
+    }
+    if (!operands.input.surroundings_intact() || !operands.filters.surroundings_intact() || !operands.residual.surroundings_intact() ||
+        !operands.bias.intact() || operands.inputs_checksum() != before) {
+        return broken("execute changed one of its inputs", plan);
+    }
+    return {};
+}
+
+Status run_plan(const PlanOptions &options, Operands &operands, const RunOptions &how) {
+    const Result<Plan> plan = Plan::create(operands.problem, options);
+    return plan ? run_plan(*plan, operands, how) : plan.status();
+}
+
+double error_limit(Algorithm algorithm) {
+    switch (algorithm) {
+    case Algorithm::kNaive:
+    case Algorithm::kDirect:
+    case Algorithm::kIm2col:
+        return 1e-6;
+    case Algorithm::kFft:
+    case Algorithm::kFftTiled:
+        return 2e-6;
+    case Algorithm::kAuto:
+    case Algorithm::kWinograd:
+        return 2e-5;
+    }
+    return 0.0;
+}
+
+double max_error(const Array &y, const reference::Forward &expected) {
+    double worst = 0.0;
+    size_t i = 0;
+    const_cast<Array &>(y).for_each([&](float &value) {
+        const double difference = std::fabs(value - expected.y[i++]);
+        worst = std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::max(worst, difference);
+    });
+    return worst == 0.0 ? 0.0 : worst / expected.scale;
+}
+
+::testing::AssertionResult matches(const Operands &operands, const reference::Forward &expected, double limit) {
+    const std::array<int64_t, 4> &sizes = operands.output.sizes();
+    if (sizes[2] != expected.out_height || sizes[3] != expected.out_width) {
+        return ::testing::AssertionFailure() << operands.to_string() << ": the problem says an output of " << sizes[2] << "x" << sizes[3]
+                                             << ", the reference finds " << expected.out_height << "x" << expected.out_width;
+    }
+    const double error = max_error(operands.output, expected);
+    if (error <= limit) {
+        return ::testing::AssertionSuccess();
+    }
+    const std::vector<float> y = operands.output.values();
+    size_t worst = 0, wrong = 0;
+    double largest = -1.0;
+    for (size_t i = 0; i < y.size(); i++) {
+        const double difference = std::fabs(y[i] - expected.y[i]);
+        wrong += !(difference <= limit * expected.scale);
+        if (!(difference <= largest)) {
+            largest = difference;
+            worst = i;
+            if (std::isnan(difference)) {
+                largest = std::numeric_limits<double>::infinity();
+            }
+        }
+    }
+    const int64_t at = static_cast<int64_t>(worst);
+    const int64_t row = sizes[3], plane = sizes[2] * row, image = sizes[1] * plane;
+    return ::testing::AssertionFailure() << operands.to_string() << ": error " << error << " over " << limit << "; " << wrong << " of " << y.size()
+                                         << " outputs are wrong, the worst y[" << at / image << "," << at % image / plane << "," << at % plane / row
+                                         << "," << at % row << "] = " << y[worst] << ", expected " << expected.y[worst];
+}
+
+bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), sizeof(float) * a.size()) == 0;
+}
+
+std::string main_stage(Algorithm algorithm) {
+    switch (algorithm) {
+    case Algorithm::kDirect:
+        return "conv_direct";
+    case Algorithm::kIm2col:
+        return "gemm";
+    case Algorithm::kFft:
+        return "spectral_product";
+    default:
+        return "";
+    }
+}
+
+std::vector<std::string> runnable_variants(Algorithm algorithm) {
+    if (algorithm == Algorithm::kNaive) {
+        return {""};
+    }
+    std::vector<std::string> names;
+    for (const VariantInfo &variant : list_variants()) {
+        if (variant.runnable && variant.stage == main_stage(algorithm)) {
+            names.push_back(variant.name);
+        }
+    }
+    return names;
+}
+
+}  // namespace fourfold::test

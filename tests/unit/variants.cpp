@@ -1,0 +1,65 @@
+// The list of compiled variants, as the registry gives it.
+#include <map>
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "fourfold/fourfold.h"
+#include "support/run_plan.h"
+
+namespace fourfold::test {
+namespace {
+
+TEST(Variants, NamesAreUniqueAndDecode) {
+    std::set<std::string> names;
+    for (const VariantInfo &variant : list_variants()) {
+        EXPECT_TRUE(names.insert(variant.name).second) << variant.name << " is listed twice";
+        EXPECT_EQ(variant.name.rfind(variant.stage + "_" + variant.isa, 0), 0u) << variant.name;
+    }
+    EXPECT_FALSE(names.empty());
+}
+
+TEST(Variants, EveryStageHasEveryRung) {
+    std::map<std::string, std::set<std::string>> rungs_of_stage;
+    std::set<std::string> rungs;
+    for (const VariantInfo &variant : list_variants()) {
+        rungs_of_stage[variant.stage].insert(variant.isa);
+        rungs.insert(variant.isa);
+    }
+    EXPECT_TRUE(rungs.count("generic")) << "the last rung of the ladder";
+#if defined(__x86_64__)
+    EXPECT_TRUE(rungs.count("avx512"));
+    EXPECT_TRUE(rungs.count("avx2"));
+#endif
+    for (const auto &[stage, have] : rungs_of_stage) {
+        EXPECT_EQ(have, rungs) << "rungs of " << stage;
+    }
+}
+
+TEST(Variants, MainStagesExist) {
+    for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+        EXPECT_FALSE(runnable_variants(algorithm).empty()) << to_string(algorithm) << "'s main stage, " << main_stage(algorithm);
+    }
+}
+
+TEST(Variants, RunnableUpToTheMachinesRung) {
+    const std::set<std::string> known = {"avx512", "avx2", "generic"};
+    EXPECT_TRUE(known.count(machine().isa)) << machine().isa;
+    EXPECT_GE(machine().hardware_threads, 1);
+    EXPECT_FALSE(machine().microarchitecture.empty());
+    for (const VariantInfo &variant : list_variants()) {
+        if (variant.isa == machine().isa || variant.isa == "generic") {
+            EXPECT_TRUE(variant.runnable) << variant.name;
+        }
+        if (machine().isa == "generic" && variant.isa != "generic") {
+            EXPECT_FALSE(variant.runnable) << variant.name << " under the cap or on a machine without it";
+        }
+        if (machine().isa == "avx2" && variant.isa == "avx512") {
+            EXPECT_FALSE(variant.runnable) << variant.name;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace fourfold::test
