@@ -8,6 +8,7 @@
 #include "cost_model.h"
 #include "parallel.h"
 #include "strip_input.h"
+#include "variant_choice.h"
 
 namespace fourfold {
 namespace {
@@ -74,18 +75,9 @@ public:
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, Executor &executor) const override {
-        const int64_t padded = round_up(outputs_, m_);
-        float *bias = floats_at(workspace, bias_offset_);
-        float *zeros = bias + problem_.groups * padded;
-        std::fill(bias, zeros + padded, 0.0f);
-        if (t.bias != nullptr) {
-            const int64_t real = problem_.out_channels / problem_.groups;
-            for (int64_t g = 0; g < problem_.groups; g++) {
-                std::copy_n(t.bias + g * real, real, bias + g * padded);
-            }
-        }
+        const PaddedBias bias = bias_.fill(t.bias, workspace);
         return parallel_for(executor, blocking_.slots, tasks(), [&](int64_t index, int slot, ErrorSink &sink) {
-            return task(t, floats_at(packed, 0), bias, zeros, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
+            return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
         });
     }
 
@@ -166,8 +158,7 @@ private:
         offset_max_ = *std::max_element(offsets_.begin(), offsets_.end());
         input_.emplace(geometry_, b.strip);
         Arena arena;
-        const double padded = static_cast<double>(round_up(outputs_, m_));
-        bias_offset_ = arena.reserve_floats(padded * static_cast<double>(problem_.groups + 1));
+        bias_ = BiasLayout(arena, problem_, round_up(outputs_, m_));
         slots_offset_ = arena.reserve(0);
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(channels_ * b.groups, readable()));
@@ -197,7 +188,7 @@ private:
         predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
     }
 
-    bool task(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, std::byte *scratch, int64_t index, ErrorSink &sink) const {
+    bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, ErrorSink &sink) const {
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
         const int64_t first_row = index % strips() * blocking_.strip;
@@ -216,7 +207,7 @@ private:
         const int64_t begin = blocks * part / blocking_.oc_parts * m_;
         const int64_t end = std::min(outputs_, blocks * (part + 1) / blocking_.oc_parts * m_);
         for (int64_t k = begin; k < end; k += blocking_.oc_block) {
-            if (!outputs(t, packed, bias, zeros, x, image, g, groups, first_row, rows, k, std::min(blocking_.oc_block, end - k), floats_at(scratch, flat_offset_), sink)) {
+            if (!outputs(t, packed, bias, x, image, g, groups, first_row, rows, k, std::min(blocking_.oc_block, end - k), floats_at(scratch, flat_offset_), sink)) {
                 return false;
             }
         }
@@ -224,7 +215,7 @@ private:
     }
 
     /// Output channels [k, k + count) of `groups` groups from g on; with row blocks, k and count run through channel * rows.
-    bool outputs(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, const FlatStrip &x, int64_t image, int64_t g, int64_t groups, int64_t first_row, int64_t rows, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
+    bool outputs(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const FlatStrip &x, int64_t image, int64_t g, int64_t groups, int64_t first_row, int64_t rows, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
         const int64_t taps = geometry_.taps();
         const int64_t padded = round_up(outputs_, m_);
         const int64_t group_block = padded * channels_ * taps;
@@ -239,10 +230,10 @@ private:
         const Floats<3> dense(y, {{pixels, 1}, {count, s[1]}, {groups, s[1] * outputs_}});
         const bool in_place = block == 1 && geometry_.pitch == geometry_.out_width && (s[2] == geometry_.out_width || rows == 1) && t.residual.data == nullptr && dense.fits();
         if (in_place) {
-            const Floats<2> biases(bias + g * padded + k, {{round_up(count, m_), 1}, {groups, padded}});
+            const Floats<2> biases(bias.of(g, k), {{round_up(count, m_), 1}, {groups, padded}});
             return call(kernel_, sink, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), post_.kind, post_.lo, post_.hi, dense);
         }
-        const Floats<2> no_bias(zeros, {{round_up(count, m_), 1}, {groups, 0}});
+        const Floats<2> no_bias(bias.zeros(), {{round_up(count, m_), 1}, {groups, 0}});
         const Floats<3> out(flat, {{pixels, 1}, {count, flat_}, {groups, flat_ * count}});
         if (!call(kernel_, sink, filters, input, offsets, static_cast<int32_t>(offset_max_), no_bias, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
@@ -263,7 +254,7 @@ private:
                     const int64_t *r = t.residual.s;
                     residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1]};
                 }
-                if (!crop_.run(from, to, bias + (g + i) * padded + k / block, residual, post_, sink)) {
+                if (!crop_.run(from, to, bias.of(g + i, k / block), residual, post_, sink)) {
                     return false;
                 }
             }
@@ -285,43 +276,23 @@ private:
     std::vector<int32_t> offsets_;
     int64_t offset_max_ = 0;
     int64_t flat_ = 0;  ///< floats of one output channel's strip in scratch
-    size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, flat_offset_ = 0;
+    BiasLayout bias_;
+    size_t slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, flat_offset_ = 0;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
-    const Result<const Variant *> forced = forced_variant(request.options, "conv_direct");
-    if (!forced) {
-        return forced.status();
-    }
-    std::vector<const Variant *> kernels = variants_of("conv_direct");
-    if (*forced != nullptr) {
-        kernels = {*forced};
-    }
-    std::unique_ptr<DirectPlan> best;
-    Status status(StatusCode::kUnsupported, "no variant of conv_direct for this CPU");
     const int64_t outputs = request.problem.out_channels / request.problem.groups;
-    for (const Variant *kernel : kernels) {
-        const int64_t m = kernel->parameter("m", 1);
+    return best_variant<DirectPlan>(request, "conv_direct", [&](const Variant &kernel, const auto &consider) {
+        const int64_t m = kernel.parameter("m", 1);
         // Row blocks fill the rows of a register tile that the output channels leave empty.
         for (int64_t row_block = 1; row_block <= m && (row_block == 1 || outputs * row_block <= m); row_block++) {
-            if (m % row_block != 0) {
-                continue;
-            }
-            auto plan = std::make_unique<DirectPlan>(request, *kernel, row_block);
-            const Status blocked = plan->block(request.options.workspace_limit);
-            if (!blocked.ok()) {
-                status = blocked;
-            } else if (best == nullptr || plan->predicted_seconds < best->predicted_seconds) {
-                best = std::move(plan);
+            if (m % row_block == 0) {
+                consider(std::make_unique<DirectPlan>(request, kernel, row_block));
             }
         }
-    }
-    if (best == nullptr) {
-        return status;
-    }
-    return std::unique_ptr<AlgorithmPlan>(std::move(best));
+    });
 }
 
 }  // namespace fourfold

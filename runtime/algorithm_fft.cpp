@@ -14,6 +14,7 @@
 #include "geometry.h"
 #include "parallel.h"
 #include "stages.h"
+#include "variant_choice.h"
 
 namespace fourfold {
 namespace {
@@ -397,10 +398,6 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request) {
     if (backend == nullptr) {
         return Status(StatusCode::kUnsupported, std::string("this build has no FFT library") + (request.options.fft_backend == FftBackend::kAuto ? "" : std::string(" '") + to_string(request.options.fft_backend) + "'"));
     }
-    const Result<const Variant *> forced = forced_variant(request.options, "spectral_product");
-    if (!forced) {
-        return forced.status();
-    }
 
     const int64_t o0 = p.out_height(), o1 = p.out_width();
     const bool cyclic = p.padding_mode == PaddingMode::kCircular && p.stride_h == 1 && p.stride_w == 1 && o0 <= p.in_height && o1 <= p.in_width && good_length(*backend, p.in_height, false, true) > 0 && good_length(*backend, p.in_width, true, true) > 0;
@@ -420,25 +417,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request) {
         return fft.status();
     }
 
-    std::vector<const Variant *> products = variants_of("spectral_product");
-    if (*forced != nullptr) {
-        products = {*forced};
-    }
-    std::unique_ptr<FftPlan> best;
-    Status status(StatusCode::kUnsupported, "no variant of spectral_product for this CPU");
-    for (const Variant *product : products) {
-        auto plan = std::make_unique<FftPlan>(request, *product, *fft, rows, columns);
-        const Status blocked = plan->block(request.options.workspace_limit);
-        if (!blocked.ok()) {
-            status = blocked;
-        } else if (best == nullptr || plan->predicted_seconds < best->predicted_seconds) {
-            best = std::move(plan);
-        }
-    }
-    if (best == nullptr) {
-        return status;
-    }
-    return std::unique_ptr<AlgorithmPlan>(std::move(best));
+    return best_variant<FftPlan>(request, "spectral_product", [&](const Variant &product, const auto &consider) {
+        consider(std::make_unique<FftPlan>(request, product, *fft, rows, columns));
+    });
 }
 
 }  // namespace fourfold

@@ -7,6 +7,7 @@
 #include "cost_model.h"
 #include "parallel.h"
 #include "strip_input.h"
+#include "variant_choice.h"
 
 namespace fourfold {
 namespace {
@@ -66,17 +67,9 @@ public:
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, Executor &executor) const override {
-        const int64_t padded = round_up(outputs_, m_);
-        float *bias = floats_at(workspace, bias_offset_);
-        float *zeros = bias + problem_.groups * padded;
-        std::fill(bias, zeros + padded, 0.0f);
-        if (t.bias != nullptr) {
-            for (int64_t g = 0; g < problem_.groups; g++) {
-                std::copy_n(t.bias + g * outputs_, outputs_, bias + g * padded);
-            }
-        }
+        const PaddedBias bias = bias_.fill(t.bias, workspace);
         return parallel_for(executor, blocking_.slots, tasks(), [&](int64_t index, int slot, ErrorSink &sink) {
-            return task(t, floats_at(packed, 0), bias, zeros, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
+            return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
         });
     }
 
@@ -92,7 +85,7 @@ private:
         return b.strip * b.segment;
     }
     int64_t readable() const {
-        const int64_t pixels = direct_columns_ ? geometry_.flat_pixels(blocking_.strip) : geometry_.flat_pixels(blocking_.strip);
+        const int64_t pixels = geometry_.flat_pixels(blocking_.strip);
         // im2col writes whole vectors, gemm reads whole tiles.
         return round_up(pixels, tile_) + kOverhang + offset_max_;
     }
@@ -157,8 +150,7 @@ private:
             column_pitch_ += 16;  // rows 4 KiB apart would share few lines of L1
         }
         Arena arena;
-        const double padded = static_cast<double>(round_up(outputs_, m_));
-        bias_offset_ = arena.reserve_floats(padded * static_cast<double>(problem_.groups + 1));
+        bias_ = BiasLayout(arena, problem_, round_up(outputs_, m_));
         slots_offset_ = arena.reserve(0);
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(channels_, readable()));
@@ -193,7 +185,7 @@ private:
         predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
     }
 
-    bool task(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, std::byte *scratch, int64_t index, ErrorSink &sink) const {
+    bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, ErrorSink &sink) const {
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
         const int64_t first_row = index % strips() * blocking_.strip;
@@ -223,7 +215,7 @@ private:
             }
             for (int64_t k = begin; k < end; k += blocking_.oc_block) {
                 const int64_t count = std::min(blocking_.oc_block, end - k);
-                if (!product(t, packed, bias, zeros, columns, pitch, image, g, first_row, rows, q, width, k, count, floats_at(scratch, flat_offset_), sink)) {
+                if (!product(t, packed, bias, columns, pitch, image, g, first_row, rows, q, width, k, count, floats_at(scratch, flat_offset_), sink)) {
                     return false;
                 }
             }
@@ -240,7 +232,7 @@ private:
     }
 
     /// Output channels [k, k + count) of group g, columns [q, q + width) of `rows` rows.
-    bool product(const ForwardTensors &t, const float *packed, const float *bias, const float *zeros, const float *columns, int64_t pitch, int64_t image, int64_t g, int64_t first_row, int64_t rows, int64_t q, int64_t width, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
+    bool product(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const float *columns, int64_t pitch, int64_t image, int64_t g, int64_t first_row, int64_t rows, int64_t q, int64_t width, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
         const int64_t padded = round_up(outputs_, m_);
         const int64_t pixels = rows * width;
         const Floats<3> filters(packed + (g * padded + k) * depth_, {{m_, 1}, {depth_, m_}, {ceil_div(count, m_), m_ * depth_}});
@@ -250,10 +242,10 @@ private:
         float *y = t.output.data + image * s[0] + plane * s[1] + first_row * s[2] + q;
         const Floats<2> dense(y, {{pixels, 1}, {count, s[1]}});
         if ((rows == 1 || (s[2] == geometry_.out_width && width == geometry_.out_width)) && t.residual.data == nullptr && dense.fits()) {
-            const Floats<1> biases(bias + g * padded + k, {{round_up(count, m_), 1}});
+            const Floats<1> biases(bias.of(g, k), {{round_up(count, m_), 1}});
             return call(kernel_, sink, filters, right, biases, kDepthBlock, post_.kind, post_.lo, post_.hi, dense);
         }
-        const Floats<1> no_bias(zeros, {{round_up(count, m_), 1}});
+        const Floats<1> no_bias(bias.zeros(), {{round_up(count, m_), 1}});
         const Floats<2> out(flat, {{pixels, 1}, {count, column_pitch_}});
         if (!call(kernel_, sink, filters, right, no_bias, kDepthBlock, int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
@@ -265,7 +257,7 @@ private:
             const int64_t *r = t.residual.s;
             residual = {t.residual.data + image * r[0] + plane * r[1] + first_row * r[2] + q, width, rows, count, r[2], r[1]};
         }
-        return crop_.run(from, to, bias + g * padded + k, residual, post_, sink);
+        return crop_.run(from, to, bias.of(g, k), residual, post_, sink);
     }
 
     /// Terms summed before the partial sum joins the total: see conv_direct's channel_block.
@@ -288,35 +280,16 @@ private:
     Blocking blocking_{};
     std::vector<int32_t> offsets_;
     int64_t offset_max_ = 0, column_pitch_ = 0;
-    size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, columns_offset_ = 0, flat_offset_ = 0;
+    BiasLayout bias_;
+    size_t slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, columns_offset_ = 0, flat_offset_ = 0;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request) {
-    const Result<const Variant *> forced = forced_variant(request.options, "gemm");
-    if (!forced) {
-        return forced.status();
-    }
-    std::vector<const Variant *> kernels = variants_of("gemm");
-    if (*forced != nullptr) {
-        kernels = {*forced};
-    }
-    std::unique_ptr<Im2colPlan> best;
-    Status status(StatusCode::kUnsupported, "no variant of gemm for this CPU");
-    for (const Variant *kernel : kernels) {
-        auto plan = std::make_unique<Im2colPlan>(request, *kernel);
-        const Status blocked = plan->block(request.options.workspace_limit);
-        if (!blocked.ok()) {
-            status = blocked;
-        } else if (best == nullptr || plan->predicted_seconds < best->predicted_seconds) {
-            best = std::move(plan);
-        }
-    }
-    if (best == nullptr) {
-        return status;
-    }
-    return std::unique_ptr<AlgorithmPlan>(std::move(best));
+    return best_variant<Im2colPlan>(request, "gemm", [&](const Variant &kernel, const auto &consider) {
+        consider(std::make_unique<Im2colPlan>(request, kernel));
+    });
 }
 
 }  // namespace fourfold

@@ -1,8 +1,8 @@
 #include "strip_input.h"
 
+#include <algorithm>
 #include <cstring>
 
-#include "arena.h"
 #include "parallel.h"
 
 namespace fourfold {
@@ -50,6 +50,20 @@ bool StripInput::prepare(const StridedIn &input, int64_t image, int64_t first, i
     }
     strip = {scratch, channel_stride_};
     return true;
+}
+
+BiasLayout::BiasLayout(Arena &arena, const Conv2dProblem &problem, int64_t padded)
+    : groups_(problem.groups), outputs_(problem.out_channels / problem.groups), padded_(padded), offset_(arena.reserve_floats(static_cast<double>(padded) * static_cast<double>(problem.groups + 1))) {
+}
+
+PaddedBias BiasLayout::fill(const float *bias, std::byte *workspace) const {
+    float *data = floats_at(workspace, offset_);
+    float *zeros = data + groups_ * padded_;
+    std::fill(data, zeros + padded_, 0.0f);
+    for (int64_t g = 0; bias != nullptr && g < groups_; g++) {
+        std::copy_n(bias + g * outputs_, outputs_, data + g * padded_);
+    }
+    return PaddedBias(data, padded_, zeros);
 }
 
 FilterPacker::FilterPacker(const StripGeometry &geometry, int m)

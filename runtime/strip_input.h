@@ -1,6 +1,7 @@
 // Brings the channels of one strip into the flat form of StripGeometry, or finds that they already are.
 #pragma once
 
+#include "arena.h"
 #include "geometry.h"
 #include "stages.h"
 
@@ -29,6 +30,38 @@ private:
     int64_t strip_rows_;
     int64_t channel_stride_;
     PadStage pad_;
+};
+
+/// The bias of every group as the kernels read it: rounded up to whole register tiles, and zeros where there is none.
+class PaddedBias {
+public:
+    PaddedBias(const float *data, int64_t group_stride, const float *zeros)
+        : data_(data), group_stride_(group_stride), zeros_(zeros) {
+    }
+    const float *of(int64_t group, int64_t channel) const {
+        return data_ + group * group_stride_ + channel;
+    }
+    const float *zeros() const {
+        return zeros_;
+    }
+
+private:
+    const float *data_;
+    int64_t group_stride_;
+    const float *zeros_;
+};
+
+/// Where PaddedBias lies in the workspace.
+class BiasLayout {
+public:
+    BiasLayout() = default;
+    /// `padded`: output channels of a group as the kernels count them.
+    BiasLayout(Arena &arena, const Conv2dProblem &problem, int64_t padded);
+    PaddedBias fill(const float *bias, std::byte *workspace) const;
+
+private:
+    int64_t groups_ = 0, outputs_ = 0, padded_ = 0;
+    size_t offset_ = 0;
 };
 
 /// Filters in the form that conv_direct and gemm read: (i % m, tap, channel, i / m, group). A row block divides m.
