@@ -19,7 +19,7 @@ namespace {
 struct BenchFlags {
     std::vector<std::string> shapes, problems;
     std::string algorithm = "auto", filter, variant, naive = "small";
-    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false;
+    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false;
     double min_time = 0.3;
     PlanFlags plan;
 };
@@ -37,6 +37,7 @@ Result<ContestOptions> contest_options(const BenchFlags &flags) {
     options.all_variants = flags.all_variants;
     options.include_packing = flags.include_packing;
     options.cold = flags.cold;
+    options.profile = flags.profile;
     options.check = !flags.trust;
     options.measure.min_time = flags.min_time;
     options.naive_flops = flags.naive == "always" ? kAlways : flags.naive == "never" ? -1.0 : options.naive_flops;
@@ -109,6 +110,15 @@ std::string table_row(const Table &table, const Shape &shape, const Entry &e, co
                       bytes_text(e.workspace_bytes), bytes_text(e.packed_filter_bytes), error_text(e.max_error)});
 }
 
+/// One line a stage, the share in thread time: what is missing to 100 % is waiting and what the runtime itself does.
+std::string stage_rows(const Entry &e) {
+    std::string rows;
+    for (const Profile::Stage &stage : e.stages) {
+        rows += fmt::format("    {:<18} {:>9} ms {:>5.1f} %  {} calls\n", stage.name, milliseconds_text(stage.seconds), 100 * stage.seconds / (e.min_seconds * e.threads), stage.calls);
+    }
+    return rows;
+}
+
 std::string json_line(const Shape &shape, const Entry &e, const MachineLimits &limits) {
     nlohmann::ordered_json line;
     line["name"] = shape.name;
@@ -124,6 +134,9 @@ std::string json_line(const Shape &shape, const Entry &e, const MachineLimits &l
     line["max_error"] = e.max_error < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(e.max_error);
     line["chosen"] = e.chosen;
     line["peak_gflops"] = limits.peak_flops / 1e9;
+    for (const Profile::Stage &stage : e.stages) {
+        line["stages"][stage.name] = {{"ms", stage.seconds * 1e3}, {"calls", stage.calls}};
+    }
     return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -155,7 +168,7 @@ Status bench(const BenchFlags &flags) {
     for (const Shape &shape : *shapes) {
         for (const Entry &e : run_contest(shape.problem, *options)) {
             if (!flags.json) {
-                fmt::print("{}", table_row(table, shape, e, limits));
+                fmt::print("{}{}", table_row(table, shape, e, limits), stage_rows(e));
             } else if (e.outcome == Outcome::kTimed) {
                 fmt::print("{}", json_line(shape, e, limits));
             } else {
@@ -184,6 +197,7 @@ Action add_bench(CLI::App &verb) {
     add_plan_flags(verb, flags->plan);
     verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does");
     verb.add_flag("--cold", flags->cold, "evict the caches before each sample");
+    verb.add_flag("--profile", flags->profile, "the time of each stage as well, from further executions");
     verb.add_flag("--json", flags->json, "one object a line on standard output; notes go to standard error");
     verb.add_option("--filter", flags->filter, "only problems whose name matches, e.g. \"resnet*\"");
     CLI::Option *variant = verb.add_option("--variant", flags->variant, "this variant of the main stage (see fourfold list)");

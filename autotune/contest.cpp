@@ -108,6 +108,7 @@ public:
                 pack();
                 check();
                 time();
+                profile();
             }
         }
         std::vector<Entry> entries;
@@ -238,7 +239,7 @@ private:
         }
     }
 
-    Status execute(const Contender &c) const {
+    Status execute(const Contender &c, Profile *profile = nullptr) const {
         Tensors tensors;
         tensors.input = data_->input.data();
         tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(data_->filters.data());
@@ -247,7 +248,9 @@ private:
         tensors.output = data_->output.data();
         // No more than the plan asked for, so that it has to keep its word.
         const size_t bytes = tensors.filters.is_packed() ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
-        return c.plan->execute(tensors, {workspace_.data(), bytes});
+        ExecutionContext context;
+        context.profile = profile;
+        return c.plan->execute(tensors, {workspace_.data(), bytes}, context);
     }
 
     void check() {
@@ -298,6 +301,27 @@ private:
             }
             timed[i]->entry.min_seconds = timings[i].min_seconds;
             timed[i]->entry.median_seconds = timings[i].median_seconds;
+        }
+    }
+
+    /// The mean of some warm executions, stage by stage.
+    void profile() {
+        for (Contender &c : contenders_) {
+            if (!options_.profile || !is_left(c)) {
+                continue;
+            }
+            const int runs = std::clamp(static_cast<int>(0.1 / std::max(c.entry.min_seconds, 1e-6)), 3, 100);
+            Profile profile;
+            for (int i = 0; i < runs; i++) {
+                if (!execute(c, &profile)) {
+                    return;
+                }
+            }
+            c.entry.stages = profile.stages();
+            for (Profile::Stage &stage : c.entry.stages) {
+                stage.calls /= runs;
+                stage.seconds /= runs;
+            }
         }
     }
 

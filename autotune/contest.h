@@ -21,6 +21,7 @@ struct ContestOptions {
     bool all_variants = false;           ///< every runnable variant of the main stage, not only the chosen one
     bool include_packing = false;        ///< filters are given unpacked to every execution
     bool cold = false;                   ///< caches are evicted before every sample
+    bool profile = false;                ///< after timing, some executions more with a Profile
     bool check = true;                   ///< compare with the reference before timing
     double check_all_below_flops = 1e9;  ///< over this the reference is a sample
     double naive_flops = 5e9;            ///< over this naive is skipped
@@ -49,6 +50,7 @@ struct Entry {
     double min_seconds = 0.0, median_seconds = 0.0;
     size_t workspace_bytes = 0, packed_filter_bytes = 0;
     double max_error = -1.0;  ///< negative: not checked
+    std::vector<Profile::Stage> stages;  ///< of one execution, when profiled
 };
 
 /// Runs the contest for a valid forward problem. The entries follow options.algorithms.

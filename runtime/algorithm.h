@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fourfold/plan.h"
+#include "parallel.h"
 
 namespace fourfold {
 
@@ -33,8 +34,8 @@ public:
     virtual ~AlgorithmPlan() = default;
 
     /// Writes packed_bytes() bytes from filters (k, c, r, s).
-    virtual Status pack(const StridedIn &filters, std::byte *packed, std::byte *workspace, Executor &executor) const = 0;
-    virtual Status forward(const ForwardTensors &tensors, const std::byte *packed, std::byte *workspace, Executor &executor) const = 0;
+    virtual Status pack(const StridedIn &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
+    virtual Status forward(const ForwardTensors &tensors, const std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
 
     size_t workspace_bytes = 0;       ///< of forward
     size_t pack_workspace_bytes = 0;  ///< of pack

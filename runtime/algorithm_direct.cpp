@@ -70,14 +70,14 @@ public:
         return Status();
     }
 
-    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, Executor &executor) const override {
-        return packer_.pack(filters, floats_at(packed, 0), executor, threads_);
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, const Execution &execution) const override {
+        return packer_.pack(filters, floats_at(packed, 0), execution, threads_);
     }
 
-    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, Executor &executor) const override {
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const PaddedBias bias = bias_.fill(t.bias, workspace);
-        return parallel_for(executor, blocking_.slots, tasks(), [&](int64_t index, int slot, ErrorSink &sink) {
-            return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
+        return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+            return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
         });
     }
 
@@ -188,7 +188,7 @@ private:
         predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
     }
 
-    bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, ErrorSink &sink) const {
+    bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, KernelContext &context) const {
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
         const int64_t first_row = index % strips() * blocking_.strip;
@@ -200,14 +200,14 @@ private:
         const int64_t rows = std::min(blocking_.strip, geometry_.out_height - first_row);
 
         FlatStrip x;
-        if (!input_->prepare(t.input, image, g * channels_, groups * channels_, first_row, rows, readable(), floats_at(scratch, strip_offset_), x, sink)) {
+        if (!input_->prepare(t.input, image, g * channels_, groups * channels_, first_row, rows, readable(), floats_at(scratch, strip_offset_), x, context)) {
             return false;
         }
         const int64_t blocks = ceil_div(outputs_, m_);
         const int64_t begin = blocks * part / blocking_.oc_parts * m_;
         const int64_t end = std::min(outputs_, blocks * (part + 1) / blocking_.oc_parts * m_);
         for (int64_t k = begin; k < end; k += blocking_.oc_block) {
-            if (!outputs(t, packed, bias, x, image, g, groups, first_row, rows, k, std::min(blocking_.oc_block, end - k), floats_at(scratch, flat_offset_), sink)) {
+            if (!outputs(t, packed, bias, x, image, g, groups, first_row, rows, k, std::min(blocking_.oc_block, end - k), floats_at(scratch, flat_offset_), context)) {
                 return false;
             }
         }
@@ -215,7 +215,7 @@ private:
     }
 
     /// Output channels [k, k + count) of `groups` groups from g on; with row blocks, k and count run through channel * rows.
-    bool outputs(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const FlatStrip &x, int64_t image, int64_t g, int64_t groups, int64_t first_row, int64_t rows, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
+    bool outputs(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const FlatStrip &x, int64_t image, int64_t g, int64_t groups, int64_t first_row, int64_t rows, int64_t k, int64_t count, float *flat, KernelContext &context) const {
         const int64_t taps = geometry_.taps();
         const int64_t padded = round_up(outputs_, m_);
         const int64_t group_block = padded * channels_ * taps;
@@ -231,11 +231,11 @@ private:
         const bool in_place = block == 1 && geometry_.pitch == geometry_.out_width && (s[2] == geometry_.out_width || rows == 1) && t.residual.data == nullptr && dense.fits();
         if (in_place) {
             const Floats<2> biases(bias.of(g, k), {{round_up(count, m_), 1}, {groups, padded}});
-            return call(kernel_, sink, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), post_.kind, post_.lo, post_.hi, dense);
+            return call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), post_.kind, post_.lo, post_.hi, dense);
         }
         const Floats<2> no_bias(bias.zeros(), {{round_up(count, m_), 1}, {groups, 0}});
         const Floats<3> out(flat, {{pixels, 1}, {count, flat_}, {groups, flat_ * count}});
-        if (!call(kernel_, sink, filters, input, offsets, static_cast<int32_t>(offset_max_), no_bias, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
+        if (!call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), no_bias, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
         }
         for (int64_t i = 0; i < groups; i++) {
@@ -254,7 +254,7 @@ private:
                     const int64_t *r = t.residual.s;
                     residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1]};
                 }
-                if (!crop_.run(from, to, bias.of(g + i, k / block), residual, post_, sink)) {
+                if (!crop_.run(from, to, bias.of(g + i, k / block), residual, post_, context)) {
                     return false;
                 }
             }

@@ -154,14 +154,14 @@ public:
         return Status();
     }
 
-    Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, Executor &executor) const override {
+    Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
         for (int64_t slot = 0; slot < pack_slots_; slot++) {
             fft_->prepare_scratch(workspace + static_cast<size_t>(slot) * pack_slot_bytes_ + pack_scratch_offset_);
         }
         const float scale = static_cast<float>(1.0 / (static_cast<double>(fft_->n0) * static_cast<double>(fft_->n1)));
         const int64_t phases = phase_count();
-        return parallel_for(executor, static_cast<int>(pack_slots_), p.groups * blocks_ * channels_, [&](int64_t index, int slot, ErrorSink &sink) {
+        return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * blocks_ * channels_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t c = index % channels_;
             const int64_t block = index / channels_ % blocks_;
             const int64_t g = index / channels_ / blocks_;
@@ -175,7 +175,7 @@ public:
             const Floats<3> to(planes, {{fft_->n1, 1}, {fft_->n0, fft_->row_floats()}, {count, plane_}});
             const Ints<1> rows(row_places_.data() + phase / columns * p.filter_height, {{p.filter_height, 1}});
             const Ints<1> cols(column_places_.data() + phase % columns * p.filter_width, {{p.filter_width, 1}});
-            if (!call(place_, sink, from, rows, cols, to)) {
+            if (!call(place_, context, from, rows, cols, to)) {
                 return false;
             }
             for (int64_t i = 0; i < count; i++) {
@@ -190,7 +190,7 @@ public:
                 const int64_t n = std::min(at_once, frequency_blocks_ - f);
                 const Floats<3> part(planes + 2 * lanes_ * f, {{2, 1}, {lanes_ * n, 2}, {count, plane_}});
                 const Floats<4> target(out + f * step, {{lanes_, 1}, {2, lanes_}, {k_tile_, 2 * lanes_}, {n, step}});
-                if (!call(pack_, sink, part, scale, target)) {
+                if (!call(pack_, context, part, scale, target)) {
                     return false;
                 }
             }
@@ -198,7 +198,7 @@ public:
         });
     }
 
-    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, Executor &executor) const override {
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
         for (int slot = 0; slot < blocking_.slots; slot++) {
             fft_->prepare_scratch(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_);
@@ -212,12 +212,12 @@ public:
             const int64_t images = std::min(blocking_.images, p.batch - n);
             for (int64_t g = 0; g < p.groups; g += blocking_.groups) {
                 const int64_t groups = std::min(blocking_.groups, p.groups - g);
-                Status status = transform_inputs(t, workspace, executor, n, images, g, groups);
+                Status status = transform_inputs(t, workspace, execution, n, images, g, groups);
                 for (int64_t k = 0; status.ok() && k < outputs_; k += blocking_.outputs) {
                     const int64_t count = std::min(blocking_.outputs, outputs_ - k);
-                    status = multiply(packed, workspace, executor, images, g, groups, k, count);
+                    status = multiply(packed, workspace, execution, images, g, groups, k, count);
                     if (status.ok()) {
-                        status = transform_outputs(t, workspace, bias, executor, n, images, g, groups, k, count);
+                        status = transform_outputs(t, workspace, bias, execution, n, images, g, groups, k, count);
                     }
                 }
                 if (!status.ok()) {
@@ -286,12 +286,12 @@ private:
         predicted_seconds = (transforms + multiply + stream) / CostModel::parallel(threads_, static_cast<int64_t>(planes)) + 3e-6;
     }
 
-    Status transform_inputs(const ForwardTensors &t, std::byte *workspace, Executor &executor, int64_t n, int64_t images, int64_t g, int64_t groups) const {
+    Status transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t n, int64_t images, int64_t g, int64_t groups) const {
         const Conv2dProblem &p = problem_;
         const int64_t phases = phase_count();
         const int64_t columns = static_cast<int64_t>(columns_.taps.phases.size());
         float *x = floats_at(workspace, x_offset_);
-        return parallel_for(executor, blocking_.slots, images * groups * channels_, [&](int64_t index, int slot, ErrorSink &sink) {
+        return parallel_for(execution, blocking_.slots, images * groups * channels_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t c = index % channels_;
             const int64_t group = g + index / channels_ % groups;
             const int64_t image = n + index / channels_ / groups;
@@ -300,22 +300,23 @@ private:
             float *plane = x + index * plane_;
             const PlanesIn in = {t.input.data + image * t.input.s[0] + channel * t.input.s[1], p.in_width, p.in_height, 1, t.input.s[2], t.input.s[1]};
             const PlanesOut out = {plane, fft_->n1, fft_->n0, 1, fft_->row_floats(), plane_};
-            if (!pad_.run(in, out, p.stride_w, p.stride_h, columns_.taps.phases[phase % columns] - columns_.lead, rows_.taps.phases[phase / columns] - rows_.lead, sink)) {
+            if (!pad_.run(in, out, p.stride_w, p.stride_h, columns_.taps.phases[phase % columns] - columns_.lead, rows_.taps.phases[phase / columns] - rows_.lead, context)) {
                 return false;
             }
+            const StageTimer timer(context.profile, "fft_forward");
             fft_->forward(plane, scratch(workspace, slot));
             return true;
         });
     }
 
-    Status multiply(const std::byte *packed, std::byte *workspace, Executor &executor, int64_t images, int64_t g, int64_t groups, int64_t k, int64_t count) const {
+    Status multiply(const std::byte *packed, std::byte *workspace, const Execution &execution, int64_t images, int64_t g, int64_t groups, int64_t k, int64_t count) const {
         const float *x = floats_at(workspace, x_offset_);
         float *y = floats_at(workspace, y_offset_);
         // Frequencies are independent: tasks are runs of packs, and of groups where there are many.
         const int64_t wanted = 8 * threads_;
         const int64_t group_parts = frequency_blocks_ >= wanted ? 1 : std::min(groups, ceil_div(wanted, frequency_blocks_));
         const int64_t parts = std::min(frequency_blocks_, std::max<int64_t>(1, wanted / group_parts));
-        return parallel_for(executor, blocking_.slots, parts * group_parts, [&](int64_t index, int, ErrorSink &sink) {
+        return parallel_for(execution, blocking_.slots, parts * group_parts, [&](int64_t index, int, KernelContext &context) {
             const int64_t f = frequency_blocks_ * (index / group_parts) / parts;
             const int64_t f_end = frequency_blocks_ * (index / group_parts + 1) / parts;
             const int64_t first = groups * (index % group_parts) / group_parts;
@@ -331,7 +332,7 @@ private:
                     const Floats<5> in(x + i * channels_ * plane_ + b * 2 * lanes_, {{2, 1}, {n * lanes_, 2}, {channels_, plane_}, {together, channels_ * plane_}, {round_up(images, n_tile_), groups * channels_ * plane_}});
                     const KernelBuffer<float, 7> w(floats_at(packed, 0) + (g + i) * group_step + b * frequency_step + k / k_tile_ * pack_block(), {{lanes_, 1}, {2, lanes_}, {k_tile_, 2 * lanes_}, {channels_, 2 * lanes_ * k_tile_}, {ceil_div(count, k_tile_), pack_block()}, {n, frequency_step}, {together, group_step}});
                     const Floats<5> out(y + i * count * plane_ + b * 2 * lanes_, {{2, 1}, {n * lanes_, 2}, {count, plane_}, {together, count * plane_}, {images, groups * count * plane_}});
-                    if (!call(product_, sink, in, w, out)) {
+                    if (!call(product_, context, in, w, out)) {
                         return false;
                     }
                 }
@@ -341,14 +342,17 @@ private:
         });
     }
 
-    Status transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, Executor &executor, int64_t n, int64_t images, int64_t g, int64_t groups, int64_t k, int64_t count) const {
+    Status transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, const Execution &execution, int64_t n, int64_t images, int64_t g, int64_t groups, int64_t k, int64_t count) const {
         const Conv2dProblem &p = problem_;
         float *y = floats_at(workspace, y_offset_);
-        return parallel_for(executor, blocking_.slots, images * groups * count, [&](int64_t index, int slot, ErrorSink &sink) {
+        return parallel_for(execution, blocking_.slots, images * groups * count, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t channel = (g + index / count % groups) * outputs_ + k + index % count;
             const int64_t image = n + index / count / groups;
             float *plane = y + index * plane_;
-            fft_->inverse(plane, scratch(workspace, slot));
+            {
+                const StageTimer timer(context.profile, "fft_inverse");
+                fft_->inverse(plane, scratch(workspace, slot));
+            }
             const int64_t *s = t.output.s;
             const PlanesIn in = {plane, fft_->n1, fft_->n0, 1, fft_->row_floats(), plane_};
             const PlanesOut out = {t.output.data + image * s[0] + channel * s[1], p.out_width(), p.out_height(), 1, s[2], s[1]};
@@ -357,7 +361,7 @@ private:
                 const int64_t *r = t.residual.s;
                 residual = {t.residual.data + image * r[0] + channel * r[1], p.out_width(), p.out_height(), 1, r[2], r[1]};
             }
-            return crop_.run(in, out, bias + channel, residual, post_, sink);
+            return crop_.run(in, out, bias + channel, residual, post_, context);
         });
     }
 

@@ -62,14 +62,14 @@ public:
         return Status();
     }
 
-    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, Executor &executor) const override {
-        return packer_.pack(filters, floats_at(packed, 0), executor, threads_);
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, const Execution &execution) const override {
+        return packer_.pack(filters, floats_at(packed, 0), execution, threads_);
     }
 
-    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, Executor &executor) const override {
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const PaddedBias bias = bias_.fill(t.bias, workspace);
-        return parallel_for(executor, blocking_.slots, tasks(), [&](int64_t index, int slot, ErrorSink &sink) {
-            return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, sink);
+        return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+            return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
         });
     }
 
@@ -185,7 +185,7 @@ private:
         predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
     }
 
-    bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, ErrorSink &sink) const {
+    bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, KernelContext &context) const {
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
         const int64_t first_row = index % strips() * blocking_.strip;
@@ -195,7 +195,7 @@ private:
         const int64_t rows = std::min(blocking_.strip, geometry_.out_height - first_row);
 
         FlatStrip x;
-        if (!input_->prepare(t.input, image, g * channels_, channels_, first_row, rows, readable(), floats_at(scratch, strip_offset_), x, sink)) {
+        if (!input_->prepare(t.input, image, g * channels_, channels_, first_row, rows, readable(), floats_at(scratch, strip_offset_), x, context)) {
             return false;
         }
         const int64_t blocks = ceil_div(outputs_, m_);
@@ -207,7 +207,7 @@ private:
             const float *columns = x.data + q;
             int64_t pitch = x.channel_stride;
             if (!direct_columns_) {
-                if (!unfold(x, q, width, rows, unfolded, sink)) {
+                if (!unfold(x, q, width, rows, unfolded, context)) {
                     return false;
                 }
                 columns = unfolded;
@@ -215,7 +215,7 @@ private:
             }
             for (int64_t k = begin; k < end; k += blocking_.oc_block) {
                 const int64_t count = std::min(blocking_.oc_block, end - k);
-                if (!product(t, packed, bias, columns, pitch, image, g, first_row, rows, q, width, k, count, floats_at(scratch, flat_offset_), sink)) {
+                if (!product(t, packed, bias, columns, pitch, image, g, first_row, rows, q, width, k, count, floats_at(scratch, flat_offset_), context)) {
                     return false;
                 }
             }
@@ -223,16 +223,16 @@ private:
         return true;
     }
 
-    bool unfold(const FlatStrip &x, int64_t q, int64_t width, int64_t rows, float *columns, ErrorSink &sink) const {
+    bool unfold(const FlatStrip &x, int64_t q, int64_t width, int64_t rows, float *columns, KernelContext &context) const {
         const int64_t whole = round_up(width, vector_lanes(im2col_.isa));
         const Floats<2> from(x.data + q, {{readable() - q, 1}, {channels_, x.channel_stride}});
         const Ints<1> offsets(offsets_.data(), {{geometry_.taps(), 1}});
         const Floats<4> to(columns, {{whole, 1}, {rows, width}, {geometry_.taps(), column_pitch_}, {channels_, column_pitch_ * geometry_.taps()}});
-        return call(im2col_, sink, from, offsets, static_cast<int32_t>(offset_max_), static_cast<int32_t>(geometry_.pitch), to);
+        return call(im2col_, context, from, offsets, static_cast<int32_t>(offset_max_), static_cast<int32_t>(geometry_.pitch), to);
     }
 
     /// Output channels [k, k + count) of group g, columns [q, q + width) of `rows` rows.
-    bool product(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const float *columns, int64_t pitch, int64_t image, int64_t g, int64_t first_row, int64_t rows, int64_t q, int64_t width, int64_t k, int64_t count, float *flat, ErrorSink &sink) const {
+    bool product(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const float *columns, int64_t pitch, int64_t image, int64_t g, int64_t first_row, int64_t rows, int64_t q, int64_t width, int64_t k, int64_t count, float *flat, KernelContext &context) const {
         const int64_t padded = round_up(outputs_, m_);
         const int64_t pixels = rows * width;
         const Floats<3> filters(packed + (g * padded + k) * depth_, {{m_, 1}, {depth_, m_}, {ceil_div(count, m_), m_ * depth_}});
@@ -243,11 +243,11 @@ private:
         const Floats<2> dense(y, {{pixels, 1}, {count, s[1]}});
         if ((rows == 1 || (s[2] == geometry_.out_width && width == geometry_.out_width)) && t.residual.data == nullptr && dense.fits()) {
             const Floats<1> biases(bias.of(g, k), {{round_up(count, m_), 1}});
-            return call(kernel_, sink, filters, right, biases, kDepthBlock, post_.kind, post_.lo, post_.hi, dense);
+            return call(kernel_, context, filters, right, biases, kDepthBlock, post_.kind, post_.lo, post_.hi, dense);
         }
         const Floats<1> no_bias(bias.zeros(), {{round_up(count, m_), 1}});
         const Floats<2> out(flat, {{pixels, 1}, {count, column_pitch_}});
-        if (!call(kernel_, sink, filters, right, no_bias, kDepthBlock, int32_t{0}, 0.0f, 0.0f, out)) {
+        if (!call(kernel_, context, filters, right, no_bias, kDepthBlock, int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
         }
         const PlanesIn from = {flat, width, rows, count, width, column_pitch_};
@@ -257,7 +257,7 @@ private:
             const int64_t *r = t.residual.s;
             residual = {t.residual.data + image * r[0] + plane * r[1] + first_row * r[2] + q, width, rows, count, r[2], r[1]};
         }
-        return crop_.run(from, to, bias.of(g, k), residual, post_, sink);
+        return crop_.run(from, to, bias.of(g, k), residual, post_, context);
     }
 
     /// Terms summed before the partial sum joins the total: see conv_direct's channel_block.

@@ -38,7 +38,7 @@ public:
         details = "seven loops, filters copied as they are";
     }
 
-    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, Executor &) const override {
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, const Execution &) const override {
         const Conv2dProblem &p = problem_;
         float *out = reinterpret_cast<float *>(packed);
         for (int64_t k = 0; k < p.out_channels; k++) {
@@ -53,9 +53,9 @@ public:
         return Status();
     }
 
-    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *, Executor &executor) const override {
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
-        return parallel_for(executor, threads_, p.batch * p.out_channels, [&](int64_t index, int, ErrorSink &) {
+        return parallel_for(execution, threads_, p.batch * p.out_channels, [&](int64_t index, int, KernelContext &) {
             plane(t, reinterpret_cast<const float *>(packed), index / p.out_channels, index % p.out_channels);
             return true;
         });

@@ -10,11 +10,11 @@
 
 namespace {
 
-/// user_context is the ErrorSink of the call; the first message is kept, as later ones only follow from it.
+/// user_context is the call's KernelContext; the first message is kept, as later ones only follow from it.
 void on_error(void *user_context, const char *message) {
-    auto *sink = static_cast<fourfold::ErrorSink *>(user_context);
-    if (sink != nullptr && sink->text[0] == '\0') {
-        std::strncpy(sink->text, message, sizeof sink->text - 1);
+    auto *context = static_cast<fourfold::KernelContext *>(user_context);
+    if (context != nullptr && context->text[0] == '\0') {
+        std::strncpy(context->text, message, sizeof context->text - 1);
     }
 }
 

@@ -3,10 +3,12 @@
 
 #include <HalideRuntime.h>
 
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
 
+#include "fourfold/profile.h"
 #include "halide_hooks.h"
 #include "registry.h"
 
@@ -88,20 +90,44 @@ inline void *argument(const float &v) {
 }
 }  // namespace detail
 
-/// Calls a generated function with its arguments in the order of the generator's ports. False, with a message in the sink,
+/// Adds the time of its life to a stage, when somebody asks for it.
+class StageTimer {
+public:
+    StageTimer(Profile *profile, const char *stage)
+        : profile_(profile), stage_(stage), begin_(profile != nullptr ? now() : 0) {
+    }
+    ~StageTimer() {
+        if (profile_ != nullptr) {
+            profile_->add(stage_, now() - begin_);
+        }
+    }
+    StageTimer(const StageTimer &) = delete;
+    StageTimer &operator=(const StageTimer &) = delete;
+
+private:
+    static int64_t now() {
+        return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    }
+    Profile *const profile_;
+    const char *const stage_;
+    const int64_t begin_;
+};
+
+/// Calls a generated function with its arguments in the order of the generator's ports. False, with a message in the context,
 /// when it refuses.
 template<typename... Args>
-bool call(const Variant &variant, ErrorSink &sink, const Args &...args) {
+bool call(const Variant &variant, KernelContext &context, const Args &...args) {
     if (!(detail::fits(args) && ...)) {
-        if (sink.text[0] == '\0') {
+        if (context.text[0] == '\0') {
             const char message[] = "a region of 2^31 bytes or more cannot be reached by one call of a generated kernel";
-            static_assert(sizeof message <= sizeof sink.text);
-            __builtin_memcpy(sink.text, message, sizeof message);
+            static_assert(sizeof message <= sizeof context.text);
+            __builtin_memcpy(context.text, message, sizeof message);
         }
         return false;
     }
-    void *user_context = &sink;
+    void *user_context = &context;
     void *argv[] = {&user_context, detail::argument(args)...};
+    const StageTimer timer(context.profile, variant.stage);
     return variant.call(argv) == 0;
 }
 

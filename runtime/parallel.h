@@ -11,19 +11,26 @@
 
 namespace fourfold {
 
-/// Runs task(index, slot, sink) for index in [0, tasks); slot in [0, slots) is not used by two tasks at the same time, so
-/// it can name scratch memory. A task returns false, with a message in its sink, to fail; the others then stop early.
+/// Where an execution runs, and where it reports.
+struct Execution {
+    Executor &executor;
+    Profile *profile;
+};
+
+/// Runs task(index, slot, context) for index in [0, tasks); slot in [0, slots) is not used by two tasks at the same time, so
+/// it can name scratch memory. A task returns false, with a message in its context, to fail; the others then stop early.
 /// Allocates nothing unless a task fails.
 template<typename Task>
-Status parallel_for(Executor &executor, int slots, int64_t tasks, const Task &task) {
+Status parallel_for(const Execution &execution, int slots, int64_t tasks, const Task &task) {
     struct Shared {
         const Task &task;
         const int64_t tasks;
+        Profile *const profile;
         std::atomic<int64_t> next{0};
         std::atomic<bool> failed{false};
         std::mutex mutex;
-        ErrorSink error;
-    } shared{task, tasks, {}, {}, {}, {}};
+        KernelContext error;  ///< the first task's that failed
+    } shared{task, tasks, execution.profile, {}, {}, {}, {}};
 
     const auto job = [](void *argument, int slot) {
         auto &s = *static_cast<Shared *>(argument);
@@ -32,11 +39,12 @@ Status parallel_for(Executor &executor, int slots, int64_t tasks, const Task &ta
             if (index >= s.tasks) {
                 return;
             }
-            ErrorSink sink;
-            if (!s.task(index, slot, sink)) {
+            KernelContext context;
+            context.profile = s.profile;
+            if (!s.task(index, slot, context)) {
                 std::lock_guard<std::mutex> lock(s.mutex);
                 if (!s.failed.exchange(true)) {
-                    s.error = sink;
+                    s.error = context;
                 }
             }
         }
@@ -45,7 +53,7 @@ Status parallel_for(Executor &executor, int slots, int64_t tasks, const Task &ta
     if (jobs <= 1) {
         job(&shared, 0);
     } else {
-        executor.run(jobs, job, &shared);
+        execution.executor.run(jobs, job, &shared);
     }
     if (shared.failed) {
         return Status(StatusCode::kInternal, shared.error.text[0] != '\0' ? std::string("a generated kernel refused: ") + shared.error.text : "a generated kernel failed");

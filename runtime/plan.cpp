@@ -231,7 +231,7 @@ struct Plan::Impl {
         return {problem.batch, problem.out_channels, problem.out_height(), problem.out_width()};
     }
 
-    Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, Executor &executor) const {
+    Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const {
         StridedIn w;
         Status status = resolve("filters", filters, filter_size(), false, w);
         if (!status.ok()) {
@@ -239,7 +239,7 @@ struct Plan::Impl {
         }
         // The last bytes may be alignment only; saved blocks must not carry old memory.
         std::memset(packed + packed_bytes() - kAlignment, 0, kAlignment);
-        status = plan->pack(w, packed + sizeof(PackedHeader), workspace, executor);
+        status = plan->pack(w, packed + sizeof(PackedHeader), workspace, execution);
         if (status.ok()) {
             std::memcpy(packed, &header, sizeof header);
         }
@@ -357,8 +357,8 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
     if (!status.ok()) {
         return status;
     }
-    Executor &executor = context.executor != nullptr ? *context.executor : default_executor();
-    return impl_->pack(filters, static_cast<std::byte *>(packed.data), static_cast<std::byte *>(workspace.data), executor);
+    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    return impl_->pack(filters, static_cast<std::byte *>(packed.data), static_cast<std::byte *>(workspace.data), execution);
 }
 
 Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
@@ -397,7 +397,7 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
         }
     }
 
-    Executor &executor = context.executor != nullptr ? *context.executor : default_executor();
+    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
     auto *scratch = static_cast<std::byte *>(workspace.data);
     const std::byte *packed = nullptr;
     if (packed_given) {
@@ -413,14 +413,14 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
         if (tensors.filters.view.data == nullptr) {
             return bad("filters are null");
         }
-        status = impl.pack(tensors.filters.view, scratch, scratch + impl.packed_bytes(), executor);
+        status = impl.pack(tensors.filters.view, scratch, scratch + impl.packed_bytes(), execution);
         if (!status.ok()) {
             return status;
         }
         packed = scratch;
         scratch += impl.packed_bytes();
     }
-    return impl.plan->forward(t, packed + sizeof(PackedHeader), scratch, executor);
+    return impl.plan->forward(t, packed + sizeof(PackedHeader), scratch, execution);
 }
 
 Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanOptions &options) {

@@ -37,14 +37,14 @@ PadStage PadStage::find(const Conv2dProblem &problem) {
     return stage;
 }
 
-bool PadStage::run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, ErrorSink &sink) const {
+bool PadStage::run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const {
     const auto call_on = [&](int64_t first, int64_t count) {
         const Floats<3> from = planes3(in.data + first * in.plane_stride, in.width, in.height, count, in.row_stride, in.plane_stride);
         const Floats<3> to = planes3(out.data + first * out.plane_stride, out.width, out.height, count, out.row_stride, out.plane_stride);
         if (count > 1 && (!from.fits() || !to.fits())) {
             return -1;
         }
-        return call(*variant, sink, from, static_cast<int32_t>(step_x), static_cast<int32_t>(step_y), static_cast<int32_t>(origin_x), static_cast<int32_t>(origin_y), value, to) ? 1 : 0;
+        return call(*variant, context, from, static_cast<int32_t>(step_x), static_cast<int32_t>(step_y), static_cast<int32_t>(origin_x), static_cast<int32_t>(origin_y), value, to) ? 1 : 0;
     };
     const int whole = call_on(0, in.planes);
     if (whole >= 0) {
@@ -62,7 +62,7 @@ CropStage CropStage::find() {
     return {find_variant("crop")};
 }
 
-bool CropStage::run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, ErrorSink &sink) const {
+bool CropStage::run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, KernelContext &context) const {
     const bool add = residual.data != nullptr;
     const auto call_on = [&](int64_t first, int64_t count) {
         const Floats<3> from = planes3(in.data + first * in.plane_stride, out.width, out.height, count, in.row_stride, in.plane_stride);
@@ -72,7 +72,7 @@ bool CropStage::run(const PlanesIn &in, const PlanesOut &out, const float *bias,
             return -1;
         }
         const Floats<1> biases(bias + first, {{count, 1}});
-        return call(*variant, sink, from, biases, plus, static_cast<int32_t>(add), 1.0f, post.kind, post.lo, post.hi, to) ? 1 : 0;
+        return call(*variant, context, from, biases, plus, static_cast<int32_t>(add), 1.0f, post.kind, post.lo, post.hi, to) ? 1 : 0;
     };
     const int whole = call_on(0, out.planes);
     if (whole >= 0) {

@@ -28,7 +28,7 @@ struct PadStage {
 
     static PadStage find(const Conv2dProblem &problem);
     /// The origin is the position in the image of out's first element.
-    bool run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, ErrorSink &sink) const;
+    bool run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const;
 };
 
 /// crop: out = post(scale*in + bias + residual), with one bias a plane. residual.data may be null.
@@ -36,7 +36,7 @@ struct CropStage {
     const Variant *variant = nullptr;
 
     static CropStage find();
-    bool run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, ErrorSink &sink) const;
+    bool run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, KernelContext &context) const;
 };
 
 }  // namespace fourfold

@@ -19,7 +19,7 @@ double StripInput::scratch_floats(int64_t channels, int64_t readable) const {
     return static_cast<double>(channels - 1) * static_cast<double>(channel_stride_) + static_cast<double>(std::max(readable, channel_stride_));
 }
 
-bool StripInput::prepare(const StridedIn &input, int64_t image, int64_t first, int64_t count, int64_t first_row, int64_t row_count, int64_t readable, float *scratch, FlatStrip &strip, ErrorSink &sink) const {
+bool StripInput::prepare(const StridedIn &input, int64_t image, int64_t first, int64_t count, int64_t first_row, int64_t row_count, int64_t readable, float *scratch, FlatStrip &strip, KernelContext &context) const {
     const Conv2dProblem &p = geometry_.problem;
     const float *plane = input.data + image * input.s[0] + first * input.s[1];
     if (geometry_.in_place_shape && input.s[2] == p.in_width) {
@@ -36,7 +36,7 @@ bool StripInput::prepare(const StridedIn &input, int64_t image, int64_t first, i
     for (int64_t a : geometry_.rows.phases) {
         for (int64_t b : geometry_.columns.phases) {
             const PlanesOut out = {scratch + phase * geometry_.plane_elements(strip_rows_), geometry_.pitch, rows, count, geometry_.pitch, channel_stride_};
-            if (!pad_.run(in, out, p.stride_w, geometry_.step_rows(), b - p.pad_left, first_row * geometry_.step_rows() + a - p.pad_top, sink)) {
+            if (!pad_.run(in, out, p.stride_w, geometry_.step_rows(), b - p.pad_left, first_row * geometry_.step_rows() + a - p.pad_top, context)) {
                 return false;
             }
             phase++;
@@ -76,7 +76,7 @@ double FilterPacker::packed_floats() const {
     return static_cast<double>(round_up(p.out_channels / p.groups * row_block_, m_)) * static_cast<double>(p.groups) * static_cast<double>(p.in_channels / p.groups) * static_cast<double>(taps_);
 }
 
-Status FilterPacker::pack(const StridedIn &filters, float *packed, Executor &executor, int threads) const {
+Status FilterPacker::pack(const StridedIn &filters, float *packed, const Execution &execution, int threads) const {
     const Conv2dProblem &p = problem_;
     const int64_t channels = p.in_channels / p.groups, outputs = p.out_channels / p.groups;
     const int64_t blocks = ceil_div(outputs * row_block_, m_);
@@ -84,7 +84,7 @@ Status FilterPacker::pack(const StridedIn &filters, float *packed, Executor &exe
     // One call per block of m output channels, or, where a group has only one, per run of groups.
     const int64_t groups_at_once = blocks == 1 ? std::max<int64_t>(1, std::min(p.groups, (int64_t{1} << 22) / block)) : 1;
     const int64_t group_runs = ceil_div(p.groups, groups_at_once);
-    return parallel_for(executor, threads, group_runs * blocks, [&](int64_t task, int, ErrorSink &sink) {
+    return parallel_for(execution, threads, group_runs * blocks, [&](int64_t task, int, KernelContext &context) {
         const int64_t g = task / blocks * groups_at_once, io = task % blocks;
         const int64_t groups = std::min(groups_at_once, p.groups - g);
         const int64_t block_channels = m_ / row_block_;
@@ -92,7 +92,7 @@ Status FilterPacker::pack(const StridedIn &filters, float *packed, Executor &exe
         const int64_t count = std::min(block_channels, outputs - io * block_channels);
         const KernelBuffer<float, 5> w(filters.data + first * filters.s[0], {{p.filter_width, filters.s[3]}, {p.filter_height, filters.s[2]}, {channels, filters.s[1]}, {count, filters.s[0]}, {groups, filters.s[0] * outputs}});
         const KernelBuffer<float, 5> out(packed + (g * blocks + io) * block, {{m_, 1}, {taps_, m_}, {channels, m_ * taps_}, {1, block}, {groups, block}});
-        return call(*variant_, sink, w, Ints<2>(rows_.data(), {{taps_, 1}, {row_block_, taps_}}), Ints<1>(columns_.data(), {{taps_, 1}}), out);
+        return call(*variant_, context, w, Ints<2>(rows_.data(), {{taps_, 1}, {row_block_, taps_}}), Ints<1>(columns_.data(), {{taps_, 1}}), out);
     });
 }
 

@@ -23,7 +23,7 @@ public:
     /// The strip of output rows [first_row, first_row + row_count) of channels [first, first + count) of one image.
     /// `readable` elements of each channel may be read. Dense rows without padding, stride and dilation phases are used
     /// where they lie, unless that would read past the image; everything else goes through the pad stage into scratch.
-    bool prepare(const StridedIn &input, int64_t image, int64_t first, int64_t count, int64_t first_row, int64_t row_count, int64_t readable, float *scratch, FlatStrip &strip, ErrorSink &sink) const;
+    bool prepare(const StridedIn &input, int64_t image, int64_t first, int64_t count, int64_t first_row, int64_t row_count, int64_t readable, float *scratch, FlatStrip &strip, KernelContext &context) const;
 
 private:
     const StripGeometry &geometry_;
@@ -69,7 +69,7 @@ class FilterPacker {
 public:
     FilterPacker(const StripGeometry &geometry, int m);
     double packed_floats() const;
-    Status pack(const StridedIn &filters, float *packed, Executor &executor, int threads) const;
+    Status pack(const StridedIn &filters, float *packed, const Execution &execution, int threads) const;
 
 private:
     const Conv2dProblem problem_;

@@ -4,5 +4,6 @@
 #include "fourfold/executor.h"
 #include "fourfold/plan.h"
 #include "fourfold/problem.h"
+#include "fourfold/profile.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"

@@ -11,6 +11,7 @@
 
 #include "fourfold/executor.h"
 #include "fourfold/problem.h"
+#include "fourfold/profile.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"
 
@@ -79,6 +80,7 @@ struct Tensors {
 struct ExecutionContext {
     Executor *executor = nullptr;  ///< null: default_executor()
     void *stream = nullptr;        ///< a GPU's stream; unused on the CPU
+    Profile *profile = nullptr;    ///< filled when given; see profile.h
 };
 
 /// One algorithm's answer to a problem, as explain() lists it.
