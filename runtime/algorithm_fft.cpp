@@ -156,9 +156,6 @@ public:
 
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
-        for (int64_t slot = 0; slot < pack_slots_; slot++) {
-            fft_->prepare_scratch(workspace + static_cast<size_t>(slot) * pack_slot_bytes_ + pack_scratch_offset_);
-        }
         const float scale = static_cast<float>(1.0 / (static_cast<double>(fft_->n0) * static_cast<double>(fft_->n1)));
         const int64_t phases = phase_count();
         return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * blocks_ * channels_, [&](int64_t index, int slot, KernelContext &context) {
@@ -200,9 +197,6 @@ public:
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
-        for (int slot = 0; slot < blocking_.slots; slot++) {
-            fft_->prepare_scratch(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_);
-        }
         float *bias = floats_at(workspace, bias_offset_);
         std::fill_n(bias, p.out_channels, 0.0f);
         if (t.bias != nullptr) {
@@ -274,7 +268,7 @@ private:
         const CostModel model(product_.isa);
         const Conv2dProblem &p = problem_;
         const double points = static_cast<double>(fft_->n0) * static_cast<double>(fft_->n1);
-        const double slow = fft_->backend == FftBackend::kKissFft ? 3.0 : 1.0;
+        const double slow = fft_->backend == FftBackend::kKissFft ? 6.0 : 1.0;
         const double penalty = slow * 2.5 * points * std::log2(points + 1.0) / model.fft_flops_per_second;
         const double images = static_cast<double>(p.batch), groups = static_cast<double>(p.groups);
         const double planes = images * groups * static_cast<double>(channels_ + outputs_);
