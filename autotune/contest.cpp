@@ -335,7 +335,7 @@ private:
 }  // namespace
 
 const std::vector<Algorithm> &compared_algorithms() {
-    static const std::vector<Algorithm> algorithms = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft};
+    static const std::vector<Algorithm> algorithms = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled};
     return algorithms;
 }
 

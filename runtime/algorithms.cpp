@@ -11,7 +11,7 @@ const std::vector<AlgorithmEntry> &algorithms() {
         {Algorithm::kDirect, "direct", "conv_direct", plan_direct, true},
         {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true},
         {Algorithm::kFft, "fft", "spectral_product", plan_fft, true},
-        {Algorithm::kFftTiled, "fft_tiled", nullptr, nullptr, false},
+        {Algorithm::kFftTiled, "fft_tiled", "tile_product", plan_fft_tiled, true},
         {Algorithm::kWinograd, "winograd", nullptr, nullptr, false},
     };
     return list;

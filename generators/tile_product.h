@@ -1,0 +1,15 @@
+// The named stages of tile_product, as its schedules see them.
+#pragma once
+
+#include "Halide.h"
+
+namespace fourfold {
+
+struct TileProductStages {
+    Halide::Func out;  ///< (k, part, tile, f)
+    Halide::Func sum;  ///< (k, tile, f), a complex Tuple, updated over the input channels c
+    Halide::Var k{"k"}, part{"part"}, tile{"tile"}, f{"f"};
+    Halide::RVar c;
+};
+
+}  // namespace fourfold

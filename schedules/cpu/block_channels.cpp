@@ -1,0 +1,19 @@
+// CPU schedule of block_channels: a block of 16 channels x 8 columns at a time, read along rows, transposed in registers by
+// a vectorised store of both dimensions.
+#include "schedules/cpu/block_channels.h"
+
+using namespace Halide;
+
+namespace fourfold::cpu {
+
+void schedule(BlockChannelsStages &s, const Target &) {
+    Var xo("xo"), xi("xi");
+    s.out.bound(s.l, 0, 16)
+        .split(s.x, xo, xi, 8, TailStrategy::RoundUp)
+        .reorder(s.l, xi, xo, s.y)
+        .vectorize(s.l)
+        .vectorize(xi);
+    s.plane.compute_at(s.out, xo).vectorize(s.x).unroll(s.l);
+}
+
+}  // namespace fourfold::cpu

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "generators/tile_forward.h"
+
+namespace fourfold::cpu {
+
+void schedule(TileForwardStages &stages, const Halide::Target &target);
+
+}  // namespace fourfold::cpu

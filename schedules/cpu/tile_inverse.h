@@ -1,0 +1,9 @@
+#pragma once
+
+#include "generators/tile_inverse.h"
+
+namespace fourfold::cpu {
+
+void schedule(TileInverseStages &stages, const Halide::Target &target);
+
+}  // namespace fourfold::cpu

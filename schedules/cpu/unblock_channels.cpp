@@ -1,0 +1,27 @@
+// CPU schedule of unblock_channels: 16 columns of all 16 channels are loaded as they lie and transposed into a block on the
+// stack, from which rows are finished and stored.
+#include "schedules/cpu/unblock_channels.h"
+
+using namespace Halide;
+
+namespace fourfold::cpu {
+
+void schedule(UnblockChannelsStages &s, const Expr &use_residual, const Target &) {
+    Var xo("xo"), xi("xi"), lo("lo"), li("li");
+    s.out.split(s.x, xo, xi, 16, TailStrategy::GuardWithIf)
+        .reorder(xi, s.l, xo, s.y)
+        .vectorize(xi);
+    s.plane.compute_at(s.out, xo)
+        .bound_extent(s.l, 16)
+        .bound_extent(s.x, 16)
+        .split(s.l, lo, li, 8)
+        .split(s.x, xo, xi, 16)
+        .reorder(xi, li, lo, xo)
+        .vectorize(xi)
+        .vectorize(li)
+        .unroll(lo).unroll(xo);
+    s.blocked.compute_at(s.plane, lo).vectorize(s.l).unroll(s.x);
+    s.out.specialize(use_residual == 0);
+}
+
+}  // namespace fourfold::cpu
