@@ -38,6 +38,7 @@ Result<ContestOptions> contest_options(const BenchFlags &flags) {
     options.include_packing = flags.include_packing;
     options.cold = flags.cold;
     options.profile = flags.profile;
+    options.memory = usable_memory() * 9 / 10;
     options.check = !flags.trust;
     options.measure.min_time = flags.min_time;
     options.naive_flops = flags.naive == "always" ? kAlways : flags.naive == "never" ? -1.0 : options.naive_flops;
@@ -163,7 +164,7 @@ Status bench(const BenchFlags &flags) {
         fmt::print("{}", table.header());
     }
     const bool all = flags.algorithm == "all";
-    int wrong = 0;
+    int wrong = 0, timed = 0;
     Status refused;
     for (const Shape &shape : *shapes) {
         for (const Entry &e : run_contest(shape.problem, *options)) {
@@ -175,6 +176,7 @@ Status bench(const BenchFlags &flags) {
                 fmt::print(stderr, "{} {} {}: {}\n", shape.name, to_string(e.algorithm), to_string(e.outcome), e.reason);
             }
             wrong += e.outcome == Outcome::kWrong;
+            timed += e.outcome == Outcome::kTimed;
             if (e.outcome == Outcome::kRefused && !all && refused.ok()) {
                 refused = plan_failure(Status(e.status.code(), shape.name + ": " + e.reason), options->algorithms.front());
             }
@@ -183,6 +185,9 @@ Status bench(const BenchFlags &flags) {
     }
     if (wrong > 0) {
         return {StatusCode::kInternal, fmt::format("{} FAILED; no time is reported for a wrong result", wrong == 1 ? "one candidate" : fmt::format("{} candidates", wrong))};
+    }
+    if (refused.ok() && timed == 0) {
+        return {StatusCode::kInternal, "nothing was timed; see the reasons above"};
     }
     return refused;
 }

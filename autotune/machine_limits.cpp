@@ -193,7 +193,8 @@ size_t usable_memory() {
 
 MachineLimits measure_machine_limits(int threads, double seconds) {
     MachineLimits limits;
-    limits.threads = threads > 0 ? threads : machine().hardware_threads;
+    // More threads than the machine has reach no higher peak, and may not even start.
+    limits.threads = threads > 0 ? std::min(threads, machine().hardware_threads) : machine().hardware_threads;
 
     const FmaLoop loop = best_fma_loop();
     limits.fma_isa = loop.isa;

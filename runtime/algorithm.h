@@ -40,7 +40,9 @@ public:
     size_t workspace_bytes = 0;       ///< of forward
     size_t pack_workspace_bytes = 0;  ///< of pack
     size_t packed_bytes = 0;
-    double predicted_seconds = 0.0;
+    double serial_seconds = 0.0;     ///< predicted for one thread; what plans are ranked by, so that the choice, and with
+                                     ///< it every bit of the result, is the same for any number of threads
+    double predicted_seconds = 0.0;  ///< predicted for the plan's threads
     std::string variant;  ///< the main stage's
     std::string layout;   ///< everything that the packed block's form depends on, as text
     std::string details;  ///< blocking, for describe()

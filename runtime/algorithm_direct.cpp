@@ -36,18 +36,17 @@ public:
 
     /// Decides the blocking within the limit and lays out the workspace.
     Status block(size_t workspace_limit) {
+        // Decided, and ranked, for one thread; then split among the threads, which changes no sum.
         Blocking b = preferred();
         lay_out(b);
         while (workspace_bytes > workspace_limit) {
-            // In the order of what it costs: threads last, since a smaller strip only repeats its halo.
+            // In the order of what it costs: a smaller strip repeats its halo.
             if (b.groups > 1) {
                 b.groups = (b.groups + 1) / 2;
             } else if (b.strip > 4) {
                 b.strip = (b.strip + 1) / 2;
             } else if (b.oc_block > m_) {
                 b.oc_block = std::max<int64_t>(m_, b.oc_block / 2 / m_ * m_);
-            } else if (b.slots > 1) {
-                b.slots /= 2;
             } else if (b.strip > 1) {
                 b.strip--;
             } else {
@@ -55,6 +54,12 @@ public:
             }
             lay_out(b);
         }
+        predict();
+        split_for_threads(b);
+        lay_out(b);
+        b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        lay_out(b);
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         // A kernel call indexes its strip with 32 bits.
         if (input_.value().scratch_floats(channels_ * b.groups, readable()) > double(1 << 29)) {
             return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
@@ -62,7 +67,6 @@ public:
         if (problem_.in_height * problem_.in_width >= (int64_t{1} << 29) || geometry_.out_height * geometry_.out_width >= (int64_t{1} << 29)) {
             return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
         }
-        predict();
         layout = "direct m" + std::to_string(m_) + " rows" + std::to_string(geometry_.row_block);
         packed_bytes = static_cast<size_t>(packer_.packed_floats()) * sizeof(float);
         packed_bytes = (packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -98,7 +102,7 @@ private:
         const double depth = static_cast<double>(channels_ * geometry_.taps());
         const int64_t padded = round_up(outputs_, m_);
         Blocking b;
-        b.slots = threads_;
+        b.slots = 1;
         b.groups = 1;
         b.oc_parts = 1;
         b.oc_block = std::clamp<int64_t>(static_cast<int64_t>(l2 / 2 / depth) / m_ * m_, m_, padded);
@@ -121,7 +125,6 @@ private:
         while (b.groups < problem_.groups && (b.groups + 1) * strip_floats(b.strip) <= l2 / 4 && static_cast<double>((b.groups + 1) * padded * geometry_.flat_pixels(b.strip)) <= l2 / 4) {
             b.groups++;
         }
-        split_for_threads(b);
         return b;
     }
 
@@ -158,7 +161,7 @@ private:
         offset_max_ = *std::max_element(offsets_.begin(), offsets_.end());
         input_.emplace(geometry_, b.strip);
         Arena arena;
-        bias_ = BiasLayout(arena, problem_, round_up(outputs_, m_));
+        bias_ = BiasLayout(arena, problem_, geometry_.row_block, round_up(outputs_, m_));
         slots_offset_ = arena.reserve(0);
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(channels_ * b.groups, readable()));
@@ -184,8 +187,7 @@ private:
         }
         const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips()) : 1.0);
         const double calls = static_cast<double>(tasks()) * (3.0 + 2.0 * static_cast<double>(ceil_div(outputs_, blocking_.oc_block)));
-        const double serial = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds;
-        predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
+        serial_seconds = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
 
     bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, KernelContext &context) const {
@@ -228,14 +230,13 @@ private:
         const int64_t block = geometry_.row_block;
         float *y = t.output.data + image * s[0] + (g * outputs_ + k) / block * s[1] + first_row * block * s[2];
         const Floats<3> dense(y, {{pixels, 1}, {count, s[1]}, {groups, s[1] * outputs_}});
+        const Floats<2> biases(bias.of(g, k), {{round_up(count, m_), 1}, {groups, padded}});
         const bool in_place = block == 1 && geometry_.pitch == geometry_.out_width && (s[2] == geometry_.out_width || rows == 1) && t.residual.data == nullptr && dense.fits();
         if (in_place) {
-            const Floats<2> biases(bias.of(g, k), {{round_up(count, m_), 1}, {groups, padded}});
             return call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), post_.kind, post_.lo, post_.hi, dense);
         }
-        const Floats<2> no_bias(bias.zeros(), {{round_up(count, m_), 1}, {groups, 0}});
         const Floats<3> out(flat, {{pixels, 1}, {count, flat_}, {groups, flat_ * count}});
-        if (!call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), no_bias, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
+        if (!call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
         }
         for (int64_t i = 0; i < groups; i++) {
@@ -254,7 +255,7 @@ private:
                     const int64_t *r = t.residual.s;
                     residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1]};
                 }
-                if (!crop_.run(from, to, bias.of(g + i, k / block), residual, post_, context)) {
+                if (!crop_.run(from, to, bias.none(), residual, post_, context)) {
                     return false;
                 }
             }
@@ -288,7 +289,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
         const int64_t m = kernel.parameter("m", 1);
         // Row blocks fill the rows of a register tile that the output channels leave empty.
         for (int64_t row_block = 1; row_block <= m && (row_block == 1 || outputs * row_block <= m); row_block++) {
-            if (m % row_block == 0) {
+            if (m % row_block == 0 && request.problem.stride_h <= (int64_t{1} << 30) / row_block) {
                 consider(std::make_unique<DirectPlan>(request, kernel, row_block));
             }
         }

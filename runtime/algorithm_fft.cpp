@@ -49,7 +49,7 @@ int64_t good_length(const FftBackendEntry &backend, int64_t least, bool last, bo
     }
     int64_t best = 0;
     double best_cost = 0.0;
-    for (int64_t n = std::max<int64_t>(least, 2); n <= 2 * least + 16; n++) {
+    for (int64_t n = std::max<int64_t>(least, 1); n <= 2 * least + 16; n++) {
         const double penalty = backend.size_penalty(n, last);
         const double cost = penalty * static_cast<double>(n) * std::log2(static_cast<double>(n) + 1.0);
         if (penalty > 0 && (best == 0 || cost < best_cost)) {
@@ -177,6 +177,7 @@ public:
             }
             for (int64_t i = 0; i < count; i++) {
                 fft_->forward(planes + i * plane_, base + pack_scratch_offset_);
+                clear_tail(planes + i * plane_);
             }
             const Floats<3> spectra(planes, {{2, 1}, {lanes_ * frequency_blocks_, 2}, {count, plane_}});
             float *out = floats_at(packed, 0) + (g * frequency_blocks_ * blocks_ + block) * pack_block() + c * 2 * lanes_ * k_tile_;
@@ -268,15 +269,19 @@ private:
         const CostModel model(product_.isa);
         const Conv2dProblem &p = problem_;
         const double points = static_cast<double>(fft_->n0) * static_cast<double>(fft_->n1);
-        const double slow = fft_->backend == FftBackend::kKissFft ? 6.0 : 1.0;
-        const double penalty = slow * 2.5 * points * std::log2(points + 1.0) / model.fft_flops_per_second;
+        double relative = 1.0;
+        for (const FftBackendEntry &e : fft_backend_entries()) {
+            relative = e.backend == fft_->backend ? e.relative_time : relative;
+        }
+        const double transform = relative * 2.5 * points * std::log2(points + 1.0) / model.fft_flops_per_second;
         const double images = static_cast<double>(p.batch), groups = static_cast<double>(p.groups);
         const double planes = images * groups * static_cast<double>(channels_ + outputs_);
-        const double transforms = planes * (penalty + 3 * 4.0 * points / model.copy_bytes_per_second + 2 * model.call_seconds);
+        const double transforms = planes * (transform + 3 * 4.0 * points / model.copy_bytes_per_second + 2 * model.call_seconds);
         const double vectors = static_cast<double>(frequency_blocks_) * static_cast<double>(lanes_) / model.lanes;
         const double multiply = images * groups * vectors * static_cast<double>(blocks_ * k_tile_) * static_cast<double>(channels_) * model.tile_cycles(static_cast<int>(4 * n_tile_), static_cast<int>(k_tile_)) / (n_tile_ * k_tile_) / model.hertz;
         const double filter_bytes = static_cast<double>(packed_bytes) * std::ceil(images / static_cast<double>(blocking_.images));
         const double stream = filter_bytes / model.stream_bytes_per_second;
+        serial_seconds = transforms + multiply + stream + 3e-6;
         predicted_seconds = (transforms + multiply + stream) / CostModel::parallel(threads_, static_cast<int64_t>(planes)) + 3e-6;
     }
 
@@ -299,6 +304,7 @@ private:
             }
             const StageTimer timer(context.profile, "fft_forward");
             fft_->forward(plane, scratch(workspace, slot));
+            clear_tail(plane);
             return true;
         });
     }
@@ -357,6 +363,11 @@ private:
             }
             return crop_.run(in, out, bias + channel, residual, post_, context);
         });
+    }
+
+    /// The lanes of the last pack of frequencies that lie past the spectrum: neither old memory nor denormals.
+    void clear_tail(float *plane) const {
+        std::fill(plane + 2 * fft_->frequencies(), plane + 2 * lanes_ * frequency_blocks_, 0.0f);
     }
 
     std::byte *scratch(std::byte *workspace, int slot) const {

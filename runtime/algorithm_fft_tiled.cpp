@@ -11,6 +11,7 @@
 // Stride and dilation by decimation (geometry.h): the phases are further channels.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "algorithm.h"
 #include "arena.h"
@@ -32,12 +33,17 @@ struct TileKernels {
     int64_t t;
 };
 
-std::vector<TileKernels> tile_sizes() {
+/// The tile sizes of a rung of the ladder.
+std::vector<TileKernels> tile_sizes(Isa isa) {
     std::vector<TileKernels> list;
-    for (const Variant *forward : variants_of("tile_forward")) {
-        const Variant *inverse = find_variant("tile_inverse", forward->parameters);
-        if (inverse != nullptr) {
-            list.push_back({forward, inverse, forward->parameter("t", 0)});
+    for (const Variant &forward : registry()) {
+        if (forward.isa != isa || std::strcmp(forward.stage, "tile_forward") != 0) {
+            continue;
+        }
+        for (const Variant &inverse : registry()) {
+            if (inverse.isa == isa && std::strcmp(inverse.stage, "tile_inverse") == 0 && std::strcmp(inverse.parameters, forward.parameters) == 0) {
+                list.push_back({&forward, &inverse, forward.parameter("t", 0)});
+            }
         }
     }
     return list;
@@ -117,6 +123,7 @@ public:
             const int64_t kb = index / channel_blocks_ % output_blocks_;
             const int64_t g = index / channel_blocks_ / output_blocks_;
             std::byte *base = workspace + static_cast<size_t>(slot) * pack_slot_bytes_;
+            give_heap(context, base, pack_heap_offset_);
             float *planes = floats_at(base, pack_planes_offset_);
             float *blocked = floats_at(base, pack_blocked_offset_);
             float *spectra = floats_at(base, pack_spectra_offset_);
@@ -208,6 +215,14 @@ private:
     int64_t padded_outputs() const {
         return output_blocks_ * width_;
     }
+    /// What the tile transforms put between their two passes.
+    size_t heap_bytes() const {
+        return static_cast<size_t>(t_ * (t_ + 2) * kLanes) * sizeof(float) + 4 * kAlignment;
+    }
+    void give_heap(KernelContext &context, std::byte *base, size_t offset) const {
+        context.heap = base + offset;
+        context.heap_bytes = heap_bytes();
+    }
     /// Tiles of a block, in whole register tiles.
     int64_t block_tiles(int64_t rows) const {
         return round_up(rows * tiles_w_, r_);
@@ -231,6 +246,7 @@ private:
         flat_plane_ = t_ * strip_width_ + kLanes;
         flat_offset_ = slot.reserve_floats(static_cast<double>(kLanes * flat_plane_));
         blocked_offset_ = slot.reserve_floats(static_cast<double>(std::max(t_ * strip_width_, t_ * out_width_) * kLanes) + static_cast<double>(t_ * kLanes));
+        heap_offset_ = slot.reserve(static_cast<double>(heap_bytes()));
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * slots_);
         workspace_bytes = arena.bytes();
@@ -240,6 +256,7 @@ private:
         pack_planes_offset_ = pack.reserve_floats(static_cast<double>(kLanes * (t_ * pitch + kLanes)));
         pack_blocked_offset_ = pack.reserve_floats(static_cast<double>(t_ * pitch * kLanes));
         pack_spectra_offset_ = pack.reserve_floats(static_cast<double>(frequencies_ * width_ * 2 * kLanes));
+        pack_heap_offset_ = pack.reserve(static_cast<double>(heap_bytes()));
         pack_slot_bytes_ = pack.bytes();
         pack_slots_ = slots_;
     }
@@ -262,7 +279,9 @@ private:
         const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
         const double spectra = groups * blocks * spectra_floats(tile_rows_) * 4.0 * 2 / 40e9;
         const double calls = groups * blocks * static_cast<double>(tile_rows_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes) + 16);
-        predicted_seconds = (transforms + multiply + filters + moved / 30e9 + spectra + calls * model.call_seconds) / CostModel::parallel(threads_, 2 * tile_rows_) + 2e-6;
+        const double serial = transforms + multiply + filters + moved / 30e9 + spectra + calls * model.call_seconds;
+        serial_seconds = serial + 2e-6;
+        predicted_seconds = serial / CostModel::parallel(threads_, 2 * tile_rows_) + 2e-6;
     }
 
     Status transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t first, int64_t rows) const {
@@ -271,8 +290,10 @@ private:
         return parallel_for(execution, slots_, rows * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t cb = index % channel_blocks_, row = index / channel_blocks_;
             const int64_t image = (first + row) / tiles_h_, top = (first + row) % tiles_h_ * step_h_;
-            float *flat = floats_at(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, flat_offset_);
-            float *blocked = floats_at(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, blocked_offset_);
+            std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+            give_heap(context, base, heap_offset_);
+            float *flat = floats_at(base, flat_offset_);
+            float *blocked = floats_at(base, blocked_offset_);
             const int64_t begin = cb * kLanes, count = std::min(kLanes, channels_ - begin);
             for (int64_t v = begin; v < begin + count;) {
                 const int64_t phase = v / real_channels_, c = v % real_channels_;
@@ -332,7 +353,9 @@ private:
             const int64_t kb = index % blocks, row = index / blocks;
             const int64_t image = (first + row) / tiles_h_, top = (first + row) % tiles_h_ * step_h_;
             const int64_t height = std::min(step_h_, p.out_height() - top), width = p.out_width();
-            float *blocked = floats_at(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, blocked_offset_);
+            std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+            give_heap(context, base, heap_offset_);
+            float *blocked = floats_at(base, blocked_offset_);
             const int64_t part = padded_outputs();
             const Floats<6> spectra(floats_at(workspace, y_offset_) + row * tiles_w_ * 2 * part + kb * kLanes, {{kLanes, 1}, {1, kLanes}, {2, part}, {tiles_w_, 2 * part}, {t_, y_frequency_}, {t_ / 2 + 1, y_frequency_ * t_}});
             const Floats<5> tiles(blocked, {{kLanes, 1}, {step_w_, kLanes}, {tiles_w_, step_w_ * kLanes}, {height, out_width_ * kLanes}, {1, t_ * out_width_ * kLanes}});
@@ -377,26 +400,32 @@ private:
     int64_t tile_rows_ = 1, x_frequency_ = 0, y_frequency_ = 0, flat_plane_ = 0;
     int slots_ = 1;
     int64_t pack_slots_ = 1;
-    size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0;
-    size_t pack_planes_offset_ = 0, pack_blocked_offset_ = 0, pack_spectra_offset_ = 0, pack_slot_bytes_ = 0;
+    size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
+    size_t pack_planes_offset_ = 0, pack_blocked_offset_ = 0, pack_spectra_offset_ = 0, pack_heap_offset_ = 0, pack_slot_bytes_ = 0;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request) {
-    std::vector<TileKernels> sizes = tile_sizes();
+    std::vector<TileKernels> sizes = tile_sizes(best_isa());
     PlanRequest free = request;
     // A variant may force the tile size (tile_forward_...) or the product.
-    const auto forced = std::find_if(sizes.begin(), sizes.end(), [&](const TileKernels &size) { return request.options.variant == size.forward->name; });
-    if (forced != sizes.end()) {
-        sizes = {*forced};
-        free.options.variant.clear();
+    for (const Variant &v : registry()) {
+        if (request.options.variant == v.name && std::strcmp(v.stage, "tile_forward") == 0 && v.isa >= best_isa()) {
+            sizes = tile_sizes(v.isa);
+            sizes.erase(std::remove_if(sizes.begin(), sizes.end(), [&](const TileKernels &size) { return size.forward != &v; }), sizes.end());
+            free.options.variant.clear();
+        }
     }
-    return best_variant<FftTiledPlan>(free, "tile_product", [&](const Variant &product, const auto &consider) {
+    Result<std::unique_ptr<AlgorithmPlan>> plan = best_variant<FftTiledPlan>(free, "tile_product", [&](const Variant &product, const auto &consider) {
         for (const TileKernels &size : sizes) {
             consider(std::make_unique<FftTiledPlan>(free, product, size));
         }
     });
+    if (plan.ok() && free.options.variant != request.options.variant) {
+        (*plan)->variant = request.options.variant;
+    }
+    return plan;
 }
 
 }  // namespace fourfold

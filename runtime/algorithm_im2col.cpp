@@ -13,6 +13,7 @@ namespace fourfold {
 namespace {
 
 struct Blocking {
+    int64_t images;    ///< images whose columns stand side by side; over 1 only where strip is a whole image
     int64_t strip;     ///< output rows of a task
     int64_t segment;   ///< output columns unfolded at once; less than a row only when strip is 1
     int64_t oc_block;  ///< output channels of a product, a multiple of m
@@ -32,33 +33,39 @@ public:
     }
 
     Status block(size_t workspace_limit) {
+        // Decided, and ranked, for one thread; then split among the threads, which changes no sum.
         Blocking b = preferred();
         lay_out(b);
         while (workspace_bytes > workspace_limit) {
-            if (b.strip > 1) {
+            if (b.images > 1) {
+                b.images = (b.images + 1) / 2;
+            } else if (b.strip > 1) {
                 b.strip = (b.strip + 1) / 2;
             } else if (b.segment > tile_) {
                 b.segment = std::max(tile_, round_up(b.segment / 2, tile_));
             } else if (b.oc_block > m_) {
                 b.oc_block = std::max<int64_t>(m_, b.oc_block / 2 / m_ * m_);
-            } else if (b.slots > 1) {
-                b.slots /= 2;
             } else {
                 return workspace_exhausted(workspace_bytes, workspace_limit);
             }
             lay_out(b);
         }
+        predict();
+        split_for_threads(b);
+        lay_out(b);
+        b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        lay_out(b);
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         if (input_.value().scratch_floats(channels_, readable()) > double(1 << 29) || static_cast<double>(depth_) * static_cast<double>(column_pitch_) > double(1 << 29)) {
             return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
         }
         if (problem_.in_height * problem_.in_width >= (int64_t{1} << 29) || geometry_.out_height * geometry_.out_width >= (int64_t{1} << 29)) {
             return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
         }
-        predict();
         layout = "im2col m" + std::to_string(m_);
         packed_bytes = static_cast<size_t>(packer_.packed_floats()) * sizeof(float);
         packed_bytes = (packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
-        details = (direct_columns_ ? std::string("columns read in place, ") : std::string("columns unfolded, ")) + "strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(b.segment) + " columns of a row at once, " + std::to_string(b.oc_block) + " output channels a product, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time";
+        details = (in_place_columns() ? std::string("columns read in place, ") : std::string("columns unfolded, ")) + (b.images > 1 ? std::to_string(b.images) + " images side by side, " : "") + "strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(b.segment) + " columns of a row at once, " + std::to_string(b.oc_block) + " output channels a product, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time";
         return Status();
     }
 
@@ -78,11 +85,11 @@ private:
         return ceil_div(geometry_.out_height, blocking_.strip);
     }
     int64_t tasks() const {
-        return problem_.batch * problem_.groups * strips() * blocking_.oc_parts;
+        return ceil_div(problem_.batch, blocking_.images) * problem_.groups * strips() * blocking_.oc_parts;
     }
-    /// Columns of a segment, whole rows where there are several.
+    /// Columns of a product: a segment of a row, whole rows, or whole images.
     static int64_t columns(const Blocking &b) {
-        return b.strip * b.segment;
+        return b.images * b.strip * b.segment;
     }
     int64_t readable() const {
         const int64_t pixels = geometry_.flat_pixels(blocking_.strip);
@@ -94,7 +101,8 @@ private:
         const double l2 = static_cast<double>(machine().l2_bytes) / sizeof(float);
         const double depth = static_cast<double>(depth_);
         Blocking b;
-        b.slots = threads_;
+        b.slots = 1;
+        b.images = 1;
         b.oc_parts = 1;
         b.oc_block = std::clamp<int64_t>(static_cast<int64_t>(l2 / 2 / depth) / m_ * m_, m_, round_up(outputs_, m_));
         b.strip = 1;
@@ -117,22 +125,41 @@ private:
             }
             b.strip = best;
         }
-        if (threads_ > 1 && problem_.flops() >= 2e6) {
-            const int64_t wanted = 4 * threads_;
-            const auto count = [&] {
-                return problem_.batch * problem_.groups * ceil_div(geometry_.out_height, b.strip) * b.oc_parts;
-            };
-            while (count() < wanted && b.strip * b.segment >= 4 * tile_ && b.strip > 1) {
-                b.strip = (b.strip + 1) / 2;
-            }
-            if (count() < wanted) {
-                b.oc_parts = std::min(ceil_div(outputs_, m_), ceil_div(wanted, count()));
-            }
+        // Images of few pixels would leave most lanes of a tile idle.
+        const int64_t pixels = geometry_.out_height * geometry_.out_width;
+        if (b.strip == geometry_.out_height && b.segment == geometry_.out_width && pixels < 2 * tile_) {
+            const int64_t wanted = ceil_div(4 * tile_, pixels), affordable = static_cast<int64_t>(l2 / 3 / depth / static_cast<double>(pixels));
+            b.images = std::clamp<int64_t>(std::min(wanted, affordable), 1, problem_.batch);
         }
         return b;
     }
 
+    /// Enough tasks for all threads to finish together, if the work is worth a wake-up.
+    void split_for_threads(Blocking &b) const {
+        if (threads_ <= 1 || problem_.flops() < 2e6) {
+            return;
+        }
+        const int64_t wanted = 4 * threads_;
+        const auto count = [&] {
+            return ceil_div(problem_.batch, b.images) * problem_.groups * ceil_div(geometry_.out_height, b.strip) * b.oc_parts;
+        };
+        while (count() < wanted && b.images == 1 && b.strip * b.segment >= 4 * tile_ && b.strip > 1) {
+            b.strip = (b.strip + 1) / 2;
+        }
+        if (count() < wanted) {
+            b.oc_parts = std::min(ceil_div(outputs_, m_), ceil_div(wanted, count()));
+        }
+    }
+
+    /// Register tiles of columns over the whole batch.
     int64_t tiles(const Blocking &b) const {
+        if (b.images > 1) {
+            return problem_.batch / b.images * ceil_div(columns(b), tile_) + ceil_div(problem_.batch % b.images * b.strip * b.segment, tile_);
+        }
+        return problem_.batch * image_tiles(b);
+    }
+
+    int64_t image_tiles(const Blocking &b) const {
         const int64_t full = geometry_.out_height / b.strip, rest = geometry_.out_height % b.strip;
         if (b.segment < geometry_.out_width) {
             return geometry_.out_height * ceil_div(geometry_.out_width, tile_);
@@ -145,16 +172,18 @@ private:
         offsets_ = geometry_.offsets(b.strip);
         offset_max_ = *std::max_element(offsets_.begin(), offsets_.end());
         input_.emplace(geometry_, b.strip);
-        column_pitch_ = round_up(columns(b), tile_);
+        // Side by side, the last image's overhang must not reach the next row.
+        column_pitch_ = round_up(columns(b), tile_) + (b.images > 1 ? kOverhang : 0);
         if (column_pitch_ % 1024 == 0) {
             column_pitch_ += 16;  // rows 4 KiB apart would share few lines of L1
         }
         Arena arena;
-        bias_ = BiasLayout(arena, problem_, round_up(outputs_, m_));
+        bias_ = BiasLayout(arena, problem_, 1, round_up(outputs_, m_));
         slots_offset_ = arena.reserve(0);
         Arena slot;
+        slot.reserve(sizeof(FlatStrip));
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(channels_, readable()));
-        columns_offset_ = slot.reserve_floats(direct_columns_ ? 0.0 : static_cast<double>(depth_) * static_cast<double>(column_pitch_) + kOverhang);
+        columns_offset_ = slot.reserve_floats(in_place_columns() ? 0.0 : static_cast<double>(depth_) * static_cast<double>(column_pitch_) + kOverhang);
         flat_offset_ = slot.reserve_floats(static_cast<double>(column_pitch_) * static_cast<double>(std::min(b.oc_block, outputs_)));
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
@@ -165,57 +194,64 @@ private:
         const CostModel model(kernel_.isa);
         const Conv2dProblem &p = problem_;
         const double images = static_cast<double>(p.batch), groups = static_cast<double>(p.groups);
-        const double steps = images * groups * static_cast<double>(tiles(blocking_)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(depth_);
+        const double steps = groups * static_cast<double>(tiles(blocking_)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(depth_);
         double moved = 0.0;
         if (!geometry_.in_place_shape) {
             const double halo = static_cast<double>(geometry_.plane_rows(blocking_.strip)) / static_cast<double>(blocking_.strip);
             moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo;
         }
-        if (!direct_columns_) {
+        if (!in_place_columns()) {
             moved += 1.5 * 4.0 * images * groups * static_cast<double>(depth_) * static_cast<double>(geometry_.out_height * round_up(geometry_.out_width, vector_lanes(kernel_.isa)));
         }
         moved *= static_cast<double>(blocking_.oc_parts);
         if (p.residual) {
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());
         }
-        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips()) : 1.0);
+        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images / static_cast<double>(blocking_.images) * static_cast<double>(strips()) : 1.0);
         const double segments = static_cast<double>(ceil_div(geometry_.out_width, blocking_.segment));
-        const double calls = static_cast<double>(tasks()) * (2.0 + segments * (1.0 + static_cast<double>(ceil_div(outputs_, blocking_.oc_block))));
-        const double serial = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds;
-        predicted_seconds = serial / CostModel::parallel(threads_, tasks()) + 1e-6;
+        const double calls = static_cast<double>(tasks()) * (static_cast<double>(blocking_.images) * 3.0 + segments * (1.0 + static_cast<double>(ceil_div(outputs_, blocking_.oc_block))));
+        serial_seconds = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
+
+    /// The pixels of one product: columns [q, q + width) of `rows` output rows of `images` images, of group g.
+    struct Piece {
+        int64_t image, images, g, first_row, rows, q, width;
+
+        int64_t image_pixels() const {
+            return rows * width;
+        }
+        int64_t pixels() const {
+            return images * image_pixels();
+        }
+    };
+    /// The right operand of a product.
+    struct Columns {
+        const float *data;
+        int64_t pitch;
+    };
 
     bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, KernelContext &context) const {
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
-        const int64_t first_row = index % strips() * blocking_.strip;
+        Piece piece{};
+        piece.first_row = index % strips() * blocking_.strip;
+        piece.rows = std::min(blocking_.strip, geometry_.out_height - piece.first_row);
         index /= strips();
-        const int64_t g = index % problem_.groups;
-        const int64_t image = index / problem_.groups;
-        const int64_t rows = std::min(blocking_.strip, geometry_.out_height - first_row);
+        piece.g = index % problem_.groups;
+        piece.image = index / problem_.groups * blocking_.images;
+        piece.images = std::min(blocking_.images, problem_.batch - piece.image);
 
-        FlatStrip x;
-        if (!input_->prepare(t.input, image, g * channels_, channels_, first_row, rows, readable(), floats_at(scratch, strip_offset_), x, context)) {
-            return false;
-        }
         const int64_t blocks = ceil_div(outputs_, m_);
         const int64_t begin = blocks * part / blocking_.oc_parts * m_;
         const int64_t end = std::min(outputs_, blocks * (part + 1) / blocking_.oc_parts * m_);
-        float *unfolded = floats_at(scratch, columns_offset_);
-        for (int64_t q = 0; q < geometry_.out_width; q += blocking_.segment) {
-            const int64_t width = std::min(blocking_.segment, geometry_.out_width - q);
-            const float *columns = x.data + q;
-            int64_t pitch = x.channel_stride;
-            if (!direct_columns_) {
-                if (!unfold(x, q, width, rows, unfolded, context)) {
-                    return false;
-                }
-                columns = unfolded;
-                pitch = column_pitch_;
+        for (piece.q = 0; piece.q < geometry_.out_width; piece.q += blocking_.segment) {
+            piece.width = std::min(blocking_.segment, geometry_.out_width - piece.q);
+            Columns columns{};
+            if (!unfold(t, piece, scratch, columns, context)) {
+                return false;
             }
             for (int64_t k = begin; k < end; k += blocking_.oc_block) {
-                const int64_t count = std::min(blocking_.oc_block, end - k);
-                if (!product(t, packed, bias, columns, pitch, image, g, first_row, rows, q, width, k, count, floats_at(scratch, flat_offset_), context)) {
+                if (!product(t, packed, bias, columns, piece, k, std::min(blocking_.oc_block, end - k), floats_at(scratch, flat_offset_), context)) {
                     return false;
                 }
             }
@@ -223,41 +259,70 @@ private:
         return true;
     }
 
-    bool unfold(const FlatStrip &x, int64_t q, int64_t width, int64_t rows, float *columns, KernelContext &context) const {
-        const int64_t whole = round_up(width, vector_lanes(im2col_.isa));
-        const Floats<2> from(x.data + q, {{readable() - q, 1}, {channels_, x.channel_stride}});
+    /// Brings the piece's columns together, image beside image; or finds that a 1x1 filter's strip is its own columns.
+    bool unfold(const ForwardTensors &t, const Piece &piece, std::byte *scratch, Columns &columns, KernelContext &context) const {
+        float *unfolded = floats_at(scratch, columns_offset_);
+        columns = {unfolded, column_pitch_};
         const Ints<1> offsets(offsets_.data(), {{geometry_.taps(), 1}});
-        const Floats<4> to(columns, {{whole, 1}, {rows, width}, {geometry_.taps(), column_pitch_}, {channels_, column_pitch_ * geometry_.taps()}});
-        return call(im2col_, context, from, offsets, static_cast<int32_t>(offset_max_), static_cast<int32_t>(geometry_.pitch), to);
+        for (int64_t i = 0; i < piece.images; i++) {
+            // The strip of a row's first segment serves the others too.
+            FlatStrip &x = strip_of(scratch);
+            if (piece.q == 0 && !input_->prepare(t.input, piece.image + i, piece.g * channels_, channels_, piece.first_row, piece.rows, readable(), floats_at(scratch, strip_offset_), x, context)) {
+                return false;
+            }
+            if (in_place_columns()) {
+                columns = {x.data + piece.q, x.channel_stride};
+                return true;
+            }
+            const int64_t whole = round_up(piece.width, vector_lanes(im2col_.isa));
+            const Floats<2> from(x.data + piece.q, {{readable() - piece.q, 1}, {channels_, x.channel_stride}});
+            const Floats<4> to(unfolded + i * piece.image_pixels(), {{whole, 1}, {piece.rows, piece.width}, {geometry_.taps(), column_pitch_}, {channels_, column_pitch_ * geometry_.taps()}});
+            if (!call(im2col_, context, from, offsets, static_cast<int32_t>(offset_max_), static_cast<int32_t>(geometry_.pitch), to)) {
+                return false;
+            }
+        }
+        return true;
     }
 
-    /// Output channels [k, k + count) of group g, columns [q, q + width) of `rows` rows.
-    bool product(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const float *columns, int64_t pitch, int64_t image, int64_t g, int64_t first_row, int64_t rows, int64_t q, int64_t width, int64_t k, int64_t count, float *flat, KernelContext &context) const {
+    /// Output channels [k, k + count) of the piece.
+    bool product(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const Columns &columns, const Piece &piece, int64_t k, int64_t count, float *flat, KernelContext &context) const {
         const int64_t padded = round_up(outputs_, m_);
-        const int64_t pixels = rows * width;
-        const Floats<3> filters(packed + (g * padded + k) * depth_, {{m_, 1}, {depth_, m_}, {ceil_div(count, m_), m_ * depth_}});
-        const Floats<2> right(columns, {{round_up(pixels, tile_), 1}, {depth_, pitch}});
+        const Floats<3> filters(packed + (piece.g * padded + k) * depth_, {{m_, 1}, {depth_, m_}, {ceil_div(count, m_), m_ * depth_}});
+        const Floats<2> right(columns.data, {{round_up(piece.pixels(), tile_), 1}, {depth_, columns.pitch}});
+        const Floats<1> biases(bias.of(piece.g, k), {{round_up(count, m_), 1}});
         const int64_t *s = t.output.s;
-        const int64_t plane = g * outputs_ + k;
-        float *y = t.output.data + image * s[0] + plane * s[1] + first_row * s[2] + q;
-        const Floats<2> dense(y, {{pixels, 1}, {count, s[1]}});
-        if ((rows == 1 || (s[2] == geometry_.out_width && width == geometry_.out_width)) && t.residual.data == nullptr && dense.fits()) {
-            const Floats<1> biases(bias.of(g, k), {{round_up(count, m_), 1}});
+        const int64_t plane = piece.g * outputs_ + k;
+        float *y = t.output.data + piece.image * s[0] + plane * s[1] + piece.first_row * s[2] + piece.q;
+        const Floats<2> dense(y, {{piece.pixels(), 1}, {count, s[1]}});
+        const bool adjacent = piece.images == 1 && (piece.rows == 1 || (s[2] == geometry_.out_width && piece.width == geometry_.out_width));
+        if (adjacent && t.residual.data == nullptr && dense.fits()) {
             return call(kernel_, context, filters, right, biases, kDepthBlock, post_.kind, post_.lo, post_.hi, dense);
         }
-        const Floats<1> no_bias(bias.zeros(), {{round_up(count, m_), 1}});
-        const Floats<2> out(flat, {{pixels, 1}, {count, column_pitch_}});
-        if (!call(kernel_, context, filters, right, no_bias, kDepthBlock, int32_t{0}, 0.0f, 0.0f, out)) {
+        const Floats<2> out(flat, {{piece.pixels(), 1}, {count, column_pitch_}});
+        if (!call(kernel_, context, filters, right, biases, kDepthBlock, int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
         }
-        const PlanesIn from = {flat, width, rows, count, width, column_pitch_};
-        const PlanesOut to = {y, width, rows, count, s[2], s[1]};
-        PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
-        if (t.residual.data != nullptr) {
-            const int64_t *r = t.residual.s;
-            residual = {t.residual.data + image * r[0] + plane * r[1] + first_row * r[2] + q, width, rows, count, r[2], r[1]};
+        for (int64_t i = 0; i < piece.images; i++) {
+            const PlanesIn from = {flat + i * piece.image_pixels(), piece.width, piece.rows, count, piece.width, column_pitch_};
+            const PlanesOut to = {y + i * s[0], piece.width, piece.rows, count, s[2], s[1]};
+            PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
+            if (t.residual.data != nullptr) {
+                const int64_t *r = t.residual.s;
+                residual = {t.residual.data + (piece.image + i) * r[0] + plane * r[1] + piece.first_row * r[2] + piece.q, piece.width, piece.rows, count, r[2], r[1]};
+            }
+            if (!crop_.run(from, to, bias.none(), residual, post_, context)) {
+                return false;
+            }
         }
-        return crop_.run(from, to, bias.of(g, k), residual, post_, context);
+        return true;
+    }
+
+    bool in_place_columns() const {
+        return direct_columns_ && blocking_.images == 1;
+    }
+    /// The task's strip, remembered from segment to segment at the start of its scratch.
+    static FlatStrip &strip_of(std::byte *scratch) {
+        return *reinterpret_cast<FlatStrip *>(scratch);
     }
 
     /// Terms summed before the partial sum joins the total: see conv_direct's channel_block.

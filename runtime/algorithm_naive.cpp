@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "algorithm.h"
+#include "cost_model.h"
 #include "geometry.h"
 #include "parallel.h"
 
@@ -34,7 +35,8 @@ public:
         variant = "naive";
         layout = "naive";
         packed_bytes = (static_cast<size_t>(problem_.filter_elements()) * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
-        predicted_seconds = problem_.flops() / 1e9 / threads_;
+        serial_seconds = problem_.flops() / 1e9;
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, problem_.batch * problem_.out_channels);
         details = "seven loops, filters copied as they are";
     }
 

@@ -12,7 +12,7 @@ namespace fourfold {
 
 struct CostModel {
     double hertz = 3.0e9;                ///< nominal
-    double copy_bytes_per_second = 8e9;  ///< pad, crop and im2col, read + written, per thread (measured: 6-12e9)
+    double copy_bytes_per_second = 25e9;  ///< pad, crop and im2col, read + written, per thread (measured: 20-60e9 within L3)
     double stream_bytes_per_second = 12e9;  ///< filters from beyond L2, per thread
     double call_seconds = 0.4e-6;           ///< one generated function with its checks
     double fft_flops_per_second;            ///< whole-plane transforms, 2.5 N log2 N counted, per thread
@@ -32,7 +32,7 @@ struct CostModel {
     }
     /// Threads that really work on `tasks` tasks.
     static double parallel(int threads, int64_t tasks) {
-        return static_cast<double>(std::max<int64_t>(1, std::min<int64_t>(threads, tasks)));
+        return static_cast<double>(std::max<int64_t>(1, std::min<int64_t>({threads, machine().hardware_threads, tasks})));
     }
 };
 

@@ -21,9 +21,33 @@ void on_error(void *user_context, const char *message) {
 void on_print(void *, const char *) {
 }
 
+/// Halide may touch a vector's width before and behind an allocation.
+constexpr size_t kMargin = 64;
+
+void *on_malloc(void *user_context, size_t bytes) {
+    auto *context = static_cast<fourfold::KernelContext *>(user_context);
+    const size_t needed = (bytes + 2 * kMargin + 63) / 64 * 64;
+    if (context == nullptr || context->heap_bytes - context->heap_used < needed) {
+        return nullptr;
+    }
+    void *block = context->heap + context->heap_used + kMargin;
+    context->heap_used += needed;
+    context->heap_blocks++;
+    return block;
+}
+
+void on_free(void *user_context, void *block) {
+    auto *context = static_cast<fourfold::KernelContext *>(user_context);
+    if (context != nullptr && block != nullptr && --context->heap_blocks == 0) {
+        context->heap_used = 0;
+    }
+}
+
 }  // namespace
 
 extern "C" void fourfold_install_halide_hooks() {
     halide_set_error_handler(on_error);
     halide_set_custom_print(on_print);
+    halide_set_custom_malloc(on_malloc);
+    halide_set_custom_free(on_free);
 }

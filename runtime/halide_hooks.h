@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 namespace fourfold {
 
 class Profile;
@@ -8,6 +10,12 @@ class Profile;
 struct KernelContext {
     char text[240] = "";         ///< the first error message
     Profile *profile = nullptr;  ///< where calls report their time, if anywhere
+    /// Workspace for temporaries that Halide does not put on the stack (over 16 KB). Most kernels need none, and fail with
+    /// out of memory should they ask.
+    std::byte *heap = nullptr;
+    size_t heap_bytes = 0;
+    size_t heap_used = 0;
+    int heap_blocks = 0;
 };
 
 }  // namespace fourfold

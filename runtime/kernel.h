@@ -113,17 +113,22 @@ private:
     const int64_t begin_;
 };
 
+/// Fails a call because of the limits of 32-bit indices.
+inline bool out_of_reach(KernelContext &context) {
+    if (context.text[0] == '\0') {
+        const char message[] = "a region of 2^31 bytes or more cannot be reached by one call of a generated kernel";
+        static_assert(sizeof message <= sizeof context.text);
+        __builtin_memcpy(context.text, message, sizeof message);
+    }
+    return false;
+}
+
 /// Calls a generated function with its arguments in the order of the generator's ports. False, with a message in the context,
 /// when it refuses.
 template<typename... Args>
 bool call(const Variant &variant, KernelContext &context, const Args &...args) {
     if (!(detail::fits(args) && ...)) {
-        if (context.text[0] == '\0') {
-            const char message[] = "a region of 2^31 bytes or more cannot be reached by one call of a generated kernel";
-            static_assert(sizeof message <= sizeof context.text);
-            __builtin_memcpy(context.text, message, sizeof message);
-        }
-        return false;
+        return out_of_reach(context);
     }
     void *user_context = &context;
     void *argv[] = {&user_context, detail::argument(args)...};

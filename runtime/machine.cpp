@@ -128,6 +128,19 @@ const char *to_string(Isa isa) {
     }
 }
 
+Status isa_cap_status() {
+    const char *cap = std::getenv("FOURFOLD_ISA");
+    if (cap == nullptr || *cap == '\0') {
+        return Status();
+    }
+    for (Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kGeneric}) {
+        if (std::strcmp(cap, to_string(isa)) == 0) {
+            return Status();
+        }
+    }
+    return Status(StatusCode::kInvalidArgument, std::string("FOURFOLD_ISA is '") + cap + "'; there are avx512, avx2, generic");
+}
+
 Isa best_isa() {
     static const Isa isa = detect_isa();
     return isa;

@@ -1,15 +1,19 @@
 // Plan, explain and the checks at the door: everything past this file works on validated problems and tensors.
 #include "fourfold/plan.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <sstream>
 
 #include "algorithm.h"
 #include "fft/fft.h"
 #include "halide_hooks.h"
+#include "machine.h"
 
 namespace fourfold {
 namespace {
@@ -133,13 +137,19 @@ std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::ar
     return {begin, begin + static_cast<uintptr_t>(last + 1) * sizeof(float)};
 }
 
+std::pair<uintptr_t, uintptr_t> block_range(const void *data, size_t bytes) {
+    const auto begin = reinterpret_cast<uintptr_t>(data);
+    return {begin, begin + bytes};
+}
+
 /// True for one block of memory within another; interleaved views (regions of one image) are the caller's business.
 bool same_memory(std::pair<uintptr_t, uintptr_t> a, std::pair<uintptr_t, uintptr_t> b) {
     return a.first < b.second && b.first < a.second;
 }
 
 Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
-    Status status = problem.validate();
+    static const Status isa = isa_cap_status();
+    Status status = isa.ok() ? problem.validate() : isa;
     if (!status.ok()) {
         return status;
     }
@@ -164,6 +174,25 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     return Status();
 }
 
+/// Whether generated code, which indexes with 32 bits, can be asked at all.
+Status within_reach(const Conv2dProblem &p) {
+    constexpr int64_t limit = (int64_t{1} << 31) - (1 << 16);
+    const int64_t padded_h = p.in_height + p.pad_top + p.pad_bottom, padded_w = p.in_width + p.pad_left + p.pad_right;
+    if (padded_h > limit || padded_w > limit) {
+        return Status(StatusCode::kUnsupported, "the padded input is " + std::to_string(padded_h) + "x" + std::to_string(padded_w) + "; generated code reaches 2^31 - 2^16 in one axis");
+    }
+    constexpr int64_t most_taps = int64_t{1} << 22;
+    if (p.filter_height > most_taps || p.filter_width > most_taps / p.filter_height) {
+        return Status(StatusCode::kUnsupported, "a filter of " + std::to_string(p.filter_height) + "x" + std::to_string(p.filter_width) + " has over 2^22 taps");
+    }
+    return Status();
+}
+
+size_t physical_memory() {
+    static const size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    return bytes;
+}
+
 struct Planned {
     const AlgorithmEntry *entry;
     Status status;
@@ -177,7 +206,18 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
         result.status = Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
         return result;
     }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = entry.plan(request);
+    PlanRequest reachable = request;
+    if (entry.main_stage != nullptr) {
+        result.status = within_reach(request.problem);
+        if (!result.status.ok()) {
+            return result;
+        }
+        // With one output in an axis a stride past the input changes nothing but the size of indices.
+        Conv2dProblem &p = reachable.problem;
+        p.stride_h = std::min(p.stride_h, p.in_height + p.pad_top + p.pad_bottom);
+        p.stride_w = std::min(p.stride_w, p.in_width + p.pad_left + p.pad_right);
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> plan = entry.plan(reachable);
     if (!plan) {
         result.status = plan.status();
         return result;
@@ -196,12 +236,19 @@ std::vector<Planned> plan_all(const PlanRequest &request, int &chosen) {
     std::vector<Planned> list;
     chosen = -1;
     for (const AlgorithmEntry &entry : algorithms()) {
-        PlanRequest one = request;
-        // A forced variant belongs to one algorithm; explain shows the others as they would be without it.
-        list.push_back(plan_one(entry, one));
-        const Planned &p = list.back();
-        const bool eligible = request.options.algorithm == Algorithm::kAuto ? entry.automatic : entry.algorithm == request.options.algorithm;
-        if (p.plan != nullptr && eligible && (chosen < 0 || p.plan->predicted_seconds < list[chosen].plan->predicted_seconds)) {
+        list.push_back(plan_one(entry, request));
+        Planned &p = list.back();
+        const bool automatic = request.options.algorithm == Algorithm::kAuto;
+        const bool eligible = automatic ? entry.automatic : entry.algorithm == request.options.algorithm;
+        if (automatic && entry.automatic && p.plan != nullptr) {
+            // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
+            const size_t needed = p.plan->packed_bytes + p.plan->workspace_bytes;
+            if (needed > physical_memory() / 2) {
+                p.status = Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this machine's memory");
+                p.plan.reset();
+            }
+        }
+        if (p.plan != nullptr && eligible && (chosen < 0 || p.plan->serial_seconds < list[chosen].plan->serial_seconds)) {
             chosen = static_cast<int>(list.size()) - 1;
         }
     }
@@ -248,6 +295,14 @@ struct Plan::Impl {
 };
 
 Result<Plan> Plan::create(const Conv2dProblem &problem, const PlanOptions &options) {
+    try {
+        return make(problem, options);
+    } catch (const std::bad_alloc &) {
+        return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
+    }
+}
+
+Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options) {
     PlanRequest request{problem, options};
     Status status = resolve_options(problem, request.options);
     if (!status.ok()) {
@@ -382,8 +437,15 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
     }
     t.bias = tensors.bias;
     const auto out = address_range(t.output, impl.output_size());
+    // Regions of one larger tensor interleave without sharing an element, so views are the caller's business.
     if (tensors.output.dense && tensors.input.dense && same_memory(out, address_range(t.input, impl.input_size()))) {
         return bad("input and output overlap");
+    }
+    if (tensors.output.dense && tensors.filters.is_packed() && same_memory(out, block_range(tensors.filters.packed.data, tensors.filters.packed.bytes))) {
+        return bad("packed filters and output overlap");
+    }
+    if (tensors.output.dense && t.bias != nullptr && same_memory(out, block_range(t.bias, static_cast<size_t>(impl.problem.out_channels) * sizeof(float)))) {
+        return bad("bias and output overlap");
     }
     const bool packed_given = tensors.filters.is_packed();
     status = check_block("workspace", workspace.data, workspace.bytes, packed_given ? workspace_bytes() : workspace_bytes_unpacked());
@@ -423,7 +485,9 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
     return impl.plan->forward(t, packed + sizeof(PackedHeader), scratch, execution);
 }
 
-Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanOptions &options) {
+namespace {
+
+Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, const PlanOptions &options) {
     PlanRequest request{problem, options};
     Status status = resolve_options(problem, request.options);
     if (!status.ok()) {
@@ -450,6 +514,16 @@ Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanO
         candidates.push_back(std::move(c));
     }
     return candidates;
+}
+
+}  // namespace
+
+Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanOptions &options) {
+    try {
+        return list_candidates(problem, options);
+    } catch (const std::bad_alloc &) {
+        return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
+    }
 }
 
 const char *to_string(Algorithm algorithm) {

@@ -1,6 +1,6 @@
 #include "stages.h"
 
-#include <string>
+#include <algorithm>
 
 namespace fourfold {
 namespace {
@@ -13,6 +13,7 @@ Floats<3> planes3(const float *data, int64_t width, int64_t height, int64_t plan
 
 PadStage PadStage::find(const Conv2dProblem &problem) {
     PadStage stage;
+    stage.constant = problem.padding_mode == PaddingMode::kZeros || problem.padding_mode == PaddingMode::kConstant;
     const char *mode = "mode=constant";
     switch (problem.padding_mode) {
     case PaddingMode::kZeros:
@@ -38,24 +39,44 @@ PadStage PadStage::find(const Conv2dProblem &problem) {
 }
 
 bool PadStage::run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const {
-    const auto call_on = [&](int64_t first, int64_t count) {
-        const Floats<3> from = planes3(in.data + first * in.plane_stride, in.width, in.height, count, in.row_stride, in.plane_stride);
-        const Floats<3> to = planes3(out.data + first * out.plane_stride, out.width, out.height, count, out.row_stride, out.plane_stride);
-        if (count > 1 && (!from.fits() || !to.fits())) {
-            return -1;
-        }
-        return call(*variant, context, from, static_cast<int32_t>(step_x), static_cast<int32_t>(step_y), static_cast<int32_t>(origin_x), static_cast<int32_t>(origin_y), value, to) ? 1 : 0;
-    };
-    const int whole = call_on(0, in.planes);
-    if (whole >= 0) {
-        return whole == 1;
+    const Floats<3> from = planes3(in.data, in.width, in.height, in.planes, in.row_stride, in.plane_stride);
+    const Floats<3> to = planes3(out.data, out.width, out.height, out.planes, out.row_stride, out.plane_stride);
+    if (from.fits() && to.fits()) {
+        return call(*variant, context, from, static_cast<int32_t>(step_x), static_cast<int32_t>(step_y), static_cast<int32_t>(origin_x), static_cast<int32_t>(origin_y), value, to);
     }
-    for (int64_t p = 0; p < in.planes; p++) {
-        if (call_on(p, 1) != 1) {
-            return false;
+    if (in.planes > 1) {
+        for (int64_t p = 0; p < in.planes; p++) {
+            PlanesIn one_in = in;
+            PlanesOut one_out = out;
+            one_in.planes = one_out.planes = 1;
+            one_in.data += p * in.plane_stride;
+            one_out.data += p * out.plane_stride;
+            if (!run(one_in, one_out, step_x, step_y, origin_x, origin_y, context)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    // The rows that are read at all, if the mode cannot tell that the others are missing.
+    const int64_t first = origin_y, last = origin_y + (out.height - 1) * step_y;
+    if (constant || (first >= 0 && last < in.height)) {
+        const int64_t begin = std::clamp<int64_t>(first, 0, in.height - 1), end = std::clamp<int64_t>(last + 1, begin + 1, in.height);
+        if (end - begin < in.height) {
+            PlanesIn window = in;
+            window.data += begin * in.row_stride;
+            window.height = end - begin;
+            return run(window, out, step_x, step_y, origin_x, origin_y - begin, context);
         }
     }
-    return true;
+    if (out.height > 1) {
+        const int64_t half = out.height / 2;
+        PlanesOut top = out, bottom = out;
+        top.height = half;
+        bottom.data += half * out.row_stride;
+        bottom.height -= half;
+        return run(in, top, step_x, step_y, origin_x, origin_y, context) && run(in, bottom, step_x, step_y, origin_x, origin_y + half * step_y, context);
+    }
+    return out_of_reach(context);
 }
 
 CropStage CropStage::find() {
@@ -64,26 +85,37 @@ CropStage CropStage::find() {
 
 bool CropStage::run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, KernelContext &context) const {
     const bool add = residual.data != nullptr;
-    const auto call_on = [&](int64_t first, int64_t count) {
-        const Floats<3> from = planes3(in.data + first * in.plane_stride, out.width, out.height, count, in.row_stride, in.plane_stride);
-        const Floats<3> to = planes3(out.data + first * out.plane_stride, out.width, out.height, count, out.row_stride, out.plane_stride);
-        const Floats<3> plus = add ? planes3(residual.data + first * residual.plane_stride, out.width, out.height, count, residual.row_stride, residual.plane_stride) : planes3(out.data + first * out.plane_stride, out.width, out.height, count, out.row_stride, out.plane_stride);
-        if (count > 1 && (!from.fits() || !to.fits() || !plus.fits())) {
-            return -1;
-        }
-        const Floats<1> biases(bias + first, {{count, 1}});
-        return call(*variant, context, from, biases, plus, static_cast<int32_t>(add), 1.0f, post.kind, post.lo, post.hi, to) ? 1 : 0;
-    };
-    const int whole = call_on(0, out.planes);
-    if (whole >= 0) {
-        return whole == 1;
+    const PlanesIn plus = add ? residual : PlanesIn{out.data, out.width, out.height, out.planes, out.row_stride, out.plane_stride};
+    const Floats<3> from = planes3(in.data, out.width, out.height, out.planes, in.row_stride, in.plane_stride);
+    const Floats<3> to = planes3(out.data, out.width, out.height, out.planes, out.row_stride, out.plane_stride);
+    const Floats<3> other = planes3(plus.data, out.width, out.height, out.planes, plus.row_stride, plus.plane_stride);
+    if (from.fits() && to.fits() && other.fits()) {
+        const Floats<1> biases(bias, {{out.planes, 1}});
+        return call(*variant, context, from, biases, other, static_cast<int32_t>(add), 1.0f, post.kind, post.lo, post.hi, to);
     }
-    for (int64_t p = 0; p < out.planes; p++) {
-        if (call_on(p, 1) != 1) {
-            return false;
-        }
+    // Half the planes, or half the rows, at a time.
+    PlanesIn in_a = in, in_b = in, plus_a = residual, plus_b = residual;
+    PlanesOut out_a = out, out_b = out;
+    const float *bias_b = bias;
+    if (out.planes > 1) {
+        const int64_t half = out.planes / 2;
+        out_a.planes = half;
+        out_b.planes -= half;
+        in_b.data += half * in.plane_stride;
+        out_b.data += half * out.plane_stride;
+        plus_b.data += add ? half * residual.plane_stride : 0;
+        bias_b += half;
+    } else if (out.height > 1) {
+        const int64_t half = out.height / 2;
+        out_a.height = half;
+        out_b.height -= half;
+        in_b.data += half * in.row_stride;
+        out_b.data += half * out.row_stride;
+        plus_b.data += add ? half * residual.row_stride : 0;
+    } else {
+        return out_of_reach(context);
     }
-    return true;
+    return run(in_a, out_a, bias, plus_a, post, context) && run(in_b, out_b, bias_b, plus_b, post, context);
 }
 
 }  // namespace fourfold

@@ -24,6 +24,7 @@ struct PlanesOut {
 /// pad: out = extend(in) at (x*step_x + origin_x, y*step_y + origin_y).
 struct PadStage {
     const Variant *variant = nullptr;
+    bool constant = true;  ///< outside the image is `value`
     float value = 0.0f;
 
     static PadStage find(const Conv2dProblem &problem);

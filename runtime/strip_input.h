@@ -32,23 +32,24 @@ private:
     PadStage pad_;
 };
 
-/// The bias of every group as the kernels read it: rounded up to whole register tiles, and zeros where there is none.
+/// The bias of every group as the kernels read it: one for each channel and row of a row block, rounded up to whole register
+/// tiles. What the kernels have added crop must not add again: none() is as many negative zeros, which change no bit.
 class PaddedBias {
 public:
-    PaddedBias(const float *data, int64_t group_stride, const float *zeros)
-        : data_(data), group_stride_(group_stride), zeros_(zeros) {
+    PaddedBias(const float *data, int64_t group_stride, const float *none)
+        : data_(data), group_stride_(group_stride), none_(none) {
     }
     const float *of(int64_t group, int64_t channel) const {
         return data_ + group * group_stride_ + channel;
     }
-    const float *zeros() const {
-        return zeros_;
+    const float *none() const {
+        return none_;
     }
 
 private:
     const float *data_;
     int64_t group_stride_;
-    const float *zeros_;
+    const float *none_;
 };
 
 /// Where PaddedBias lies in the workspace.
@@ -56,11 +57,11 @@ class BiasLayout {
 public:
     BiasLayout() = default;
     /// `padded`: output channels of a group as the kernels count them.
-    BiasLayout(Arena &arena, const Conv2dProblem &problem, int64_t padded);
+    BiasLayout(Arena &arena, const Conv2dProblem &problem, int64_t row_block, int64_t padded);
     PaddedBias fill(const float *bias, std::byte *workspace) const;
 
 private:
-    int64_t groups_ = 0, outputs_ = 0, padded_ = 0;
+    int64_t groups_ = 0, outputs_ = 0, row_block_ = 1, padded_ = 0;
     size_t offset_ = 0;
 };
 

@@ -24,7 +24,7 @@ Result<std::unique_ptr<AlgorithmPlan>> best_variant(const PlanRequest &request, 
         const Status blocked = plan->block(request.options.workspace_limit);
         if (!blocked.ok()) {
             status = blocked;
-        } else if (best == nullptr || plan->predicted_seconds < best->predicted_seconds) {
+        } else if (best == nullptr || plan->serial_seconds < best->serial_seconds) {
             best = std::move(plan);
         }
     };

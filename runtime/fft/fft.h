@@ -83,6 +83,8 @@ private:
 struct FftBackendEntry {
     FftBackend backend;
     const char *name;
+    /// Time of a plane relative to FFTW's, for the cost model.
+    double relative_time;
     /// Relative cost of a transform of length n per n*log2(n), or 0 when n should not be used. last: along the real axis.
     double (*size_penalty)(int64_t n, bool last);
     Result<std::shared_ptr<const PlaneFft>> (*plan)(int64_t n0, int64_t n1, FftRigor rigor);

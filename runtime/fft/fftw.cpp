@@ -171,7 +171,7 @@ Result<std::shared_ptr<const PlaneFft>> plan(int64_t n0, int64_t n1, FftRigor ri
 
 }  // namespace
 
-const FftBackendEntry kFftwEntry = {FftBackend::kFftw, "fftw", size_penalty, plan};
+const FftBackendEntry kFftwEntry = {FftBackend::kFftw, "fftw", 1.0, size_penalty, plan};
 
 Result<std::string> export_fft_wisdom() {
     std::lock_guard<std::mutex> lock(planner_mutex());

@@ -113,6 +113,6 @@ Result<std::shared_ptr<const PlaneFft>> plan(int64_t n0, int64_t n1, FftRigor) {
 
 }  // namespace
 
-const FftBackendEntry kKissFftEntry = {FftBackend::kKissFft, "kissfft", size_penalty, plan};
+const FftBackendEntry kKissFftEntry = {FftBackend::kKissFft, "kissfft", 6.0, size_penalty, plan};
 
 }  // namespace fourfold

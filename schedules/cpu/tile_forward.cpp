@@ -1,4 +1,5 @@
-// CPU schedule of tile_forward: tile by tile, rows first into t*(t+2) vectors on the stack (18 KB at t = 16, in L1), then
+// CPU schedule of tile_forward: tile by tile, rows first into t*(t+2) vectors (18 KB at t = 16, in L1; over 16 KB they lie
+// in the workspace, not on the stack), then
 // column by column straight to the output.
 #include "schedules/cpu/tile_forward.h"
 

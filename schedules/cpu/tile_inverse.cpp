@@ -1,5 +1,5 @@
-// CPU schedule of tile_inverse: the mirror of tile_forward's. Columns first, into 2*t*(t/2+1) vectors on the stack (18 KB at
-// t = 16, in L1), then only the rows that are valid, of which only the valid columns are stored.
+// CPU schedule of tile_inverse: the mirror of tile_forward's. Columns first, into 2*t*(t/2+1) vectors (18 KB at t = 16, in L1;
+// over 16 KB they lie in the workspace, not on the stack), then only the rows that are valid, of which only the valid columns are stored.
 #include "schedules/cpu/tile_inverse.h"
 
 using namespace Halide;

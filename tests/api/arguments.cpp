@@ -175,7 +175,7 @@ TEST_P(Arguments, PackedBlockOfAnotherPlan) {
         SCOPED_TRACE(text);
         expect_refused(p.plan.execute(t, p.workspace), p.operands);
     }
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         if (algorithm == GetParam()) {
             continue;
         }
@@ -239,7 +239,7 @@ TEST_P(Arguments, PackingTwiceGivesTheSameBytes) {
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
     return to_string(info.param);
 }
-INSTANTIATE_TEST_SUITE_P(Algorithms, Arguments, ::testing::ValuesIn(kEveryProblem), algorithm_name);
+INSTANTIATE_TEST_SUITE_P(Algorithms, Arguments, ::testing::ValuesIn(kAlgorithms), algorithm_name);
 
 TEST(Options, Bad) {
     const Conv2dProblem p = parse_problem("b1 ic3 i9 oc4 f3 p1");
@@ -250,7 +250,7 @@ TEST(Options, Bad) {
     EXPECT_EQ(plan.status().code(), StatusCode::kInvalidArgument);
     EXPECT_NE(plan.status().message().find("-2"), std::string::npos) << plan.status().message();
 
-    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
         options = {};
         options.algorithm = algorithm;
         options.variant = "conv_direct_abacus_m1";
@@ -318,7 +318,7 @@ TEST(Options, OtherOperationsAndLayoutsWorkOrSayWhyNot) {
     for (const char *text : {"bwd-data b1 ic3 i9 oc4 f3 p1", "bwd-filters b1 ic3 i9 oc4 f3 p1", "unfold b1 ic3 i9 oc4 f3 p1", "fold b1 ic3 i9 oc4 f3 p1",
                              "spectral b1 ic3 i9 oc4", "b1 ic3 i9 oc4 f3 p1 nhwc"}) {
         const Conv2dProblem p = parse_problem(text);
-        for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+        for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
             PlanOptions options;
             options.algorithm = algorithm;
             const Result<Plan> plan = Plan::create(p, options);
@@ -338,7 +338,7 @@ TEST(PlanTest, EmptyRefuses) {
 }
 
 TEST(PlanTest, SaysWhatItIs) {
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Conv2dProblem p = parse_problem("b2 ic6 i14x15 oc10 f3 p1 relu");

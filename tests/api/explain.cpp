@@ -47,7 +47,7 @@ TEST(Explain, ListsEveryAlgorithmAndChoosesOne) {
 
 TEST(Explain, NamedAlgorithmIsTheOneChosen) {
     const Conv2dProblem p = parse_problem("b1 ic16 i30 oc16 f5 p2");
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Result<std::vector<Candidate>> candidates = explain(p, options);

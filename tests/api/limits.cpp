@@ -47,7 +47,7 @@ TEST(WorkspaceLimit, HalvedUntilRefused) {
         const Conv2dProblem p = parse_problem(text);
         Operands operands(p, test_seed());
         const reference::Forward expected = operands.expected();
-        for (Algorithm algorithm : kEveryProblem) {
+        for (Algorithm algorithm : kAlgorithms) {
             for (int threads : {1, 2}) {
                 PlanOptions options;
                 options.algorithm = algorithm;
@@ -82,7 +82,7 @@ TEST(WorkspaceLimit, AutoFallsBackToWhatFits) {
         // The least that any algorithm asks for, by its own word; auto must then find that one.
         PlanOptions options;
         size_t least = std::numeric_limits<size_t>::max();
-        for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+        for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
             options.algorithm = algorithm;
             options.workspace_limit = 0;
             const Result<Plan> refused = Plan::create(p, options);
@@ -110,7 +110,7 @@ TEST(PackedFilterLimit, KeptOrRefusedWithTheNumber) {
         const Conv2dProblem p = parse_problem(text);
         Operands operands(p, test_seed());
         const reference::Forward expected = operands.expected();
-        for (Algorithm algorithm : kEveryProblem) {
+        for (Algorithm algorithm : kAlgorithms) {
             PlanOptions options;
             options.algorithm = algorithm;
             const Result<Plan> free = Plan::create(p, options);
@@ -150,7 +150,7 @@ TEST(PackedFilterLimit, AutoPicksOneThatFits) {
 TEST(Memory, WhatNoMachineHoldsIsRefusedWithAReason) {
     // Valid by its sizes, but each tensor takes exabytes.
     const Conv2dProblem p = parse_problem("b1024 ic65536 i32768 oc65536 f3 p1");
-    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Result<Plan> plan = Plan::create(p, options);

@@ -220,7 +220,7 @@ TEST_P(Threads, AfterForkInTheChild) {
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
     return to_string(info.param);
 }
-INSTANTIATE_TEST_SUITE_P(Algorithms, Threads, ::testing::ValuesIn(kEveryProblem), algorithm_name);
+INSTANTIATE_TEST_SUITE_P(Algorithms, Threads, ::testing::ValuesIn(kAlgorithms), algorithm_name);
 
 TEST(DefaultExecutor, RunsEveryJobOnce) {
     for (int jobs : {0, 1, 2, 3, 17, 1000}) {

@@ -179,7 +179,7 @@ TEST_P(Cases, EveryVariant) {
         operands.emplace_back(p, test_seed(), GetParam().values, placement);
     }
     const reference::Forward expected = operands[0].expected();
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
         for (const std::string &variant : runnable_variants(algorithm)) {
@@ -205,7 +205,7 @@ TEST_P(Cases, RegionsAndUnpackedFilters) {
             if (expected.y.empty()) {
                 expected = operands.expected();
             }
-            for (Algorithm algorithm : kEveryProblem) {
+            for (Algorithm algorithm : kAlgorithms) {
                 PlanOptions options;
                 options.algorithm = algorithm;
                 options.threads = 2;
@@ -239,7 +239,7 @@ TEST(Views, SomeDenseSomeNot) {
     // Which operand is a region must not matter to the others.
     const Conv2dProblem p = parse_problem("b2 ic5 i12x19 oc7 f3 s1x2 p1,0,2,1");
     const reference::Forward expected = Operands(p, test_seed()).expected();
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         for (int mask = 0; mask < 8; mask++) {
             Operands operands(p, test_seed());
             Operands other(p, test_seed(), Values::kUniform, Placement::kPageBefore, true);
@@ -262,7 +262,7 @@ TEST(Views, SomeDenseSomeNot) {
 
 TEST(Views, NoBias) {
     const Conv2dProblem p = parse_problem("b2 ic5 i12x19 oc7 f3 p1 relu");
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Result<Plan> plan = Plan::create(p, options);

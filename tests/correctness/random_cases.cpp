@@ -20,7 +20,7 @@ TEST(RandomCases, EveryAlgorithm) {
         const Placement placement = kPlacements[random.between(0, 2)];
         Operands operands(p, seed, values, placement, random.chance(0.3));
         const reference::Forward expected = operands.expected();
-        for (Algorithm algorithm : kEveryProblem) {
+        for (Algorithm algorithm : kAlgorithms) {
             PlanOptions options;
             options.algorithm = algorithm;
             options.threads = static_cast<int>(random.between(1, 3));
@@ -47,7 +47,7 @@ TEST(RandomCases, TightWorkspace) {
         const Conv2dProblem p = random_problem(random, 1e6);
         Operands operands(p, seed);
         const reference::Forward expected = operands.expected();
-        for (Algorithm algorithm : kEveryProblem) {
+        for (Algorithm algorithm : kAlgorithms) {
             PlanOptions options;
             options.algorithm = algorithm;
             const Result<Plan> whole = Plan::create(p, options);

@@ -61,7 +61,7 @@ TEST_P(Golden, ReferenceAgrees) {
 TEST_P(Golden, Forward) {
     Operands operands = load(GetParam().problem);
     const reference::Forward expected = pytorch(operands.expected());
-    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
         for (bool unpacked : {false, true}) {
             PlanOptions options;
             options.algorithm = algorithm;
@@ -89,7 +89,7 @@ TEST_P(Golden, FlippedFiltersInConvolutionMode) {
             }
         }
     }
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Status status = run_plan(options, operands);

@@ -51,7 +51,7 @@ protected:
 
     /// Integers add up exactly in any order, except in a spectrum.
     static double exact_or(double limit) {
-        return GetParam() == Algorithm::kFft ? limit : 0.0;
+        return GetParam() == Algorithm::kFft || GetParam() == Algorithm::kFftTiled ? limit : 0.0;
     }
 };
 
@@ -188,6 +188,39 @@ TEST_P(Properties, SameBitsForAnyNumberOfThreads) {
     }
 }
 
+TEST_P(Properties, SameBitsForAnyNumberOfThreadsAtRandom) {
+    Random random(test_seed());
+    for (int i = 0; i < 40; i++) {
+        const Conv2dProblem p = random_problem(random, 2e6);
+        if (!Plan::create(p, options(1)).ok()) {
+            continue;
+        }
+        Operands operands(p, test_seed());
+        const std::vector<float> one = run(options(1), operands);
+        for (int threads : {2, 3, 8}) {
+            ASSERT_TRUE(same_bits(one, run(options(threads), operands))) << threads << " threads, " << operands.to_string();
+        }
+    }
+}
+
+TEST(Agreement, AutoChoosesTheSameForAnyNumberOfThreads) {
+    Random random(test_seed());
+    for (int i = 0; i < 200; i++) {
+        const Conv2dProblem p = random_problem(random, 2e6);
+        PlanOptions options;
+        options.threads = 1;
+        const Result<Plan> one = Plan::create(p, options);
+        ASSERT_TRUE(one.ok()) << p.to_string() << ": " << one.status().message();
+        for (int threads : {2, 3, 8}) {
+            options.threads = threads;
+            const Result<Plan> other = Plan::create(p, options);
+            ASSERT_TRUE(other.ok());
+            EXPECT_EQ(one->algorithm(), other->algorithm()) << threads << " threads, " << p.to_string();
+            EXPECT_EQ(one->variant(), other->variant()) << threads << " threads, " << p.to_string();
+        }
+    }
+}
+
 TEST_P(Properties, SameBitsForAnyNumberOfThreadsWhenLarge) {
     // Large enough that the work is split however many threads there are.
     for (const char *text : {"b3 ic24 i40x37 oc48 f3 p1", "b1 ic40 i30 oc20 f5 s2 p2"}) {
@@ -261,7 +294,7 @@ TEST_P(Properties, BatchIsItsImages) {
             const std::vector<float> y = whole.output.values();
             const int64_t out = one.output_elements();
             const std::vector<float> part(y.begin() + out * n, y.begin() + out * (n + 1));
-            if (GetParam() != Algorithm::kFft) {
+            if (GetParam() != Algorithm::kFft && GetParam() != Algorithm::kFftTiled) {
                 EXPECT_TRUE(same_bits(got, part)) << "image " << n << " of " << whole.to_string();
                 continue;
             }
@@ -291,7 +324,7 @@ TEST_P(Properties, LayersShareOnePackedBlock) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Algorithms, Properties, ::testing::ValuesIn(kEveryProblem), algorithm_name);
+INSTANTIATE_TEST_SUITE_P(Algorithms, Properties, ::testing::ValuesIn(kAlgorithms), algorithm_name);
 
 TEST(Agreement, AllAlgorithms) {
     for (const char *text : kProblems) {
@@ -299,7 +332,7 @@ TEST(Agreement, AllAlgorithms) {
         Operands operands(p, test_seed());
         const double scale = operands.expected().scale;
         std::vector<float> first;
-        for (Algorithm algorithm : kEveryProblem) {
+        for (Algorithm algorithm : kAlgorithms) {
             PlanOptions options;
             options.algorithm = algorithm;
             const Status status = run_plan(options, operands);
@@ -315,7 +348,7 @@ TEST(Agreement, AllAlgorithms) {
 
 TEST(Agreement, CommutesWhenFilterAndImageSwap) {
     // Full convolution is symmetric in its two arguments.
-    for (Algorithm algorithm : kEveryProblem) {
+    for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Conv2dProblem there = parse_problem("b1 ic1 i9x12 oc1 f4x5 p3,3,4,4 conv"), back = parse_problem("b1 ic1 i4x5 oc1 f9x12 p8,8,11,11 conv");

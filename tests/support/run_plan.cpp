@@ -214,6 +214,8 @@ std::string main_stage(Algorithm algorithm) {
         return "gemm";
     case Algorithm::kFft:
         return "spectral_product";
+    case Algorithm::kFftTiled:
+        return "tile_product";
     default:
         return "";
     }
@@ -225,7 +227,9 @@ std::vector<std::string> runnable_variants(Algorithm algorithm) {
     }
     std::vector<std::string> names;
     for (const VariantInfo &variant : list_variants()) {
-        if (variant.runnable && variant.stage == main_stage(algorithm)) {
+        // A tile size may be forced too.
+        const bool tile = algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward";
+        if (variant.runnable && (tile || variant.stage == main_stage(algorithm))) {
             names.push_back(variant.name);
         }
     }

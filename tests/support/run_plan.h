@@ -63,8 +63,12 @@ double max_error(const Array &y, const reference::Forward &expected);
 /// Bits, not values: NaN equals itself and -0 is not 0.
 bool same_bits(const std::vector<float> &a, const std::vector<float> &b);
 
-/// The algorithms that must do every valid forward problem.
-inline constexpr Algorithm kEveryProblem[] = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft};
+/// The algorithms of this version.
+inline constexpr Algorithm kAlgorithms[] = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled};
+/// Whether it may refuse a valid forward problem (with a reason): where no tile is large enough for the filter.
+inline constexpr bool may_refuse(Algorithm algorithm) {
+    return algorithm == Algorithm::kFftTiled || algorithm == Algorithm::kWinograd;
+}
 /// Names of the variants of the algorithm's main stage that run on this machine, under the environment's cap; for naive one empty name.
 std::vector<std::string> runnable_variants(Algorithm algorithm);
 /// The stage that PlanOptions::variant chooses; empty for naive.

@@ -131,6 +131,7 @@ public:
     Status execute(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context = {}) const;
 
 private:
+    static Result<Plan> make(const Conv2dProblem &problem, const PlanOptions &options);
     std::shared_ptr<const Impl> impl_;
 };
 
