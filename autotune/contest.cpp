@@ -75,7 +75,9 @@ std::vector<std::string> sibling_variants(const std::string &variant) {
     std::vector<std::string> names;
     if (own != all.end()) {
         for (const VariantInfo &v : all) {
-            if (v.stage == own->stage && v.runnable && v.name != variant) {
+            // fft_tiled lets its tile size be forced as well as its product.
+            const bool tile = own->stage == "tile_product" && v.stage == "tile_forward";
+            if ((v.stage == own->stage || tile) && v.runnable && v.name != variant) {
                 names.push_back(v.name);
             }
         }

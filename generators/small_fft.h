@@ -1,7 +1,7 @@
 // Discrete Fourier transforms of a few points as expressions: the generators unroll them into straight-line code.
 //
-// Recursive decimation in time by 2, with the half-length transforms of a real sequence known by their symmetry, down to
-// lengths 1, 2, 3 and 5. Unscaled, forward is exp(-2 pi i jk/n), inverse exp(+2 pi i jk/n).
+// Recursive decimation in time by 2, with the half-length transforms of a real sequence known by their symmetry, down to odd
+// lengths, which are summed directly in pairs. Unscaled, forward is exp(-2 pi i jk/n), inverse exp(+2 pi i jk/n).
 // Source: Sorensen, Jones, Heideman, Burrus, "Real-valued fast Fourier transform algorithms", 1987.
 #pragma once
 

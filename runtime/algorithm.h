@@ -38,6 +38,7 @@ public:
     virtual Status forward(const ForwardTensors &tensors, const std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
 
     size_t workspace_bytes = 0;       ///< of forward
+    size_t serial_workspace_bytes = 0;  ///< of forward on one thread
     size_t pack_workspace_bytes = 0;  ///< of pack
     size_t packed_bytes = 0;
     double serial_seconds = 0.0;     ///< predicted for one thread; what plans are ranked by, so that the choice, and with

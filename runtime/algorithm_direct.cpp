@@ -1,6 +1,7 @@
 // direct: pad a strip of rows into flat form, sum over taps and channels in registers (conv_direct), crop.
 // No workspace but a strip per thread.
 #include <algorithm>
+#include <optional>
 #include <cmath>
 
 #include "algorithm.h"
@@ -55,6 +56,7 @@ public:
             lay_out(b);
         }
         predict();
+        serial_workspace_bytes = workspace_bytes;
         split_for_threads(b);
         lay_out(b);
         b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));

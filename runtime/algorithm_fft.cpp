@@ -130,6 +130,7 @@ public:
             }
             lay_out(b);
         }
+        serial_workspace_bytes = workspace_bytes;
         if (slot_bytes_ == 0) {
             b.slots = threads_;
         } else {
@@ -299,7 +300,9 @@ private:
             float *plane = x + index * plane_;
             const PlanesIn in = {t.input.data + image * t.input.s[0] + channel * t.input.s[1], p.in_width, p.in_height, 1, t.input.s[2], t.input.s[1]};
             const PlanesOut out = {plane, fft_->n1, fft_->n0, 1, fft_->row_floats(), plane_};
-            if (!pad_.run(in, out, p.stride_w, p.stride_h, columns_.taps.phases[phase % columns] - columns_.lead, rows_.taps.phases[phase / columns] - rows_.lead, context)) {
+            const int64_t used_x = columns_.cyclic ? fft_->n1 : p.out_width() + columns_.taps.reach[phase % columns];
+            const int64_t used_y = rows_.cyclic ? fft_->n0 : p.out_height() + rows_.taps.reach[phase / columns];
+            if (!pad_.run_within(in, out, used_x, used_y, p.stride_w, p.stride_h, columns_.taps.phases[phase % columns] - columns_.lead, rows_.taps.phases[phase / columns] - rows_.lead, context)) {
                 return false;
             }
             const StageTimer timer(context.profile, "fft_forward");

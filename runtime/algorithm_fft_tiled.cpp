@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "algorithm.h"
 #include "arena.h"
@@ -76,7 +78,7 @@ public:
     Status block(size_t workspace_limit) {
         const Conv2dProblem &p = problem_;
         if (step_h_ < 1 || step_w_ < 1) {
-            return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(rows_.shift_max + 1) + "x" + std::to_string(columns_.shift_max + 1) + " after decimation; the largest tile is " + std::to_string(t_));
+            return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(rows_.shift_max + 1) + "x" + std::to_string(columns_.shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
         }
         if (p.in_height * p.in_width >= (int64_t{1} << 29) || p.out_height() * p.out_width() >= (int64_t{1} << 29)) {
             return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
@@ -106,8 +108,16 @@ public:
         if (static_cast<double>(x_frequency_) * static_cast<double>(frequencies_) > double(1 << 29) || static_cast<double>(y_frequency_) * static_cast<double>(frequencies_) > double(1 << 29)) {
             return Status(StatusCode::kUnsupported, "the spectra of one row of tiles are 2^31 bytes or more, beyond a kernel call's reach");
         }
-        slots_ = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads_), 1 + (workspace_limit - workspace_bytes) / slot_bytes_));
+        if (output_blocks_ * channels_ * 2 * width_ >= (int64_t{1} << 29)) {
+            return Status(StatusCode::kUnsupported, "the filter spectra of one frequency are 2^31 bytes or more, beyond a kernel call's reach");
+        }
+        serial_workspace_bytes = workspace_bytes;
+        const int64_t tasks = tile_rows_ * std::max(channel_blocks_, ceil_div(outputs_, kLanes));
+        const size_t affordable = 1 + (workspace_limit - workspace_bytes) / slot_bytes_;
+        slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(tasks), affordable}));
         lay_out();
+        const size_t pack_tasks = static_cast<size_t>(p.groups * output_blocks_ * channel_blocks_);
+        pack_slots_ = static_cast<int64_t>(std::min({static_cast<size_t>(threads_), pack_tasks, std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
         pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
         layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_);
         details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(p.batch * tiles_h_) + " rows of " + std::to_string(tiles_w_) + " tiles, " + std::to_string(tile_rows_) + " rows at a time, " + std::to_string(phases_) + " phases";
@@ -245,7 +255,7 @@ private:
         Arena slot;
         flat_plane_ = t_ * strip_width_ + kLanes;
         flat_offset_ = slot.reserve_floats(static_cast<double>(kLanes * flat_plane_));
-        blocked_offset_ = slot.reserve_floats(static_cast<double>(std::max(t_ * strip_width_, t_ * out_width_) * kLanes) + static_cast<double>(t_ * kLanes));
+        blocked_offset_ = slot.reserve_floats(static_cast<double>(std::max(t_ * strip_width_, t_ * out_width_) * kLanes) + static_cast<double>(kLanes));  // a piece from channel i on is read 16 wide
         heap_offset_ = slot.reserve(static_cast<double>(heap_bytes()));
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * slots_);
@@ -258,7 +268,6 @@ private:
         pack_spectra_offset_ = pack.reserve_floats(static_cast<double>(frequencies_ * width_ * 2 * kLanes));
         pack_heap_offset_ = pack.reserve(static_cast<double>(heap_bytes()));
         pack_slot_bytes_ = pack.bytes();
-        pack_slots_ = slots_;
     }
 
     void predict() {
@@ -267,7 +276,7 @@ private:
         const double groups = static_cast<double>(p.groups);
         const double tiles = static_cast<double>(p.batch * tiles_h_ * tiles_w_);
         const double vectors = static_cast<double>(kLanes) / model.lanes;
-        // Transforms: about six cycles per vector of 2.5 N log2 N operations, straight-line but full of spills.
+        // Transforms: about four counted operations (2.5 N log2 N) a cycle and vector; straight-line, but full of spills.
         const double points = static_cast<double>(t_ * t_);
         const double transform = 2.5 * points * std::log2(points) * vectors / 4.0 / model.hertz;
         const double transforms = groups * tiles * static_cast<double>(channel_blocks_ + padded_outputs() / kLanes) * transform;
@@ -300,7 +309,7 @@ private:
                 const int64_t run = std::min(begin + count - v, real_channels_ - c);
                 const PlanesIn in = {t.input.data + image * t.input.s[0] + (g * real_channels_ + c) * t.input.s[1], p.in_width, p.in_height, run, t.input.s[2], t.input.s[1]};
                 const PlanesOut out = {flat + (v - begin) * flat_plane_, strip_width_, t_, run, strip_width_, flat_plane_};
-                if (!pad_.run(in, out, p.stride_w, p.stride_h, columns_.phases[phase % phase_columns] - p.pad_left, top * p.stride_h + rows_.phases[phase / phase_columns] - p.pad_top, context)) {
+                if (!pad_.run_within(in, out, p.out_width() + columns_.reach[phase % phase_columns], p.out_height() - top + rows_.reach[phase / phase_columns], p.stride_w, p.stride_h, columns_.phases[phase % phase_columns] - p.pad_left, top * p.stride_h + rows_.phases[phase / phase_columns] - p.pad_top, context)) {
                     return false;
                 }
                 v += run;
@@ -322,9 +331,9 @@ private:
         const int64_t tiles = block_tiles(rows);
         const int64_t step = output_blocks_ * channels_ * 2 * width_;
         const float *filters = floats_at(packed, 0) + g * frequencies_ * step;
-        const float *x = floats_at(workspace, x_offset_);
+        float *x = floats_at(workspace, x_offset_);
         float *y = floats_at(workspace, y_offset_);
-        return parallel_for(execution, slots_, parts, [&](int64_t index, int, KernelContext &context) {
+        return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
             int64_t at = useful * index / parts;
             const int64_t end = useful * (index + 1) / parts;
             while (at < end) {
@@ -334,6 +343,10 @@ private:
                 const int64_t run_end = head ? half : tail ? useful : useful - half;
                 // 32-bit indices into the filters.
                 const int64_t n = std::min({end - at, run_end - at, std::max<int64_t>(1, (int64_t{1} << 28) / step)});
+                // Tiles that only fill up the register tile: their products are never read, but old denormals would be slow.
+                for (int64_t i = f; i < f + n; i++) {
+                    std::fill(x + i * x_frequency_ + rows * tiles_w_ * 2 * padded_channels(), x + i * x_frequency_ + tiles * 2 * padded_channels(), 0.0f);
+                }
                 const Floats<4> in(x + f * x_frequency_, {{channels_, 1}, {2, padded_channels()}, {tiles, 2 * padded_channels()}, {n, x_frequency_}});
                 const Floats<5> w(filters + f * step, {{width_, 1}, {2, width_}, {channels_, 2 * width_}, {output_blocks_, channels_ * 2 * width_}, {n, step}});
                 const Floats<4> out(y + f * y_frequency_, {{padded_outputs(), 1}, {2, padded_outputs()}, {tiles, 2 * padded_outputs()}, {n, y_frequency_}});
@@ -364,20 +377,24 @@ private:
             }
             const int64_t k = kb * kLanes, count = std::min(kLanes, outputs_ - k);
             const int64_t channel = g * outputs_ + k;
-            const Floats<3> from(blocked, {{kLanes, 1}, {out_width_, kLanes}, {height, out_width_ * kLanes}});
-            // Output planes too far apart for 32-bit indices are finished one by one.
+            // Output rows and planes too far apart for 32-bit indices are finished in smaller pieces.
             const int64_t *s = t.output.s, *r = t.residual.s;
             const bool add = t.residual.data != nullptr;
-            const bool near = (count - 1) * s[1] + height * s[2] < (int64_t{1} << 29) && (!add || (count - 1) * r[1] + height * r[2] < (int64_t{1} << 29));
-            for (int64_t i = 0; i < count; i += near ? count : 1) {
-                const int64_t planes = near ? count : 1;
-                const Floats<3> source(blocked + i, {{kLanes, 1}, {out_width_, kLanes}, {height, out_width_ * kLanes}});
-                float *target = t.output.data + image * s[0] + (channel + i) * s[1] + top * s[2];
-                const Floats<3> out(target, {{width, 1}, {height, s[2]}, {planes, s[1]}});
-                const Floats<3> residual(add ? t.residual.data + image * r[0] + (channel + i) * r[1] + top * r[2] : target, {{width, 1}, {height, add ? r[2] : s[2]}, {planes, add ? r[1] : s[1]}});
-                const Floats<1> biases(bias + k + i, {{planes, 1}});
-                if (!call(unblock_, context, near ? from : source, biases, residual, static_cast<int32_t>(add), post_.kind, post_.lo, post_.hi, out)) {
-                    return false;
+            constexpr int64_t reach = int64_t{1} << 28;
+            const int64_t row_step = std::max(s[2], add ? r[2] : 0), plane_step = std::max(s[1], add ? r[1] : 0);
+            const int64_t band = std::clamp<int64_t>(reach / row_step, 1, height);
+            const int64_t at_once = count == 1 ? 1 : std::clamp<int64_t>(reach / plane_step, 1, count);
+            for (int64_t i = 0; i < count; i += at_once) {
+                for (int64_t y = 0; y < height; y += band) {
+                    const int64_t planes = std::min(at_once, count - i), rows_now = std::min(band, height - y);
+                    const Floats<3> source(blocked + y * out_width_ * kLanes + i, {{kLanes, 1}, {out_width_, kLanes}, {rows_now, out_width_ * kLanes}});
+                    float *target = t.output.data + image * s[0] + (channel + i) * s[1] + (top + y) * s[2];
+                    const Floats<3> out(target, {{width, 1}, {rows_now, s[2]}, {planes, s[1]}});
+                    const Floats<3> residual(add ? t.residual.data + image * r[0] + (channel + i) * r[1] + (top + y) * r[2] : target, {{width, 1}, {rows_now, add ? r[2] : s[2]}, {planes, add ? r[1] : s[1]}});
+                    const Floats<1> biases(bias + k + i, {{planes, 1}});
+                    if (!call(unblock_, context, source, biases, residual, static_cast<int32_t>(add), post_.kind, post_.lo, post_.hi, out)) {
+                        return false;
+                    }
                 }
             }
             return true;
@@ -408,21 +425,21 @@ private:
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request) {
     std::vector<TileKernels> sizes = tile_sizes(best_isa());
-    PlanRequest free = request;
+    PlanRequest unforced = request;
     // A variant may force the tile size (tile_forward_...) or the product.
     for (const Variant &v : registry()) {
         if (request.options.variant == v.name && std::strcmp(v.stage, "tile_forward") == 0 && v.isa >= best_isa()) {
             sizes = tile_sizes(v.isa);
             sizes.erase(std::remove_if(sizes.begin(), sizes.end(), [&](const TileKernels &size) { return size.forward != &v; }), sizes.end());
-            free.options.variant.clear();
+            unforced.options.variant.clear();
         }
     }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = best_variant<FftTiledPlan>(free, "tile_product", [&](const Variant &product, const auto &consider) {
+    Result<std::unique_ptr<AlgorithmPlan>> plan = best_variant<FftTiledPlan>(unforced, "tile_product", [&](const Variant &product, const auto &consider) {
         for (const TileKernels &size : sizes) {
-            consider(std::make_unique<FftTiledPlan>(free, product, size));
+            consider(std::make_unique<FftTiledPlan>(unforced, product, size));
         }
     });
-    if (plan.ok() && free.options.variant != request.options.variant) {
+    if (plan.ok() && unforced.options.variant != request.options.variant) {
         (*plan)->variant = request.options.variant;
     }
     return plan;

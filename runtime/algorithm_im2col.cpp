@@ -1,6 +1,7 @@
 // im2col: a strip's patches as columns that stay in L2, then a matrix product with the packed filters. The whole patch
 // matrix never exists. 1x1 filters read the image itself as their columns.
 #include <algorithm>
+#include <optional>
 
 #include "algorithm.h"
 #include "arena.h"
@@ -51,6 +52,7 @@ public:
             lay_out(b);
         }
         predict();
+        serial_workspace_bytes = workspace_bytes;
         split_for_threads(b);
         lay_out(b);
         b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));

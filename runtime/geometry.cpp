@@ -1,6 +1,7 @@
 #include "geometry.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace fourfold {
 
@@ -41,6 +42,10 @@ AxisTaps::AxisTaps(const std::vector<int64_t> &positions, int64_t stride) {
     phases.erase(std::unique(phases.begin(), phases.end()), phases.end());
     for (int64_t a : remainder) {
         phase.push_back(static_cast<int>(std::lower_bound(phases.begin(), phases.end(), a) - phases.begin()));
+    }
+    reach.assign(phases.size(), std::numeric_limits<int64_t>::min());
+    for (size_t r = 0; r < shift.size(); r++) {
+        reach[phase[r]] = std::max(reach[phase[r]], shift[r]);
     }
     shift_min = *std::min_element(shift.begin(), shift.end());
     shift_max = *std::max_element(shift.begin(), shift.end());

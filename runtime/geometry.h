@@ -19,6 +19,7 @@ struct AxisTaps {
     std::vector<int> phase;       ///< of each tap, an index into phases
     std::vector<int64_t> shift;   ///< q of each tap
     int64_t shift_min = 0, shift_max = 0;
+    std::vector<int64_t> reach;   ///< of each phase: the largest shift of its taps
 
     /// `positions`: where each tap reads for output 0, possibly negative.
     AxisTaps(const std::vector<int64_t> &positions, int64_t stride);

@@ -242,7 +242,7 @@ std::vector<Planned> plan_all(const PlanRequest &request, int &chosen) {
         const bool eligible = automatic ? entry.automatic : entry.algorithm == request.options.algorithm;
         if (automatic && entry.automatic && p.plan != nullptr) {
             // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
-            const size_t needed = p.plan->packed_bytes + p.plan->workspace_bytes;
+            const size_t needed = p.plan->packed_bytes + p.plan->serial_workspace_bytes;
             if (needed > physical_memory() / 2) {
                 p.status = Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this machine's memory");
                 p.plan.reset();
@@ -507,7 +507,7 @@ Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, con
             c.predicted_seconds = p.plan->predicted_seconds;
             c.workspace_bytes = p.plan->workspace_bytes;
             c.packed_filter_bytes = p.plan->packed_bytes + sizeof(PackedHeader);
-            c.reason = c.chosen ? (options.algorithm == Algorithm::kAuto ? "least time by the cost model" : "named by the caller") : p.entry->automatic ? "slower by the cost model" : "a baseline, never chosen";
+            c.reason = c.chosen ? (options.algorithm == Algorithm::kAuto ? "least time by the cost model" : "named by the caller") : p.entry->automatic ? "slower on one thread by the cost model" : "a baseline, never chosen";
         } else {
             c.reason = p.status.message();
         }

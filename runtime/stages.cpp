@@ -14,6 +14,7 @@ Floats<3> planes3(const float *data, int64_t width, int64_t height, int64_t plan
 PadStage PadStage::find(const Conv2dProblem &problem) {
     PadStage stage;
     stage.constant = problem.padding_mode == PaddingMode::kZeros || problem.padding_mode == PaddingMode::kConstant;
+    stage.zeros = problem.padding_mode == PaddingMode::kZeros;
     const char *mode = "mode=constant";
     switch (problem.padding_mode) {
     case PaddingMode::kZeros:
@@ -77,6 +78,24 @@ bool PadStage::run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int
         return run(in, top, step_x, step_y, origin_x, origin_y, context) && run(in, bottom, step_x, step_y, origin_x, origin_y + half * step_y, context);
     }
     return out_of_reach(context);
+}
+
+bool PadStage::run_within(const PlanesIn &in, const PlanesOut &out, int64_t used_x, int64_t used_y, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const {
+    used_x = std::min(used_x, out.width);
+    used_y = std::min(used_y, out.height);
+    if (zeros || (used_x == out.width && used_y == out.height)) {
+        return run(in, out, step_x, step_y, origin_x, origin_y, context);
+    }
+    for (int64_t p = 0; p < out.planes; p++) {
+        for (int64_t y = 0; y < out.height; y++) {
+            float *row = out.data + p * out.plane_stride + y * out.row_stride;
+            std::fill(row + (y < used_y ? used_x : 0), row + out.width, 0.0f);
+        }
+    }
+    PlanesOut used = out;
+    used.width = used_x;
+    used.height = used_y;
+    return run(in, used, step_x, step_y, origin_x, origin_y, context);
 }
 
 CropStage CropStage::find() {

@@ -1,5 +1,5 @@
 // The memory stages, called on any number of planes: what a generated kernel cannot reach with 32-bit indices at once is
-// done plane by plane.
+// done plane by plane, or in bands of rows.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,15 @@ struct PlanesOut {
 struct PadStage {
     const Variant *variant = nullptr;
     bool constant = true;  ///< outside the image is `value`
+    bool zeros = true;     ///< and that is 0
     float value = 0.0f;
 
     static PadStage find(const Conv2dProblem &problem);
     /// The origin is the position in the image of out's first element.
     bool run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const;
+    /// The same for planes of transforms: the first used_x columns and used_y rows only, zeros beyond, since what the padding
+    /// would hold there must not reach outputs through the transform's rounding.
+    bool run_within(const PlanesIn &in, const PlanesOut &out, int64_t used_x, int64_t used_y, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const;
 };
 
 /// crop: out = post(scale*in + bias + residual), with one bias a plane. residual.data may be null.

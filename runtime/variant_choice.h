@@ -1,6 +1,7 @@
 // Among the variants of an algorithm's main stage, the plan that the cost model likes best.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,10 +21,16 @@ Result<std::unique_ptr<AlgorithmPlan>> best_variant(const PlanRequest &request, 
     }
     std::unique_ptr<AlgorithmPlan> best;
     Status status(StatusCode::kUnsupported, std::string("no variant of ") + stage + " for this CPU");
+    size_t least = std::numeric_limits<size_t>::max();
     const auto consider = [&](std::unique_ptr<PlanType> plan) {
         const Status blocked = plan->block(request.options.workspace_limit);
         if (!blocked.ok()) {
-            status = blocked;
+            // Of all that do not fit, the one that needs least says how much would do.
+            const bool exhausted = blocked.code() == StatusCode::kResourceExhausted;
+            if (exhausted ? plan->workspace_bytes < least : status.code() != StatusCode::kResourceExhausted) {
+                status = blocked;
+                least = exhausted ? plan->workspace_bytes : least;
+            }
         } else if (best == nullptr || plan->serial_seconds < best->serial_seconds) {
             best = std::move(plan);
         }

@@ -118,6 +118,9 @@ const NamedCase kCases[] = {
     {"constant", "b1 ic3 i9x10 oc4 f5 p2 constant:0.3"},
     {"constant_negative_strided", "b1 ic3 i9x10 oc4 f3 s2 p2,1,0,3 constant:-1.25"},
     {"constant_depthwise", "b1 ic4 i8 oc4 f3 p1 g4 constant:0.5"},
+    // Nothing reads the padding, or only the first rows do: its value must not reach the others through a transform.
+    {"constant_unread", "b1 ic2 i33x50 oc3 f3 constant:1e6"},
+    {"constant_unread_strided", "b1 ic2 i30x33 oc3 f3 s2 constant:1e6"},
     {"constant_dilated", "b1 ic2 i11 oc3 f3 p2 d2 constant:0.7"},
     {"reflect", "b1 ic2 i9x10 oc3 f5 p2 reflect"},
     {"reflect_largest", "b1 ic2 i5x6 oc3 f3 p4,4,5,5 reflect"},

@@ -68,6 +68,9 @@ TEST_P(Golden, Forward) {
             RunOptions how;
             how.unpacked = unpacked;
             const Status status = run_plan(options, operands, how);
+            if (may_refuse(algorithm) && status.code() == StatusCode::kUnsupported && !status.message().empty()) {
+                continue;
+            }
             ASSERT_TRUE(status.ok()) << to_string(algorithm) << ": " << status.message();
             EXPECT_TRUE(matches(operands, expected, std::min(error_limit(algorithm), 2e-6))) << to_string(algorithm);
         }
@@ -93,6 +96,9 @@ TEST_P(Golden, FlippedFiltersInConvolutionMode) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Status status = run_plan(options, operands);
+        if (may_refuse(algorithm) && status.code() == StatusCode::kUnsupported && !status.message().empty()) {
+            continue;
+        }
         ASSERT_TRUE(status.ok()) << to_string(algorithm) << ": " << status.message();
         EXPECT_TRUE(matches(operands, expected, error_limit(algorithm))) << to_string(algorithm);
     }

@@ -1,9 +1,14 @@
 // The list of compiled variants, as the registry gives it.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "fourfold/fourfold.h"
 #include "support/run_plan.h"
@@ -18,6 +23,37 @@ TEST(Variants, NamesAreUniqueAndDecode) {
         EXPECT_EQ(variant.name.rfind(variant.stage + "_" + variant.isa, 0), 0u) << variant.name;
     }
     EXPECT_FALSE(names.empty());
+}
+
+/// The list that the build read.
+nlohmann::json variant_list() {
+    std::ifstream file(FOURFOLD_VARIANTS_JSON);
+    return nlohmann::json::parse(file);
+}
+
+TEST(Variants, LieInTheDeclaredSpace) {
+    const nlohmann::json stages = variant_list()["stages"];
+    for (const VariantInfo &variant : list_variants()) {
+        ASSERT_TRUE(stages.contains(variant.stage)) << variant.name;
+        const nlohmann::json &space = stages[variant.stage]["space"];
+        std::istringstream words(variant.parameters);
+        size_t count = 0;
+        for (std::string word; words >> word; count++) {
+            const size_t equals = word.find('=');
+            ASSERT_NE(equals, std::string::npos) << variant.name;
+            const std::string key = word.substr(0, equals), value = word.substr(equals + 1);
+            ASSERT_TRUE(space.contains(key)) << variant.name << ": " << key;
+            const auto allowed = [&](const nlohmann::json &v) { return v.is_string() ? v == value : std::to_string(v.get<int>()) == value; };
+            EXPECT_TRUE(std::any_of(space[key].begin(), space[key].end(), allowed)) << variant.name << ": " << word;
+        }
+        EXPECT_EQ(count, space.size()) << variant.name << " leaves a parameter to its default";
+    }
+}
+
+TEST(Variants, StayWithinTheBudget) {
+    const nlohmann::json budget = variant_list()["budget"];
+    EXPECT_LE(list_variants().size(), budget["variants"].get<size_t>());
+    EXPECT_LE(std::filesystem::file_size(FOURFOLD_LIBRARY), budget["library_bytes"].get<uintmax_t>());
 }
 
 TEST(Variants, EveryStageHasEveryRung) {

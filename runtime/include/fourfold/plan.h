@@ -40,7 +40,8 @@ struct PlanOptions {
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     size_t workspace_limit = std::numeric_limits<size_t>::max();       ///< bytes, filters packed
     size_t packed_filter_limit = std::numeric_limits<size_t>::max();   ///< bytes
-    std::string variant;  ///< forces the main stage's variant by name (see list_variants()); empty: chosen
+    std::string variant;  ///< forces the main stage's variant by name (see list_variants()), or fft_tiled's tile size by a
+                          ///< tile_forward variant; empty: chosen
     FftBackend fft_backend = FftBackend::kAuto;
     FftRigor fft_rigor = FftRigor::kEstimate;
 };
