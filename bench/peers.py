@@ -532,6 +532,9 @@ def print_row(row):
     print(f"{row.problem.name:24} {number(row.ours.ms, 3):>11} {row.algorithm:>10} {number(row.problem.flops / row.ours.ms / 1e6, 1):>8} "
           f"{100 * row.ours.spread:5.0f}% {number(base.ms if base else None, 3):>9} {number(best.ms if best else None, 3):>9}  "
           f"{best.name if best else '-':20} {number(row.ratio(base)):>7} {number(row.ratio(best)):>7}", flush=True)
+    for side in row.peers:
+        if not side.times and "failed" in side.note or "something else" in side.note:
+            print(f"    {side.name}: {side.note}", flush=True)
 
 
 def summary(rows):

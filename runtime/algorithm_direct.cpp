@@ -241,21 +241,27 @@ private:
         if (!call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
         }
-        for (int64_t i = 0; i < groups; i++) {
+        // One crop for the channels of a group, or, where each group has only one, for all groups.
+        const int64_t channels = count / block;
+        const bool across = channels == 1;
+        const int64_t planes = across ? groups : channels;
+        const int64_t group_channels = outputs_ / block;
+        for (int64_t i = 0; i < (across ? 1 : groups); i++) {
             for (int64_t row = 0; row < block; row++) {
-                // Every block-th output row, from first_row * block + row on, of count / block channels.
+                // Every block-th output row, from first_row * block + row on.
                 const int64_t begin = first_row * block + row;
                 const int64_t height = std::min(rows, ceil_div(problem_.out_height() - begin, block));
                 if (height <= 0) {
                     break;
                 }
-                const int64_t planes = count / block, plane = ((g + i) * outputs_ + k) / block;
+                const int64_t plane = (g + i) * group_channels + k / block;
+                const int64_t step = across ? group_channels : 1;  // planes of y between those of the crop
                 const PlanesIn from = {flat + (i * count + row) * flat_, geometry_.out_width, height, planes, geometry_.pitch, flat_ * block};
-                const PlanesOut to = {t.output.data + image * s[0] + plane * s[1] + begin * s[2], geometry_.out_width, height, planes, s[2] * block, s[1]};
+                const PlanesOut to = {t.output.data + image * s[0] + plane * s[1] + begin * s[2], geometry_.out_width, height, planes, s[2] * block, s[1] * step};
                 PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
                 if (t.residual.data != nullptr) {
                     const int64_t *r = t.residual.s;
-                    residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1]};
+                    residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1] * step};
                 }
                 if (!crop_.run(from, to, bias.none(), residual, post_, context)) {
                     return false;

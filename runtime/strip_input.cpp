@@ -53,14 +53,14 @@ bool StripInput::prepare(const StridedIn &input, int64_t image, int64_t first, i
 }
 
 BiasLayout::BiasLayout(Arena &arena, const Conv2dProblem &problem, int64_t row_block, int64_t padded)
-    : groups_(problem.groups), outputs_(problem.out_channels / problem.groups), row_block_(row_block), padded_(padded), offset_(arena.reserve_floats(static_cast<double>(padded) * static_cast<double>(problem.groups + 1))) {
+    : groups_(problem.groups), outputs_(problem.out_channels / problem.groups), row_block_(row_block), padded_(padded), none_(std::max(padded, problem.groups)), offset_(arena.reserve_floats(static_cast<double>(padded) * static_cast<double>(problem.groups) + static_cast<double>(std::max(padded, problem.groups)))) {
 }
 
 PaddedBias BiasLayout::fill(const float *bias, std::byte *workspace) const {
     float *data = floats_at(workspace, offset_);
     float *none = data + groups_ * padded_;
     std::fill(data, none, 0.0f);
-    std::fill_n(none, padded_, -0.0f);
+    std::fill_n(none, none_, -0.0f);
     for (int64_t g = 0; bias != nullptr && g < groups_; g++) {
         for (int64_t k = 0; k < outputs_; k++) {
             std::fill_n(data + g * padded_ + k * row_block_, row_block_, bias[g * outputs_ + k]);

@@ -61,7 +61,7 @@ public:
     PaddedBias fill(const float *bias, std::byte *workspace) const;
 
 private:
-    int64_t groups_ = 0, outputs_ = 0, row_block_ = 1, padded_ = 0;
+    int64_t groups_ = 0, outputs_ = 0, row_block_ = 1, padded_ = 0, none_ = 0;
     size_t offset_ = 0;
 };
 
