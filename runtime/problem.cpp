@@ -313,7 +313,7 @@ Status Conv2dProblem::validate() const {
         detail = "groups " + std::to_string(groups) + ", in_channels " + std::to_string(in_channels) + ", out_channels " + std::to_string(out_channels);
     } else if (post_op == PostOp::kClamp && !(clamp_lo <= clamp_hi)) {
         detail = "lo " + number(clamp_lo) + ", hi " + number(clamp_hi);
-    } else if (out_height() > 0 && out_width() > 0 && (!fits(batch, in_channels, in_height, in_width) || !fits(out_channels, in_channels / groups, filter_height, filter_width) || !fits(batch, out_channels, out_height(), out_width()))) {
+    } else if (std::string_view(what) == kTooManyElements) {
         detail = to_string();
     } else {
         detail = "input " + shape(in_height, in_width) + ", filter " + shape(filter_height, filter_width) + ", dilation " + shape(dilation_h, dilation_w) + ", " + padding;

@@ -136,7 +136,7 @@ struct Conv2dProblem {
         }
         if (!fits(batch, in_channels, in_height, in_width) || !fits(out_channels, in_channels / groups, filter_height, filter_width) ||
             !fits(batch, out_channels, out_height(), out_width())) {
-            return "a tensor would have over 2^60 elements";
+            return kTooManyElements;
         }
         if (post_op == PostOp::kClamp && !(clamp_lo <= clamp_hi)) {
             return "clamp needs lo <= hi";
@@ -167,6 +167,7 @@ struct Conv2dProblem {
 
 private:
     static constexpr int64_t kMaxSize = int64_t{1} << 48;
+    static constexpr const char *kTooManyElements = "a tensor would have over 2^60 elements";
 
     static constexpr int64_t out_size(int64_t in, int64_t pad, int64_t dilation, int64_t filter, int64_t stride) {
         const int64_t room = in + pad - dilation * (filter - 1) - 1;
