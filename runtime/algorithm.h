@@ -83,6 +83,8 @@ struct KernelPostOp {
 };
 KernelPostOp kernel_post_op(const Conv2dProblem &problem);
 
+/// Whether single image planes, which strips and tiles are cut from, stay under 2^31 bytes.
+Status planes_within_reach(const Conv2dProblem &problem);
 /// The error for a workspace limit below the least that blocking reaches.
 Status workspace_exhausted(size_t needed, size_t limit);
 /// The forced variant of a main stage, or null when none is named. Errors: no such variant, wrong stage, not for this CPU.

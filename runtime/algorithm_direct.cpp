@@ -66,12 +66,11 @@ public:
         if (input_.value().scratch_floats(channels_ * b.groups, readable()) > double(1 << 29)) {
             return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
         }
-        if (problem_.in_height * problem_.in_width >= (int64_t{1} << 29) || geometry_.out_height * geometry_.out_width >= (int64_t{1} << 29)) {
-            return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
+        if (Status status = planes_within_reach(problem_); !status.ok()) {
+            return status;
         }
         layout = "direct m" + std::to_string(m_) + " rows" + std::to_string(geometry_.row_block);
-        packed_bytes = static_cast<size_t>(packer_.packed_floats()) * sizeof(float);
-        packed_bytes = (packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
+        packed_bytes = packer_.packed_bytes();
         details = "strips of " + std::to_string(b.strip * geometry_.row_block) + " output rows, " + (geometry_.row_block > 1 ? std::to_string(geometry_.row_block) + " of them together in a register tile, " : "") + std::to_string(b.oc_block) + " output channels a call, " + std::to_string(b.groups) + " of " + std::to_string(problem_.groups) + " groups a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time; " + std::to_string(geometry_.phases()) + " phases, pitch " + std::to_string(geometry_.pitch) + " for " + std::to_string(geometry_.out_width) + " columns";
         return Status();
     }

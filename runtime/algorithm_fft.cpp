@@ -84,9 +84,11 @@ public:
         if (plane_ % 1024 == 0) {
             plane_ += 32;
         }
-        const bool flip = problem_.filter_mode == FilterMode::kConvolution;
-        place(rows_, fft_->n0, flip, row_places_);
-        place(columns_, fft_->n1, flip, column_places_);
+        const auto wrapped = [](int64_t n) {
+            return [n](int64_t shift) { return ((-shift) % n + n) % n; };
+        };
+        row_places_ = rows_.taps.filter_places(problem_.filter_mode, wrapped(fft_->n0));
+        column_places_ = columns_.taps.filter_places(problem_.filter_mode, wrapped(fft_->n1));
     }
 
     Status block(size_t workspace_limit) {
@@ -131,11 +133,7 @@ public:
             lay_out(b);
         }
         serial_workspace_bytes = workspace_bytes;
-        if (slot_bytes_ == 0) {
-            b.slots = threads_;
-        } else {
-            b.slots = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads_), 1 + (workspace_limit - workspace_bytes) / slot_bytes_));
-        }
+        b.slots = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads_), 1 + (workspace_limit - workspace_bytes) / slot_bytes_));
         lay_out(b);
         Arena pack_slot;
         pack_planes_offset_ = pack_slot.reserve_floats(static_cast<double>(k_tile_) * static_cast<double>(plane_));
@@ -180,7 +178,6 @@ public:
                 fft_->forward(planes + i * plane_, base + pack_scratch_offset_);
                 clear_tail(planes + i * plane_);
             }
-            const Floats<3> spectra(planes, {{2, 1}, {lanes_ * frequency_blocks_, 2}, {count, plane_}});
             float *out = floats_at(packed, 0) + (g * frequency_blocks_ * blocks_ + block) * pack_block() + c * 2 * lanes_ * k_tile_;
             // Frequency blocks lie far apart; one call a block where 32-bit indices end.
             const int64_t step = blocks_ * pack_block();
@@ -231,18 +228,6 @@ private:
     /// Floats of one pack of frequencies of k_tile_ output channels, all input channels.
     int64_t pack_block() const {
         return channels_ * k_tile_ * 2 * lanes_;
-    }
-
-    /// For each phase, where every filter row (or column) lands in the transform, or -1 for another phase's.
-    static void place(const AxisLayout &axis, int64_t n, bool flip, std::vector<int32_t> &places) {
-        const int64_t taps = static_cast<int64_t>(axis.taps.shift.size());
-        for (size_t phase = 0; phase < axis.taps.phases.size(); phase++) {
-            for (int64_t i = 0; i < taps; i++) {
-                const int64_t tap = flip ? taps - 1 - i : i;
-                const int64_t at = ((-axis.taps.shift[tap]) % n + n) % n;
-                places.push_back(axis.taps.phase[tap] == static_cast<int>(phase) ? static_cast<int32_t>(at) : -1);
-            }
-        }
     }
 
     bool product_fits(const Blocking &b) const {
@@ -321,7 +306,7 @@ private:
         const int64_t wanted = 8 * threads_;
         const int64_t group_parts = frequency_blocks_ >= wanted ? 1 : std::min(groups, ceil_div(wanted, frequency_blocks_));
         const int64_t parts = std::min(frequency_blocks_, std::max<int64_t>(1, wanted / group_parts));
-        return parallel_for(execution, blocking_.slots, parts * group_parts, [&](int64_t index, int, KernelContext &context) {
+        return parallel_for(execution, threads_, parts * group_parts, [&](int64_t index, int, KernelContext &context) {
             const int64_t f = frequency_blocks_ * (index / group_parts) / parts;
             const int64_t f_end = frequency_blocks_ * (index / group_parts + 1) / parts;
             const int64_t first = groups * (index % group_parts) / group_parts;

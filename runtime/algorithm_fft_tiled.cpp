@@ -70,9 +70,9 @@ public:
         tiles_h_ = ceil_div(p.out_height(), std::max<int64_t>(1, step_h_));
         strip_width_ = round_up((tiles_w_ - 1) * step_w_ + t_, kLanes);
         out_width_ = round_up(tiles_w_ * step_w_, kLanes);
-        const bool flip = p.filter_mode == FilterMode::kConvolution;
-        place(rows_, flip, row_places_);
-        place(columns_, flip, column_places_);
+        const auto as_is = [](int64_t shift) { return shift; };
+        row_places_ = rows_.filter_places(p.filter_mode, as_is);
+        column_places_ = columns_.filter_places(p.filter_mode, as_is);
     }
 
     Status block(size_t workspace_limit) {
@@ -80,8 +80,8 @@ public:
         if (step_h_ < 1 || step_w_ < 1) {
             return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(rows_.shift_max + 1) + "x" + std::to_string(columns_.shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
         }
-        if (p.in_height * p.in_width >= (int64_t{1} << 29) || p.out_height() * p.out_width() >= (int64_t{1} << 29)) {
-            return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
+        if (Status status = planes_within_reach(p); !status.ok()) {
+            return status;
         }
         packed_bytes = 0;
         const double packed = static_cast<double>(p.groups * frequencies_) * static_cast<double>(output_blocks_ * width_) * static_cast<double>(channels_) * 2.0 * sizeof(float);
@@ -208,17 +208,6 @@ public:
     }
 
 private:
-    /// For each phase, the place in the tile of every filter row (or column), or -1 for another phase's.
-    static void place(const AxisTaps &axis, bool flip, std::vector<int32_t> &places) {
-        const int64_t taps = static_cast<int64_t>(axis.shift.size());
-        for (size_t phase = 0; phase < axis.phases.size(); phase++) {
-            for (int64_t i = 0; i < taps; i++) {
-                const int64_t tap = flip ? taps - 1 - i : i;
-                places.push_back(axis.phase[tap] == static_cast<int>(phase) ? static_cast<int32_t>(axis.shift[tap]) : -1);
-            }
-        }
-    }
-
     int64_t padded_channels() const {
         return channel_blocks_ * kLanes;
     }

@@ -61,12 +61,11 @@ public:
         if (input_.value().scratch_floats(channels_, readable()) > double(1 << 29) || static_cast<double>(depth_) * static_cast<double>(column_pitch_) > double(1 << 29)) {
             return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
         }
-        if (problem_.in_height * problem_.in_width >= (int64_t{1} << 29) || geometry_.out_height * geometry_.out_width >= (int64_t{1} << 29)) {
-            return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
+        if (Status status = planes_within_reach(problem_); !status.ok()) {
+            return status;
         }
         layout = "im2col m" + std::to_string(m_);
-        packed_bytes = static_cast<size_t>(packer_.packed_floats()) * sizeof(float);
-        packed_bytes = (packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
+        packed_bytes = packer_.packed_bytes();
         details = (in_place_columns() ? std::string("columns read in place, ") : std::string("columns unfolded, ")) + (b.images > 1 ? std::to_string(b.images) + " images side by side, " : "") + "strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(b.segment) + " columns of a row at once, " + std::to_string(b.oc_block) + " output channels a product, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time";
         return Status();
     }

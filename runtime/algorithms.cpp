@@ -28,6 +28,14 @@ KernelPostOp kernel_post_op(const Conv2dProblem &problem) {
     }
 }
 
+Status planes_within_reach(const Conv2dProblem &p) {
+    constexpr int64_t limit = int64_t{1} << 29;  // floats
+    if (p.in_height * p.in_width >= limit || p.out_height() * p.out_width() >= limit) {
+        return Status(StatusCode::kUnsupported, "an image plane of 2^31 bytes or more is beyond a kernel call's reach");
+    }
+    return Status();
+}
+
 Status workspace_exhausted(size_t needed, size_t limit) {
     return Status(StatusCode::kResourceExhausted, "needs " + std::to_string(needed) + " bytes of workspace even with the smallest blocks; the limit is " + std::to_string(limit));
 }

@@ -23,6 +23,20 @@ struct AxisTaps {
 
     /// `positions`: where each tap reads for output 0, possibly negative.
     AxisTaps(const std::vector<int64_t> &positions, int64_t stride);
+
+    /// Phase by phase, where every filter row (or column) of the axis is put: at(its shift), or -1 for another phase's.
+    template<typename Place>
+    std::vector<int32_t> filter_places(FilterMode mode, const Place &at) const {
+        const size_t taps = shift.size();
+        std::vector<int32_t> places;
+        for (size_t p = 0; p < phases.size(); p++) {
+            for (size_t i = 0; i < taps; i++) {
+                const size_t tap = mode == FilterMode::kConvolution ? taps - 1 - i : i;
+                places.push_back(phase[tap] == static_cast<int>(p) ? static_cast<int32_t>(at(shift[tap])) : -1);
+            }
+        }
+        return places;
+    }
 };
 
 /// r*dilation - lead for r in [0, taps).

@@ -79,6 +79,12 @@ double FilterPacker::packed_floats() const {
     return static_cast<double>(round_up(p.out_channels / p.groups * row_block_, m_)) * static_cast<double>(p.groups) * static_cast<double>(p.in_channels / p.groups) * static_cast<double>(taps_);
 }
 
+size_t FilterPacker::packed_bytes() const {
+    Arena arena;
+    arena.reserve_floats(packed_floats());
+    return arena.bytes();
+}
+
 Status FilterPacker::pack(const StridedIn &filters, float *packed, const Execution &execution, int threads) const {
     const Conv2dProblem &p = problem_;
     const int64_t channels = p.in_channels / p.groups, outputs = p.out_channels / p.groups;

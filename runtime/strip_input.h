@@ -70,6 +70,7 @@ class FilterPacker {
 public:
     FilterPacker(const StripGeometry &geometry, int m);
     double packed_floats() const;
+    size_t packed_bytes() const;  ///< a multiple of kAlignment
     Status pack(const StridedIn &filters, float *packed, const Execution &execution, int threads) const;
 
 private:
