@@ -53,7 +53,7 @@ std::vector<TileKernels> tile_sizes(Isa isa) {
 class FftTiledPlan final : public AlgorithmPlan {
 public:
     FftTiledPlan(const PlanRequest &request, const Variant &product, const TileKernels &tile)
-        : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), place_(*find_variant("place_filters")), block_(*find_variant("block_channels")), pack_(*find_variant("pack_tile_filters")), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)) {
+        : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), place_(*find_variant("place_filters")), block_(*find_variant("block_channels", "layout=nchw")), pack_(*find_variant("pack_tile_filters")), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)) {
         variant = product.name;
         const Conv2dProblem &p = problem_;
         step_h_ = t_ - blocks_.rows().shift_max;
