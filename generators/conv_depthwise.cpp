@@ -58,7 +58,7 @@ public:
             const auto at = [&](const Expr &r) { return x(unsafe_promise_clamped(column, 0, width - 1), unsafe_promise_clamped(r + origin_y, 0, height - 1), c); };
             image(stages.x, stages.y, c) = undef<float>();
             image(stages.x, above.x, c) = 0.0f;
-            image(stages.x, within.x, c) = select(inside, load_if(inside, at(within.x)), 0.0f);
+            image(stages.x, within.x, c) = select(inside, fourfold::load_if(inside, at(within.x)), 0.0f);
             image(stages.x, below.x, c) = 0.0f;
             stages.rows = {above.x, within.x, below.x};
         } else {
@@ -84,7 +84,7 @@ public:
             }
         }
         const Expr v = sum(q, p % m, p / m, o, c);
-        out(q, p, o, c) = fourfold::post_op(select(use_residual != 0, v + load_if(q < out.dim(0).extent() && p < out.dim(1).extent(), residual(unsafe_promise_clamped(q, 0, out.dim(0).extent() - 1), unsafe_promise_clamped(p, 0, out.dim(1).extent() - 1), o, c)), v), 1, lo, hi);
+        out(q, p, o, c) = fourfold::post_op(select(use_residual != 0, v + fourfold::load_if(q < out.dim(0).extent() && p < out.dim(1).extent(), residual(unsafe_promise_clamped(q, 0, out.dim(0).extent() - 1), unsafe_promise_clamped(p, 0, out.dim(1).extent() - 1), o, c)), v), 1, lo, hi);
         stages.out = out;
         stages.sum = sum;
         stages.image = image;
@@ -127,10 +127,6 @@ private:
         const Expr r = i - pi * stride;
         sum(q, pi, po, o, c) += packed(unsafe_promise_clamped(r, 0, f0() - 1), s, o, c) * image(q * stride + s * dilation(), row, c);
         stages.runs.push_back({k.x, k.y, unrolled_rows, f > 0 && f <= 5});
-    }
-    /// The value where the condition holds, undefined elsewhere: a load under a mask.
-    static Expr load_if(const Expr &condition, const Expr &value) {
-        return Internal::Call::make(value.type(), Internal::Call::if_then_else, {condition, value}, Internal::Call::PureIntrinsic);
     }
     Expr dilation() {
         return f > 0 ? Expr(1) : Expr(dilation_x);

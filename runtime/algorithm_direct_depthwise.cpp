@@ -1,5 +1,6 @@
 // direct, where every group has one input channel: depthwise layers and images. conv_depthwise reads the planes where they lie
 // and writes the finished output; there is no pad stage for zeros, and no crop. Other padding modes go through the pad stage.
+// Planes up to 8 columns wide have conv_depthwise_small.
 //
 // A task is a run of planes, or a strip of rows of one. With a dilation of d rows each residue class of output rows is a problem
 // of its own without one: rows e, e + d, ... read the input rows congruent to e - pad.
@@ -19,6 +20,12 @@
 namespace fourfold {
 namespace {
 
+/// The post-op as these kernels take it: always a clamp.
+KernelPostOp kernel_clamp(const Conv2dProblem &problem) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    return problem.post_op == PostOp::kNone ? KernelPostOp{1, -infinity, infinity} : kernel_post_op(problem);
+}
+
 /// What a task covers.
 struct Blocking {
     int64_t planes;  ///< input planes
@@ -36,9 +43,7 @@ public:
         classes_ = std::min(p.dilation_h, p.out_height());
         class_rows_ = ceil_div(p.out_height(), classes_);
         extend_ = p.padding_mode != PaddingMode::kZeros && (p.pad_top > 0 || p.pad_bottom > 0 || p.pad_left > 0 || p.pad_right > 0);
-        const bool clamp = p.post_op != PostOp::kNone;
-        lo_ = clamp ? kernel_post_op(p).lo : -std::numeric_limits<float>::infinity();
-        hi_ = clamp ? kernel_post_op(p).hi : std::numeric_limits<float>::infinity();
+        clamp_ = kernel_clamp(p);
         for (int64_t t = 0; t < taps(); t++) {
             const int64_t r = t % p.filter_height, s = t / p.filter_height;
             const bool flip = p.filter_mode == FilterMode::kConvolution;
@@ -330,7 +335,7 @@ private:
             }
             return true;
         }
-        return call(kernel, context, w, in, static_cast<int32_t>(x.origin_x), static_cast<int32_t>(x.origin_y), static_cast<int32_t>(p.dilation_w), b, residual, static_cast<int32_t>(use_residual), lo_, hi_, out);
+        return call(kernel, context, w, in, static_cast<int32_t>(x.origin_x), static_cast<int32_t>(x.origin_y), static_cast<int32_t>(p.dilation_w), b, residual, static_cast<int32_t>(use_residual), clamp_.lo, clamp_.hi, out);
     }
 
     const Conv2dProblem problem_;
@@ -342,11 +347,154 @@ private:
     const int threads_;
     int64_t multiplier_, classes_, class_rows_;  ///< outputs of a plane; residue classes of its rows; rows of the largest
     bool extend_;  ///< padding that is not zeros
-    float lo_, hi_;
+    KernelPostOp clamp_;
     std::vector<int32_t> tap_rows_, tap_columns_;
     Blocking blocking_{};
     int slots_ = 1;
     size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, heap_offset_ = 0, heap_bytes_ = 0, extended_offset_ = 0;
+};
+
+/// Planes up to 8 columns wide: lanes are 16 channels.
+class SmallPlanesPlan final : public AlgorithmPlan {
+public:
+    SmallPlanesPlan(const PlanRequest &request, const Variant &kernel)
+        : problem_(request.problem), kernel_(kernel), pack_(*find_variant("pack_filters")), n_(kernel.parameter("n", 8)), blocks_(ceil_div(problem_.groups, kLanes)), clamp_(kernel_clamp(problem_)), threads_(request.options.threads) {
+        const Conv2dProblem &p = problem_;
+        variant = kernel.name;
+        const bool flip = p.filter_mode == FilterMode::kConvolution;
+        shifts_ = p.in_width + n_ - 1;
+        for (int64_t r = 0; r < p.filter_height; r++) {
+            for (int64_t j = 0; j < shifts_; j++) {
+                const int64_t s = j - (n_ - 1) + p.pad_left;
+                const bool inside = s >= 0 && s < p.filter_width;
+                tap_rows_.push_back(static_cast<int32_t>(!inside ? -1 : flip ? p.filter_height - 1 - r : r));
+                tap_columns_.push_back(static_cast<int32_t>(!inside ? 0 : flip ? p.filter_width - 1 - s : s));
+            }
+        }
+    }
+
+    Status block(size_t workspace_limit) {
+        const Conv2dProblem &p = problem_;
+        if (Status status = planes_within_reach(p); !status.ok()) {
+            return status;
+        }
+        run_ = blocks_;
+        slots_ = 1;
+        lay_out();
+        if (workspace_bytes > workspace_limit) {
+            return workspace_exhausted(workspace_bytes, workspace_limit);
+        }
+        predict();
+        serial_workspace_bytes = workspace_bytes;
+        if (threads_ > 1 && p.flops() >= 2e6) {
+            run_ = std::clamp<int64_t>(blocks_ * p.batch / (4 * threads_), 1, blocks_);
+        }
+        slots_ = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - workspace_bytes) / double(slot_bytes_)}));
+        lay_out();
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
+        layout = "direct small planes";
+        Arena packed;
+        packed.reserve_floats(static_cast<double>(blocks_ * block_floats()));
+        packed_bytes = packed.bytes();
+        details = "planes of 16 channels in the lanes of a vector, " + std::to_string(run_ * kLanes) + " channels a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time";
+        return Status();
+    }
+
+    Status pack(const StridedIn &w, std::byte *packed, std::byte *, const Execution &execution) const override {
+        const Conv2dProblem &p = problem_;
+        const int64_t taps = shifts_ * p.filter_height;
+        return parallel_for(execution, threads_, blocks_, [&](int64_t block, int, KernelContext &context) {
+            const int64_t count = std::min(kLanes, p.groups - block * kLanes);
+            const KernelBuffer<float, 5> from(w.data + block * kLanes * w.s[0], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {1, w.s[1]}, {count, w.s[0]}, {1, w.s[0]}});
+            const KernelBuffer<float, 5> to(floats_at(packed, 0) + block * block_floats(), {{kLanes, 1}, {taps, kLanes}, {1, block_floats()}, {1, block_floats()}, {1, block_floats()}});
+            return call(pack_, context, from, Ints<2>(tap_rows_.data(), {{taps, 1}, {1, taps}}), Ints<1>(tap_columns_.data(), {{taps, 1}}), to);
+        });
+    }
+
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
+        const float *bias = t.bias;
+        if (bias == nullptr) {
+            std::fill_n(floats_at(workspace, bias_offset_), problem_.out_channels, 0.0f);
+            bias = floats_at(workspace, bias_offset_);
+        }
+        return parallel_for(execution, slots_, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+            context.heap = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+            context.heap_bytes = slot_bytes_;
+            const int64_t runs = ceil_div(blocks_, run_);
+            const int64_t block = index % runs * run_;
+            return run(t, floats_at(packed, 0), bias, index / runs, block, std::min(run_, blocks_ - block), context);
+        });
+    }
+
+private:
+    static constexpr int64_t kLanes = 16;
+
+    int64_t tasks() const {
+        return problem_.batch * ceil_div(blocks_, run_);
+    }
+    int64_t block_floats() const {
+        return kLanes * shifts_ * problem_.filter_height;
+    }
+
+    void lay_out() {
+        Arena arena;
+        bias_offset_ = arena.reserve_floats(static_cast<double>(problem_.out_channels));
+        slots_offset_ = arena.reserve(0);
+        Arena slot;
+        // The kernel's transposed planes of a block.
+        slot.reserve_floats(static_cast<double>(kLanes * 8) * static_cast<double>(problem_.in_height) + 256.0);
+        slot_bytes_ = slot.bytes();
+        arena.reserve(static_cast<double>(slot_bytes_) * slots_);
+        workspace_bytes = arena.bytes();
+    }
+
+    void predict() {
+        const CostModel model(kernel_.isa);
+        const Conv2dProblem &p = problem_;
+        double rows = 0;  // of the image, over the output rows that read them
+        for (int64_t r = 0; r < p.out_height(); r++) {
+            rows += static_cast<double>(std::max<int64_t>(0, std::min(p.in_height, r - p.pad_top + p.filter_height) - std::max<int64_t>(0, r - p.pad_top)));
+        }
+        const double vectors = static_cast<double>(kLanes) / model.lanes;
+        const double step = static_cast<double>(n_) * vectors * (model.lanes == 16 ? 0.6 : model.lanes == 8 ? 1.0 : 2.0);
+        const double cycles = rows * (static_cast<double>(p.in_width) * step + 10) + 45 * vectors * static_cast<double>(p.in_height + p.out_height());
+        const double filters = static_cast<double>(blocks_ * block_floats()) * 4.0;
+        serial_seconds = static_cast<double>(p.batch * blocks_) * cycles / model.hertz + static_cast<double>(p.batch) * filters / 40e9 + 4.0 * static_cast<double>(p.input_elements() + p.output_elements()) / 80e9 + static_cast<double>(tasks()) * model.call_seconds + 1e-6;
+    }
+
+    bool run(const ForwardTensors &t, const float *packed, const float *bias, int64_t image, int64_t block, int64_t blocks, KernelContext &context) const {
+        const Conv2dProblem &p = problem_;
+        const int64_t c = block * kLanes, count = std::min(blocks * kLanes, p.groups - c);
+        const Floats<4> w(packed + block * block_floats(), {{kLanes, 1}, {shifts_, kLanes}, {p.filter_height, kLanes * shifts_}, {blocks, block_floats()}});
+        const auto planes = [&](const auto &view, int64_t width, int64_t height) {
+            return Floats<3>(view.data + image * view.s[0] + c * view.s[1], {{width, 1}, {height, view.s[2]}, {count, view.s[1]}});
+        };
+        const Floats<3> x = planes(t.input, p.in_width, p.in_height);
+        const Floats<3> y = planes(t.output, p.out_width(), p.out_height());
+        const bool use_residual = t.residual.data != nullptr;
+        const Floats<3> residual = use_residual ? planes(t.residual, p.out_width(), p.out_height()) : planes(t.output, p.out_width(), p.out_height());
+        if (blocks > 1 && !(w.fits() && x.fits() && y.fits() && residual.fits())) {
+            for (int64_t b = block; b < block + blocks; b++) {
+                if (!run(t, packed, bias, image, b, 1, context)) {
+                    return false;
+                }
+            }
+            return true;
+        }
+        return call(kernel_, context, w, x, static_cast<int32_t>(p.pad_top), Floats<1>(bias + c, {{count, 1}}), residual, static_cast<int32_t>(use_residual), clamp_.lo, clamp_.hi, y);
+    }
+
+    const Conv2dProblem problem_;
+    const Variant &kernel_;
+    const Variant &pack_;
+    const int64_t n_, blocks_;  ///< output columns computed; blocks of 16 channels
+    const KernelPostOp clamp_;
+    const int threads_;
+    int64_t shifts_;  ///< distances of a pixel of the image from one of the output, along a row
+    std::vector<int32_t> tap_rows_, tap_columns_;
+    int64_t run_ = 1;  ///< blocks of a task
+    int slots_ = 1;
+    size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0;
 };
 
 /// Whether a variant of conv_depthwise can do the problem.
@@ -357,13 +505,8 @@ bool suits(const Variant &kernel, const Conv2dProblem &p) {
     return strides && dilations && (f > 0 ? p.filter_height == f && p.filter_width == f && p.dilation_w == 1 : p.filter_height > shared);
 }
 
-}  // namespace
-
-Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &request) {
+Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
-    if (p.in_channels != p.groups) {
-        return Status(StatusCode::kUnsupported, "groups of " + std::to_string(p.in_channels / p.groups) + " input channels; depthwise kernels take one");
-    }
     if (p.filter_height * p.filter_width > 512) {
         return Status(StatusCode::kUnsupported, "a filter of " + std::to_string(p.filter_height * p.filter_width) + " taps; depthwise kernels sum up to 512 at once");
     }
@@ -383,6 +526,32 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &
             }
         }
     });
+}
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_small(const PlanRequest &request) {
+    const Conv2dProblem &p = request.problem;
+    const bool plain = p.out_channels == p.groups && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 && p.dilation_w == 1;
+    const bool zeros = p.padding_mode == PaddingMode::kZeros || (p.pad_top == 0 && p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0);
+    if (!plain || !zeros || p.in_width > 8 || p.in_width * std::min(p.in_height, p.filter_height) > 512 || p.filter_height > 1024) {
+        return Status(StatusCode::kUnsupported, "not a plain depthwise problem of planes up to 8 columns wide");
+    }
+    return best_variant<SmallPlanesPlan>(request, "conv_depthwise_small", [&](const Variant &kernel, const auto &consider) {
+        if (p.out_width() <= kernel.parameter("n", 8)) {
+            consider(std::make_unique<SmallPlanesPlan>(request, kernel));
+        }
+    });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &request) {
+    const Conv2dProblem &p = request.problem;
+    if (p.in_channels != p.groups) {
+        return Status(StatusCode::kUnsupported, "groups of " + std::to_string(p.in_channels / p.groups) + " input channels; depthwise kernels take one");
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> small = plan_small(request);
+    Result<std::unique_ptr<AlgorithmPlan>> rows = plan_rows(request);
+    return small.ok() && (!rows.ok() || (*small)->serial_seconds < (*rows)->serial_seconds) ? std::move(small) : std::move(rows);
 }
 
 }  // namespace fourfold
