@@ -26,10 +26,9 @@ public:
     GeneratorParam<int> stride{"stride", 1};  ///< of rows and columns, 1 or 2
     GeneratorParam<int> pad{"pad", 1};        ///< 0: x is read where it lies, the origin is not used
 
-
     /// Filters (r, s, o, c), as correlation.
     Input<Buffer<float, 4>> packed{"packed"};
-    /// (column, row, c). With pad=false readable up to the last output column and row, rounded up to a register tile.
+    /// (column, row, c). With pad=0 readable up to the last output column and row, rounded up to a register tile.
     Input<Buffer<float, 3>> x{"x"};
     /// Position in x of the first column and row that the first output pixel reads.
     Input<int32_t> origin_x{"origin_x"}, origin_y{"origin_y"};

@@ -65,9 +65,12 @@ public:
         }
         slots_ = 1;
         lay_out(b);
-        while (workspace_bytes > workspace_limit && b.strip > m_) {
+        while ((workspace_bytes > workspace_limit || heap_bytes_ > kReach) && b.strip > m_) {
             b.strip = round_up((b.strip + 1) / 2, m_);
             lay_out(b);
+        }
+        if (heap_bytes_ > kReach) {
+            return Status(StatusCode::kUnsupported, "the rows of one register tile are over 2^30 bytes, more than a kernel call can reach");
         }
         if (workspace_bytes > workspace_limit) {
             return workspace_exhausted(workspace_bytes, workspace_limit);
@@ -145,6 +148,8 @@ private:
     struct Region {
         int64_t image, c, count, e, row, rows;
     };
+
+    static constexpr size_t kReach = size_t{1} << 30;  ///< bytes
 
     int64_t taps() const {
         return problem_.filter_height * problem_.filter_width;
@@ -240,7 +245,7 @@ private:
         }
         // Input rows of the class are congruent to rho; origin counts them.
         const int64_t step = row_step();
-        const int64_t top = r.e * 1 - p.pad_top;
+        const int64_t top = r.e - p.pad_top;
         const int64_t rho = ((top % step) + step) % step;
         const int64_t origin = (top - rho) / step + r.row * stride_;
         const int64_t height = rho < p.in_height ? ceil_div(p.in_height - rho, step) : 0;
@@ -299,12 +304,12 @@ private:
         int64_t width, height, row_stride, plane_stride, origin_x, origin_y;
     };
 
-    /// Output rows between those of a class; input rows likewise.
-    int64_t classes_step() const {
-        return row_step() * stride_;
-    }
+    /// Input rows between those that the taps of a class read, and between its outputs'.
     int64_t row_step() const {
         return problem_.dilation_h;
+    }
+    int64_t classes_step() const {
+        return row_step() * stride_;
     }
 
     bool kernel(const Variant &kernel, const ForwardTensors &t, const float *packed, const float *bias, const Region &r, const Source &x, KernelContext &context) const {
@@ -312,7 +317,7 @@ private:
         const int64_t *s = t.output.s;
         const bool in_place = &kernel == direct_;
         const int64_t width = in_place ? tile_columns() : x.width, height = in_place ? tile_rows(r.rows) : x.height;
-        const int64_t step = classes_;
+        const int64_t step = classes_;  // of its output rows
         const int64_t k = r.c * multiplier_;
         const Floats<4> w(packed + k * taps(), {{p.filter_height, 1}, {p.filter_width, p.filter_height}, {multiplier_, taps()}, {r.count, taps() * multiplier_}});
         const Floats<3> in(x.data, {{width, 1}, {height, x.row_stride}, {r.count, x.plane_stride}});
