@@ -292,7 +292,11 @@ private:
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
     const int64_t outputs = request.problem.out_channels / request.problem.groups;
-    return best_variant<DirectPlan>(request, "conv_direct", [&](const Variant &kernel, const auto &consider) {
+    Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_direct_depthwise(request);
+    if (!request.options.variant.empty() && (forced_variant(request.options, "conv_depthwise").ok() || forced_variant(request.options, "conv_depthwise_small").ok())) {
+        return depthwise;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> flat = best_variant<DirectPlan>(request, "conv_direct", [&](const Variant &kernel, const auto &consider) {
         const int64_t m = kernel.parameter("m", 1);
         // Row blocks fill the rows of a register tile that the output channels leave empty.
         for (int64_t row_block = 1; row_block <= m && (row_block == 1 || outputs * row_block <= m); row_block++) {
@@ -301,6 +305,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
             }
         }
     });
+    return depthwise.ok() && (!flat.ok() || (*depthwise)->serial_seconds < (*flat)->serial_seconds) ? std::move(depthwise) : std::move(flat);
 }
 
 }  // namespace fourfold

@@ -123,6 +123,52 @@ const NamedCase kCases[] = {
     {"depthwise_stride_2", "b1 ic16 i15 oc16 f3 s2 p1 g16"},
     {"depthwise_dilated", "b1 ic5 i15 oc5 f3 p3 d3 g5"},
     {"depthwise_large_filter", "b1 ic4 i20 oc4 f13 p6 g4"},
+    // One input channel a group: kernels of their own.
+    {"depthwise_17_channels", "b1 ic17 i19x23 oc17 f3 p1 g17"},
+    {"depthwise_one_row", "b1 ic3 i1x40 oc3 f3 p1 g3"},
+    {"depthwise_one_column", "b2 ic3 i40x1 oc3 f3 p1 g3"},
+    {"depthwise_2x2", "b1 ic16 i2 oc16 f3 p1 g16"},
+    {"depthwise_valid", "b2 ic5 i21x35 oc5 f3 g5"},
+    {"depthwise_valid_5x5", "b2 ic5 i21x35 oc5 f5 g5"},
+    {"depthwise_valid_7x7", "b1 ic3 i30x70 oc3 f7 g3"},
+    {"depthwise_valid_narrow", "b2 ic7 i40x5 oc7 f4 g7"},
+    {"depthwise_valid_multiplier_3", "b1 ic4 i17x18 oc12 f3 g4"},
+    {"depthwise_7x7", "b1 ic5 i19x66 oc5 f7 p3 g5"},
+    {"depthwise_7x7_stride_2", "b1 ic5 i31x37 oc5 f7 s2 p3 g5"},
+    {"depthwise_5x5_stride_2", "b1 ic5 i31x38 oc5 f5 s2 p2 g5"},
+    {"depthwise_stride_2_multiplier", "b2 ic4 i25x67 oc8 f3 s2 p0,1,0,1 g4 relu", Values::kUniform, residual},
+    {"depthwise_stride_2_even_filter", "b1 ic4 i25x27 oc4 f6x4 s2 p2 g4"},
+    {"depthwise_stride_3", "b1 ic4 i25x27 oc4 f5 s3 p2 g4"},
+    {"depthwise_13x13", "b1 ic3 i28 oc3 f13 p6 g3"},
+    {"depthwise_13x13_small", "b2 ic17 i7 oc17 f13 p6 g17"},
+    {"depthwise_9x9", "b1 ic3 i20x33 oc3 f9 p4 g3"},
+    {"depthwise_row_filter", "b1 ic3 i20x33 oc3 f1x9 p0,0,4,4 g3"},
+    {"depthwise_column_filter", "b1 ic3 i33x20 oc3 f9x1 p4,4,0,0 g3"},
+    {"depthwise_small", "b2 ic33 i7 oc33 f3 p1 g33"},
+    {"depthwise_small_8x8_residual", "b2 ic16 i8 oc16 f5 p2 g16 relu", Values::kUniform, residual},
+    {"depthwise_small_wide_padding", "b1 ic18 i3x4 oc18 f6 p4,6,5,2 g18"},
+    {"depthwise_small_tall_flipped", "b1 ic5 i40x6 oc5 f3x4 p0,3,2,1 g5 conv"},
+    {"depthwise_small_filter_31", "b1 ic20 i7 oc20 f31 p15 g20"},
+    {"depthwise_small_9_wide", "b1 ic20 i5x8 oc20 f3 p1,1,2,1 g20"},
+    {"depthwise_asymmetric", "b1 ic3 i20x21 oc3 f5 p0,3,4,1 g3"},
+    {"depthwise_pad_wide", "b1 ic3 i4x5 oc3 f3 p7,6,9,8 g3"},
+    {"depthwise_pad_wide_any", "b1 ic3 i4x5 oc3 f6x5 p17,16,9,28 g3"},
+    {"depthwise_dilated_any", "b1 ic3 i31x33 oc3 f6x5 p3 d2x3 g3"},
+    {"depthwise_dilated_rows", "b1 ic3 i31x33 oc3 f3 p2,2,1,1 d2x1 g3"},
+    {"depthwise_dilated_beyond", "b1 ic3 i3x33 oc3 f3 p8,8,1,1 d7x1 g3"},
+    {"depthwise_dilated_valid", "b1 ic3 i31x33 oc3 f5 d3x2 g3"},
+    {"depthwise_stride_and_dilation", "b1 ic3 i31x33 oc3 f3 s2 p1 d2 g3"},
+    {"depthwise_flipped", "b1 ic3 i20x21 oc3 f5 p2 g3 conv"},
+    {"depthwise_residual_clamp", "b2 ic5 i14x19 oc5 f3 p1 g5", Values::kUniform, residual_clamp},
+    {"depthwise_reflect", "b2 ic5 i14x19 oc5 f3 p1 g5 reflect"},
+    {"depthwise_symmetric_stride_2", "b1 ic5 i14x19 oc5 f5 s2 p2 g5 symmetric"},
+    {"depthwise_replicate_dilated", "b1 ic3 i14x19 oc3 f3 p2 d2 g3 replicate"},
+    {"depthwise_constant_any", "b1 ic3 i14x19 oc3 f8 p4 g3 constant:-0.7"},
+    {"depthwise_long_sum", "b1 ic2 i40 oc2 f22 p11 g2", Values::kPositive},
+    {"image_3x3", "b1 ic1 i70x90 oc1 f3"},
+    {"image_5x5_relu", "b1 ic1 i41x75 oc1 f5 relu"},
+    {"image_several_filters", "b2 ic1 i30x50 oc3 f9"},
+    {"image_9x9_same", "b1 ic1 i37x65 oc1 f9", Values::kUniform, same},
     // Padding.
     {"full_padding", "b1 ic2 i6x7 oc3 f4", Values::kUniform, full},
     {"same_padding", "b1 ic3 i13x10 oc4 f4x5 s2x3", Values::kUniform, same},
@@ -209,6 +255,31 @@ TEST_P(Cases, EveryVariant) {
                 RunOptions how;
                 how.placement = operands[i].placement;
                 well = check(options, operands[i], expected, how);
+            }
+        }
+    }
+}
+
+TEST_P(Cases, EveryDepthwiseVariant) {
+    const Conv2dProblem p = problem();
+    if (p.in_channels != p.groups) {
+        return;  // not for these kernels
+    }
+    for (bool regions : {false, true}) {
+        for (Placement placement : kPlacements) {
+            Operands operands(p, test_seed(), GetParam().values, placement, regions);
+            const reference::Forward expected = operands.expected();
+            for (const VariantInfo &variant : list_variants()) {
+                PlanOptions options;
+                options.algorithm = Algorithm::kDirect;
+                options.variant = variant.name;
+                options.threads = 1 + static_cast<int>(placement);
+                // A kernel made for one filter size or stride refuses the others.
+                if (variant.runnable && variant.stage.rfind("conv_depthwise", 0) == 0 && Plan::create(p, options).ok()) {
+                    RunOptions how;
+                    how.placement = placement;
+                    check(options, operands, expected, how);
+                }
             }
         }
     }
