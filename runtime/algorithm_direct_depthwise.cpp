@@ -554,6 +554,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &
     if (p.in_channels != p.groups) {
         return Status(StatusCode::kUnsupported, "groups of " + std::to_string(p.in_channels / p.groups) + " input channels; depthwise kernels take one");
     }
+    if (p.layout != Layout::kNchw) {
+        return Status(StatusCode::kUnsupported, "the layout is NHWC; depthwise kernels read planes");
+    }
     Result<std::unique_ptr<AlgorithmPlan>> small = plan_small(request);
     Result<std::unique_ptr<AlgorithmPlan>> rows = plan_rows(request);
     return small.ok() && (!rows.ok() || (*small)->serial_seconds < (*rows)->serial_seconds) ? std::move(small) : std::move(rows);
