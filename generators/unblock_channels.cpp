@@ -12,7 +12,7 @@ namespace {
 
 class UnblockChannels : public Generator<UnblockChannels> {
 public:
-    /// (plane, column, row), readable up to the last column rounded up to 16.
+    /// (plane, column, row), readable up to the last column rounded up to 16. The column stride is the caller's.
     Input<Buffer<float, 3>> in{"in"};
     Input<Buffer<float, 1>> bias{"bias"};
     /// (column, row, plane); read only when use_residual is not 0, and may then be out itself.
@@ -39,7 +39,6 @@ public:
         fourfold::require_origin(residual);
         fourfold::require_origin(out);
         in.dim(0).set_extent(16);
-        in.dim(1).set_stride(16);
         fourfold::cpu::schedule(stages, use_residual, get_target());
     }
 

@@ -72,6 +72,8 @@ const std::vector<AlgorithmEntry> &algorithms();
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_naive(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request);
+/// direct with lanes along output channels; plan_direct chooses.
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_oc(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request);

@@ -288,9 +288,8 @@ private:
     size_t slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, flat_offset_ = 0;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
+/// Lanes along pixels.
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_pixels(const PlanRequest &request) {
     const int64_t outputs = request.problem.out_channels / request.problem.groups;
     return best_variant<DirectPlan>(request, "conv_direct", [&](const Variant &kernel, const auto &consider) {
         const int64_t m = kernel.parameter("m", 1);
@@ -301,6 +300,22 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
             }
         }
     });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
+    // A variant may force either form.
+    if (forced_variant(request.options, "conv_direct_oc").ok() && !request.options.variant.empty()) {
+        return plan_direct_oc(request);
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> pixels = plan_direct_pixels(request);
+    if (!request.options.variant.empty()) {
+        return pixels;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> channels = plan_direct_oc(request);
+    const bool better = channels.ok() && (!pixels.ok() || (*channels)->serial_seconds < (*pixels)->serial_seconds);
+    return better ? std::move(channels) : std::move(pixels);
 }
 
 }  // namespace fourfold
