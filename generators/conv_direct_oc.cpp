@@ -23,14 +23,14 @@ public:
     GeneratorParam<int> r{"r", 14};  ///< pixels of a register tile
     GeneratorParam<int> v{"v", 2};   ///< blocks of 16 output channels of a register tile: K = 16*v
 
-    /// Filters (k, term), K of k. See pack_filters.
+    /// Filters (k, filter), K of k, a filter to each channel and tap. See pack_filters.
     Input<Buffer<float, 2>> packed{"packed"};
     Input<Buffer<float, 1>> x{"x"};
     /// Of each pixel, in [0, position_max]; readable up to the last pixel rounded up to r.
     Input<Buffer<int32_t, 1>> position{"position"};
     Input<int32_t> position_max{"position_max"};
-    /// Of each term, in [0, offset_max].
-    Input<Buffer<int32_t, 1>> offset{"offset"};
+    /// (0, term): distance in x from the pixel's position, in [0, offset_max]; (1, term): which filter it meets.
+    Input<Buffer<int32_t, 2>> term{"term"};
     Input<int32_t> offset_max{"offset_max"};
     /// (k, pixel): the bias with pixel stride 0, or, where earlier channels were summed before, out itself.
     Input<Buffer<float, 2>> initial{"initial"};
@@ -43,19 +43,19 @@ public:
 
     void generate() {
         Var k("k"), j("j"), b("b");
-        const Expr terms = packed.dim(1).extent();
+        const Expr terms = term.dim(1).extent();
         RDom kb(0, (terms + term_block - 1) / term_block, "kb");
         RDom rk(0, term_block, "rk");
-        const Expr term = b * term_block + rk.x;
-        rk.where(term < terms);
+        rk.where(b * term_block + rk.x < terms);
         // The where above keeps the term in range, the caller position and offset: none needs a clamp in the inner loop.
-        const Expr d = unsafe_promise_clamped(term, 0, terms - 1);
-        const Expr term_offset = unsafe_promise_clamped(offset(d), 0, offset_max);
+        const Expr d = unsafe_promise_clamped(b * term_block + rk.x, 0, terms - 1);
+        const Expr distance = unsafe_promise_clamped(term(0, d), 0, offset_max);
+        const Expr filter = unsafe_promise_clamped(term(1, d), 0, packed.dim(1).extent() - 1);
 
         Func at("at"), block("block"), total("total");
         at(j) = position(j);
         block(k, j, b) = 0.0f;
-        block(k, j, b) += packed(k, d) * x(unsafe_promise_clamped(at(j), 0, position_max) + term_offset);
+        block(k, j, b) += packed(k, filter) * x(unsafe_promise_clamped(at(j), 0, position_max) + distance);
         total(k, j) = 0.0f;
         total(k, j) += block(k, j, kb);
         out(k, j) = fourfold::post_op(initial(k, j) + total(k, j), post, lo, hi);
@@ -67,9 +67,11 @@ public:
         fourfold::require_origin(packed);
         fourfold::require_origin(x);
         fourfold::require_origin(position);
-        fourfold::require_origin(offset);
+        fourfold::require_origin(term);
         fourfold::require_origin(initial);
         fourfold::require_origin(out);
+        term.dim(0).set_extent(2);
+        term.dim(1).set_stride(2);
         packed.dim(0).set_extent(16 * v);
         packed.dim(1).set_stride(16 * v);
         fourfold::cpu::schedule(stages, {r, v}, get_target());

@@ -1,8 +1,12 @@
 // direct, lanes along output channels: each task sums its output pixels for one panel of K output channels after the other
 // (conv_direct_oc) and transposes them to planes (unblock_channels). Small images, any stride and dilation: no lane waits for
-// a row's end, nothing is decimated. Images without padding are read where they lie.
+// a row's end, nothing is decimated. Images without padding are read where they lie; where zero padding is, pixels that share
+// the taps that it leaves are brought together in register tiles, which sum those taps only.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <map>
+#include <vector>
 
 #include "algorithm.h"
 #include "arena.h"
@@ -16,6 +20,7 @@ namespace {
 
 constexpr int64_t kLanes = 16;      ///< planes of an unblock_channels call
 constexpr int64_t kTermBlock = 512;  ///< terms before a partial sum joins the total: the error grows with the root of this
+constexpr int64_t kMaxSorted = 1 << 14;  ///< pixels of a task that are sorted by their taps; larger images have few borders
 
 /// What a task covers and how much of it is in flight at once.
 struct Blocking {
@@ -30,6 +35,22 @@ struct Blocking {
 struct Source {
     const float *data;
     int64_t image, channel, row, column;  ///< strides
+};
+
+/// Pixels that a kernel call sums together: the same taps for all.
+struct PixelGroup {
+    int64_t begin, count;    ///< in the order of summing
+    int64_t position;        ///< of the first in the table of positions, where each group fills whole register tiles
+    int64_t term;            ///< of the first in the table of terms
+    int64_t taps;            ///< terms of a channel
+};
+
+/// How a task goes through its pixels.
+struct PixelOrder {
+    std::vector<PixelGroup> groups;
+    std::vector<int32_t> pixels;     ///< image * height * width + row * width + column, in the order of summing; empty: as they lie
+    std::vector<uint64_t> masks;     ///< of each group, a bit for each tap
+    int64_t tile_taps = 0;           ///< taps of all register tiles
 };
 
 class DirectOcPlan final : public AlgorithmPlan {
@@ -90,10 +111,16 @@ public:
         lay_out(best);
         best.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
         lay_out(best);
+        // A copy's form is known here, an image's strides only at the call.
+        for (Kind &kind : kinds_) {
+            kind.positions.resize(static_cast<size_t>(table_positions(kind.order)));
+            kind.terms.resize(static_cast<size_t>(2 * table_terms(kind.order, best.channels)));
+            fill_tables(kind.order, copies(), kind.rows, kind.positions.data(), kind.terms.data());
+        }
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         layout = "direct m" + std::to_string(width_) + " rows1";
         packed_bytes = packer_.packed_bytes();
-        details = (best.images > 1 ? std::to_string(best.images) + " images" : "strips of " + std::to_string(best.strip) + " output rows") + " a task, " + (padded_ ? "padded, " : "read in place, ") + std::to_string(best.channels) + " of " + std::to_string(channels_) + " input channels at once, " + std::to_string(tasks()) + " tasks, " + std::to_string(best.slots) + " at a time";
+        details = (best.images > 1 ? std::to_string(best.images) + " images" : "strips of " + std::to_string(best.strip) + " output rows") + " a task, " + (padded_ ? "padded, " : "read in place, ") + std::to_string(kinds_[0].order.groups.size()) + " groups of pixels, " + std::to_string(best.channels) + " of " + std::to_string(channels_) + " input channels at once, " + std::to_string(tasks()) + " tasks, " + std::to_string(best.slots) + " at a time";
         return Status();
     }
 
@@ -103,10 +130,15 @@ public:
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const PaddedBias bias = bias_.fill(t.bias, workspace);
-        const Source x = source(t.input);
-        fill_tables(x, workspace);
+        const bool in_place = reads_in_place(t.input);
+        if (in_place) {
+            const int64_t *s = t.input.s;
+            for (const Kind &kind : kinds_) {
+                fill_tables(kind.order, {t.input.data, s[0], s[1], s[2], s[3]}, kind.rows, ints_at(workspace, kind.positions_offset), ints_at(workspace, kind.terms_offset));
+            }
+        }
         return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-            return task(t, x, floats_at(packed, 0), bias, workspace, static_cast<size_t>(slot), index, context);
+            return task(t, in_place, floats_at(packed, 0), bias, workspace, static_cast<size_t>(slot), index, context);
         });
     }
 
@@ -163,9 +195,18 @@ private:
         blocking_ = b;
         Arena arena;
         bias_ = BiasLayout(arena, problem_, 1, panels_ * width_);
-        offsets_offset_ = arena.reserve_floats(static_cast<double>(b.channels * taps_));
-        positions_ = round_up(pixels(b), r_);
-        positions_offset_ = arena.reserve_floats(2.0 * static_cast<double>(positions_));
+        kinds_.clear();
+        const auto add = [&](int64_t images, int64_t rows) {
+            if (images * rows > 0) {
+                Kind kind{images, rows, order(images, rows), {}, {}};
+                kind.positions_offset = arena.reserve_floats(static_cast<double>(table_positions(kind.order)));
+                kind.terms_offset = arena.reserve_floats(2.0 * static_cast<double>(table_terms(kind.order, b.channels)));
+                kinds_.push_back(std::move(kind));
+            }
+        };
+        add(b.images, b.strip);
+        add(b.images > 1 ? problem_.batch % b.images : 1, b.images > 1 ? b.strip : out_height_ % b.strip);
+        const bool sorted = std::any_of(kinds_.begin(), kinds_.end(), [](const Kind &kind) { return !kind.order.pixels.empty(); });
         slots_offset_ = arena.reserve(0);
         Arena slot;
         // Also where no padding asks for it: strides of the caller's may be beyond a kernel call's reach.
@@ -173,6 +214,7 @@ private:
         // unblock_channels reads whole runs of 16 columns.
         panel_ = (pixels(b) + kLanes) * width_;
         sums_offset_ = slot.reserve_floats(static_cast<double>(panel_) * static_cast<double>(b.channels < channels_ ? panels_ : 1));
+        sorted_offset_ = slot.reserve_floats(sorted ? static_cast<double>(panel_) : 0.0);
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
         workspace_bytes = arena.bytes();
@@ -185,11 +227,14 @@ private:
         const double visits = static_cast<double>(p.batch / b.images), rest_images = static_cast<double>(p.batch % b.images);
         const double full = static_cast<double>(out_height_ / b.strip), rest_rows = static_cast<double>(out_height_ % b.strip);
         const auto tiles = [&](double rows, double count) {
-            return std::ceil(rows * count * static_cast<double>(out_width_) / static_cast<double>(r_));
+            if (static_cast<int64_t>(rows) == out_height_) {
+                return static_cast<double>(order(static_cast<int64_t>(count), out_height_).tile_taps);
+            }
+            return std::ceil(rows * count * static_cast<double>(out_width_) / static_cast<double>(r_)) * static_cast<double>(taps_);
         };
-        const double strip_tiles = full * tiles(static_cast<double>(b.strip), static_cast<double>(b.images)) + (rest_rows > 0 ? tiles(rest_rows, 1.0) : 0.0);
-        const double all_tiles = visits * strip_tiles + (rest_images > 0 ? tiles(static_cast<double>(out_height_), rest_images) : 0.0);
-        const double steps = groups * all_tiles * static_cast<double>(panels_ * channels_ * taps_);
+        const double strip_steps = full * tiles(static_cast<double>(b.strip), static_cast<double>(b.images)) + (rest_rows > 0 ? tiles(rest_rows, 1.0) : 0.0);
+        const double all_steps = visits * strip_steps + (rest_images > 0 ? tiles(static_cast<double>(out_height_), rest_images) : 0.0);
+        const double steps = groups * all_steps * static_cast<double>(panels_ * channels_);
         const int vectors = static_cast<int>(width_) / model.lanes;
         const double passes = std::ceil(images / static_cast<double>(b.images)) * static_cast<double>(ceil_div(out_height_, b.strip));
         const double chunks = static_cast<double>(ceil_div(channels_, b.channels));
@@ -203,52 +248,135 @@ private:
         return steps * model.tile_cycles(static_cast<int>(r_), vectors) / model.hertz + moved / model.copy_bytes_per_second + filters / kStreamBytesPerSecond + calls * model.call_seconds + 1e-6;
     }
 
-    /// The caller's images where they can be read in place, otherwise the form of the padded copies, without data.
-    Source source(const StridedIn &input) const {
+    /// Groups of pixels of `images` images or of one strip. Under zero padding a whole image's pixels are sorted by the taps that
+    /// read the image at all; what does not fill a register tile joins pixels with more taps, whose further taps read zeros.
+    PixelOrder order(int64_t images, int64_t rows) const {
+        const Conv2dProblem &p = problem_;
+        const int64_t count = images * rows * out_width_;
+        PixelOrder result;
+        result.groups = {{0, count, 0, 0, taps_}};
+        result.masks = {~uint64_t{0}};
+        result.tile_taps = ceil_div(count, r_) * taps_;
+        if (!padded_ || !pad_.zeros || taps_ > 64 || rows < out_height_ || count > kMaxSorted) {
+            return result;
+        }
+        std::map<uint64_t, std::vector<int32_t>> by_mask;
+        for (int64_t i = 0; i < images * rows; i++) {
+            for (int64_t j = 0; j < out_width_; j++) {
+                uint64_t mask = 0;
+                for (int64_t t = 0; t < taps_; t++) {
+                    const int64_t y = i % rows * p.stride_h + t / p.filter_width * p.dilation_h - p.pad_top;
+                    const int64_t x = j * p.stride_w + t % p.filter_width * p.dilation_w - p.pad_left;
+                    mask |= uint64_t{y >= 0 && y < p.in_height && x >= 0 && x < p.in_width} << t;
+                }
+                by_mask[mask].push_back(static_cast<int32_t>(i * out_width_ + j));
+            }
+        }
+        const auto taps_of = [](uint64_t mask) { return static_cast<int64_t>(__builtin_popcountll(mask)); };
+        uint64_t all = 0;
+        std::vector<uint64_t> masks;
+        for (const auto &[mask, pixels] : by_mask) {
+            all |= mask;
+            masks.push_back(mask);
+        }
+        if (all == 0) {
+            return result;
+        }
+        by_mask[all];
+        std::sort(masks.begin(), masks.end(), [&](uint64_t a, uint64_t b) { return std::pair(taps_of(a), a) < std::pair(taps_of(b), b); });
+        const auto left_over = [&](uint64_t mask) { return static_cast<int64_t>(by_mask[mask].size()) % r_; };
+        for (uint64_t mask : masks) {
+            // A pixel without any tap has no terms to call the kernel for.
+            while (mask != all && (mask == 0 ? !by_mask[mask].empty() : left_over(mask) > 0)) {
+                uint64_t to = all;
+                for (uint64_t other : masks) {
+                    const bool more = (other & mask) == mask && other != mask && left_over(other) > 0;
+                    if (more && (taps_of(other) < taps_of(to) || (taps_of(other) == taps_of(to) && left_over(other) > left_over(to)))) {
+                        to = other;
+                    }
+                }
+                by_mask[to].push_back(by_mask[mask].back());
+                by_mask[mask].pop_back();
+            }
+        }
+        PixelOrder sorted;
+        PixelGroup group{};
+        for (const auto &[mask, pixels] : by_mask) {
+            if (pixels.empty()) {
+                continue;
+            }
+            group.count = static_cast<int64_t>(pixels.size());
+            group.taps = taps_of(mask);
+            sorted.groups.push_back(group);
+            sorted.masks.push_back(mask);
+            sorted.pixels.insert(sorted.pixels.end(), pixels.begin(), pixels.end());
+            sorted.tile_taps += ceil_div(group.count, r_) * group.taps;
+            group.begin += group.count;
+            group.position += round_up(group.count, r_);
+            group.term += group.taps * blocking_.channels;
+        }
+        // Sorting costs a copy of the sums and a call for each group.
+        return static_cast<double>(sorted.tile_taps) < 0.98 * static_cast<double>(result.tile_taps) ? sorted : result;
+    }
+
+    bool reads_in_place(const StridedIn &input) const {
         const int64_t *s = input.s;
         const double last = static_cast<double>(blocking_.images - 1) * static_cast<double>(s[0]) + static_cast<double>(blocking_.channels - 1) * static_cast<double>(s[1]) + static_cast<double>(rows_read(blocking_.strip) - 1) * static_cast<double>(s[2]) + static_cast<double>(columns_read_);
-        if (!padded_ && last < double(1 << 29)) {
-            return {input.data, s[0], s[1], s[2], s[3]};
-        }
+        return !padded_ && last < double(1 << 29);
+    }
+
+    /// The form of the padded copies, without data.
+    Source copies() const {
         const int64_t channel = plane(blocking_.strip);
         return {nullptr, blocking_.channels * channel, channel, columns_read_, 1};
     }
 
-    /// What the kernel reads x by: of each term its distance from the pixel's position, channel by channel; of each pixel its
-    /// position, for whole tasks and, behind it, for the last one, which must not read on where the image ends.
-    void fill_tables(const Source &x, std::byte *workspace) const {
+    static int64_t table_terms(const PixelOrder &order, int64_t channels) {
+        return order.groups.back().term + order.groups.back().taps * channels;
+    }
+    int64_t table_positions(const PixelOrder &order) const {
+        return order.groups.back().position + round_up(order.groups.back().count, r_);
+    }
+
+    /// What the kernel reads x by. Of each group's terms, channel by channel: the distance from the pixel's position, and the
+    /// filter. Of each pixel its position; the rest of a register tile reads what the first pixel does.
+    void fill_tables(const PixelOrder &order, const Source &x, int64_t rows, int32_t *position, int32_t *term) const {
         const Conv2dProblem &p = problem_;
-        int32_t *offset = ints_at(workspace, offsets_offset_);
-        for (int64_t c = 0; c < blocking_.channels; c++) {
-            for (int64_t i = 0; i < p.filter_height; i++) {
-                for (int64_t j = 0; j < p.filter_width; j++) {
-                    *offset++ = static_cast<int32_t>(c * x.channel + i * p.dilation_h * x.row + j * p.dilation_w * x.column);
-                }
-            }
-        }
-        int32_t *position = ints_at(workspace, positions_offset_);
-        const auto fill = [&](int64_t images, int64_t rows) {
-            int32_t *end = position + positions_;
-            for (int64_t n = 0; n < images; n++) {
-                for (int64_t i = 0; i < rows; i++) {
-                    for (int64_t j = 0; j < out_width_; j++) {
-                        *position++ = static_cast<int32_t>(n * x.image + i * p.stride_h * x.row + j * p.stride_w * x.column);
+        for (size_t i = 0; i < order.groups.size(); i++) {
+            const PixelGroup &group = order.groups[i];
+            for (int64_t c = 0; c < blocking_.channels; c++) {
+                for (int64_t t = 0; t < taps_; t++) {
+                    if (t >= 64 || (order.masks[i] >> t & 1) != 0) {
+                        *term++ = static_cast<int32_t>(c * x.channel + t / p.filter_width * p.dilation_h * x.row + t % p.filter_width * p.dilation_w * x.column);
+                        *term++ = static_cast<int32_t>(c * taps_ + t);
                     }
                 }
             }
-            std::fill(position, end, 0);
-            position = end;
-        };
-        fill(blocking_.images, blocking_.strip);
-        fill(blocking_.images > 1 ? p.batch % blocking_.images : 1, blocking_.images > 1 ? blocking_.strip : out_height_ % blocking_.strip);
+            for (int64_t j = group.begin; j < group.begin + group.count; j++) {
+                const int64_t pixel = order.pixels.empty() ? j : order.pixels[static_cast<size_t>(j)];
+                const int64_t row = pixel / out_width_;
+                *position++ = static_cast<int32_t>(row / rows * x.image + row % rows * p.stride_h * x.row + pixel % out_width_ * p.stride_w * x.column);
+            }
+            const int64_t rest = round_up(group.count, r_) - group.count;
+            std::fill(position, position + rest, *(position - 1));
+            position += rest;
+        }
     }
+
+    /// A kind of task: as many pixels as fit, or the rest.
+    struct Kind {
+        int64_t images, rows;
+        PixelOrder order;
+        std::vector<int32_t> positions, terms;  ///< for padded copies
+        size_t positions_offset = 0, terms_offset = 0;  ///< for images in place, in the workspace
+    };
 
     /// The part of the output that a task computes.
     struct Piece {
         int64_t image, images, g, first_row, rows;
     };
 
-    bool task(const ForwardTensors &t, const Source &whole, const float *packed, const PaddedBias &bias, std::byte *workspace, size_t slot, int64_t index, KernelContext &context) const {
+    bool task(const ForwardTensors &t, bool in_place, const float *packed, const PaddedBias &bias, std::byte *workspace, size_t slot, int64_t index, KernelContext &context) const {
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
         Piece piece{};
@@ -262,29 +390,46 @@ private:
 
         std::byte *scratch = workspace + slots_offset_ + slot * slot_bytes_;
         float *sums = floats_at(scratch, sums_offset_);
-        const bool shortened = piece.images < blocking_.images || piece.rows < blocking_.strip;
-        const int64_t count = piece.images * piece.rows * out_width_;
-        const Ints<1> positions(ints_at(workspace, positions_offset_) + (shortened ? positions_ : 0), {{round_up(count, r_), 1}});
+        const bool rest = piece.images < blocking_.images || piece.rows < blocking_.strip;
+        const Kind &kind = kinds_[rest ? 1 : 0];
+        const int32_t *positions = in_place ? ints_at(workspace, kind.positions_offset) : kind.positions.data();
+        const int32_t *terms = in_place ? ints_at(workspace, kind.terms_offset) : kind.terms.data();
         for (int64_t c = 0; c < channels_; c += blocking_.channels) {
-            const int64_t channels = std::min(blocking_.channels, channels_ - c), terms = channels * taps_;
-            Source x = whole;
-            if (!prepare(t.input, piece, c, channels, floats_at(scratch, x_offset_), x, context)) {
+            const int64_t channels = std::min(blocking_.channels, channels_ - c);
+            Source x{};
+            if (!prepare(t.input, in_place, piece, c, channels, floats_at(scratch, x_offset_), x, context)) {
                 return false;
             }
             const int64_t position_max = (piece.images - 1) * x.image + (piece.rows - 1) * problem_.stride_h * x.row + (out_width_ - 1) * problem_.stride_w * x.column;
-            const int64_t offset_max = (channels - 1) * x.channel + (problem_.filter_height - 1) * problem_.dilation_h * x.row + (problem_.filter_width - 1) * problem_.dilation_w * x.column;
-            const Floats<1> input(x.data, {{position_max + offset_max + 1, 1}});
-            const Ints<1> offsets(ints_at(workspace, offsets_offset_), {{terms, 1}});
+            const int64_t distance_max = (channels - 1) * x.channel + (problem_.filter_height - 1) * problem_.dilation_h * x.row + (problem_.filter_width - 1) * problem_.dilation_w * x.column;
+            const Floats<1> input(x.data, {{position_max + distance_max + 1, 1}});
             for (int64_t panel = begin; panel < end; panel++) {
                 float *sum = sums + (blocking_.channels < channels_ ? panel * panel_ : 0);
-                const Floats<2> filters(packed + ((piece.g * panels_ + panel) * channels_ + c) * taps_ * width_, {{width_, 1}, {terms, width_}});
-                const Floats<2> out(sum, {{width_, 1}, {count, width_}});
-                // The bias first, later what the channels before have summed.
-                const Floats<2> initial(c == 0 ? bias.of(piece.g, panel * width_) : sum, {{width_, 1}, {count, c == 0 ? 0 : width_}});
-                if (!call(kernel_, context, filters, input, positions, static_cast<int32_t>(position_max), offsets, static_cast<int32_t>(offset_max), initial, static_cast<int32_t>(kTermBlock), int32_t{0}, 0.0f, 0.0f, out)) {
-                    return false;
+                const Floats<2> filters(packed + ((piece.g * panels_ + panel) * channels_ + c) * taps_ * width_, {{width_, 1}, {channels * taps_, width_}});
+                for (const PixelGroup &group : kind.order.groups) {
+                    float *target = sum + group.begin * width_;
+                    const Ints<1> at(positions + group.position, {{round_up(group.count, r_), 1}});
+                    const Ints<2> list(terms + 2 * group.term, {{2, 1}, {channels * group.taps, 2}});
+                    const Floats<2> out(target, {{width_, 1}, {group.count, width_}});
+                    // The bias first, later what the channels before have summed.
+                    const Floats<2> initial(c == 0 ? bias.of(piece.g, panel * width_) : target, {{width_, 1}, {group.count, c == 0 ? 0 : width_}});
+                    // The same channels make a partial sum in every group, so that the sorting changes no bit.
+                    const int64_t term_block = taps_ > kTermBlock ? kTermBlock : std::max<int64_t>(1, kTermBlock / taps_ * group.taps);
+                    if (!call(kernel_, context, filters, input, at, static_cast<int32_t>(position_max), list, static_cast<int32_t>(distance_max), initial, static_cast<int32_t>(term_block), int32_t{0}, 0.0f, 0.0f, out)) {
+                        return false;
+                    }
                 }
-                if (c + channels == channels_ && !finish(t, piece, sum, panel * width_, bias, context)) {
+                if (c + channels < channels_) {
+                    continue;
+                }
+                if (!kind.order.pixels.empty()) {
+                    float *natural = floats_at(scratch, sorted_offset_);
+                    for (size_t i = 0; i < kind.order.pixels.size(); i++) {
+                        std::memcpy(natural + kind.order.pixels[i] * width_, sum + static_cast<int64_t>(i) * width_, static_cast<size_t>(width_) * sizeof(float));
+                    }
+                    sum = natural;
+                }
+                if (!finish(t, piece, sum, panel * width_, bias, context)) {
                     return false;
                 }
             }
@@ -293,14 +438,15 @@ private:
     }
 
     /// Input channels [c, c + channels) of the piece: where they are, or copied with their padding.
-    bool prepare(const StridedIn &input, const Piece &piece, int64_t c, int64_t channels, float *scratch, Source &x, KernelContext &context) const {
+    bool prepare(const StridedIn &input, bool in_place, const Piece &piece, int64_t c, int64_t channels, float *scratch, Source &x, KernelContext &context) const {
         const Conv2dProblem &p = problem_;
         const int64_t *s = input.s;
         const float *image = input.data + piece.image * s[0] + (piece.g * channels_ + c) * s[1];
-        if (x.data != nullptr) {
-            x.data = image + piece.first_row * p.stride_h * s[2];
+        if (in_place) {
+            x = {image + piece.first_row * p.stride_h * s[2], s[0], s[1], s[2], s[3]};
             return true;
         }
+        x = copies();
         for (int64_t n = 0; n < piece.images; n++) {
             const PlanesIn in = {image + n * s[0], p.in_width, p.in_height, channels, s[2], s[1]};
             const PlanesOut out = {scratch + n * x.image, columns_read_, rows_read(piece.rows), channels, x.row, x.channel};
@@ -346,6 +492,9 @@ private:
         return true;
     }
 
+    static const int32_t *ints_at(const std::byte *base, size_t offset) {
+        return reinterpret_cast<const int32_t *>(base + offset);
+    }
     static int32_t *ints_at(std::byte *base, size_t offset) {
         return reinterpret_cast<int32_t *>(base + offset);
     }
@@ -364,10 +513,10 @@ private:
     int64_t out_height_, out_width_, columns_read_;
     bool padded_;
     Blocking blocking_{};
-    int64_t positions_ = 0;  ///< entries of a table of positions
+    std::vector<Kind> kinds_;
     int64_t panel_ = 0;      ///< floats of a panel's sums
     BiasLayout bias_;
-    size_t offsets_offset_ = 0, positions_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, x_offset_ = 0, sums_offset_ = 0;
+    size_t slots_offset_ = 0, slot_bytes_ = 0, x_offset_ = 0, sums_offset_ = 0, sorted_offset_ = 0;
 };
 
 }  // namespace
