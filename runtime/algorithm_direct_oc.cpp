@@ -20,6 +20,7 @@ namespace {
 
 constexpr int64_t kLanes = 16;      ///< planes of an unblock_channels call
 constexpr int64_t kTermBlock = 512;  ///< terms before a partial sum joins the total: the error grows with the root of this
+constexpr double kCacheShare = 0.75;  ///< of L2, for what is read again
 constexpr int64_t kMaxSorted = 1 << 14;  ///< pixels of a task that are sorted by their taps; larger images have few borders
 
 /// What a task covers and how much of it is in flight at once.
@@ -161,10 +162,15 @@ private:
         return elements % 1024 == 0 ? elements + 16 : elements;
     }
 
+    /// Floats of a channel that a strip reads: with strides, not all rows of an image in place.
+    double touched(int64_t strip) const {
+        return padded_ ? static_cast<double>(plane(strip)) : static_cast<double>(std::min(rows_read(strip), strip * problem_.filter_height) * columns_read_);
+    }
+
     /// As many input channels as leave a panel's filters and their x in L2, in equal parts.
     int64_t channels_in_cache(int64_t images, int64_t strip) const {
-        const double l2 = 0.75 * static_cast<double>(machine().l2_bytes) / sizeof(float);
-        const double one = static_cast<double>(width_ * taps_) + static_cast<double>(images) * static_cast<double>(plane(strip));
+        const double l2 = kCacheShare * static_cast<double>(machine().l2_bytes) / sizeof(float);
+        const double one = static_cast<double>(width_ * taps_) + static_cast<double>(images) * touched(strip);
         const auto fitting = static_cast<int64_t>(std::clamp(l2 / one, 1.0, static_cast<double>(channels_)));
         return ceil_div(channels_, ceil_div(channels_, fitting));
     }
@@ -243,9 +249,13 @@ private:
         if (padded_) {
             moved += 3 * 4.0 * passes * static_cast<double>(b.images * p.in_channels) * static_cast<double>(plane(b.strip));
         }
-        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > 0.5 * static_cast<double>(machine().l2_bytes) ? passes : 1.0);
+        // All filters stay in L2 from strip to strip if they fit in beside a strip's x.
+        const double resident = packer_.packed_floats() / groups + static_cast<double>(b.images * b.channels) * touched(b.strip);
+        const double filters = packer_.packed_floats() * 4.0 * (resident > kCacheShare * static_cast<double>(machine().l2_bytes) / sizeof(float) ? passes : 1.0);
+        // A step's filters and, for a run of pixels, a line of x come from L2, not quite hidden behind the arithmetic.
+        const double step_cycles = model.tile_cycles(static_cast<int>(r_), vectors) + 0.3 * static_cast<double>(width_ / kLanes + 1);
         const double calls = passes * groups * chunks * (static_cast<double>(padded_ ? b.images : 0) + static_cast<double>(panels_)) + images * static_cast<double>(ceil_div(p.out_channels, kLanes) * ceil_div(out_height_, b.strip));
-        return steps * model.tile_cycles(static_cast<int>(r_), vectors) / model.hertz + moved / model.copy_bytes_per_second + filters / kStreamBytesPerSecond + calls * model.call_seconds + 1e-6;
+        return steps * step_cycles / model.hertz + moved / model.copy_bytes_per_second + filters / kStreamBytesPerSecond + calls * model.call_seconds + 1e-6;
     }
 
     /// Groups of pixels of `images` images or of one strip. Under zero padding a whole image's pixels are sorted by the taps that
@@ -469,21 +479,27 @@ private:
         const bool flat = s[2] == out_width_ && (!add || r[2] == out_width_);
         const int64_t width = flat ? piece.rows * out_width_ : out_width_;
         const int64_t rows = flat ? 1 : piece.rows;
-        const int64_t band = flat ? 1 : std::clamp<int64_t>(reach / row_step, 1, rows);
+        const int64_t band = std::clamp<int64_t>(reach / row_step, 1, rows);
+        const int64_t lanes = std::min(width_, outputs_ - k);
+        // One call for all blocks of 16 planes: what the stage takes for rows are the blocks.
+        const int64_t whole = flat && reach / plane_step >= width_ ? lanes / kLanes : 0;
         for (int64_t n = 0; n < piece.images; n++) {
             const float *image = sum + n * piece.rows * out_width_ * width_;
-            for (int64_t lane = 0, count; lane < std::min(width_, outputs_ - k); lane += count) {
-                const int64_t in_block = kLanes - lane % kLanes;
-                count = std::min({in_block, outputs_ - k - lane, std::max<int64_t>(1, reach / plane_step)});
+            const auto finish_at = [&](int64_t lane, int64_t y, int64_t count, int64_t repeat, int64_t in_step, int64_t planes_step, int64_t rows_step) {
                 const int64_t channel = piece.g * outputs_ + k + lane;
-                const Floats<1> none(bias.none(), {{count, 1}});
+                const Floats<3> in(image + y * out_width_ * width_ + lane, {{kLanes, 1}, {round_up(width, kLanes), width_}, {repeat, in_step}});
+                float *target = t.output.data + (piece.image + n) * s[0] + channel * s[1] + (piece.first_row + y) * s[2];
+                const Floats<3> out(target, {{width, 1}, {repeat, planes_step * s[1] + rows_step * s[2]}, {count, s[1]}});
+                const Floats<3> residual(add ? t.residual.data + (piece.image + n) * r[0] + channel * r[1] + (piece.first_row + y) * r[2] : target, {{width, 1}, {repeat, add ? planes_step * r[1] + rows_step * r[2] : planes_step * s[1] + rows_step * s[2]}, {count, add ? r[1] : s[1]}});
+                return call(unblock_, context, in, Floats<1>(bias.none(), {{count, 1}}), residual, static_cast<int32_t>(add), post_.kind, post_.lo, post_.hi, out);
+            };
+            if (whole > 0 && !finish_at(0, 0, kLanes, whole, kLanes, kLanes, 0)) {
+                return false;
+            }
+            for (int64_t lane = whole * kLanes, count; lane < lanes; lane += count) {
+                count = std::min({kLanes - lane % kLanes, lanes - lane, std::max<int64_t>(1, reach / plane_step)});
                 for (int64_t y = 0; y < rows; y += band) {
-                    const int64_t now = std::min(band, rows - y);
-                    const Floats<3> in(image + y * out_width_ * width_ + lane, {{kLanes, 1}, {round_up(width, kLanes), width_}, {now, out_width_ * width_}});
-                    float *target = t.output.data + (piece.image + n) * s[0] + channel * s[1] + (piece.first_row + y) * s[2];
-                    const Floats<3> out(target, {{width, 1}, {now, s[2]}, {count, s[1]}});
-                    const Floats<3> residual(add ? t.residual.data + (piece.image + n) * r[0] + channel * r[1] + (piece.first_row + y) * r[2] : target, {{width, 1}, {now, add ? r[2] : s[2]}, {count, add ? r[1] : s[1]}});
-                    if (!call(unblock_, context, in, none, residual, static_cast<int32_t>(add), post_.kind, post_.lo, post_.hi, out)) {
+                    if (!finish_at(lane, y, count, std::min(band, rows - y), out_width_ * width_, 0, 1)) {
                         return false;
                     }
                 }
