@@ -270,16 +270,23 @@ private:
         if (!padded_ || !pad_.zeros || taps_ > 64 || rows < out_height_ || count > kMaxSorted) {
             return result;
         }
+        // A tap reads the image where its row does and its column does.
+        const auto inside = [&](int64_t outputs, int64_t stride, int64_t dilation, int64_t pad, int64_t size, const auto &index) {
+            std::vector<uint64_t> masks(static_cast<size_t>(outputs), 0);
+            for (int64_t i = 0; i < outputs; i++) {
+                for (int64_t t = 0; t < taps_; t++) {
+                    const int64_t at = i * stride + index(t) * dilation - pad;
+                    masks[static_cast<size_t>(i)] |= uint64_t{at >= 0 && at < size} << t;
+                }
+            }
+            return masks;
+        };
+        const auto row_masks = inside(out_height_, p.stride_h, p.dilation_h, p.pad_top, p.in_height, [&](int64_t t) { return t / p.filter_width; });
+        const auto column_masks = inside(out_width_, p.stride_w, p.dilation_w, p.pad_left, p.in_width, [&](int64_t t) { return t % p.filter_width; });
         std::map<uint64_t, std::vector<int32_t>> by_mask;
         for (int64_t i = 0; i < images * rows; i++) {
             for (int64_t j = 0; j < out_width_; j++) {
-                uint64_t mask = 0;
-                for (int64_t t = 0; t < taps_; t++) {
-                    const int64_t y = i % rows * p.stride_h + t / p.filter_width * p.dilation_h - p.pad_top;
-                    const int64_t x = j * p.stride_w + t % p.filter_width * p.dilation_w - p.pad_left;
-                    mask |= uint64_t{y >= 0 && y < p.in_height && x >= 0 && x < p.in_width} << t;
-                }
-                by_mask[mask].push_back(static_cast<int32_t>(i * out_width_ + j));
+                by_mask[row_masks[static_cast<size_t>(i % rows)] & column_masks[static_cast<size_t>(j)]].push_back(static_cast<int32_t>(i * out_width_ + j));
             }
         }
         const auto taps_of = [](uint64_t mask) { return static_cast<int64_t>(__builtin_popcountll(mask)); };
