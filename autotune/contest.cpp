@@ -75,9 +75,10 @@ std::vector<std::string> sibling_variants(const std::string &variant) {
     std::vector<std::string> names;
     if (own != all.end()) {
         for (const VariantInfo &v : all) {
-            // fft_tiled lets its tile size be forced as well as its product.
+            // fft_tiled lets its tile size be forced as well as its product; direct has two forms.
             const bool tile = own->stage == "tile_product" && v.stage == "tile_forward";
-            if ((v.stage == own->stage || tile) && v.runnable && v.name != variant) {
+            const bool form = own->stage.rfind("conv_direct", 0) == 0 && v.stage.rfind("conv_direct", 0) == 0;
+            if ((v.stage == own->stage || tile || form) && v.runnable && v.name != variant) {
                 names.push_back(v.name);
             }
         }

@@ -288,9 +288,8 @@ private:
     size_t slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, flat_offset_ = 0;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
+/// Lanes along pixels.
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_pixels(const PlanRequest &request) {
     const int64_t outputs = request.problem.out_channels / request.problem.groups;
     Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_direct_depthwise(request);
     if (!request.options.variant.empty() && (forced_variant(request.options, "conv_depthwise").ok() || forced_variant(request.options, "conv_depthwise_small").ok())) {
@@ -306,6 +305,22 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
         }
     });
     return depthwise.ok() && (!flat.ok() || (*depthwise)->serial_seconds < (*flat)->serial_seconds) ? std::move(depthwise) : std::move(flat);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
+    // A variant may force either form.
+    if (forced_variant(request.options, "conv_direct_oc").ok() && !request.options.variant.empty()) {
+        return plan_direct_oc(request);
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> pixels = plan_direct_pixels(request);
+    if (!request.options.variant.empty()) {
+        return pixels;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> channels = plan_direct_oc(request);
+    const bool better = channels.ok() && (!pixels.ok() || (*channels)->serial_seconds < (*pixels)->serial_seconds);
+    return better ? std::move(channels) : std::move(pixels);
 }
 
 }  // namespace fourfold

@@ -84,6 +84,17 @@ const NamedCase kCases[] = {
     {"out_width_49", "b1 ic4 i6x51 oc9 f3"},
     {"out_width_63", "b1 ic4 i6x65 oc9 f3"},
     {"out_width_65", "b1 ic4 i6x67 oc9 f3"},
+    // Zero padding whose pixels are sorted by the taps that it leaves; several images, and a rest of them, in a task.
+    {"borders", "b1 ic20 i7 oc40 f3 p1"},
+    {"borders_images", "b7 ic5 i7 oc33 f3 p1"},
+    {"borders_stride", "b3 ic9 i15 oc70 f3 s2 p1"},
+    {"borders_dilated", "b1 ic6 i17x19 oc35 f3 p6 d6"},
+    {"borders_without_taps", "b1 ic3 i5 oc17 f3x2 p9,2,4,7"},
+    {"borders_groups_residual", "b2 ic12 i9x8 oc66 f3 p1 g2 relu", Values::kUniform, residual},
+    {"borders_channels_in_parts", "b1 ic700 i9 oc40 f3 p1", Values::kPositive},
+    {"borders_64_taps", "b1 ic3 i9 oc20 f8 p4"},
+    {"borders_72_taps", "b1 ic3 i9 oc20 f8x9 p4"},
+    {"strips_in_place", "b2 ic70 i61x30 oc40 f1 s2"},
     // Strides and dilation.
     {"stride_2", "b1 ic5 i21x18 oc8 f3 s2 p1"},
     {"stride_3", "b2 ic3 i20 oc6 f5 s3 p2"},

@@ -223,7 +223,7 @@ TEST(Agreement, AutoChoosesTheSameForAnyNumberOfThreads) {
 
 TEST_P(Properties, SameBitsForAnyNumberOfThreadsWhenLarge) {
     // Large enough that the work is split however many threads there are.
-    for (const char *text : {"b3 ic24 i40x37 oc48 f3 p1", "b1 ic40 i30 oc20 f5 s2 p2"}) {
+    for (const char *text : {"b5 ic40 i7 oc70 f3 p1", "b3 ic24 i40x37 oc48 f3 p1", "b1 ic40 i30 oc20 f5 s2 p2"}) {
         Operands operands(parse_problem(text), test_seed());
         const std::vector<float> one = run(options(1), operands);
         for (int threads : {2, 3, 8}) {

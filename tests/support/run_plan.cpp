@@ -227,9 +227,10 @@ std::vector<std::string> runnable_variants(Algorithm algorithm) {
     }
     std::vector<std::string> names;
     for (const VariantInfo &variant : list_variants()) {
-        // A tile size may be forced too.
+        // A tile size may be forced too, and the other form of direct.
         const bool tile = algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward";
-        if (variant.runnable && (tile || variant.stage == main_stage(algorithm))) {
+        const bool lanes = algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc";
+        if (variant.runnable && (tile || lanes || variant.stage == main_stage(algorithm))) {
             names.push_back(variant.name);
         }
     }
