@@ -13,9 +13,9 @@ namespace {
 
 class BlockChannels : public Generator<BlockChannels> {
 public:
-    /// (column, row, plane), at most 16 planes, readable up to the last column rounded up to 16.
+    /// (column, row, plane), at least 8 columns, at most 16 planes.
     Input<Buffer<float, 3>> in{"in"};
-    /// (plane, column, row), writable up to the last column rounded up to 16.
+    /// (plane, column, row).
     Output<Buffer<float, 3>> out{"out"};
 
     void generate() {

@@ -60,7 +60,7 @@ public:
         fourfold::require_origin(in);
         fourfold::require_origin(out);
         in.dim(0).set_extent(16);
-        in.dim(1).set_extent(t).set_stride(16);
+        in.dim(1).set_extent(t);
         out.dim(0).set_extent(16);
         out.dim(2).set_extent(2);
         out.dim(4).set_extent(t);

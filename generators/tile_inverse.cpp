@@ -69,7 +69,6 @@ public:
         in.dim(4).set_extent(t);
         in.dim(5).set_extent(t / 2 + 1);
         out.dim(0).set_extent(16);
-        out.dim(1).set_stride(16);
         fourfold::cpu::schedule(stages, get_target());
     }
 

@@ -8,7 +8,7 @@
 //     runs of frequencies      tile_product                          -> Y[f][tile][part][output]
 //     tile row x 16 outputs    tile_inverse -> unblock_channels (bias, residual, post-op) -> y
 //
-// Stride and dilation by decimation (geometry.h): the phases are further channels.
+// Stride and dilation by decimation (channel_blocks.h): phases are further channels, lattices further tiles.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -17,16 +17,15 @@
 
 #include "algorithm.h"
 #include "arena.h"
+#include "channel_blocks.h"
 #include "cost_model.h"
-#include "geometry.h"
 #include "kernel.h"
-#include "stages.h"
 #include "variant_choice.h"
 
 namespace fourfold {
 namespace {
 
-constexpr int64_t kLanes = 16;  ///< channels to a vector in the tile stages
+constexpr int64_t kLanes = ChannelBlocks::kLanes;
 
 /// The stages of one tile size.
 struct TileKernels {
@@ -54,31 +53,34 @@ std::vector<TileKernels> tile_sizes(Isa isa) {
 class FftTiledPlan final : public AlgorithmPlan {
 public:
     FftTiledPlan(const PlanRequest &request, const Variant &product, const TileKernels &tile)
-        : problem_(request.problem), product_(product), tile_(tile), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), block_(*find_variant("block_channels")), unblock_(*find_variant("unblock_channels")), pack_(*find_variant("pack_tile_filters")), post_(kernel_post_op(problem_)), rows_(tap_positions(problem_.filter_height, problem_.dilation_h, 0), problem_.stride_h), columns_(tap_positions(problem_.filter_width, problem_.dilation_w, 0), problem_.stride_w), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)) {
+        : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), place_(*find_variant("place_filters")), block_(*find_variant("block_channels")), pack_(*find_variant("pack_tile_filters")), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)) {
         variant = product.name;
         const Conv2dProblem &p = problem_;
-        step_h_ = t_ - rows_.shift_max;
-        step_w_ = t_ - columns_.shift_max;
+        step_h_ = t_ - blocks_.rows().shift_max;
+        step_w_ = t_ - blocks_.columns().shift_max;
         real_channels_ = p.in_channels / p.groups;
-        phases_ = static_cast<int64_t>(rows_.phases.size() * columns_.phases.size());
-        channels_ = real_channels_ * phases_;
+        channels_ = blocks_.channels();
+        lattices_h_ = std::min(blocks_.lattice_h(), p.out_height());
+        lattices_w_ = std::min(blocks_.lattice_w(), p.out_width());
         outputs_ = p.out_channels / p.groups;
         channel_blocks_ = ceil_div(channels_, kLanes);
         output_blocks_ = ceil_div(outputs_, width_);
         frequencies_ = t_ * (t_ / 2 + 1);
-        tiles_w_ = ceil_div(p.out_width(), std::max<int64_t>(1, step_w_));
-        tiles_h_ = ceil_div(p.out_height(), std::max<int64_t>(1, step_h_));
-        strip_width_ = round_up((tiles_w_ - 1) * step_w_ + t_, kLanes);
-        out_width_ = round_up(tiles_w_ * step_w_, kLanes);
+        tiles_w_ = ceil_div(ceil_div(p.out_width(), blocks_.lattice_w()), std::max<int64_t>(1, step_w_));
+        tiles_h_ = ceil_div(ceil_div(p.out_height(), blocks_.lattice_h()), std::max<int64_t>(1, step_h_));
+        row_tiles_ = tiles_w_ * lattices_w_;
+        rows_ = p.batch * tiles_h_ * lattices_h_;
+        strip_width_ = round_up(((tiles_w_ - 1) * step_w_ + t_) * blocks_.lattice_w(), kLanes);
+        out_width_ = round_up(tiles_w_ * step_w_ * blocks_.lattice_w(), kLanes);
         const auto as_is = [](int64_t shift) { return shift; };
-        row_places_ = rows_.filter_places(p.filter_mode, as_is);
-        column_places_ = columns_.filter_places(p.filter_mode, as_is);
+        row_places_ = blocks_.rows().filter_places(p.filter_mode, as_is);
+        column_places_ = blocks_.columns().filter_places(p.filter_mode, as_is);
     }
 
     Status block(size_t workspace_limit) {
         const Conv2dProblem &p = problem_;
         if (step_h_ < 1 || step_w_ < 1) {
-            return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(rows_.shift_max + 1) + "x" + std::to_string(columns_.shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
+            return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(blocks_.rows().shift_max + 1) + "x" + std::to_string(blocks_.columns().shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
         }
         if (Status status = planes_within_reach(p); !status.ok()) {
             return status;
@@ -94,8 +96,8 @@ public:
         const double per_row = spectra_floats(1) * sizeof(float);
         const double l2 = static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
         const double budget = std::clamp(packed / static_cast<double>(p.groups) / 2, 1.5 * l2, std::max(1.5 * l2, l3 / 3));
-        tile_rows_ = std::clamp<int64_t>(static_cast<int64_t>(budget / per_row), 1, p.batch * tiles_h_);
-        tile_rows_ = ceil_div(p.batch * tiles_h_, ceil_div(p.batch * tiles_h_, tile_rows_));
+        tile_rows_ = std::clamp<int64_t>(static_cast<int64_t>(budget / per_row), 1, rows_);
+        tile_rows_ = ceil_div(rows_, ceil_div(rows_, tile_rows_));
         slots_ = 1;
         lay_out();
         while (workspace_bytes > workspace_limit) {
@@ -120,7 +122,7 @@ public:
         pack_slots_ = static_cast<int64_t>(std::min({static_cast<size_t>(threads_), pack_tasks, std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
         pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
         layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_);
-        details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(p.batch * tiles_h_) + " rows of " + std::to_string(tiles_w_) + " tiles, " + std::to_string(tile_rows_) + " rows at a time, " + std::to_string(phases_) + " phases";
+        details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(rows_) + " rows of " + std::to_string(row_tiles_) + " tiles, " + std::to_string(tile_rows_) + " rows at a time, " + std::to_string(blocks_.phases()) + " phases";
         predict();
         return Status();
     }
@@ -147,7 +149,7 @@ public:
                     // A run of real channels of one phase.
                     const int64_t phase = v / real_channels_, c = v % real_channels_;
                     const int64_t run = std::min(first + count - v, real_channels_ - c);
-                    const int64_t phase_columns = static_cast<int64_t>(columns_.phases.size());
+                    const int64_t phase_columns = static_cast<int64_t>(blocks_.columns().phases.size());
                     const Floats<3> from(filter + c * w.s[1], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {run, w.s[1]}});
                     const Ints<1> rows(row_places_.data() + phase / phase_columns * p.filter_height, {{p.filter_height, 1}});
                     const Ints<1> cols(column_places_.data() + phase % phase_columns * p.filter_width, {{p.filter_width, 1}});
@@ -188,7 +190,7 @@ public:
         for (int64_t g = 0; t.bias != nullptr && g < p.groups; g++) {
             std::copy_n(t.bias + g * outputs_, outputs_, bias + g * padded);
         }
-        const int64_t all = p.batch * tiles_h_;
+        const int64_t all = rows_;
         for (int64_t g = 0; g < p.groups; g++) {
             for (int64_t first = 0; first < all; first += tile_rows_) {
                 const int64_t rows = std::min(tile_rows_, all - first);
@@ -224,7 +226,15 @@ private:
     }
     /// Tiles of a block, in whole register tiles.
     int64_t block_tiles(int64_t rows) const {
-        return round_up(rows * tiles_w_, r_);
+        return round_up(rows * row_tiles_, r_);
+    }
+    /// Where a row of tiles lies: its first output row is `top`, the others follow lattice_h apart.
+    struct RowOfTiles {
+        int64_t image, top;
+    };
+    RowOfTiles row_of_tiles(int64_t index) const {
+        const int64_t a = index % lattices_h_, band = index / lattices_h_ % tiles_h_;
+        return {index / lattices_h_ / tiles_h_, band * step_h_ * blocks_.lattice_h() + a};
     }
     /// Floats of both spectra for so many rows of tiles.
     double spectra_floats(int64_t rows) const {
@@ -242,8 +252,7 @@ private:
         y_offset_ = arena.reserve_floats(static_cast<double>(frequencies_) * static_cast<double>(y_frequency_));
         slots_offset_ = arena.reserve(0);
         Arena slot;
-        flat_plane_ = t_ * strip_width_ + kLanes;
-        flat_offset_ = slot.reserve_floats(static_cast<double>(kLanes * flat_plane_));
+        flat_offset_ = slot.reserve_floats(static_cast<double>(ChannelBlocks::scratch_floats(t_, strip_width_)));
         blocked_offset_ = slot.reserve_floats(static_cast<double>(std::max(t_ * strip_width_, t_ * out_width_) * kLanes) + static_cast<double>(kLanes));  // a piece from channel i on is read 16 wide
         heap_offset_ = slot.reserve(static_cast<double>(heap_bytes()));
         slot_bytes_ = slot.bytes();
@@ -263,19 +272,21 @@ private:
         const CostModel model(product_.isa);
         const Conv2dProblem &p = problem_;
         const double groups = static_cast<double>(p.groups);
-        const double tiles = static_cast<double>(p.batch * tiles_h_ * tiles_w_);
+        const double tiles = static_cast<double>(rows_ * row_tiles_);
         const double vectors = static_cast<double>(kLanes) / model.lanes;
         // Transforms: about four counted operations (2.5 N log2 N) a cycle and vector; straight-line, but full of spills.
         const double points = static_cast<double>(t_ * t_);
         const double transform = 2.5 * points * std::log2(points) * vectors / 4.0 / model.hertz;
         const double transforms = groups * tiles * static_cast<double>(channel_blocks_ + padded_outputs() / kLanes) * transform;
-        const double blocks = static_cast<double>(ceil_div(p.batch * tiles_h_, tile_rows_));
+        const double blocks = static_cast<double>(ceil_div(rows_, tile_rows_));
         const double useful = points / 2 + 2;
         const double steps = groups * blocks * static_cast<double>(block_tiles(tile_rows_) / r_ * output_blocks_) * static_cast<double>(channels_) * useful;
         const double multiply = steps * 4.0 * static_cast<double>(r_ * width_ / kLanes) * vectors / 2.0 / 0.85 / model.hertz;
         const double filters = static_cast<double>(packed_bytes) * blocks / model.stream_bytes_per_second / 2;
         const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
-        const double spectra = groups * blocks * spectra_floats(tile_rows_) * 4.0 * 2 / 40e9;
+// Spectra are written once and read once, from L2 or from beyond.
+        const double block_bytes = spectra_floats(tile_rows_) * sizeof(float);
+        const double spectra = groups * blocks * block_bytes * 2 / (block_bytes > 2.5 * static_cast<double>(machine().l2_bytes) ? 15e9 : 40e9);
         const double calls = groups * blocks * static_cast<double>(tile_rows_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes) + 16);
         const double serial = transforms + multiply + filters + moved / 30e9 + spectra + calls * model.call_seconds;
         serial_seconds = serial + 2e-6;
@@ -283,32 +294,25 @@ private:
     }
 
     Status transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t first, int64_t rows) const {
-        const Conv2dProblem &p = problem_;
-        const int64_t phase_columns = static_cast<int64_t>(columns_.phases.size());
         return parallel_for(execution, slots_, rows * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t cb = index % channel_blocks_, row = index / channel_blocks_;
-            const int64_t image = (first + row) / tiles_h_, top = (first + row) % tiles_h_ * step_h_;
+            const RowOfTiles at = row_of_tiles(first + row);
             std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
             give_heap(context, base, heap_offset_);
-            float *flat = floats_at(base, flat_offset_);
             float *blocked = floats_at(base, blocked_offset_);
             const int64_t begin = cb * kLanes, count = std::min(kLanes, channels_ - begin);
-            for (int64_t v = begin; v < begin + count;) {
-                const int64_t phase = v / real_channels_, c = v % real_channels_;
-                const int64_t run = std::min(begin + count - v, real_channels_ - c);
-                const PlanesIn in = {t.input.data + image * t.input.s[0] + (g * real_channels_ + c) * t.input.s[1], p.in_width, p.in_height, run, t.input.s[2], t.input.s[1]};
-                const PlanesOut out = {flat + (v - begin) * flat_plane_, strip_width_, t_, run, strip_width_, flat_plane_};
-                if (!pad_.run_within(in, out, p.out_width() + columns_.reach[phase % phase_columns], p.out_height() - top + rows_.reach[phase / phase_columns], p.stride_w, p.stride_h, columns_.phases[phase % phase_columns] - p.pad_left, top * p.stride_h + rows_.phases[phase / phase_columns] - p.pad_top, context)) {
+            if (!blocks_.load(t.input, at.image, g, begin, count, at.top, t_, strip_width_, blocked, floats_at(base, flat_offset_), context)) {
+                return false;
+            }
+            const int64_t part = padded_channels(), lattice = blocks_.lattice_w();
+            for (int64_t a = 0; a < lattices_w_; a++) {
+                const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {t_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {t_, strip_width_ * kLanes}, {1, t_ * strip_width_ * kLanes}});
+                const Floats<6> spectra(floats_at(workspace, x_offset_) + (row * row_tiles_ + a * tiles_w_) * 2 * part + begin, {{kLanes, 1}, {1, kLanes}, {2, part}, {tiles_w_, 2 * part}, {t_, x_frequency_}, {t_ / 2 + 1, x_frequency_ * t_}});
+                if (!call(*tile_.forward, context, tiles, spectra)) {
                     return false;
                 }
-                v += run;
             }
-            const Floats<3> planes(flat, {{strip_width_, 1}, {t_, strip_width_}, {count, flat_plane_}});
-            const Floats<3> channels(blocked, {{kLanes, 1}, {strip_width_, kLanes}, {t_, strip_width_ * kLanes}});
-            const Floats<5> tiles(blocked, {{kLanes, 1}, {t_, kLanes}, {tiles_w_, step_w_ * kLanes}, {t_, strip_width_ * kLanes}, {1, t_ * strip_width_ * kLanes}});
-            const int64_t part = padded_channels();
-            const Floats<6> spectra(floats_at(workspace, x_offset_) + row * tiles_w_ * 2 * part + begin, {{kLanes, 1}, {1, kLanes}, {2, part}, {tiles_w_, 2 * part}, {t_, x_frequency_}, {t_ / 2 + 1, x_frequency_ * t_}});
-            return call(block_, context, planes, channels) && call(*tile_.forward, context, tiles, spectra);
+            return true;
         });
     }
 
@@ -334,7 +338,7 @@ private:
                 const int64_t n = std::min({end - at, run_end - at, std::max<int64_t>(1, (int64_t{1} << 28) / step)});
                 // Tiles that only fill up the register tile: their products are never read, but old denormals would be slow.
                 for (int64_t i = f; i < f + n; i++) {
-                    std::fill(x + i * x_frequency_ + rows * tiles_w_ * 2 * padded_channels(), x + i * x_frequency_ + tiles * 2 * padded_channels(), 0.0f);
+                    std::fill(x + i * x_frequency_ + rows * row_tiles_ * 2 * padded_channels(), x + i * x_frequency_ + tiles * 2 * padded_channels(), 0.0f);
                 }
                 const Floats<4> in(x + f * x_frequency_, {{channels_, 1}, {2, padded_channels()}, {tiles, 2 * padded_channels()}, {n, x_frequency_}});
                 const Floats<5> w(filters + f * step, {{width_, 1}, {2, width_}, {channels_, 2 * width_}, {output_blocks_, channels_ * 2 * width_}, {n, step}});
@@ -349,61 +353,44 @@ private:
     }
 
     Status transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, const Execution &execution, int64_t g, int64_t first, int64_t rows) const {
-        const Conv2dProblem &p = problem_;
         const int64_t blocks = ceil_div(outputs_, kLanes);
         return parallel_for(execution, slots_, rows * blocks, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t kb = index % blocks, row = index / blocks;
-            const int64_t image = (first + row) / tiles_h_, top = (first + row) % tiles_h_ * step_h_;
-            const int64_t height = std::min(step_h_, p.out_height() - top), width = p.out_width();
+            const RowOfTiles at = row_of_tiles(first + row);
+            const int64_t lattice = blocks_.lattice_w();
+            const int64_t height = std::min(step_h_, ceil_div(problem_.out_height() - at.top, blocks_.lattice_h()));
+            if (height <= 0) {
+                return true;
+            }
             std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
             give_heap(context, base, heap_offset_);
             float *blocked = floats_at(base, blocked_offset_);
             const int64_t part = padded_outputs();
-            const Floats<6> spectra(floats_at(workspace, y_offset_) + row * tiles_w_ * 2 * part + kb * kLanes, {{kLanes, 1}, {1, kLanes}, {2, part}, {tiles_w_, 2 * part}, {t_, y_frequency_}, {t_ / 2 + 1, y_frequency_ * t_}});
-            const Floats<5> tiles(blocked, {{kLanes, 1}, {step_w_, kLanes}, {tiles_w_, step_w_ * kLanes}, {height, out_width_ * kLanes}, {1, t_ * out_width_ * kLanes}});
-            if (!call(*tile_.inverse, context, spectra, tiles)) {
-                return false;
-            }
-            const int64_t k = kb * kLanes, count = std::min(kLanes, outputs_ - k);
-            const int64_t channel = g * outputs_ + k;
-            // Output rows and planes too far apart for 32-bit indices are finished in smaller pieces.
-            const int64_t *s = t.output.s, *r = t.residual.s;
-            const bool add = t.residual.data != nullptr;
-            constexpr int64_t reach = int64_t{1} << 28;
-            const int64_t row_step = std::max(s[2], add ? r[2] : 0), plane_step = std::max(s[1], add ? r[1] : 0);
-            const int64_t band = std::clamp<int64_t>(reach / row_step, 1, height);
-            const int64_t at_once = count == 1 ? 1 : std::clamp<int64_t>(reach / plane_step, 1, count);
-            for (int64_t i = 0; i < count; i += at_once) {
-                for (int64_t y = 0; y < height; y += band) {
-                    const int64_t planes = std::min(at_once, count - i), rows_now = std::min(band, height - y);
-                    const Floats<3> source(blocked + y * out_width_ * kLanes + i, {{kLanes, 1}, {out_width_, kLanes}, {rows_now, out_width_ * kLanes}});
-                    float *target = t.output.data + image * s[0] + (channel + i) * s[1] + (top + y) * s[2];
-                    const Floats<3> out(target, {{width, 1}, {rows_now, s[2]}, {planes, s[1]}});
-                    const Floats<3> residual(add ? t.residual.data + image * r[0] + (channel + i) * r[1] + (top + y) * r[2] : target, {{width, 1}, {rows_now, add ? r[2] : s[2]}, {planes, add ? r[1] : s[1]}});
-                    const Floats<1> biases(bias + k + i, {{planes, 1}});
-                    if (!call(unblock_, context, source, biases, residual, static_cast<int32_t>(add), post_.kind, post_.lo, post_.hi, out)) {
-                        return false;
-                    }
+            for (int64_t a = 0; a < lattices_w_; a++) {
+                const Floats<6> spectra(floats_at(workspace, y_offset_) + (row * row_tiles_ + a * tiles_w_) * 2 * part + kb * kLanes, {{kLanes, 1}, {1, kLanes}, {2, part}, {tiles_w_, 2 * part}, {t_, y_frequency_}, {t_ / 2 + 1, y_frequency_ * t_}});
+                const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {step_w_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {height, out_width_ * kLanes}, {1, t_ * out_width_ * kLanes}});
+                if (!call(*tile_.inverse, context, spectra, tiles)) {
+                    return false;
                 }
             }
-            return true;
+            const int64_t k = kb * kLanes;
+            return blocks_.store(blocked, out_width_, bias + k, t, at.image, g * outputs_ + k, std::min(kLanes, outputs_ - k), at.top, height, context);
         });
     }
 
     const Conv2dProblem problem_;
     const Variant &product_;
     const TileKernels tile_;
-    const PadStage pad_;
-    const Variant &place_, &block_, &unblock_, &pack_;
-    const KernelPostOp post_;
-    const AxisTaps rows_, columns_;
+    const ChannelBlocks blocks_;
+    const Variant &place_, &block_, &pack_;
     const int threads_;
     const int64_t t_, r_, width_;  ///< tile size; tiles and output channels of the product's register tile
     int64_t step_h_, step_w_;      ///< valid rows and columns of a tile
-    int64_t real_channels_, phases_, channels_, outputs_;  ///< of a group; channels_ counts phases
-    int64_t channel_blocks_, output_blocks_, frequencies_, tiles_h_, tiles_w_, strip_width_, out_width_;
+    int64_t lattices_h_, lattices_w_;  ///< that have outputs
+    int64_t real_channels_, channels_, outputs_;  ///< of a group; channels_ counts phases
+    int64_t channel_blocks_, output_blocks_, frequencies_, tiles_h_, tiles_w_, row_tiles_, rows_, strip_width_, out_width_;
     std::vector<int32_t> row_places_, column_places_;
-    int64_t tile_rows_ = 1, x_frequency_ = 0, y_frequency_ = 0, flat_plane_ = 0;
+    int64_t tile_rows_ = 1, x_frequency_ = 0, y_frequency_ = 0;
     int slots_ = 1;
     int64_t pack_slots_ = 1;
     size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;

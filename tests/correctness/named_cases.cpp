@@ -99,6 +99,9 @@ const NamedCase kCases[] = {
     {"dilation_and_stride", "b1 ic3 i20x19 oc4 f3x2 s2 p1 d3x2"},
     {"dilation_equals_stride", "b1 ic3 i24 oc4 f3 s2 p2 d2"},
     {"dilation_and_stride_share_a_factor", "b1 ic3 i30x26 oc4 f3 s4x6 p3 d6x4"},
+    {"dilation_wide_rows", "b2 ic20 i33x40 oc18 f3 p6 d6"},
+    {"dilation_beyond_the_output", "b1 ic17 i20 oc3 f2x3 p3 d16x9"},
+    {"dilation_wide_strided_bias", "b1 ic16 i41x44 oc17 f3x2 s3x2 p4 d6x8 relu"},
     // Groups.
     {"groups", "b2 ic8 i10x9 oc12 f3 p1 g4"},
     {"groups_odd", "b1 ic15 i9 oc21 f3 p1 g3"},
