@@ -1,8 +1,7 @@
 // Winograd's transforms of 3x3 filters, in the order in which winograd_product reads them. Algorithm only; speed lives in
 // schedules/*/winograd_filters.cpp.
 //
-//     packed[fx,fy,k/K,c,k%K] = (G g G^T)[fy,fx],  g = filters[k,c] or, flipped, its rotation by 180 degrees;
-//                               zero for k beyond the last
+//     packed[fx,fy,c,k] = (G g G^T)[fy,fx],  g[r,s] = filters[c,r,s,k]
 //
 // In double precision: it is paid once per plan, and the rounding of filters would be felt by every output.
 #include "generators/winograd_filters.h"
@@ -19,45 +18,41 @@ class WinogradFilters : public Generator<WinogradFilters> {
 public:
     GeneratorParam<int> m{"m", 4};  ///< outputs of a tile in each axis
 
-    /// (column, row, channel, output channel).
+    /// (output channel, column, row, channel); output channels a multiple of 16.
     Input<Buffer<float, 4>> filters{"filters"};
-    Input<int32_t> flip{"flip"};
-    /// (k % K, 0, channel, k / K, fy, fx); K is its first extent.
-    Output<Buffer<float, 6>> out{"out"};
+    /// (output channel, 0, channel, fy, fx).
+    Output<Buffer<float, 5>> out{"out"};
 
     void generate() {
         namespace winograd = fourfold::winograd;
-        Var ki("ki"), part("part"), c("c"), ko("ko"), fy("fy"), fx("fx"), r("r");
+        Var k("k"), part("part"), c("c"), fy("fy"), fx("fx"), r("r");
         const winograd::Matrix matrix = winograd::filter_matrix(m);
-        const Expr k = ko * out.dim(0).extent() + ki;
-        const Expr last = filters.dim(3).extent() - 1;
 
         std::vector<Expr> taps, values;
         for (int s = 0; s < 3; s++) {
-            const Expr tap = filters(select(flip != 0, 2 - s, s), clamp(select(flip != 0, 2 - r, r), 0, 2), c, clamp(k, 0, last));
-            taps.push_back(cast<double>(select(k <= last, tap, 0.0f)));
+            taps.push_back(cast<double>(filters(k, s, r, c)));
         }
         Func line("line"), lines("lines"), column("column");
-        line(ki, r, c, ko) = Tuple(winograd::evaluate(matrix, taps));
-        lines(ki, fx, r, c, ko) = mux(fx, Tuple(line(ki, r, c, ko)).as_vector());
+        line(k, r, c) = Tuple(winograd::evaluate(matrix, taps));
+        lines(k, fx, r, c) = mux(fx, Tuple(line(k, r, c)).as_vector());
         for (int i = 0; i < 3; i++) {
-            values.push_back(lines(ki, fx, i, c, ko));
+            values.push_back(lines(k, fx, i, c));
         }
-        column(ki, fx, c, ko) = Tuple(winograd::evaluate(matrix, values));
-        out(ki, part, c, ko, fy, fx) = cast<float>(mux(fy, Tuple(column(ki, fx, c, ko)).as_vector()));
+        column(k, fx, c) = Tuple(winograd::evaluate(matrix, values));
+        out(k, part, c, fy, fx) = cast<float>(mux(fy, Tuple(column(k, fx, c)).as_vector()));
 
-        stages = {out, column, lines, line, ki, part, c, ko, fy, fx, r, m + 2};
+        stages = {out, column, lines, line, k, part, c, fy, fx, r, m + 2};
     }
 
     void schedule() {
         const int t = m + 2;
         fourfold::require_origin(filters);
         fourfold::require_origin(out);
-        filters.dim(0).set_extent(3);
         filters.dim(1).set_extent(3);
+        filters.dim(2).set_extent(3);
         out.dim(1).set_extent(1);
+        out.dim(3).set_extent(t);
         out.dim(4).set_extent(t);
-        out.dim(5).set_extent(t);
         fourfold::cpu::schedule(stages, get_target());
     }
 

@@ -6,11 +6,11 @@
 namespace fourfold {
 
 struct WinogradFiltersStages {
-    Halide::Func out;     ///< (ki, part, c, ko, fy, fx)
-    Halide::Func column;  ///< (ki, fx, c, ko), a Tuple: one column transformed
-    Halide::Func lines;   ///< (ki, fx, r, c, ko): the filter's rows transformed
-    Halide::Func line;    ///< (ki, r, c, ko), a Tuple: one row transformed
-    Halide::Var ki{"ki"}, part{"part"}, c{"c"}, ko{"ko"}, fy{"fy"}, fx{"fx"}, r{"r"};
+    Halide::Func out;     ///< (k, part, c, fy, fx)
+    Halide::Func column;  ///< (k, fx, c), a Tuple: one column transformed
+    Halide::Func lines;   ///< (k, fx, r, c): the filter's rows transformed
+    Halide::Func line;    ///< (k, r, c), a Tuple: one row transformed
+    Halide::Var k{"k"}, part{"part"}, c{"c"}, fy{"fy"}, fx{"fx"}, r{"r"};
     int t;
 };
 
