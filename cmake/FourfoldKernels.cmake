@@ -7,9 +7,9 @@
 #
 # Adding a variant is a line in the list. Adding a stage is a generator, its schedule and an entry in the list.
 
-# "m=8 n=3" -> "_m8_n3"; "mode=constant" -> "_constant"
+# "m=8 n=3" -> "_m8_n3"; "mode=constant layout=nchw" -> "_constant_nchw"
 function(_fourfold_suffix parameters result)
-    string(REPLACE "mode=" "" text "${parameters}")
+    string(REGEX REPLACE "(mode|layout)=" "" text "${parameters}")
     string(REPLACE "=" "" text "${text}")
     string(REPLACE " " "_" text "${text}")
     if(text)

@@ -2,6 +2,7 @@
 // schedules/*/crop.cpp.
 //
 //     out[k,y,x] = post(scale * in[k,y,x] + bias[k] + residual[k,y,x])
+#include "generators/layout.h"
 #include "generators/memory_stage.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/crop.h"
@@ -12,6 +13,8 @@ namespace {
 
 class Crop : public Generator<Crop> {
 public:
+    GeneratorParam<fourfold::Layout> layout{"layout", fourfold::Layout::nchw, fourfold::kLayouts};
+
     /// Planes (column, row, k), larger than out.
     Input<Buffer<float, 3>> in{"in"};
     Input<Buffer<float, 1>> bias{"bias"};
@@ -21,7 +24,7 @@ public:
     Input<float> scale{"scale"};
     Input<int32_t> post{"post"};
     Input<float> lo{"lo"}, hi{"hi"};
-    /// (column, row, k).
+    /// (column, row, k); in NHWC columns of this and of the residual lie channels apart.
     Output<Buffer<float, 3>> out{"out"};
 
     void generate() {
@@ -36,6 +39,10 @@ public:
         fourfold::require_origin(bias);
         fourfold::require_origin(residual);
         fourfold::require_origin(out);
+        if (layout == fourfold::Layout::nhwc) {
+            residual.dim(0).set_stride(Expr());
+            out.dim(0).set_stride(Expr());
+        }
         fourfold::cpu::schedule_crop(stages, use_residual, post, get_target());
     }
 

@@ -5,6 +5,8 @@
 // extend continues the image beyond its edges: a constant (zero padding is constant 0), reflect (edge not repeated),
 // symmetric (edge repeated), replicate, circular. With a step the result is one phase of the image, decimated.
 #include "generators/pad.h"
+
+#include "generators/layout.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/pad.h"
 
@@ -18,7 +20,9 @@ class Pad : public Generator<Pad> {
 public:
     GeneratorParam<Mode> mode{"mode", Mode::constant, {{"constant", Mode::constant}, {"reflect", Mode::reflect}, {"symmetric", Mode::symmetric}, {"replicate", Mode::replicate}, {"circular", Mode::circular}}};
 
-    /// Image planes (column, row, plane).
+    GeneratorParam<fourfold::Layout> layout{"layout", fourfold::Layout::nchw, fourfold::kLayouts};
+
+    /// Image planes (column, row, plane); in NHWC columns lie channels apart.
     Input<Buffer<float, 3>> in{"in"};
     Input<int32_t> step_x{"step_x"}, step_y{"step_y"};
     /// Position in the image of out's first column and row; negative inside the padding before.
@@ -63,6 +67,9 @@ public:
     void schedule() {
         fourfold::require_origin(in);
         fourfold::require_origin(out);
+        if (layout == fourfold::Layout::nhwc) {
+            in.dim(0).set_stride(Expr());
+        }
         fourfold::cpu::schedule(stages, step_x, get_target());
     }
 

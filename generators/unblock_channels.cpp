@@ -1,8 +1,9 @@
-// An image of 16 channels innermost to 16 planes, finished: the transposition behind tile_inverse with bias, residual and
-// post-op. Algorithm only; speed lives in schedules/*/unblock_channels.cpp.
+// Vectors of 16 channels to 16 channels of an image, finished: the transposition behind tile_inverse, or to NHWC a copy, with
+// bias, residual and post-op. Algorithm only; speed lives in schedules/*/unblock_channels.cpp.
 //
 //     out[l,y,x] = post(in[y,x,l] + bias[l] + residual[l,y,x])
 #include "generators/block_channels.h"
+#include "generators/layout.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/unblock_channels.h"
 
@@ -12,15 +13,17 @@ namespace {
 
 class UnblockChannels : public Generator<UnblockChannels> {
 public:
-    /// (plane, column, row), readable up to the last column rounded up to 16.
+    GeneratorParam<fourfold::Layout> layout{"layout", fourfold::Layout::nchw, fourfold::kLayouts};
+
+    /// (channel, column, row), readable up to the last column rounded up to 16.
     Input<Buffer<float, 3>> in{"in"};
     Input<Buffer<float, 1>> bias{"bias"};
-    /// (column, row, plane); read only when use_residual is not 0, and may then be out itself.
+    /// (column, row, channel), strides as out; read only when use_residual is not 0, and may then be out itself.
     Input<Buffer<float, 3>> residual{"residual"};
     Input<int32_t> use_residual{"use_residual"};
     Input<int32_t> post{"post"};
     Input<float> lo{"lo"}, hi{"hi"};
-    /// (column, row, plane), at most 16 planes.
+    /// (column, row, channel), at most 16 channels; stride 1 has the column, or in NHWC the channel.
     Output<Buffer<float, 3>> out{"out"};
 
     void generate() {
@@ -40,7 +43,15 @@ public:
         fourfold::require_origin(out);
         in.dim(0).set_extent(16);
         in.dim(1).set_stride(16);
-        fourfold::cpu::schedule(stages, use_residual, get_target());
+        if (layout == fourfold::Layout::nhwc) {
+            residual.dim(0).set_stride(Expr());
+            residual.dim(2).set_stride(1);
+            out.dim(0).set_stride(Expr());
+            out.dim(2).set_stride(1);
+            fourfold::cpu::schedule_copy(stages, use_residual, get_target());
+        } else {
+            fourfold::cpu::schedule(stages, use_residual, get_target());
+        }
     }
 
 private:

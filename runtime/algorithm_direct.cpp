@@ -26,7 +26,7 @@ struct Blocking {
 class DirectPlan final : public AlgorithmPlan {
 public:
     DirectPlan(const PlanRequest &request, const Variant &kernel, int64_t row_block)
-        : problem_(request.problem), geometry_(problem_, row_block), kernel_(kernel), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), columns_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find()), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
+        : problem_(request.problem), geometry_(problem_, row_block), kernel_(kernel), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), columns_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find(problem_.layout)), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
         variant = kernel.name;
         outputs_ = problem_.out_channels / problem_.groups * row_block;
         channels_ = problem_.in_channels / problem_.groups;
@@ -232,7 +232,7 @@ private:
         float *y = t.output.data + image * s[0] + (g * outputs_ + k) / block * s[1] + first_row * block * s[2];
         const Floats<3> dense(y, {{pixels, 1}, {count, s[1]}, {groups, s[1] * outputs_}});
         const Floats<2> biases(bias.of(g, k), {{round_up(count, m_), 1}, {groups, padded}});
-        const bool in_place = block == 1 && geometry_.pitch == geometry_.out_width && (s[2] == geometry_.out_width || rows == 1) && t.residual.data == nullptr && dense.fits();
+        const bool in_place = s[3] == 1 && block == 1 && geometry_.pitch == geometry_.out_width && (s[2] == geometry_.out_width || rows == 1) && t.residual.data == nullptr && dense.fits();
         if (in_place) {
             return call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), post_.kind, post_.lo, post_.hi, dense);
         }
@@ -256,11 +256,11 @@ private:
                 const int64_t plane = (g + i) * group_channels + k / block;
                 const int64_t step = across ? group_channels : 1;  // planes of y between those of the crop
                 const PlanesIn from = {flat + (i * count + row) * flat_, geometry_.out_width, height, planes, geometry_.pitch, flat_ * block};
-                const PlanesOut to = {t.output.data + image * s[0] + plane * s[1] + begin * s[2], geometry_.out_width, height, planes, s[2] * block, s[1] * step};
+                const PlanesOut to = {t.output.data + image * s[0] + plane * s[1] + begin * s[2], geometry_.out_width, height, planes, s[2] * block, s[1] * step, s[3]};
                 PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
                 if (t.residual.data != nullptr) {
                     const int64_t *r = t.residual.s;
-                    residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1] * step};
+                    residual = {t.residual.data + image * r[0] + plane * r[1] + begin * r[2], geometry_.out_width, height, planes, r[2] * block, r[1] * step, r[3]};
                 }
                 if (!crop_.run(from, to, bias.none(), residual, post_, context)) {
                     return false;

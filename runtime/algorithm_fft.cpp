@@ -73,7 +73,7 @@ struct Blocking {
 class FftPlan final : public AlgorithmPlan {
 public:
     FftPlan(const PlanRequest &request, const Variant &product, std::shared_ptr<const PlaneFft> fft, AxisLayout rows, AxisLayout columns)
-        : problem_(request.problem), product_(product), fft_(std::move(fft)), rows_(std::move(rows)), columns_(std::move(columns)), pad_(PadStage::find(problem_)), crop_(CropStage::find()), place_(*find_variant("place_filters")), pack_(*find_variant("pack_spectra")), post_(kernel_post_op(problem_)), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 16)), threads_(request.options.threads) {
+        : problem_(request.problem), product_(product), fft_(std::move(fft)), rows_(std::move(rows)), columns_(std::move(columns)), pad_(PadStage::find(problem_)), crop_(CropStage::find(problem_.layout)), place_(*find_variant("place_filters")), pack_(*find_variant("pack_spectra")), post_(kernel_post_op(problem_)), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 16)), threads_(request.options.threads) {
         variant = product.name;
         channels_ = problem_.in_channels / problem_.groups * static_cast<int64_t>(rows_.taps.phases.size() * columns_.taps.phases.size());
         outputs_ = problem_.out_channels / problem_.groups;
@@ -285,7 +285,7 @@ private:
             const int64_t channel = group * (p.in_channels / p.groups) + c / phases;
             const int64_t phase = c % phases;
             float *plane = x + index * plane_;
-            const PlanesIn in = {t.input.data + image * t.input.s[0] + channel * t.input.s[1], p.in_width, p.in_height, 1, t.input.s[2], t.input.s[1]};
+            const PlanesIn in = {t.input.data + image * t.input.s[0] + channel * t.input.s[1], p.in_width, p.in_height, 1, t.input.s[2], t.input.s[1], t.input.s[3]};
             const PlanesOut out = {plane, fft_->n1, fft_->n0, 1, fft_->row_floats(), plane_};
             const int64_t used_x = columns_.cyclic ? fft_->n1 : p.out_width() + columns_.taps.reach[phase % columns];
             const int64_t used_y = rows_.cyclic ? fft_->n0 : p.out_height() + rows_.taps.reach[phase / columns];
@@ -345,11 +345,11 @@ private:
             }
             const int64_t *s = t.output.s;
             const PlanesIn in = {plane, fft_->n1, fft_->n0, 1, fft_->row_floats(), plane_};
-            const PlanesOut out = {t.output.data + image * s[0] + channel * s[1], p.out_width(), p.out_height(), 1, s[2], s[1]};
+            const PlanesOut out = {t.output.data + image * s[0] + channel * s[1], p.out_width(), p.out_height(), 1, s[2], s[1], s[3]};
             PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
             if (t.residual.data != nullptr) {
                 const int64_t *r = t.residual.s;
-                residual = {t.residual.data + image * r[0] + channel * r[1], p.out_width(), p.out_height(), 1, r[2], r[1]};
+                residual = {t.residual.data + image * r[0] + channel * r[1], p.out_width(), p.out_height(), 1, r[2], r[1], r[3]};
             }
             return crop_.run(in, out, bias + channel, residual, post_, context);
         });

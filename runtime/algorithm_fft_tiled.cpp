@@ -24,7 +24,7 @@ class FftTiledPlan final : public TiledPlan {
 public:
     // Of the Hermitian columns kx = 0 and t/2 the inverse reads ky <= t/2 only.
     FftTiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile)
-        : TiledPlan(request, product, tile, {{0, tile.t / 2 + 1}, {tile.t, tile.t * tile.t / 2}, {tile.t * tile.t / 2, tile.t * tile.t / 2 + tile.t / 2 + 1}}), place_(*find_variant("place_filters")), block_(*find_variant("block_channels")), pack_(*find_variant("pack_tile_filters")), real_channels_(problem_.in_channels / problem_.groups) {
+        : TiledPlan(request, product, tile, {{0, tile.t / 2 + 1}, {tile.t, tile.t * tile.t / 2}, {tile.t * tile.t / 2, tile.t * tile.t / 2 + tile.t / 2 + 1}}), place_(*find_variant("place_filters")), block_(*find_variant("block_channels", "layout=nchw")), pack_(*find_variant("pack_tile_filters")), real_channels_(problem_.in_channels / problem_.groups) {
         const auto as_is = [](int64_t shift) { return shift; };
         row_places_ = blocks_.rows().filter_places(problem_.filter_mode, as_is);
         column_places_ = blocks_.columns().filter_places(problem_.filter_mode, as_is);

@@ -25,7 +25,7 @@ struct Blocking {
 class Im2colPlan final : public AlgorithmPlan {
 public:
     Im2colPlan(const PlanRequest &request, const Variant &kernel)
-        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2col_(*find_variant("im2col")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find()), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
+        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2col_(*find_variant("im2col")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find(problem_.layout)), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
         variant = kernel.name;
         outputs_ = problem_.out_channels / problem_.groups;
         channels_ = problem_.in_channels / problem_.groups;
@@ -293,9 +293,9 @@ private:
         const Floats<1> biases(bias.of(piece.g, k), {{round_up(count, m_), 1}});
         const int64_t *s = t.output.s;
         const int64_t plane = piece.g * outputs_ + k;
-        float *y = t.output.data + piece.image * s[0] + plane * s[1] + piece.first_row * s[2] + piece.q;
+        float *y = t.output.data + piece.image * s[0] + plane * s[1] + piece.first_row * s[2] + piece.q * s[3];
         const Floats<2> dense(y, {{piece.pixels(), 1}, {count, s[1]}});
-        const bool adjacent = piece.images == 1 && (piece.rows == 1 || (s[2] == geometry_.out_width && piece.width == geometry_.out_width));
+        const bool adjacent = s[3] == 1 && piece.images == 1 && (piece.rows == 1 || (s[2] == geometry_.out_width && piece.width == geometry_.out_width));
         if (adjacent && t.residual.data == nullptr && dense.fits()) {
             return call(kernel_, context, filters, right, biases, kDepthBlock, post_.kind, post_.lo, post_.hi, dense);
         }
@@ -305,11 +305,11 @@ private:
         }
         for (int64_t i = 0; i < piece.images; i++) {
             const PlanesIn from = {flat + i * piece.image_pixels(), piece.width, piece.rows, count, piece.width, column_pitch_};
-            const PlanesOut to = {y + i * s[0], piece.width, piece.rows, count, s[2], s[1]};
+            const PlanesOut to = {y + i * s[0], piece.width, piece.rows, count, s[2], s[1], s[3]};
             PlanesIn residual = {nullptr, 0, 0, 0, 0, 0};
             if (t.residual.data != nullptr) {
                 const int64_t *r = t.residual.s;
-                residual = {t.residual.data + (piece.image + i) * r[0] + plane * r[1] + piece.first_row * r[2] + piece.q, piece.width, piece.rows, count, r[2], r[1]};
+                residual = {t.residual.data + (piece.image + i) * r[0] + plane * r[1] + piece.first_row * r[2] + piece.q * r[3], piece.width, piece.rows, count, r[2], r[1], r[3]};
             }
             if (!crop_.run(from, to, bias.none(), residual, post_, context)) {
                 return false;

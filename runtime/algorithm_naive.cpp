@@ -84,7 +84,7 @@ private:
                         for (int64_t s = 0; s < p.filter_width; s++) {
                             const int64_t column = source(p.padding_mode, x * p.stride_w + s * p.dilation_w - p.pad_left, p.in_width);
                             const int64_t tap = flip ? (p.filter_height - 1 - r) * p.filter_width + p.filter_width - 1 - s : r * p.filter_width + s;
-                            const float v = row < 0 || column < 0 ? outside : image[row * t.input.s[2] + column];
+                            const float v = row < 0 || column < 0 ? outside : image[row * t.input.s[2] + column * t.input.s[3]];
                             sum += v * w[c * p.filter_height * p.filter_width + tap];
                             if (++terms % 256 == 0) {
                                 total += sum;
@@ -95,12 +95,12 @@ private:
                 }
                 total += sum;
                 if (t.residual.data != nullptr) {
-                    total += t.residual.data[n * t.residual.s[0] + k * t.residual.s[1] + y * t.residual.s[2] + x];
+                    total += t.residual.data[n * t.residual.s[0] + k * t.residual.s[1] + y * t.residual.s[2] + x * t.residual.s[3]];
                 }
                 if (post_.kind != 0) {
                     total = total < post_.lo ? post_.lo : total > post_.hi ? post_.hi : total;
                 }
-                t.output.data[n * t.output.s[0] + k * t.output.s[1] + y * t.output.s[2] + x] = total;
+                t.output.data[n * t.output.s[0] + k * t.output.s[1] + y * t.output.s[2] + x * t.output.s[3]] = total;
             }
         }
     }

@@ -60,7 +60,7 @@ private:
     const int64_t lattice_h_, lattice_w_, channels_;
     const AxisTaps rows_, columns_;
     const PadStage pad_;
-    const Variant &block_, &unblock_;
+    const Variant &transpose_, &block_, &unblock_;  ///< planes to vectors; the same or, in NHWC, a copy; and back
     const KernelPostOp post_;
 };
 

@@ -54,9 +54,15 @@ Status bad(std::string message) {
     return Status(StatusCode::kInvalidArgument, std::move(message));
 }
 
+/// What a view is to an execution. Filters are packed by kernels that step through them in any order.
+enum class Role { kInput, kFilters, kOutput };
+
 /// Fills in a dense view's strides and checks any other's.
 template<typename T>
-Status resolve(const char *name, const TensorView<T> &view, const std::array<int64_t, 4> &size, bool output, Strided<T> &result) {
+Status resolve(const char *name, const TensorView<T> &view, Layout layout, const std::array<int64_t, 4> &size, Role role, Strided<T> &result) {
+    // Outermost first.
+    const std::array<int, 4> nesting = layout == Layout::kNchw ? std::array<int, 4>{0, 1, 2, 3} : std::array<int, 4>{0, 2, 3, 1};
+    const int last = nesting[3];
     if (view.data == nullptr) {
         return bad(std::string(name) + " is null");
     }
@@ -65,9 +71,9 @@ Status resolve(const char *name, const TensorView<T> &view, const std::array<int
     }
     result.data = view.data;
     if (view.dense) {
-        result.s[3] = 1;
-        for (int d = 2; d >= 0; d--) {
-            result.s[d] = result.s[d + 1] * size[d + 1];
+        result.s[last] = 1;
+        for (int i = 2; i >= 0; i--) {
+            result.s[nesting[i]] = result.s[nesting[i + 1]] * size[nesting[i + 1]];
         }
         return Status();
     }
@@ -80,12 +86,12 @@ Status resolve(const char *name, const TensorView<T> &view, const std::array<int
             return bad(text() + "; each must be positive and the tensor must fit in memory");
         }
     }
-    if (size[3] > 1 && result.s[3] != 1) {
-        return bad(text() + "; the last must be 1");
+    if (role != Role::kFilters && size[last] > 1 && result.s[last] != 1) {
+        return bad(text() + "; the " + (layout == Layout::kNchw ? "last" : "second") + " must be 1");
     }
     // A dimension of one element never steps; give it a stride that no check stumbles over.
-    if (size[3] == 1) {
-        result.s[3] = 1;
+    if (size[last] == 1) {
+        result.s[last] = 1;
     }
     std::array<int, 4> order = {3, 2, 1, 0};
     std::sort(order.begin(), order.end(), [&](int a, int b) { return result.s[a] < result.s[b]; });
@@ -94,18 +100,19 @@ Status resolve(const char *name, const TensorView<T> &view, const std::array<int
         if (size[d] == 1) {
             continue;
         }
-        if (output && result.s[d] < reach) {
+        if (role == Role::kOutput && result.s[d] < reach) {
             return bad(text() + "; elements of an output must not overlap");
         }
         reach += (size[d] - 1) * result.s[d];
     }
-    for (int d = 2; d >= 0; d--) {
+    for (int i = 2; i >= 0; i--) {
+        const int d = nesting[i], inner = nesting[i + 1];
         if (size[d] == 1) {
-            result.s[d] = result.s[d + 1] * size[d + 1];
+            result.s[d] = result.s[inner] * size[inner];
         }
     }
-    if (result.s[2] < size[3] && size[2] > 1) {
-        return bad(text() + "; rows of " + std::to_string(size[3]) + " elements overlap");
+    if (const int d = nesting[2]; role != Role::kFilters && result.s[d] < size[last] && size[d] > 1) {
+        return bad(text() + (layout == Layout::kNchw ? "; rows of " : "; pixels of ") + std::to_string(size[last]) + " elements overlap");
     }
     return Status();
 }
@@ -165,9 +172,6 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     if (problem.operation != Operation::kForward) {
         const std::string text = problem.to_string();
         return Status(StatusCode::kUnsupported, "operation '" + text.substr(0, text.find(' ')) + "' is not in this version; fwd is");
-    }
-    if (problem.layout != Layout::kNchw) {
-        return Status(StatusCode::kUnsupported, "layout 'nhwc' is not in this version; nchw is");
     }
     static std::once_flag hooks;
     std::call_once(hooks, fourfold_install_halide_hooks);
@@ -284,7 +288,7 @@ struct Plan::Impl {
 
     Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const {
         StridedIn w;
-        Status status = resolve("filters", filters, filter_size(), false, w);
+        Status status = resolve("filters", filters, problem.layout, filter_size(), Role::kFilters, w);
         if (!status.ok()) {
             return status;
         }
@@ -427,12 +431,12 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
     }
     const Impl &impl = *impl_;
     ForwardTensors t;
-    Status status = resolve("input", tensors.input, impl.input_size(), false, t.input);
+    Status status = resolve("input", tensors.input, impl.problem.layout, impl.input_size(), Role::kInput, t.input);
     if (status.ok()) {
-        status = resolve("output", tensors.output, impl.output_size(), true, t.output);
+        status = resolve("output", tensors.output, impl.problem.layout, impl.output_size(), Role::kOutput, t.output);
     }
     if (status.ok() && impl.problem.residual) {
-        status = resolve("residual", tensors.residual, impl.output_size(), false, t.residual);
+        status = resolve("residual", tensors.residual, impl.problem.layout, impl.output_size(), Role::kInput, t.residual);
     }
     if (!status.ok()) {
         return status;

@@ -36,6 +36,10 @@ const Variant *find_variant(const char *stage, const char *parameters) {
     return nullptr;
 }
 
+const char *layout_parameter(Layout layout) {
+    return layout == Layout::kNchw ? "layout=nchw" : "layout=nhwc";
+}
+
 std::vector<VariantInfo> list_variants() {
     std::vector<VariantInfo> list;
     for (const Variant &v : registry()) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "fourfold/problem.h"
 #include "machine.h"
 
 namespace fourfold {
@@ -27,5 +28,7 @@ const std::vector<Variant> &registry();
 std::vector<const Variant *> variants_of(const char *stage);
 /// The stage's variant on the best rung with exactly these parameters; the list guarantees that it exists.
 const Variant *find_variant(const char *stage, const char *parameters = "");
+/// "layout=nchw" or "layout=nhwc".
+const char *layout_parameter(Layout layout);
 
 }  // namespace fourfold

@@ -1,12 +1,14 @@
 #include "stages.h"
 
 #include <algorithm>
+#include <string>
 
 namespace fourfold {
 namespace {
 
-Floats<3> planes3(const float *data, int64_t width, int64_t height, int64_t planes, int64_t row_stride, int64_t plane_stride) {
-    return Floats<3>(data, {{width, 1}, {height, row_stride}, {planes, plane_stride}});
+template<typename Planes>
+Floats<3> planes3(const Planes &p, int64_t width, int64_t height, int64_t planes) {
+    return Floats<3>(p.data, {{width, p.column_stride}, {height, p.row_stride}, {planes, p.plane_stride}});
 }
 
 }  // namespace
@@ -15,7 +17,7 @@ PadStage PadStage::find(const Conv2dProblem &problem) {
     PadStage stage;
     stage.constant = problem.padding_mode == PaddingMode::kZeros || problem.padding_mode == PaddingMode::kConstant;
     stage.zeros = problem.padding_mode == PaddingMode::kZeros;
-    const char *mode = "mode=constant";
+    const char *mode = "constant";
     switch (problem.padding_mode) {
     case PaddingMode::kZeros:
         break;
@@ -23,25 +25,25 @@ PadStage PadStage::find(const Conv2dProblem &problem) {
         stage.value = problem.padding_value;
         break;
     case PaddingMode::kReflect:
-        mode = "mode=reflect";
+        mode = "reflect";
         break;
     case PaddingMode::kSymmetric:
-        mode = "mode=symmetric";
+        mode = "symmetric";
         break;
     case PaddingMode::kReplicate:
-        mode = "mode=replicate";
+        mode = "replicate";
         break;
     case PaddingMode::kCircular:
-        mode = "mode=circular";
+        mode = "circular";
         break;
     }
-    stage.variant = find_variant("pad", mode);
+    stage.variant = find_variant("pad", (std::string("mode=") + mode + " " + layout_parameter(problem.layout)).c_str());
     return stage;
 }
 
 bool PadStage::run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const {
-    const Floats<3> from = planes3(in.data, in.width, in.height, in.planes, in.row_stride, in.plane_stride);
-    const Floats<3> to = planes3(out.data, out.width, out.height, out.planes, out.row_stride, out.plane_stride);
+    const Floats<3> from = planes3(in, in.width, in.height, in.planes);
+    const Floats<3> to = planes3(out, out.width, out.height, out.planes);
     if (from.fits() && to.fits()) {
         return call(*variant, context, from, static_cast<int32_t>(step_x), static_cast<int32_t>(step_y), static_cast<int32_t>(origin_x), static_cast<int32_t>(origin_y), value, to);
     }
@@ -98,16 +100,16 @@ bool PadStage::run_within(const PlanesIn &in, const PlanesOut &out, int64_t used
     return run(in, used, step_x, step_y, origin_x, origin_y, context);
 }
 
-CropStage CropStage::find() {
-    return {find_variant("crop")};
+CropStage CropStage::find(Layout layout) {
+    return {find_variant("crop", layout_parameter(layout))};
 }
 
 bool CropStage::run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, KernelContext &context) const {
     const bool add = residual.data != nullptr;
-    const PlanesIn plus = add ? residual : PlanesIn{out.data, out.width, out.height, out.planes, out.row_stride, out.plane_stride};
-    const Floats<3> from = planes3(in.data, out.width, out.height, out.planes, in.row_stride, in.plane_stride);
-    const Floats<3> to = planes3(out.data, out.width, out.height, out.planes, out.row_stride, out.plane_stride);
-    const Floats<3> other = planes3(plus.data, out.width, out.height, out.planes, plus.row_stride, plus.plane_stride);
+    const PlanesIn plus = add ? residual : PlanesIn{out.data, out.width, out.height, out.planes, out.row_stride, out.plane_stride, out.column_stride};
+    const Floats<3> from = planes3(in, out.width, out.height, out.planes);
+    const Floats<3> to = planes3(out, out.width, out.height, out.planes);
+    const Floats<3> other = planes3(plus, out.width, out.height, out.planes);
     if (from.fits() && to.fits() && other.fits()) {
         const Floats<1> biases(bias, {{out.planes, 1}});
         return call(*variant, context, from, biases, other, static_cast<int32_t>(add), 1.0f, post.kind, post.lo, post.hi, to);

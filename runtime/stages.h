@@ -14,13 +14,16 @@ struct PlanesIn {
     const float *data;
     int64_t width, height, planes;
     int64_t row_stride, plane_stride;
+    int64_t column_stride = 1;
 };
 struct PlanesOut {
     float *data;
     int64_t width, height, planes;
     int64_t row_stride, plane_stride;
+    int64_t column_stride = 1;
 };
 
+/// Columns of the caller's tensors, in for pad and out for crop, lie apart in NHWC; those of strips and planes never do.
 /// pad: out = extend(in) at (x*step_x + origin_x, y*step_y + origin_y).
 struct PadStage {
     const Variant *variant = nullptr;
@@ -40,7 +43,7 @@ struct PadStage {
 struct CropStage {
     const Variant *variant = nullptr;
 
-    static CropStage find();
+    static CropStage find(Layout layout);
     bool run(const PlanesIn &in, const PlanesOut &out, const float *bias, const PlanesIn &residual, const KernelPostOp &post, KernelContext &context) const;
 };
 

@@ -22,7 +22,7 @@ double StripInput::scratch_floats(int64_t channels, int64_t readable) const {
 bool StripInput::prepare(const StridedIn &input, int64_t image, int64_t first, int64_t count, int64_t first_row, int64_t row_count, int64_t readable, float *scratch, FlatStrip &strip, KernelContext &context) const {
     const Conv2dProblem &p = geometry_.problem;
     const float *plane = input.data + image * input.s[0] + first * input.s[1];
-    if (geometry_.in_place_shape && input.s[2] == p.in_width) {
+    if (geometry_.in_place_shape && input.s[3] == 1 && input.s[2] == p.in_width) {
         const int64_t begin = first_row * p.in_width;
         const bool inside = begin + readable <= p.in_height * p.in_width;
         if (inside && (count - 1) * input.s[1] + readable < (int64_t{1} << 29)) {
@@ -30,7 +30,7 @@ bool StripInput::prepare(const StridedIn &input, int64_t image, int64_t first, i
             return true;
         }
     }
-    const PlanesIn in = {plane, p.in_width, p.in_height, count, input.s[2], input.s[1]};
+    const PlanesIn in = {plane, p.in_width, p.in_height, count, input.s[2], input.s[1], input.s[3]};
     const int64_t rows = geometry_.plane_rows(row_count);
     int64_t phase = 0;
     for (int64_t a : geometry_.rows.phases) {

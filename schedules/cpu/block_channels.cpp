@@ -16,4 +16,9 @@ void schedule(BlockChannelsStages &s, const Target &) {
     s.plane.compute_at(s.out, xo).vectorize(s.x).unroll(s.l);
 }
 
+void schedule_copy(BlockChannelsStages &s, const Expr &channels, const Target &target) {
+    const int vec = std::min(16, target.natural_vector_size<float>());
+    s.out.bound(s.l, 0, 16).vectorize(s.l, vec).specialize(channels == 16);
+}
+
 }  // namespace fourfold::cpu

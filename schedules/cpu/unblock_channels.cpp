@@ -24,4 +24,10 @@ void schedule(UnblockChannelsStages &s, const Expr &use_residual, const Target &
     s.out.specialize(use_residual == 0);
 }
 
+void schedule_copy(UnblockChannelsStages &s, const Expr &use_residual, const Target &target) {
+    const int vec = std::min(16, target.natural_vector_size<float>());
+    s.out.reorder(s.l, s.x, s.y).vectorize(s.l, vec, TailStrategy::GuardWithIf);
+    s.out.specialize(use_residual == 0);
+}
+
 }  // namespace fourfold::cpu

@@ -110,6 +110,18 @@ const NamedCase kCases[] = {
     {"dilation_wide_rows", "b2 ic20 i33x40 oc18 f3 p6 d6"},
     {"dilation_beyond_the_output", "b1 ic17 i20 oc3 f2x3 p3 d16x9"},
     {"dilation_wide_strided_bias", "b1 ic16 i41x44 oc17 f3x2 s3x2 p4 d6x8 relu"},
+    // NHWC.
+    {"nhwc", "b2 ic20 i13x17 oc35 f3 p1 nhwc"},
+    {"nhwc_exact_lanes", "b1 ic32 i14 oc16 f3 p1 nhwc relu"},
+    {"nhwc_one_channel", "b2 ic1 i19 oc1 f5 nhwc"},
+    {"nhwc_strided", "b1 ic17 i15x20 oc18 f3 s2x3 p1 nhwc"},
+    {"nhwc_dilated", "b1 ic5 i16 oc33 f3 p2 d2x3 nhwc"},
+    {"nhwc_depthwise", "b1 ic21 i12 oc21 f3 p1 g21 nhwc"},
+    {"nhwc_residual", "b2 ic3 i9x11 oc5 f3 p1 nhwc residual relu"},
+    {"nhwc_groups", "b1 ic12 i9 oc18 f3 p1 g3 nhwc"},
+    {"nhwc_pointwise", "b1 ic40 i7 oc50 f1 nhwc"},
+    {"nhwc_reflect", "b1 ic6 i11 oc7 f5 p2 nhwc reflect"},
+    {"nhwc_constant", "b1 ic18 i20 oc7 f3 p1,3,2,1 nhwc constant:0.5"},
     // Groups.
     {"groups", "b2 ic8 i10x9 oc12 f3 p1 g4"},
     {"groups_odd", "b1 ic15 i9 oc21 f3 p1 g3"},

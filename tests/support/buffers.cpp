@@ -103,22 +103,23 @@ bool GuardedBuffer::intact() const {
     return true;
 }
 
-Array::Array(std::array<int64_t, 4> sizes, Placement placement, bool region)
-    : sizes_(sizes), region_(region) {
-    // Around a region: columns, rows, channels and images that do not belong to it, with strides of no round size.
-    const int64_t columns = region ? 5 : 0, rows = region ? 3 : 0, channels = region ? 1 : 0, extra = region ? 7 : 0;
-    strides_ = {0, 0, sizes[3] + columns, 1};
-    strides_[1] = strides_[2] * (sizes[2] + rows);
-    strides_[0] = strides_[1] * (sizes[1] + channels) + extra;
+Array::Array(std::array<int64_t, 4> sizes, Placement placement, bool region, Layout layout)
+    : sizes_(sizes), nesting_(layout == Layout::kNchw ? std::array<int, 4>{0, 1, 2, 3} : std::array<int, 4>{0, 2, 3, 1}), region_(region) {
+    // Around a region: elements of every dimension that do not belong to it, with strides of no round size.
+    const auto [outer, second, third, last_one] = nesting_;
+    strides_[last_one] = 1;
+    strides_[third] = sizes[last_one] + (region ? 5 : 0);
+    strides_[second] = strides_[third] * (sizes[third] + (region ? 3 : 0));
+    strides_[outer] = strides_[second] * (sizes[second] + (region ? 1 : 0)) + (region ? 7 : 0);
     if (elements() == 0) {
         return;
     }
-    int64_t before = region ? strides_[0] + strides_[2] + 2 : 0;
+    int64_t before = region ? strides_[outer] + strides_[third] + 2 : 0;
     int64_t after = before;
     // The region itself, not what surrounds it, must touch the page without access.
     before = placement == Placement::kPageBefore ? 0 : before;
     after = placement == Placement::kPageAfter ? 0 : after;
-    const int64_t last = (sizes[0] - 1) * strides_[0] + (sizes[1] - 1) * strides_[1] + (sizes[2] - 1) * strides_[2] + sizes[3] - 1;
+    const int64_t last = (sizes[0] - 1) * strides_[0] + (sizes[1] - 1) * strides_[1] + (sizes[2] - 1) * strides_[2] + (sizes[3] - 1) * strides_[3];
     memory_ = GuardedBuffer(sizeof(float) * static_cast<size_t>(before + last + 1 + after), sizeof(float), placement);
     origin_ = reinterpret_cast<float *>(memory_.data()) + before;
 }
@@ -163,8 +164,9 @@ bool Array::surroundings_intact() const {
     for (int64_t a = 0; a < sizes_[0]; a++) {
         for (int64_t b = 0; b < sizes_[1]; b++) {
             for (int64_t c = 0; c < sizes_[2]; c++) {
-                const int64_t row = a * strides_[0] + b * strides_[1] + c * strides_[2];
-                std::memset(base + sizeof(float) * row, 0xff, sizeof(float) * static_cast<size_t>(sizes_[3]));
+                for (int64_t d = 0; d < sizes_[3]; d++) {
+                    std::memset(base + sizeof(float) * (a * strides_[0] + b * strides_[1] + c * strides_[2] + d * strides_[3]), 0xff, sizeof(float));
+                }
             }
         }
     }

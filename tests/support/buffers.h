@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "fourfold/problem.h"
 #include "fourfold/tensor.h"
 #include "reference/conv2d.h"
 
@@ -58,7 +59,8 @@ private:
 class Array {
 public:
     Array() = default;
-    Array(std::array<int64_t, 4> sizes, Placement placement, bool region);
+    /// Sizes in the order of the indices, whatever the layout in memory.
+    Array(std::array<int64_t, 4> sizes, Placement placement, bool region, Layout layout = Layout::kNchw);
 
     float &operator()(int64_t a, int64_t b, int64_t c, int64_t d) {
         return origin_[a * strides_[0] + b * strides_[1] + c * strides_[2] + d * strides_[3]];
@@ -105,6 +107,7 @@ public:
 private:
     std::array<int64_t, 4> sizes_ = {0, 0, 0, 0};
     std::array<int64_t, 4> strides_ = {0, 0, 0, 0};
+    std::array<int, 4> nesting_ = {0, 1, 2, 3};  ///< dimensions, outermost first
     bool region_ = false;
     GuardedBuffer memory_;
     float *origin_ = nullptr;

@@ -68,6 +68,7 @@ Conv2dProblem random_problem(Random &random, double max_macs) {
             p.padding_value = random.uniform(-1.0f, 1.0f);
         }
         p.filter_mode = random.chance(0.3) ? FilterMode::kConvolution : FilterMode::kCorrelation;
+        p.layout = random.chance(0.3) ? Layout::kNhwc : Layout::kNchw;
         p.residual = random.chance(0.2);
         if (random.chance(0.2)) {
             p.post_op = PostOp::kRelu;

@@ -46,9 +46,9 @@ Status broken(const std::string &what, const Plan &plan) {
 
 Operands::Operands(const Conv2dProblem &p, uint64_t seed, Values values, Placement placement, bool regions)
     : problem(p), seed(seed), placement(placement), regions(regions) {
-    input = Array({p.batch, p.in_channels, p.in_height, p.in_width}, placement, regions);
-    filters = Array({p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width}, placement, regions);
-    output = Array({p.batch, p.out_channels, p.out_height(), p.out_width()}, placement, regions);
+    input = Array({p.batch, p.in_channels, p.in_height, p.in_width}, placement, regions, p.layout);
+    filters = Array({p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width}, placement, regions, p.layout);
+    output = Array({p.batch, p.out_channels, p.out_height(), p.out_width()}, placement, regions, p.layout);
     bias = GuardedBuffer(sizeof(float) * static_cast<size_t>(p.out_channels), sizeof(float), placement);
     Random random(seed);
     const auto fill = [&](float &x) { x = draw(random, values); };
@@ -58,7 +58,7 @@ Operands::Operands(const Conv2dProblem &p, uint64_t seed, Values values, Placeme
         fill(reinterpret_cast<float *>(bias.data())[k]);
     }
     if (p.residual) {
-        residual = Array(output.sizes(), placement, regions);
+        residual = Array(output.sizes(), placement, regions, p.layout);
         residual.for_each(fill);
     }
 }

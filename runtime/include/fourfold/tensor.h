@@ -11,8 +11,9 @@ inline constexpr size_t kAlignment = 64;
 
 /// A rank-4 view of the caller's memory: element (a, b, c, d) lies at data[a*strides[0] + b*strides[1] + c*strides[2] + d*strides[3]].
 /// For images (n, channel, row, column), for filters (oc, ic/groups, row, column), whatever the layout in memory.
-/// Made from a bare pointer it is dense in the problem's layout. Strides count elements; the fastest one must be 1, the
-/// others must be positive and not make two elements share an address.
+/// Made from a bare pointer it is dense in the problem's layout: NCHW is (n, c, h, w) and (k, c, r, s), NHWC (n, h, w, c) and
+/// (k, r, s, c). Strides count elements and are positive; that of an image's last dimension must be 1, and no two
+/// elements of an output may share an address. Filters may be given in any order, whatever the layout, by their strides.
 template<typename T>
 struct TensorView {
     T *data = nullptr;
