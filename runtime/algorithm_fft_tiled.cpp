@@ -101,6 +101,9 @@ private:
         const double n = static_cast<double>(t_ * t_), vectors = static_cast<double>(kLanes) / model.lanes;
         return 2.5 * n * std::log2(n) * vectors / 4.0 / model.hertz;
     }
+    double block_share_of_l2() const override {
+        return 1.5;
+    }
     double filter_bytes_per_second(const CostModel &model) const override {
         return 2 * model.stream_bytes_per_second;
     }

@@ -48,11 +48,11 @@ Status TiledPlan::block(size_t workspace_limit) {
         return Status(StatusCode::kResourceExhausted, "the transformed filters would need over 10^15 bytes");
     }
     packed_bytes = static_cast<size_t>(packed);
-    // A block's transforms should stay in L2, but each block reads all filters once: the larger those are, the more tiles
+    // A block's transforms should stay near L2, but each block reads all filters once: the larger those are, the more tiles
     // should share them.
     const double per_row = transform_floats(1) * sizeof(float);
-    const double l2 = static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
-    const double budget = std::clamp(packed / static_cast<double>(p.groups) / 2, 1.5 * l2, std::max(1.5 * l2, l3 / 3));
+    const double least = block_share_of_l2() * static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
+    const double budget = std::clamp(packed / static_cast<double>(p.groups) / 2, least, std::max(least, l3 / 3));
     int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(budget / per_row), 1, rows_);
     rows = ceil_div(rows_, ceil_div(rows_, rows));
     slots_ = 1;
@@ -177,9 +177,9 @@ void TiledPlan::predict() {
     const double multiply = steps * static_cast<double>(tile_.parts * tile_.parts * r_ * width_ / kLanes) * vectors / 2.0 / 0.85 / model.hertz;
     const double filters = static_cast<double>(packed_bytes) * blocks / filter_bytes_per_second(model);
     const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
-    // Transforms are written once and read once, from L2 or from beyond.
+    // Transforms are written once and read once, from near L2 or from beyond.
     const double block_bytes = transform_floats(block_rows_) * sizeof(float);
-    const double transformed = groups * blocks * block_bytes * 2 / (block_bytes > 2.5 * static_cast<double>(machine().l2_bytes) ? 15e9 : 40e9);
+    const double transformed = groups * blocks * block_bytes * 2 / (block_bytes > 1.7 * block_share_of_l2() * static_cast<double>(machine().l2_bytes) ? 15e9 : 40e9);
     const double calls = groups * (static_cast<double>(bands_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes)) + blocks * 16);
     const double serial = transforms + multiply + filters + moved / 30e9 + transformed + calls * model.call_seconds;
     serial_seconds = serial + 2e-6;

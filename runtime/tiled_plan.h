@@ -69,6 +69,8 @@ protected:
     virtual double transform_seconds(const CostModel &model) const = 0;
     /// At which the filters of one block of tiles are read.
     virtual double filter_bytes_per_second(const CostModel &model) const = 0;
+    /// Size of the smallest block's transforms that is worth choosing, as measured.
+    virtual double block_share_of_l2() const = 0;
     /// Why the transform cannot do the problem, if so.
     virtual Status check() const {
         return Status();
