@@ -121,6 +121,12 @@ public:
     }
 
 private:
+    /// (oc, ic/groups, f0, f1) whatever the images' layout, as the reference wants them.
+    ConstView filters() const {
+        const Conv2dProblem &p = problem_;
+        const int64_t taps = p.filter_height * p.filter_width;
+        return ConstView(data_->filters.data(), p.in_channels / p.groups * taps, taps, p.filter_width, 1);
+    }
     static bool is_left(const Contender &c) {
         return c.entry.outcome == Outcome::kTimed;
     }
@@ -235,7 +241,7 @@ private:
             c.packed = AlignedBuffer(c.plan->packed_filter_bytes());
             if (c.packed.data() == nullptr) {
                 drop(c, Outcome::kSkipped, "memory ran out");
-            } else if (Status status = c.plan->pack_filters(data_->filters.data(), c.packed, workspace_); !status) {
+            } else if (Status status = c.plan->pack_filters(filters(), c.packed, workspace_); !status) {
                 drop(c, Outcome::kWrong, "pack_filters failed: " + status.message());
             }
         }
@@ -244,7 +250,7 @@ private:
     Status execute(const Contender &c, Profile *profile = nullptr) const {
         Tensors tensors;
         tensors.input = data_->input.data();
-        tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(data_->filters.data());
+        tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(filters());
         tensors.bias = data_->bias.data();
         tensors.residual = problem_.residual ? ConstView(data_->residual.data()) : ConstView();
         tensors.output = data_->output.data();
