@@ -137,7 +137,8 @@ inline Expr add_scaled(const Expr &sum, Rational c, const Expr &x) {
         return sum;
     }
     const Expr magnitude = c.is(1) || c.is(-1) ? x : x * Halide::cast(x.type(), Expr(std::abs(c.value())));
-    return !sum.defined() ? (c.n < 0 ? -magnitude : magnitude) : c.n < 0 ? sum - magnitude : sum + magnitude;
+    return !sum.defined() ? (c.n < 0 ? -magnitude : magnitude) : c.n < 0 ? sum - magnitude
+                                                                         : sum + magnitude;
 }
 
 /// The samples with an index of this parity, weighted by a row over its coefficient `lead`, the highest first.

@@ -52,7 +52,8 @@ protected:
 
     /// Integers add up exactly in any order, except in a spectrum; winograd may err ten times as much.
     static double exact_or(double limit) {
-        return GetParam() == Algorithm::kWinograd ? 10 * limit : GetParam() == Algorithm::kFft || GetParam() == Algorithm::kFftTiled ? limit : 0.0;
+        return GetParam() == Algorithm::kWinograd ? 10 * limit : GetParam() == Algorithm::kFft || GetParam() == Algorithm::kFftTiled ? limit
+                                                                                                                                     : 0.0;
     }
 };
 
