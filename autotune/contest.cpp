@@ -344,7 +344,7 @@ private:
 }  // namespace
 
 const std::vector<Algorithm> &compared_algorithms() {
-    static const std::vector<Algorithm> algorithms = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled};
+    static const std::vector<Algorithm> algorithms = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd};
     return algorithms;
 }
 

@@ -79,6 +79,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_oc(const PlanRequest &request
 Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_winograd(const PlanRequest &request);
 
 /// The post-op as the kernels take it.
 struct KernelPostOp {

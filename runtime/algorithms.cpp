@@ -12,7 +12,7 @@ const std::vector<AlgorithmEntry> &algorithms() {
         {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true},
         {Algorithm::kFft, "fft", "spectral_product", plan_fft, true},
         {Algorithm::kFftTiled, "fft_tiled", "tile_product", plan_fft_tiled, true},
-        {Algorithm::kWinograd, "winograd", nullptr, nullptr, false},
+        {Algorithm::kWinograd, "winograd", "winograd_product", plan_winograd, true},
     };
     return list;
 }

@@ -71,6 +71,14 @@ const NamedCase kCases[] = {
     {"tall", "b1 ic4 i130x3 oc8 f3 p1"},
     {"batch", "b5 ic6 i10x9 oc7 f3 p1"},
     {"batch_of_pixels", "b33 ic5 i1 oc9 f1"},
+    // Tiles of winograd: bands of tile rows, partial tiles, sums in blocks, register tiles not filled.
+    {"tiles_many_rows", "b2 ic18 i45x22 oc34 f3 p1"},
+    {"tiles_one_wide_row", "b1 ic5 i4x131 oc9 f3 p1"},
+    {"tiles_partial_conv", "b1 ic33 i15x17 oc70 f3 p1 conv"},
+    {"tiles_long_sum", "b1 ic1040 i6 oc20 f3 p1", Values::kPositive},
+    {"tiles_groups_residual", "b2 ic12 i19x10 oc20 f3 p1 g2", Values::kUniform, residual_clamp},
+    {"tiles_stride_and_dilation", "b1 ic6 i27x30 oc7 f3 s2 d2 p2"},
+    {"tiles_lattices_reflect", "b1 ic4 i26x25 oc18 f3 d3x2 p3,3,2,2 reflect"},
     // Output widths around multiples of the vectors.
     {"out_width_1", "b1 ic4 i6x3 oc9 f3"},
     {"out_width_7", "b1 ic4 i6x9 oc9 f3"},

@@ -206,6 +206,12 @@ bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), sizeof(float) * a.size()) == 0;
 }
 
+bool refuses(Algorithm algorithm, const Conv2dProblem &problem) {
+    PlanOptions options;
+    options.algorithm = algorithm;
+    return may_refuse(algorithm) && Plan::create(problem, options).status().code() == StatusCode::kUnsupported;
+}
+
 std::string main_stage(Algorithm algorithm) {
     switch (algorithm) {
     case Algorithm::kDirect:
@@ -216,6 +222,8 @@ std::string main_stage(Algorithm algorithm) {
         return "spectral_product";
     case Algorithm::kFftTiled:
         return "tile_product";
+    case Algorithm::kWinograd:
+        return "winograd_product";
     default:
         return "";
     }
@@ -228,7 +236,7 @@ std::vector<std::string> runnable_variants(Algorithm algorithm) {
     std::vector<std::string> names;
     for (const VariantInfo &variant : list_variants()) {
         // A tile size may be forced too, and the other form of direct.
-        const bool tile = algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward";
+        const bool tile = (algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward") || (algorithm == Algorithm::kWinograd && variant.stage == "winograd_forward");
         const bool lanes = algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc";
         if (variant.runnable && (tile || lanes || variant.stage == main_stage(algorithm))) {
             names.push_back(variant.name);
