@@ -9,6 +9,7 @@
 //     tile row x 16 outputs    tile_inverse -> unblock_channels (bias, residual, post-op) -> y
 //
 // Stride and dilation by decimation (geometry.h): the phases are further channels.
+// Without channels to sum over, algorithm_fft_tiled_planes.cpp is the other way to plan.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -415,9 +416,15 @@ private:
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request) {
     std::vector<TileKernels> sizes = tile_sizes(best_isa());
     PlanRequest unforced = request;
-    // A variant may force the tile size (tile_forward_...) or the product.
+    // A variant may force the tile size (tile_forward_...), the product, or transforms without a sum (lane_columns_...).
     for (const Variant &v : registry()) {
-        if (request.options.variant == v.name && std::strcmp(v.stage, "tile_forward") == 0 && v.isa >= best_isa()) {
+        if (request.options.variant != v.name) {
+            continue;
+        }
+        if (std::strcmp(v.stage, "lane_columns") == 0) {
+            return plan_fft_tiled_planes(request);
+        }
+        if (std::strcmp(v.stage, "tile_forward") == 0 && v.isa >= best_isa()) {
             sizes = tile_sizes(v.isa);
             sizes.erase(std::remove_if(sizes.begin(), sizes.end(), [&](const TileKernels &size) { return size.forward != &v; }), sizes.end());
             unforced.options.variant.clear();
@@ -428,10 +435,15 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request
             consider(std::make_unique<FftTiledPlan>(unforced, product, size));
         }
     });
-    if (plan.ok() && unforced.options.variant != request.options.variant) {
-        (*plan)->variant = request.options.variant;
+    if (!request.options.variant.empty()) {
+        if (plan.ok()) {
+            (*plan)->variant = request.options.variant;
+        }
+        return plan;
     }
-    return plan;
+    Result<std::unique_ptr<AlgorithmPlan>> planes = plan_fft_tiled_planes(request);
+    const bool better = planes.ok() ? !plan.ok() || (*planes)->serial_seconds < (*plan)->serial_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
+    return better ? std::move(planes) : std::move(plan);
 }
 
 }  // namespace fourfold

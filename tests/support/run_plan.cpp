@@ -227,8 +227,9 @@ std::vector<std::string> runnable_variants(Algorithm algorithm) {
     }
     std::vector<std::string> names;
     for (const VariantInfo &variant : list_variants()) {
-        // A tile size may be forced too.
-        const bool tile = algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward";
+        // A tile size may be forced too, or the length of transforms without a sum over channels.
+        const bool lanes = variant.stage == "lane_columns" && variant.parameters.find("mode=none") == std::string::npos;
+        const bool tile = algorithm == Algorithm::kFftTiled && (lanes || variant.stage == "tile_forward");
         if (variant.runnable && (tile || variant.stage == main_stage(algorithm))) {
             names.push_back(variant.name);
         }
