@@ -31,7 +31,7 @@ public:
             half.push_back({in(l, 0, i, y), i == 0 || i == f.even / 2 ? Expr() : Expr(in(l, 1, i, y))});
         }
         for (int i = 0; i < f.even; i++) {
-            const Expr from = unsafe_promise_clamped(f.even / 2 + 1 + (k - 1) * f.even + i, 0, f.n / 2);
+            const Expr from = unsafe_promise_clamped(f.even / 2 + 1 + max(k - 1, 0) * f.even + i, 0, f.n / 2);
             z.push_back({in(l, 0, from, y), in(l, 1, from, y)});
         }
         Func real("real"), first("first"), between("between");
@@ -45,7 +45,8 @@ public:
         std::vector<Expr> choices;
         for (int i = 0; i < 2 * f.even; i++) {
             const Expr other = first(l, k, y)[i];
-            choices.push_back(i % 2 == 0 ? select(k == 0, real(l, y)[i / 2], other) : other);
+            // Nothing reads imaginary parts at k = 0.
+            choices.push_back(select(k == 0, i % 2 == 0 ? Expr(real(l, y)[i / 2]) : Expr(0.0f), other));
         }
         between(l, s, k, y) = mux(s, choices);
 

@@ -33,6 +33,19 @@ constexpr int64_t kLanes = 16;
 constexpr int64_t kBlock = 8;  ///< columns that lane_rows_forward reads at once, and its least width
 constexpr int64_t kReach = int64_t{1} << 28;  ///< floats that one call may span
 
+/// Asks for a region of an image before kernels go through it: 16 tiles wide and a few lines each is too short a row for the
+/// hardware to see a stream, and from beyond the caches every row would cost the memory's latency.
+template<int Write>
+void prefetch(const float *data, int64_t width, int64_t rows, int64_t pitch) {
+    constexpr int64_t line = kAlignment / sizeof(float);
+    for (int64_t y = 0; y < rows; y++) {
+        for (int64_t x = 0; x < width; x += line) {
+            __builtin_prefetch(data + y * pitch + x, Write);
+        }
+        __builtin_prefetch(data + y * pitch + width - 1, Write);
+    }
+}
+
 /// The kernels of one length.
 struct LaneKernels {
     int64_t n = 0;
@@ -208,7 +221,7 @@ public:
         product_offset_ = outputs_ > 1 ? slot.reserve_floats(spectrum) : spectrum_offset_;
         // Padded tiles are read before the output rows are written. A piece from lane i on is read 16 wide.
         const double scratch = static_cast<double>(kLanes * rows_.read * tiling_.scratch_pitch());
-        const double blocked = static_cast<double>(rows_.step * columns_.n * kLanes + kLanes * kLanes);
+        const double blocked = static_cast<double>(rows_.step * columns_.n * kLanes + 2 * kLanes * kLanes);
         tiles_offset_ = slot.reserve_floats(std::max(scratch, outputs_ > 1 ? 0 : blocked));
         blocked_offset_ = outputs_ > 1 ? slot.reserve_floats(blocked) : tiles_offset_;
         heap_offset_ = slot.reserve(static_cast<double>(heap_bytes()));
@@ -434,6 +447,11 @@ private:
             from = scratch;
             span = kLanes * tile;
         }
+        if (pitch == input.s[2]) {
+            for (int64_t l = 0; l < count; l++) {
+                prefetch<0>(from + at[l], width, rows_.read, pitch);
+            }
+        }
         const Floats<1> pixels(from, {{span, 1}});
         const Ints<1> offsets(at, {{kLanes, 1}});
         return call(rows_forward_, context, pixels, offsets, static_cast<int32_t>(pitch), static_cast<int32_t>(width), rows_view(spectrum, rows_.read));
@@ -467,6 +485,9 @@ private:
             const float *from = blocked + rows_.skipped(a.ty) * lane_row + columns_.skipped(a.tx) * kLanes + l;
             float *to = t.output.data + a.image * s[0] + channel * s[1] + top * s[2] + left;
             const float *plus = add ? t.residual.data + a.image * r[0] + channel * r[1] + top * r[2] + left : to;
+            for (int64_t i = 0; i < run; i++) {
+                prefetch<1>(to + i * step, width, height, s[2]);
+            }
             for (int64_t i = 0; i < run; i += at_once) {
                 for (int64_t y = 0; y < height; y += band) {
                     const int64_t planes = std::min(at_once, run - i), rows = std::min(band, height - y);
