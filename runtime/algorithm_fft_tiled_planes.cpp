@@ -31,10 +31,11 @@ namespace {
 
 constexpr int64_t kLanes = 16;
 constexpr int64_t kBlock = 8;  ///< columns that lane_rows_forward reads at once, and its least width
+constexpr int64_t kBand = 8;  ///< rows that are prefetched at a time
 constexpr int64_t kReach = int64_t{1} << 28;  ///< floats that one call may span
 
-/// Asks for a region of an image before kernels go through it: 16 tiles wide and a few lines each is too short a row for the
-/// hardware to see a stream, and from beyond the caches every row would cost the memory's latency.
+/// Asks for rows of a tile while kernels work on those before: 16 pieces of a few lines each are not a stream that the
+/// hardware sees, and from beyond the caches every row would cost the memory's latency.
 template<int Write>
 void prefetch(const float *data, int64_t width, int64_t rows, int64_t pitch) {
     constexpr int64_t line = kAlignment / sizeof(float);
@@ -427,7 +428,8 @@ private:
                 }
             }
         }
-        if (from == nullptr) {
+        const bool in_place = from != nullptr;
+        if (!in_place) {
             float *scratch = floats_at(base, tiles_offset_);
             width = tiling_.width();
             pitch = tiling_.scratch_pitch();
@@ -447,14 +449,24 @@ private:
             from = scratch;
             span = kLanes * tile;
         }
-        if (pitch == input.s[2]) {
-            for (int64_t l = 0; l < count; l++) {
-                prefetch<0>(from + at[l], width, rows_.read, pitch);
+        const Ints<1> offsets(at, {{kLanes, 1}});
+        const int64_t band = in_place ? kBand : rows_.read;
+        for (int64_t y = 0; y < rows_.read; y += band) {
+            const int64_t height = std::min(band, rows_.read - y);
+            if (in_place) {
+                // Rows of the first band all at once, then those of the band after this one.
+                const int64_t next = y == 0 ? 0 : y + band, end = std::min(y + 2 * band, rows_.read);
+                for (int64_t l = 0; l < count; l++) {
+                    prefetch<0>(from + at[l] + next * pitch, width, end - next, pitch);
+                }
+            }
+            const Floats<1> pixels(from + y * pitch, {{span - y * pitch, 1}});
+            const Floats<4> out(spectrum + y * 2 * kLanes, {{kLanes, 1}, {2, kLanes}, {half_, column_pitch_}, {height, 2 * kLanes}});
+            if (!call(rows_forward_, context, pixels, offsets, static_cast<int32_t>(pitch), static_cast<int32_t>(width), out)) {
+                return false;
             }
         }
-        const Floats<1> pixels(from, {{span, 1}});
-        const Ints<1> offsets(at, {{kLanes, 1}});
-        return call(rows_forward_, context, pixels, offsets, static_cast<int32_t>(pitch), static_cast<int32_t>(width), rows_view(spectrum, rows_.read));
+        return true;
     }
     bool is_inside(const Lane &lane) const {
         return lane.ty >= inside_top_ && lane.ty < inside_bottom_ && lane.tx >= inside_left_ && lane.tx < inside_right_;
@@ -479,18 +491,20 @@ private:
                 bias[i] = t.bias == nullptr ? 0.0f : t.bias[lanes[l + i].channel * outputs_ + j];
             }
             // Rows and planes too far apart for 32-bit indices are finished in smaller pieces.
-            const int64_t band = std::clamp<int64_t>(kReach / std::max(s[2], add ? r[2] : 0), 1, height);
+            const int64_t band = std::clamp<int64_t>(kReach / std::max(s[2], add ? r[2] : 0), 1, std::min(height, kBand));
             const int64_t at_once = run == 1 ? 1 : std::clamp<int64_t>(kReach / std::max(step, add ? residual_step : 0), 1, run);
             const int64_t channel = a.channel * outputs_ + j, left = a.tx * columns_.step, top = a.ty * rows_.step;
             const float *from = blocked + rows_.skipped(a.ty) * lane_row + columns_.skipped(a.tx) * kLanes + l;
             float *to = t.output.data + a.image * s[0] + channel * s[1] + top * s[2] + left;
             const float *plus = add ? t.residual.data + a.image * r[0] + channel * r[1] + top * r[2] + left : to;
-            for (int64_t i = 0; i < run; i++) {
-                prefetch<1>(to + i * step, width, height, s[2]);
-            }
             for (int64_t i = 0; i < run; i += at_once) {
+                const int64_t planes = std::min(at_once, run - i);
                 for (int64_t y = 0; y < height; y += band) {
-                    const int64_t planes = std::min(at_once, run - i), rows = std::min(band, height - y);
+                    const int64_t rows = std::min(band, height - y);
+                    const int64_t next = y == 0 ? 0 : y + band, end = std::min(y + 2 * band, height);
+                    for (int64_t plane = i; plane < i + planes; plane++) {
+                        prefetch<1>(to + plane * step + next * s[2], width, end - next, s[2]);
+                    }
                     const Floats<3> source(from + y * lane_row + i, {{kLanes, 1}, {round_up(width, kLanes), kLanes}, {rows, lane_row}});
                     const Floats<3> out(to + y * s[2] + i * step, {{width, 1}, {rows, s[2]}, {planes, step}});
                     const Floats<3> residual(plus + (add ? y * r[2] + i * residual_step : y * s[2] + i * step), {{width, 1}, {rows, add ? r[2] : s[2]}, {planes, add ? residual_step : step}});
