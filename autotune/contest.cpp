@@ -75,9 +75,12 @@ std::vector<std::string> sibling_variants(const std::string &variant) {
     std::vector<std::string> names;
     if (own != all.end()) {
         for (const VariantInfo &v : all) {
-            // fft_tiled lets its tile size be forced as well as its product; direct has two forms.
-            const bool tile = own->stage == "tile_product" && v.stage == "tile_forward";
-            const bool form = own->stage.rfind("conv_direct", 0) == 0 && v.stage.rfind("conv_direct", 0) == 0;
+            // fft_tiled lets its tile size be forced as well as its product, and is planned without a sum over channels too;
+            // direct has two forms.
+            const bool summed = v.stage == "tile_forward" || v.stage == "tile_product";
+            const bool lanes = v.stage == "lane_columns" && v.parameters.find("mode=none") == std::string::npos;
+            const bool tile = (own->stage == "tile_product" || own->stage == "lane_columns") && (summed || lanes);
+            const bool form = own->stage.rfind("conv_d", 0) == 0 && v.stage.rfind("conv_d", 0) == 0;
             if ((v.stage == own->stage || tile || form) && v.runnable && v.name != variant) {
                 names.push_back(v.name);
             }

@@ -80,6 +80,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_winograd(const PlanRequest &request);
+/// What plan_fft_tiled considers where groups have one input channel.
+Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &request);
 
 /// The post-op as the kernels take it.
 struct KernelPostOp {

@@ -1,5 +1,6 @@
 // fft_tiled (overlap-save): tiles are transformed by a DFT, and multiplied per frequency with the filters' spectra (a complex
-// GEMM). See tiled_plan.h for the flow of work, generators/small_fft.h for the transforms.
+// GEMM). See tiled_plan.h for the flow of work, generators/small_fft.h for the transforms. Without channels to sum over,
+// algorithm_fft_tiled_planes.cpp is the other way to plan.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -117,7 +118,15 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request) {
-    return best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", tile_sizes);
+    if (!request.options.variant.empty()) {
+        // A variant may force the tile size (tile_forward_...), the product, or transforms without a sum (lane_columns_...).
+        const bool lanes = request.options.variant.rfind("lane_columns", 0) == 0;
+        return lanes ? plan_fft_tiled_planes(request) : best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", tile_sizes);
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> plan = best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", tile_sizes);
+    Result<std::unique_ptr<AlgorithmPlan>> planes = plan_fft_tiled_planes(request);
+    const bool better = planes.ok() ? !plan.ok() || (*planes)->serial_seconds < (*plan)->serial_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
+    return better ? std::move(planes) : std::move(plan);
 }
 
 }  // namespace fourfold

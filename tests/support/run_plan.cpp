@@ -235,9 +235,9 @@ std::vector<std::string> runnable_variants(Algorithm algorithm) {
     }
     std::vector<std::string> names;
     for (const VariantInfo &variant : list_variants()) {
-        // A tile size may be forced too, and the other form of direct.
+        // A tile size may be forced too, the length of transforms without a sum over channels, and the other form of direct.
         const bool tile = (algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward") || (algorithm == Algorithm::kWinograd && variant.stage == "winograd_forward");
-        const bool lanes = algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc";
+        const bool lanes = (algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc") || (algorithm == Algorithm::kFftTiled && variant.stage == "lane_columns" && variant.parameters.find("mode=none") == std::string::npos);
         if (variant.runnable && (tile || lanes || variant.stage == main_stage(algorithm))) {
             names.push_back(variant.name);
         }
