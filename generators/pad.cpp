@@ -33,20 +33,10 @@ public:
     Output<Buffer<float, 3>> out{"out"};
 
     void generate() {
-        Var x("x"), y("y"), p("p");
+        Var &x = stages.x, &y = stages.y, &p = stages.p;
         const Expr width = in.dim(0).extent(), height = in.dim(1).extent();
         if (mode == Mode::constant) {
-            // Fill, then copy the part that lies in the image: no load needs a clamp.
-            const Expr x_begin = first_inside(origin_x, step_x, out.dim(0).extent());
-            const Expr x_end = first_inside(origin_x - width, step_x, out.dim(0).extent());
-            const Expr y_begin = first_inside(origin_y, step_y, out.dim(1).extent());
-            const Expr y_end = first_inside(origin_y - height, step_y, out.dim(1).extent());
-            RDom image(x_begin, x_end - x_begin, y_begin, y_end - y_begin, "image");
-            const Expr in_x = unsafe_promise_clamped(image.x * step_x + origin_x, 0, width - 1);
-            const Expr in_y = unsafe_promise_clamped(image.y * step_y + origin_y, 0, height - 1);
-            out(x, y, p) = value;
-            out(image.x, image.y, p) = in(in_x, in_y, p);
-            stages = {out, x, y, p, image.x, image.y};
+            constant();
             return;
         }
         Func extended;
@@ -61,7 +51,7 @@ public:
             extended = BoundaryConditions::repeat_image(in, image);
         }
         out(x, y, p) = extended(x * step_x + origin_x, y * step_y + origin_y, p);
-        stages = {out, x, y, p, RVar(), RVar()};
+        stages.out = out;
     }
 
     void schedule() {
@@ -74,6 +64,47 @@ public:
     }
 
 private:
+    /// Rows above the image, within, below; no load needs a clamp, and none looks outside the image.
+    void constant() {
+        Var &x = stages.x, &y = stages.y, &p = stages.p, &u = stages.u;
+        const Expr width = in.dim(0).extent(), height = in.dim(1).extent();
+        const Expr rows = out.dim(1).extent();
+        const Expr x_begin = first_inside(origin_x, step_x, out.dim(0).extent());
+        const Expr x_end = first_inside(origin_x - width, step_x, out.dim(0).extent());
+        const Expr y_begin = first_inside(origin_y, step_y, rows);
+        const Expr y_end = first_inside(origin_y - height, step_y, rows);
+        const auto at = [&](const Expr &column, const Expr &row) {
+            return in(unsafe_promise_clamped(column, 0, width - 1), unsafe_promise_clamped(row * step_y + origin_y, 0, height - 1), p);
+        };
+        // Columns that lie one or two apart are read under a mask and written once. Of other steps, where every lane is a
+        // load of its own, the rows are filled first.
+        const Expr masked = layout == fourfold::Layout::nchw ? step_x == 1 || step_x == 2 : Expr(false);
+        const Expr copied = select(masked, 0, y_end - y_begin);
+        out(x, y, p) = undef<float>();
+        RDom above(0, y_begin + copied, "above"), below(y_end, rows - y_end, "below");
+        out(x, above.x, p) = value;
+        out(x, below.x, p) = value;
+        stages.constant = {above.x, below.x};
+        if (layout == fourfold::Layout::nchw) {
+            const auto between = [&](const Expr &column, const Expr &row) {
+                const Expr inside = column >= 0 && column < width;
+                return select(inside, fourfold::load_if(inside, at(column, row)), value);
+            };
+            RDom one(y_begin, select(step_x == 1, y_end - y_begin, 0), "one"), two(y_begin, select(step_x == 2, y_end - y_begin, 0), "two");
+            Func pair("pair");
+            pair(u, y, p) = between(u + origin_x, y);
+            out(x, one.x, p) = between(x + origin_x, one.x);
+            out(x, two.x, p) = pair(2 * x, two.x, p);
+            stages.pair = pair;
+            stages.dense = {one.x, two.x};
+        }
+        RDom image(x_begin, x_end - x_begin, y_begin, copied, "image");
+        out(image.x, image.y, p) = at(image.x * step_x + origin_x, image.y);
+        stages.image_x = image.x;
+        stages.image_y = image.y;
+        stages.out = out;
+    }
+
     /// The first index k in [0, count] with k*step + origin >= 0.
     static Expr first_inside(const Expr &origin, const Expr &step, const Expr &count) {
         return clamp((step - 1 - origin) / step, 0, count);
