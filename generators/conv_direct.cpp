@@ -35,6 +35,8 @@ public:
     /// Channels and taps summed before the partial sum joins the total: sums of thousands of positive terms keep their
     /// last bits.
     Input<int32_t> channel_block{"channel_block"}, tap_block{"tap_block"};
+    /// Of channel_block channels and tap_block taps.
+    Input<int32_t> blocks{"blocks"};
     Input<int32_t> post{"post"};
     Input<float> lo{"lo"}, hi{"hi"};
     /// (j, i, group).
@@ -44,9 +46,8 @@ public:
         Var j("j"), i("i"), g("g"), b("b");
         const Expr taps = packed.dim(1).extent(), channels = packed.dim(2).extent();
         const Expr tap_blocks = (taps + tap_block - 1) / tap_block;
-        const Expr channel_blocks = (channels + channel_block - 1) / channel_block;
         RDom k(0, tap_block, 0, channel_block, "k");
-        RDom kb(0, tap_blocks * channel_blocks, "kb");
+        RDom kb(0, blocks, "kb");
         const Expr tap = b % tap_blocks * tap_block + k.x;
         const Expr channel = b / tap_blocks * channel_block + k.y;
         k.where(tap < taps && channel < channels);
@@ -73,7 +74,7 @@ public:
         fourfold::require_origin(out);
         packed.dim(0).set_extent(m);
         packed.dim(1).set_stride(m);
-        fourfold::cpu::schedule(stages, {m, n}, get_target());
+        fourfold::cpu::schedule(stages, blocks == 1, {m, n}, get_target());
     }
 
 private:

@@ -25,6 +25,8 @@ public:
     Input<Buffer<float, 1>> bias{"bias"};
     /// Terms summed before the partial sum joins the total.
     Input<int32_t> depth_block{"depth_block"};
+    /// Of depth_block terms.
+    Input<int32_t> blocks{"blocks"};
     Input<int32_t> post{"post"};
     Input<float> lo{"lo"}, hi{"hi"};
     /// (j, i).
@@ -34,7 +36,7 @@ public:
         Var j("j"), i("i"), b("b");
         const Expr depth = packed.dim(1).extent();
         RDom k(0, depth_block, "k");
-        RDom kb(0, (depth + depth_block - 1) / depth_block, "kb");
+        RDom kb(0, blocks, "kb");
         const Expr term = b * depth_block + k;
         k.where(term < depth);
         const Expr kk = unsafe_promise_clamped(term, 0, depth - 1);
@@ -56,7 +58,7 @@ public:
         fourfold::require_origin(out);
         packed.dim(0).set_extent(m);
         packed.dim(1).set_stride(m);
-        fourfold::cpu::schedule(stages, {m, n}, get_target());
+        fourfold::cpu::schedule(stages, blocks == 1, {m, n}, get_target());
     }
 
 private:

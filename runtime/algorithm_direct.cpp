@@ -223,6 +223,7 @@ private:
         const int64_t padded = round_up(outputs_, m_);
         const int64_t group_block = padded * channels_ * taps;
         const int64_t pixels = geometry_.flat_pixels(rows);
+        const auto blocks = static_cast<int32_t>(ceil_div(taps, tap_block_) * ceil_div(channels_, channel_block_));
         const KernelBuffer<float, 5> filters(packed + g * group_block + k * channels_ * taps, {{m_, 1}, {taps, m_}, {channels_, m_ * taps}, {ceil_div(count, m_), m_ * taps * channels_}, {groups, group_block}});
         const Floats<3> input(x.data, {{readable(), 1}, {channels_, x.channel_stride}, {groups, x.channel_stride * channels_}});
         const Ints<1> offsets(offsets_.data(), {{taps, 1}});
@@ -234,10 +235,10 @@ private:
         const Floats<2> biases(bias.of(g, k), {{round_up(count, m_), 1}, {groups, padded}});
         const bool in_place = s[3] == 1 && block == 1 && geometry_.pitch == geometry_.out_width && (s[2] == geometry_.out_width || rows == 1) && t.residual.data == nullptr && dense.fits();
         if (in_place) {
-            return call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), post_.kind, post_.lo, post_.hi, dense);
+            return call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), blocks, post_.kind, post_.lo, post_.hi, dense);
         }
         const Floats<3> out(flat, {{pixels, 1}, {count, flat_}, {groups, flat_ * count}});
-        if (!call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), int32_t{0}, 0.0f, 0.0f, out)) {
+        if (!call(kernel_, context, filters, input, offsets, static_cast<int32_t>(offset_max_), biases, static_cast<int32_t>(channel_block_), static_cast<int32_t>(tap_block_), blocks, int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
         }
         // One crop for the channels of a group, or, where each group has only one, for all groups.

@@ -288,6 +288,7 @@ private:
     /// Output channels [k, k + count) of the piece.
     bool product(const ForwardTensors &t, const float *packed, const PaddedBias &bias, const Columns &columns, const Piece &piece, int64_t k, int64_t count, float *flat, KernelContext &context) const {
         const int64_t padded = round_up(outputs_, m_);
+        const auto blocks = static_cast<int32_t>(ceil_div(depth_, kDepthBlock));
         const Floats<3> filters(packed + (piece.g * padded + k) * depth_, {{m_, 1}, {depth_, m_}, {ceil_div(count, m_), m_ * depth_}});
         const Floats<2> right(columns.data, {{round_up(piece.pixels(), tile_), 1}, {depth_, columns.pitch}});
         const Floats<1> biases(bias.of(piece.g, k), {{round_up(count, m_), 1}});
@@ -297,10 +298,10 @@ private:
         const Floats<2> dense(y, {{piece.pixels(), 1}, {count, s[1]}});
         const bool adjacent = s[3] == 1 && piece.images == 1 && (piece.rows == 1 || (s[2] == geometry_.out_width && piece.width == geometry_.out_width));
         if (adjacent && t.residual.data == nullptr && dense.fits()) {
-            return call(kernel_, context, filters, right, biases, kDepthBlock, post_.kind, post_.lo, post_.hi, dense);
+            return call(kernel_, context, filters, right, biases, kDepthBlock, blocks, post_.kind, post_.lo, post_.hi, dense);
         }
         const Floats<2> out(flat, {{piece.pixels(), 1}, {count, column_pitch_}});
-        if (!call(kernel_, context, filters, right, biases, kDepthBlock, int32_t{0}, 0.0f, 0.0f, out)) {
+        if (!call(kernel_, context, filters, right, biases, kDepthBlock, blocks, int32_t{0}, 0.0f, 0.0f, out)) {
             return false;
         }
         for (int64_t i = 0; i < piece.images; i++) {

@@ -12,8 +12,8 @@
 
 namespace fourfold::cpu {
 
-void schedule(ConvDirectStages &s, RegisterTile tile, const Halide::Target &target) {
-    schedule_register_tile(s.out, s.total, s.block, s.j, s.i, {s.t, s.c}, s.kb, tile, target);
+void schedule(ConvDirectStages &s, const Halide::Expr &one_block, RegisterTile tile, const Halide::Target &target) {
+    schedule_register_tile(s.out, s.total, s.block, s.j, s.i, {s.t, s.c}, s.kb, one_block, tile, target);
 }
 
 }  // namespace fourfold::cpu

@@ -5,6 +5,6 @@
 
 namespace fourfold::cpu {
 
-void schedule(ConvDirectStages &stages, RegisterTile tile, const Halide::Target &target);
+void schedule(ConvDirectStages &stages, const Halide::Expr &one_block, RegisterTile tile, const Halide::Target &target);
 
 }  // namespace fourfold::cpu

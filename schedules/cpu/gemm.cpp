@@ -4,8 +4,8 @@
 
 namespace fourfold::cpu {
 
-void schedule(GemmStages &s, RegisterTile tile, const Halide::Target &target) {
-    schedule_register_tile(s.out, s.total, s.block, s.j, s.i, {s.k}, s.kb, tile, target);
+void schedule(GemmStages &s, const Halide::Expr &one_block, RegisterTile tile, const Halide::Target &target) {
+    schedule_register_tile(s.out, s.total, s.block, s.j, s.i, {s.k}, s.kb, one_block, tile, target);
 }
 
 }  // namespace fourfold::cpu

@@ -5,6 +5,6 @@
 
 namespace fourfold::cpu {
 
-void schedule(GemmStages &stages, RegisterTile tile, const Halide::Target &target);
+void schedule(GemmStages &stages, const Halide::Expr &one_block, RegisterTile tile, const Halide::Target &target);
 
 }  // namespace fourfold::cpu
