@@ -109,9 +109,9 @@ STYLE = """
   --win: #4dbb86; --loss: #ee7a5f; --tie: #c9b76a; --win-tint: #4dbb8614; --loss-tint: #ee7a5f18;
   --nchw: #5fa3f0; --nhwc: #f0a350; --blocks: #b18cf0; --plane: #44c4c4; } }
 * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; background: var(--paper); color: var(--ink); }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 86rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; background: var(--paper); color: var(--ink); }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; } p { margin: .4rem 0; max-width: 60rem; }
-.soft, small { color: var(--soft); } small { font-size: .8rem; }
+a { color: inherit; } .soft, small { color: var(--soft); } small { font-size: .8rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem; margin: .8rem 0 1rem; }
 .card { background: var(--card); border-radius: .6rem; padding: .8rem 1rem; }
 .card strong { font-size: 1.7rem; line-height: 1.2; margin-right: .4rem; } .card div { margin: .1rem 0; }
@@ -120,7 +120,7 @@ h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th { font-weight: 600; font-size: .82rem; color: var(--soft); vertical-align: bottom; }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); line-height: 1.25; }
+th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(--line); line-height: 1.25; }
 th:first-child, td:first-child, .text { text-align: left; } td small { display: block; }
 td.chart, th.chart { padding: 0 .4rem; } svg { display: block; }
 .win { color: var(--win); fill: var(--win); } .loss { color: var(--loss); fill: var(--loss); } .tie { color: var(--tie); fill: var(--tie); }
@@ -130,11 +130,12 @@ tr.failed td { color: var(--loss); white-space: normal; }
 .whisker { stroke: var(--ink); stroke-width: 1.5; } .scale { fill: var(--soft); font-size: 11px; text-anchor: middle; }
 .dot { stroke-width: 2; } .nchw { stroke: var(--nchw); fill: var(--nchw); } .nhwc { stroke: var(--nhwc); fill: var(--nhwc); }
 .blocks { stroke: var(--blocks); fill: var(--blocks); } .plane { stroke: var(--plane); fill: var(--plane); } .dot.plain { fill: var(--paper); }
+.key { color: var(--soft); } .key span { margin-right: .8rem; white-space: nowrap; } .key svg { display: inline; margin-right: .3rem; vertical-align: -1px; }
 details { margin: .8rem 0; } summary { cursor: pointer; color: var(--soft); }
 ul { padding-left: 1.2rem; }
 """
 
-LOW, HIGH, WIDTH, HEIGHT, EDGE = -2, 5, 420, 30, 10  # of the charts: ratios from 2^LOW to 2^HIGH
+LOW, HIGH, WIDTH, HEIGHT, EDGE = -2, 5, 350, 30, 10  # of the charts: ratios from 2^LOW to 2^HIGH
 
 
 def place(ratio):
@@ -193,6 +194,15 @@ def card(s):
             f'<div class="soft">worst: {e(s.worst.problem.name)} {e(with_interval(s.worst_ratio))}</div></div>')
 
 
+def key():
+    """What the charts' dots mean."""
+    layouts = "".join(f'<span><svg width="12" height="12">{dot(6, 6, name, "packed")}</svg>{e(text)}</span>'
+                      for name, text in (("NCHW", "NCHW"), ("NHWC", "NHWC"), ("blocks", "oneDNN's own layout"), ("plane", "a single plane")))
+    filters = (f'<span><svg width="12" height="12">{dot(6, 6, "NCHW", "packed")}</svg>filters packed beforehand</span>'
+               f'<span><svg width="12" height="12">{dot(6, 6, "NCHW", "plain")}</svg>plain filters</span>')
+    return f'<p class="key">Each dot is a side: {layouts}· {filters}· the bar ends at the fastest, |—| is its interval. Point at a dot for its name and kernel.</p>'
+
+
 def legend(rows, layout):
     kinds = {s.name: s for r in rows for s in r.peers}
     seen = {s.name for r in rows for s in r.timed}
@@ -200,19 +210,18 @@ def legend(rows, layout):
     lines = "".join(
         f'<tr><td><svg width="12" height="12" style="display:inline">{dot(6, 6, s.layout, s.filters)}</svg> {e(n)}<td class="text">{e(s.layout)}<td class="text">{order[s.filters == "plain"]}'
         f'<td class="text">{"" if n in seen else "no times here"}</tr>' for n, s in kinds.items())
-    return ('<h2>The sides</h2><p>Colour: the layout of input and output. Filled: filters brought into the library\'s own order before the clock starts; '
-            'hollow: plain filters.</p><div class="wide"><table><tr><th>side<th class="text">reads and writes<th class="text">filters<th></tr>'
+    return ('<h2>The sides</h2><div class="wide"><table><tr><th>side<th class="text">reads and writes<th class="text">filters<th></tr>'
             f'<tr><td><b>fourfold</b><td class="text">{layout.upper()}<td class="text">{order[0]}<td></tr>{lines}</table></div>')
 
 
 def losses(rows):
     """The shapes on which the best peer is surely faster, the worst first."""
-    lost = sorted((r for r in rows if r.best and r.ratio(r.best).verdict == "loss"), key=lambda r: r.ratio(r.best).value)
+    lost = sorted((r for r in rows if r.best and not r.failure and r.ratio(r.best).verdict == "loss"), key=lambda r: r.ratio(r.best).value)
     if not lost:
-        return "<h2>Where a peer is faster</h2><p>On none of these shapes.</p>"
+        return "<h2 id=losses>Where a peer is faster</h2><p>On none of these shapes.</p>"
     lines = "".join(f'<tr><td>{e(r.problem.name)}<small>{e(r.problem.line())}</small><td class="text">{e(r.algorithm)}{ratio_cell(r, r.best, False)}<td class="text">{e(r.best.name)}'
                     f'<small>{e(r.best.detail)}</small><td class="text">{e(r.best.layout)}<td class="text">{e(r.best.filters)}{ratio_cell(r, r.same_layout)}</tr>' for r in lost)
-    return (f'<h2>Where a peer is faster</h2><p>{len(lost)} of {len(rows)} shapes, the worst first.</p><div class="wide"><table><tr><th>shape<th class="text">our algorithm'
+    return (f'<h2 id="losses">Where a peer is faster</h2><p>{len(lost)} of {len(rows)} shapes, the worst first.</p><div class="wide"><table><tr><th>shape<th class="text">our algorithm'
             f'<th>best peer / fourfold<th class="text">peer<th class="text">layout<th class="text">filters<th>same layout</tr>{lines}</table></div>')
 
 
@@ -220,7 +229,7 @@ def left_out(rows):
     failed = [(r, s.name, s.note) for r, s in failed_sides(rows)] + [(r, "fourfold", r.failure) for r in rows if r.failure]
     if not failed:
         return ""
-    return ("<h2>Failed</h2><p>These sides have no times where named here.</p><ul>"
+    return ("<h2 id=failed>Failed</h2><p>These sides have no times where named here.</p><ul>"
             + "".join(f'<li><span class="loss">{e(name)}</span> on {e(r.problem.name)} ({e(r.file)}): {e(note)}' for r, name, note in failed) + "</ul>")
 
 
@@ -253,7 +262,12 @@ def write_html(path, rows, options, versions):
              "<p>A ratio is <b>peer time / fourfold time</b>: over 1, fourfold is faster. All sides run in turns on the same threads and their results are checked. "
              'The ratio is the median of the rounds\'; the range after it, and the whisker, is its 95 % interval. '
              'A <b class="tie">~</b> says that the interval contains 1: undecided. <i>Same layout</i>: the fastest peer that reads and writes what fourfold does; '
-             "<i>best peer</i>: the fastest of all, whatever its layout.</p>"]
+             "<i>best peer</i>: the fastest of all, whatever its layout.</p>", key()]
+    verdicts = [r.ratio(r.best).verdict for r in rows if r.best and not r.failure]
+    failures = len(failed_sides(rows)) + sum(bool(r.failure) for r in rows)
+    parts.append(f'<p>Against the best peer: faster on <b class="win">{verdicts.count("win")}</b>, slower on <b class="loss">{verdicts.count("loss")}</b> '
+                 f'(<a href="#losses">which</a>), undecided on <b class="tie">{verdicts.count("tie")}</b> of {len(rows)} shapes.'
+                 + (f' <b class="loss">{failures}</b> <a href="#failed">failed</a>.' if failures else "") + "</p>")
     parts += [file_section(file, [r for r in rows if r.file == file]) for file in files(rows)]
     parts += [losses(rows), left_out(rows), legend(rows, options.layout)]
     path.write_text("\n".join(parts) + "</html>\n", encoding="utf-8")

@@ -84,11 +84,11 @@ def rows_of(path, rows):
 
 
 def is_cliff(before, after):
-    """Time may grow in proportion to the work, and a larger problem may be no slower; beyond 1.5 times that it is a cliff:
-    up    t(n') / t(n) > 1.5 max(1, work(n') / work(n))    the larger problem costs too much
-    down  t(n) / t(n') > 1.5                               the smaller problem costs more than the larger one"""
+    """Time may grow in proportion to the work, and a larger problem be no slower; beyond 1.5 times that it is a cliff:
+    up    t(n') / t(n) > 1.5 work(n') / work(n)    the larger problem costs too much
+    down  t(n) / t(n') > 1.5                       the smaller problem costs more than the larger one"""
     growth = after["ms"] / before["ms"]
-    excess = growth / max(1.0, after["work"] / before["work"])
+    excess = growth / (after["work"] / before["work"])
     return ("up", excess) if excess > JUMP else ("down", 1 / growth) if 1 / growth > JUMP else None
 
 
