@@ -144,6 +144,8 @@ def main():
         os.sched_setaffinity(0, {int(c) for c in options.cores.split(",")})
     if options.threads > len(os.sched_getaffinity(0)):
         print(f"note: {options.threads} threads on {len(os.sched_getaffinity(0))} processors; the times will be noisy", file=sys.stderr)
+    if options.rounds < 3:
+        print(f"note: the intervals of {options.rounds} round(s) say nothing", file=sys.stderr)
     libraries, missing = [], []
     for name in options.peers:
         try:

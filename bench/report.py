@@ -258,7 +258,7 @@ def write_html(path, rows, options, versions):
     plural = "s" if options.threads > 1 else ""
     parts = [f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
              f"<title>fourfold and its peers</title><style>{STYLE}</style><h1>fourfold and its peers</h1>",
-             f'<p class="soft">{e(cpu_name())} · {options.threads} thread{plural} · {options.rounds} rounds · {options.layout.upper()} · {e(" · ".join(versions))}</p>',
+             f'<p class="soft">{e(cpu_name())} · {options.threads} thread{plural} · {options.rounds} round{"s" if options.rounds > 1 else ""} · {options.layout.upper()} · {e(" · ".join(versions))}</p>',
              "<p>A ratio is <b>peer time / fourfold time</b>: over 1, fourfold is faster. All sides run in turns on the same threads and their results are checked. "
              'The ratio is the median of the rounds\'; the range after it, and the whisker, is its 95 % interval. '
              'A <b class="tie">~</b> says that the interval contains 1: undecided. <i>Same layout</i>: the fastest peer that reads and writes what fourfold does; '
