@@ -93,7 +93,11 @@ class Row:
 
     @property
     def timed(self):
-        return [s for s in self.peers if s.times]
+        return [s for s in self.peers if s.times] if self.ours.times else []
+
+    def fastest(self, sides):
+        """By the ratio, which one lucky round does not move."""
+        return min(sides, key=lambda s: self.ratio(s).value, default=None)
 
     @property
     def baseline(self):
@@ -106,11 +110,11 @@ class Row:
     def same_layout(self):
         """The fastest peer that reads and writes our layout."""
         ours = {"plane", "NCHW"} if self.layout == "nchw" else {"plane", "NHWC", "NCHW"} if self.problem.one_channel else {"NHWC"}
-        return min((s for s in self.timed if s.layout in ours), key=lambda s: s.ms, default=None)
+        return self.fastest([s for s in self.timed if s.layout in ours])
 
     @property
     def best(self):
-        return min(self.timed, key=lambda s: s.ms, default=None)
+        return self.fastest(self.timed)
 
 
 @dataclasses.dataclass
