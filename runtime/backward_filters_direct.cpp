@@ -182,6 +182,8 @@ private:
         const int64_t channels = std::min(blocking_.channels, channels_ - first_channel);
         float *out = sums + part * problem_.filter_elements() + (g * outputs_ * channels_ + first_channel) * taps_;
         const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
+        // What a strip leaves unwritten is multiplied by the zeros between gy's rows: it must not be a NaN.
+        std::fill_n(floats_at(scratch, strip_offset_), static_cast<int64_t>(input_->scratch_floats(blocking_.channels * blocking_.groups, readable())), 0.0f);
         for (int64_t piece = begin; piece < end; piece++) {
             const int64_t image = piece / strips(), first_row = piece % strips() * blocking_.strip;
             const int64_t rows = std::min(blocking_.strip, geometry_.out_height - first_row);
