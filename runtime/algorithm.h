@@ -99,6 +99,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_naive(const PlanRequ
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);
 
 /// The post-op as the kernels take it.
 struct KernelPostOp {

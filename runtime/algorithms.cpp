@@ -11,7 +11,7 @@ const std::vector<AlgorithmEntry> &algorithms() {
         {Algorithm::kDirect, "direct", "conv_direct", plan_direct, true, plan_filter_gradient_direct},
         {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true, plan_filter_gradient_im2col},
         {Algorithm::kFft, "fft", "spectral_product", plan_fft, true, plan_filter_gradient_fft},
-        {Algorithm::kFftTiled, "fft_tiled", "tile_product", plan_fft_tiled, true},
+        {Algorithm::kFftTiled, "fft_tiled", "tile_product", plan_fft_tiled, true, plan_filter_gradient_fft_tiled},
         {Algorithm::kWinograd, "winograd", nullptr, nullptr, false},
     };
     return list;

@@ -16,7 +16,8 @@
 namespace fourfold {
 namespace {
 
-constexpr int64_t kLanes = 16;        ///< pixels are a multiple of this
+constexpr int64_t kLanes = 16;         ///< pixels are a multiple of this
+constexpr int64_t kTasks = 8;         ///< wanted
 constexpr int64_t kPixelBlock = 1024;  ///< of a kernel call: a register tile's strips stay in L1, and sums stay short
 
 struct Blocking {
@@ -112,18 +113,22 @@ private:
         const double x = static_cast<double>(geometry_.phases()) * static_cast<double>(geometry_.plane_elements(b.strip));
         const double gy = static_cast<double>(outputs_) * static_cast<double>(b.strip * geometry_.pitch);
         b.channels = std::clamp<int64_t>(static_cast<int64_t>(l2 / 3 / x), 1, channels_);
-        // Enough tasks for several threads, but each with work for the strips that it prepares.
-        const int64_t enough = std::max<int64_t>(1, ceil_div(48, taps_));
-        b.channels = std::min(b.channels, std::max(enough, ceil_div(channels_, 16)));
-        b.channels = ceil_div(channels_, ceil_div(channels_, b.channels));
         b.groups = 1;
         if (b.channels == channels_) {
-            b.groups = std::clamp<int64_t>(static_cast<int64_t>(l2 / 3 / (x * static_cast<double>(channels_) + gy)), 1, ceil_div(problem_.groups, 16));
+            b.groups = std::clamp<int64_t>(static_cast<int64_t>(l2 / 3 / (x * static_cast<double>(channels_) + gy)), 1, ceil_div(problem_.groups, kTasks));
         }
-        const int64_t blocks = ceil_div(problem_.groups, b.groups) * ceil_div(channels_, b.channels);
+        // Enough tasks for some threads: first by parts of the sum, as long as adding them up costs little, then by channels,
+        // each block of which prepares gy again.
+        const int64_t runs = ceil_div(problem_.groups, b.groups);
         const int64_t pieces = problem_.batch * ceil_div(geometry_.out_height, b.strip);
         const int64_t affordable = std::max<int64_t>(1, (int64_t{1} << 18) / problem_.filter_elements());
-        b.parts = std::min({pieces, affordable, ceil_div(int64_t{16}, blocks)});
+        b.parts = std::min({pieces, affordable, ceil_div(kTasks, runs * ceil_div(channels_, b.channels))});
+        const int64_t enough = ceil_div(2 * kTasks, taps_);
+        b.channels = std::min(b.channels, std::max(enough, ceil_div(channels_, ceil_div(kTasks, runs * b.parts))));
+        b.channels = ceil_div(channels_, ceil_div(channels_, b.channels));
+        if (b.channels < channels_) {
+            b.groups = 1;
+        }
         return b;
     }
 

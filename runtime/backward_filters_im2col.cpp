@@ -29,6 +29,7 @@ struct Blocking {
     int64_t strip;     ///< output rows in one product
     int64_t channels;  ///< input channels of a task
     int64_t parts;     ///< of the sum over products
+    bool shared;       ///< gy is packed once for all tasks, not by each for itself
     int slots;
 };
 
@@ -48,7 +49,9 @@ public:
         Blocking b = preferred();
         lay_out(b);
         while (workspace_bytes > workspace_limit) {
-            if (b.parts > 1) {
+            if (b.shared) {
+                b.shared = false;
+            } else if (b.parts > 1) {
                 b.parts = (b.parts + 1) / 2;
             } else if (b.channels > 1) {
                 b.channels = (b.channels + 1) / 2;
@@ -82,8 +85,18 @@ public:
         float *sums = in_place ? t.grad_filters.data : floats_at(workspace, sums_offset_);
         float *zeros = floats_at(workspace, zeros_offset_);
         std::fill_n(zeros, padded_, 0.0f);
-        Status status = parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-            return task(t, sums, zeros, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
+        Status status;
+        if (blocking_.shared) {
+            status = parallel_for(execution, threads_, pieces() * problem_.groups, [&](int64_t index, int, KernelContext &context) {
+                pack_gradient(t.grad_output, piece_at(index / problem_.groups), index % problem_.groups, packed_gradient(workspace, index), context);
+                return true;
+            });
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        status = parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+            return task(t, sums, zeros, workspace, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
         });
         if (status.ok() && !in_place) {
             status = store_filters(problem_, sums, blocking_.parts, t.grad_filters, threads_, execution);
@@ -116,6 +129,7 @@ private:
         const double l2 = static_cast<double>(machine().l2_bytes) / sizeof(float);
         Blocking b{};
         b.slots = 1;
+        b.shared = true;
         b.images = 1;
         // Columns: the more, the fewer tasks pack the same gradient; but some hundred pixels of them must stay in L2.
         const int64_t all = problem_.batch * geometry_.out_height * geometry_.out_width;
@@ -152,11 +166,12 @@ private:
         Arena arena;
         zeros_offset_ = arena.reserve_floats(static_cast<double>(padded_));
         sums_offset_ = arena.reserve_floats(static_cast<double>(b.parts) * static_cast<double>(problem_.filter_elements()));
+        shared_offset_ = arena.reserve_floats(b.shared ? static_cast<double>(pieces() * problem_.groups) * static_cast<double>(padded_) * static_cast<double>(most_pixels()) : 0.0);
         slots_offset_ = arena.reserve(0);
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(b.channels, readable()));
         rows_offset_ = slot.reserve_floats(static_cast<double>(row_pitch_) * static_cast<double>(most_pixels() + kPixels));
-        grad_offset_ = slot.reserve_floats(static_cast<double>(padded_) * static_cast<double>(most_pixels()));
+        grad_offset_ = slot.reserve_floats(b.shared ? 0.0 : static_cast<double>(padded_) * static_cast<double>(most_pixels()));
         // The product of a part's later pieces, before it is added to the sum.
         product_offset_ = slot.reserve_floats(pieces() > b.parts ? static_cast<double>(outputs_) * static_cast<double>(b.channels * taps_) : 0.0);
         slot_bytes_ = slot.bytes();
@@ -174,8 +189,8 @@ private:
         const double tiles = groups * blocks * static_cast<double>(ceil_div(outputs_, m_)) * std::ceil(columns / static_cast<double>(tile_));
         const double product = pixels * tiles * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_));
         // The transposition moves some elements a cycle; a product's end stores its tile.
-        const double unfold = pixels * groups * blocks * static_cast<double>(row_pitch_) / 4.0;
-        const double pack = pixels * groups * blocks * static_cast<double>(padded_);
+        const double unfold = pixels * groups * blocks * static_cast<double>(row_pitch_);
+        const double pack = pixels * groups * (b.shared ? 1.0 : blocks) * static_cast<double>(padded_) * 1.5;
         const double ends = static_cast<double>(pieces()) * tiles * (30.0 + 4.0 * static_cast<double>(m_ * n_));
         double moved = 4.0 * static_cast<double>(p.filter_elements()) * 3.0 * static_cast<double>(pieces() - 1);
         if (!geometry_.in_place_shape) {
@@ -185,19 +200,30 @@ private:
         serial_seconds = (product + unfold + pack + ends) / model.hertz + moved / model.copy_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
 
-    bool task(const FilterGradientTensors &t, float *sums, const float *zeros, std::byte *scratch, int64_t index, KernelContext &context) const {
+    /// The pixels of one product: `height` output rows of some images.
+    struct Piece {
+        int64_t image, images, first_row, height;
+    };
+    Piece piece_at(int64_t index) const {
+        const int64_t image = index / strips() * blocking_.images, first_row = index % strips() * blocking_.strip;
+        return {image, std::min(blocking_.images, problem_.batch - image), first_row, std::min(blocking_.strip, geometry_.out_height - first_row)};
+    }
+    float *packed_gradient(std::byte *workspace, int64_t index) const {
+        return floats_at(workspace, shared_offset_) + index * padded_ * most_pixels();
+    }
+
+    bool task(const FilterGradientTensors &t, float *sums, const float *zeros, std::byte *workspace, std::byte *scratch, int64_t index, KernelContext &context) const {
         const int64_t first_channel = index % channel_blocks() * blocking_.channels;
         index /= channel_blocks();
         const int64_t g = index % problem_.groups, part = index / problem_.groups;
         const int64_t channels = std::min(blocking_.channels, channels_ - first_channel);
         const int64_t columns = channels * taps_;
         float *out = sums + part * problem_.filter_elements() + (g * outputs_ * channels_ + first_channel) * taps_;
-        float *rows = floats_at(scratch, rows_offset_), *grad = floats_at(scratch, grad_offset_), *product = floats_at(scratch, product_offset_);
+        float *rows = floats_at(scratch, rows_offset_), *product = floats_at(scratch, product_offset_);
         const Ints<1> offsets(offsets_.data(), {{taps_, 1}});
         const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
         for (int64_t piece = begin; piece < end; piece++) {
-            const int64_t image = piece / strips() * blocking_.images, first_row = piece % strips() * blocking_.strip;
-            const int64_t images = std::min(blocking_.images, problem_.batch - image), height = std::min(blocking_.strip, geometry_.out_height - first_row);
+            const auto [image, images, first_row, height] = piece_at(piece);
             const int64_t image_pixels = height * geometry_.out_width, pixels = images * image_pixels;
             for (int64_t i = 0; i < images; i++) {
                 FlatStrip x;
@@ -215,7 +241,10 @@ private:
             for (int64_t j = 0; filled < read && j < pixels; j++) {
                 std::fill(rows + j * row_pitch_ + filled, rows + j * row_pitch_ + read, 0.0f);
             }
-            pack_gradient(t.grad_output, image, images, g, first_row, height, grad, context);
+            float *grad = blocking_.shared ? packed_gradient(workspace, piece * problem_.groups + g) : floats_at(scratch, grad_offset_);
+            if (!blocking_.shared) {
+                pack_gradient(t.grad_output, piece_at(piece), g, grad, context);
+            }
             const bool first = piece == begin;
             const int64_t row = channels_ * taps_;
             const Floats<3> left(grad, {{m_, 1}, {pixels, m_}, {padded_ / m_, m_ * pixels}});
@@ -235,8 +264,9 @@ private:
     }
 
     /// gy of one piece as gemm's left operand: (k % m, pixel, k / m), zero beyond the last channel.
-    void pack_gradient(const StridedIn &gy, int64_t image, int64_t images, int64_t g, int64_t first_row, int64_t height, float *packed, KernelContext &context) const {
+    void pack_gradient(const StridedIn &gy, const Piece &piece, int64_t g, float *packed, KernelContext &context) const {
         const StageTimer timer(context.profile, "pack_gradient");
+        const auto [image, images, first_row, height] = piece;
         const int64_t width = geometry_.out_width, pixels = images * height * width;
         for (int64_t block = 0; block < padded_; block += m_) {
             float *out = packed + block * pixels;
@@ -271,7 +301,7 @@ private:
     Blocking blocking_{};
     std::vector<int32_t> offsets_;
     int64_t offset_max_ = 0, row_pitch_ = 0;
-    size_t zeros_offset_ = 0, sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, rows_offset_ = 0, grad_offset_ = 0, product_offset_ = 0;
+    size_t zeros_offset_ = 0, sums_offset_ = 0, shared_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, rows_offset_ = 0, grad_offset_ = 0, product_offset_ = 0;
 };
 
 }  // namespace

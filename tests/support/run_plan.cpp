@@ -264,7 +264,7 @@ std::string main_stage(Algorithm algorithm, Operation operation) {
     case Algorithm::kFft:
         return "spectral_product";
     case Algorithm::kFftTiled:
-        return "tile_product";
+        return operation == Operation::kBackwardFilters ? "tile_correlation" : "tile_product";
     default:
         return "";
     }
