@@ -166,10 +166,11 @@ private:
         const double vectors = static_cast<double>(round_up(static_cast<int64_t>(std::min<double>(pixels, kPixelBlock)), kLanes)) / model.lanes;
         const double tiles = groups * static_cast<double>(ceil_div(outputs_, r_)) * blocks * static_cast<double>(ceil_div(b.channels * taps_, v_));
         // Two loads a cycle, of which those of x cross lines; and the lanes' sums, about 4 cycles an accumulator.
-        const double step = std::max({static_cast<double>(r_ * v_) / (model.lanes >= 8 ? 2.0 : 1.0), (static_cast<double>(r_) + 2.0 * static_cast<double>(v_)) / 2.0, 4.0}) * 1.06;
+        const double step = std::max({static_cast<double>(r_ * v_) / (model.lanes >= 8 ? 2.0 : 1.0), (static_cast<double>(r_) + 2.0 * static_cast<double>(v_)) / 2.0, 4.0});
         const double end = 4.0 * static_cast<double>(r_ * v_) + 30.0;
         const double halo = static_cast<double>(geometry_.plane_rows(b.strip)) / static_cast<double>(b.strip);
-        double moved = 4.0 * images * static_cast<double>(p.out_channels) * static_cast<double>(geometry_.pitch * geometry_.out_height) * 2.0 * blocks;
+        const bool gradient_in_place = geometry_.pitch == geometry_.out_width && b.strip * geometry_.pitch % kLanes == 0 && p.layout == Layout::kNchw;
+        double moved = gradient_in_place ? 0.0 : 4.0 * images * static_cast<double>(p.out_channels) * static_cast<double>(geometry_.pitch * geometry_.out_height) * blocks;
         if (!geometry_.in_place_shape) {
             moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo;
         }
