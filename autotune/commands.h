@@ -24,6 +24,7 @@ struct PlanFlags {
     std::string device = "cpu";
     int threads = 0;
     std::string workspace_limit;
+    std::string accuracy = "default";
 };
 void add_plan_flags(CLI::App &verb, PlanFlags &flags);
 Result<PlanOptions> to_plan_options(const PlanFlags &flags);

@@ -255,7 +255,7 @@ Action add_compare(CLI::App &verb) {
     auto flags = std::make_shared<CompareFlags>();
     verb.add_option("--shapes", flags->shapes, "files of problems (may be given several times)");
     verb.add_option("--problem", flags->problems, "problems in the one-line form");
-    verb.add_option("--algorithms", flags->algorithms, "comma-separated (default: naive,direct,im2col,fft); auto's choice is marked")->delimiter(',');
+    verb.add_option("--algorithms", flags->algorithms, "comma-separated (default: all); auto's choice is marked")->delimiter(',');
     verb.add_option("--sweep", flags->sweeps,
                     "AXIS=LO:HI, by doubling around \"b4 ic32 i32 oc32 f3 p1\", same padding; axes b, ic, oc, i, f (may be given several times). Default: all five; none: no sweep");
     verb.add_option("--out", flags->out, "folder for results.csv and index.html")->required();

@@ -89,9 +89,13 @@ std::vector<std::string> sibling_variants(const std::string &variant) {
     std::vector<std::string> names;
     if (own != all.end()) {
         for (const VariantInfo &v : all) {
-            // fft_tiled lets its tile size be forced as well as its product.
-            const bool tile = own->stage == "tile_product" && v.stage == "tile_forward";
-            if ((v.stage == own->stage || tile) && v.runnable && v.name != variant) {
+            // fft_tiled lets its tile size be forced as well as its product, and is planned without a sum over channels too;
+            // direct has two forms.
+            const bool summed = v.stage == "tile_forward" || v.stage == "tile_product";
+            const bool lanes = v.stage == "lane_columns" && v.parameters.find("mode=none") == std::string::npos;
+            const bool tile = (own->stage == "tile_product" || own->stage == "lane_columns") && (summed || lanes);
+            const bool form = own->stage.rfind("conv_d", 0) == 0 && v.stage.rfind("conv_d", 0) == 0;
+            if ((v.stage == own->stage || tile || form) && v.runnable && v.name != variant) {
                 names.push_back(v.name);
             }
         }
@@ -135,6 +139,12 @@ public:
     }
 
 private:
+    /// (oc, ic/groups, f0, f1) whatever the images' layout, as the reference wants them.
+    ConstView filters() const {
+        const Conv2dProblem &p = problem_;
+        const int64_t taps = p.filter_height * p.filter_width;
+        return ConstView(data_->filters.data(), p.in_channels / p.groups * taps, taps, p.filter_width, 1);
+    }
     static bool is_left(const Contender &c) {
         return c.entry.outcome == Outcome::kTimed;
     }
@@ -249,7 +259,7 @@ private:
             c.packed = AlignedBuffer(c.plan->packed_filter_bytes());
             if (c.packed.data() == nullptr) {
                 drop(c, Outcome::kSkipped, "memory ran out");
-            } else if (Status status = c.plan->pack_filters(ProblemData::filter_view<const float>(problem_, data_->filters.data()), c.packed, workspace_); !status) {
+            } else if (Status status = c.plan->pack_filters(filters(), c.packed, workspace_); !status) {
                 drop(c, Outcome::kWrong, "pack_filters failed: " + status.message());
             }
         }
@@ -258,7 +268,7 @@ private:
     Status execute(const Contender &c, Profile *profile = nullptr) const {
         Tensors tensors;
         tensors.input = data_->input.data();
-        tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(ProblemData::filter_view<const float>(problem_, data_->filters.data()));
+        tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(filters());
         tensors.bias = data_->bias.data();
         tensors.residual = problem_.residual ? ConstView(data_->residual.data()) : ConstView();
         tensors.grad_output = data_->grad_output.data();
@@ -354,7 +364,7 @@ private:
 }  // namespace
 
 const std::vector<Algorithm> &compared_algorithms() {
-    static const std::vector<Algorithm> algorithms = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled};
+    static const std::vector<Algorithm> algorithms = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd};
     return algorithms;
 }
 

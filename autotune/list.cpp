@@ -21,6 +21,10 @@ const char *summary(Algorithm algorithm) {
         return "unfold in column blocks, then matrix products";
     case Algorithm::kFft:
         return "whole planes through the Fourier transform";
+    case Algorithm::kFftTiled:
+        return "overlapping tiles through generated Fourier transforms, channels as lanes";
+    case Algorithm::kWinograd:
+        return "3x3 only: overlapping tiles through Winograd's transforms, the fewest multiplications";
     default:
         return "";
     }

@@ -1,4 +1,4 @@
-// What several generators share: the post-op, and buffers that start at zero.
+// What several generators share: the post-op, loads under a mask, and buffers that start at zero.
 #pragma once
 
 #include "Halide.h"
@@ -9,6 +9,11 @@ namespace fourfold {
 inline Halide::Expr post_op(Halide::Expr v, Halide::Expr post, Halide::Expr lo, Halide::Expr hi) {
     const Halide::Expr clamped = Halide::select(v < lo, lo, v > hi, hi, v);
     return Halide::select(post == 0, v, clamped);
+}
+
+/// The value, a load, where the condition holds; undefined elsewhere, but nothing is read there: vectors load under a mask.
+inline Halide::Expr load_if(const Halide::Expr &condition, const Halide::Expr &value) {
+    return Halide::Internal::Call::make(value.type(), Halide::Internal::Call::if_then_else, {condition, value}, Halide::Internal::Call::PureIntrinsic);
 }
 
 /// All buffers of the runtime start at index 0; saying so simplifies every address.

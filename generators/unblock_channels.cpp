@@ -15,7 +15,7 @@ class UnblockChannels : public Generator<UnblockChannels> {
 public:
     GeneratorParam<fourfold::Layout> layout{"layout", fourfold::Layout::nchw, fourfold::kLayouts};
 
-    /// (channel, column, row), readable up to the last column rounded up to 16.
+    /// (channel, column, row), readable up to the last column rounded up to 16. The column stride is the caller's.
     Input<Buffer<float, 3>> in{"in"};
     Input<Buffer<float, 1>> bias{"bias"};
     /// (column, row, channel), strides as out; read only when use_residual is not 0, and may then be out itself.
@@ -42,7 +42,6 @@ public:
         fourfold::require_origin(residual);
         fourfold::require_origin(out);
         in.dim(0).set_extent(16);
-        in.dim(1).set_stride(16);
         if (layout == fourfold::Layout::nhwc) {
             residual.dim(0).set_stride(Expr());
             residual.dim(2).set_stride(1);

@@ -86,9 +86,16 @@ const std::vector<AlgorithmEntry> &algorithms();
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_naive(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request);
+/// direct's other way: groups of one input channel, planes read where they lie (algorithm_direct_depthwise.cpp).
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &request);
+/// direct with lanes along output channels; plan_direct chooses.
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_oc(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_winograd(const PlanRequest &request);
+/// What plan_fft_tiled considers where groups have one input channel.
+Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &request);
 
 /// What every algorithm's forward planner goes through: the limits of generated code, and a stride that means something.
 Result<std::unique_ptr<AlgorithmPlan>> plan_forward(const AlgorithmEntry &entry, const PlanRequest &request);

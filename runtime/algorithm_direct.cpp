@@ -288,11 +288,14 @@ private:
     size_t slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, flat_offset_ = 0;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
+/// Lanes along pixels.
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_pixels(const PlanRequest &request) {
     const int64_t outputs = request.problem.out_channels / request.problem.groups;
-    return best_variant<DirectPlan>(request, "conv_direct", [&](const Variant &kernel, const auto &consider) {
+    Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_direct_depthwise(request);
+    if (!request.options.variant.empty() && (forced_variant(request.options, "conv_depthwise").ok() || forced_variant(request.options, "conv_depthwise_small").ok())) {
+        return depthwise;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> flat = best_variant<DirectPlan>(request, "conv_direct", [&](const Variant &kernel, const auto &consider) {
         const int64_t m = kernel.parameter("m", 1);
         // Row blocks fill the rows of a register tile that the output channels leave empty.
         for (int64_t row_block = 1; row_block <= m && (row_block == 1 || outputs * row_block <= m); row_block++) {
@@ -301,6 +304,23 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
             }
         }
     });
+    return depthwise.ok() && (!flat.ok() || (*depthwise)->serial_seconds < (*flat)->serial_seconds) ? std::move(depthwise) : std::move(flat);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
+    // A variant may force either form.
+    if (forced_variant(request.options, "conv_direct_oc").ok() && !request.options.variant.empty()) {
+        return plan_direct_oc(request);
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> pixels = plan_direct_pixels(request);
+    if (!request.options.variant.empty()) {
+        return pixels;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> channels = plan_direct_oc(request);
+    const bool better = channels.ok() && (!pixels.ok() || (*channels)->serial_seconds < (*pixels)->serial_seconds);
+    return better ? std::move(channels) : std::move(pixels);
 }
 
 }  // namespace fourfold

@@ -12,7 +12,7 @@ const std::vector<AlgorithmEntry> &algorithms() {
         {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true, plan_filter_gradient_im2col},
         {Algorithm::kFft, "fft", "spectral_product", plan_fft, true, plan_filter_gradient_fft},
         {Algorithm::kFftTiled, "fft_tiled", "tile_product", plan_fft_tiled, true, plan_filter_gradient_fft_tiled},
-        {Algorithm::kWinograd, "winograd", nullptr, nullptr, false},
+        {Algorithm::kWinograd, "winograd", "winograd_product", plan_winograd, true},
     };
     return list;
 }

@@ -101,6 +101,14 @@ size_t cache_bytes(int name, size_t fallback) {
     return bytes > 0 ? static_cast<size_t>(bytes) : fallback;
 }
 
+/// The last-level cache that the first core shares; sysconf would count all of the socket's.
+size_t l3_bytes() {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    size_t kilobytes = 0;
+    char unit = 0;
+    return file >> kilobytes >> unit && unit == 'K' ? kilobytes << 10 : cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8u << 20);
+}
+
 MachineInfo read_machine() {
     MachineInfo m;
     m.cpu = cpuinfo("model name");
@@ -111,7 +119,7 @@ MachineInfo read_machine() {
     m.hardware_threads = m.hardware_threads < 1 ? 1 : m.hardware_threads;
     m.l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32u << 10);
     m.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512u << 10);
-    m.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8u << 20);
+    m.l3_bytes = l3_bytes();
     return m;
 }
 

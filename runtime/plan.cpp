@@ -271,6 +271,10 @@ std::vector<Planned> plan_all(const PlanRequest &request, int &chosen) {
         Planned &p = list.back();
         const bool automatic = request.options.algorithm == Algorithm::kAuto;
         const bool eligible = automatic ? entry.automatic : entry.algorithm == request.options.algorithm;
+        if (automatic && entry.algorithm == Algorithm::kWinograd && request.options.accuracy == Accuracy::kStrict && p.plan != nullptr) {
+            p.status = Status(StatusCode::kUnsupported, "not within accuracy 'strict': its error limit is 2e-5");
+            p.plan.reset();
+        }
         if (automatic && entry.automatic && p.plan != nullptr) {
             // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
             const size_t needed = p.plan->packed_bytes + p.plan->serial_workspace_bytes;
@@ -452,6 +456,7 @@ std::string Plan::describe() const {
       << "blocking   " << impl_->plan->details << "\n"
       << "memory     workspace " << bytes_text(workspace_bytes()) << ", packed filters " << bytes_text(packed_filter_bytes()) << "\n"
       << "threads    " << impl_->options.threads << "\n"
+      << "accuracy   " << to_string(impl_->options.accuracy) << "\n"
       << "predicted  " << impl_->plan->predicted_seconds * 1e3 << " ms\n";
     return s.str();
 }
@@ -652,6 +657,10 @@ const char *to_string(FftBackend backend) {
     return backend == FftBackend::kFftw ? "fftw" : backend == FftBackend::kKissFft ? "kissfft" : "auto";
 }
 
+const char *to_string(Accuracy accuracy) {
+    return accuracy == Accuracy::kStrict ? "strict" : accuracy == Accuracy::kRelaxed ? "relaxed" : "default";
+}
+
 Result<Algorithm> parse_algorithm(std::string_view name) {
     std::string known = "auto";
     if (name == "auto") {
@@ -673,6 +682,15 @@ Result<Device> parse_device(std::string_view name) {
         }
     }
     return bad("device '" + std::string(name) + "' does not exist; there are cpu, cuda, opencl");
+}
+
+Result<Accuracy> parse_accuracy(std::string_view name) {
+    for (Accuracy a : {Accuracy::kStrict, Accuracy::kDefault, Accuracy::kRelaxed}) {
+        if (name == to_string(a)) {
+            return a;
+        }
+    }
+    return bad("accuracy '" + std::string(name) + "' does not exist; there are strict, default, relaxed");
 }
 
 const char *version() {

@@ -46,7 +46,7 @@ TEST(Explain, ListsEveryAlgorithmAndChoosesOne) {
 }
 
 TEST(Explain, NamedAlgorithmIsTheOneChosen) {
-    const Conv2dProblem p = parse_problem("b1 ic16 i30 oc16 f5 p2");
+    const Conv2dProblem p = parse_problem("b1 ic16 i30 oc16 f3 p1");
     for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
@@ -55,6 +55,26 @@ TEST(Explain, NamedAlgorithmIsTheOneChosen) {
         const auto chosen = std::find_if(candidates->begin(), candidates->end(), [](const Candidate &c) { return c.chosen; });
         ASSERT_NE(chosen, candidates->end());
         EXPECT_EQ(chosen->algorithm, algorithm);
+    }
+}
+
+TEST(Explain, AccuracyDecidesWhetherWinogradIsChosen) {
+    const Conv2dProblem p = parse_problem("b1 ic256 i14 oc256 f3 p1");
+    for (Accuracy accuracy : {Accuracy::kStrict, Accuracy::kDefault, Accuracy::kRelaxed}) {
+        PlanOptions options;
+        options.accuracy = accuracy;
+        const Result<Plan> plan = Plan::create(p, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_EQ(plan->algorithm() == Algorithm::kWinograd, accuracy != Accuracy::kStrict) << to_string(accuracy);
+        EXPECT_NE(plan->describe().find(to_string(accuracy)), std::string::npos) << plan->describe();
+        const Result<std::vector<Candidate>> candidates = explain(p, options);
+        ASSERT_TRUE(candidates.ok()) << candidates.status().message();
+        for (const Candidate &c : *candidates) {
+            if (c.algorithm == Algorithm::kWinograd) {
+                EXPECT_EQ(c.supported, accuracy != Accuracy::kStrict);
+                EXPECT_EQ(c.reason.find("strict") != std::string::npos, accuracy == Accuracy::kStrict) << c.reason;
+            }
+        }
     }
 }
 

@@ -48,6 +48,9 @@ TEST(WorkspaceLimit, HalvedUntilRefused) {
         Operands operands(p, test_seed());
         const reference::Forward expected = operands.expected();
         for (Algorithm algorithm : kAlgorithms) {
+            if (refuses(algorithm, p)) {
+                continue;
+            }
             for (int threads : {1, 2}) {
                 PlanOptions options;
                 options.algorithm = algorithm;
@@ -82,7 +85,7 @@ TEST(WorkspaceLimit, AutoFallsBackToWhatFits) {
         // The least that any algorithm asks for, by its own word; auto must then find that one.
         PlanOptions options;
         size_t least = std::numeric_limits<size_t>::max();
-        for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
+        for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
             options.algorithm = algorithm;
             options.workspace_limit = 0;
             const Result<Plan> refused = Plan::create(p, options);
@@ -111,6 +114,9 @@ TEST(PackedFilterLimit, KeptOrRefusedWithTheNumber) {
         Operands operands(p, test_seed());
         const reference::Forward expected = operands.expected();
         for (Algorithm algorithm : kAlgorithms) {
+            if (refuses(algorithm, p)) {
+                continue;
+            }
             PlanOptions options;
             options.algorithm = algorithm;
             const Result<Plan> free = Plan::create(p, options);

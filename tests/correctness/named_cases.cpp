@@ -71,6 +71,14 @@ const NamedCase kCases[] = {
     {"tall", "b1 ic4 i130x3 oc8 f3 p1"},
     {"batch", "b5 ic6 i10x9 oc7 f3 p1"},
     {"batch_of_pixels", "b33 ic5 i1 oc9 f1"},
+    // Tiles of winograd: bands of tile rows, partial tiles, sums in blocks, register tiles not filled.
+    {"tiles_many_rows", "b2 ic18 i45x22 oc34 f3 p1"},
+    {"tiles_one_wide_row", "b1 ic5 i4x131 oc9 f3 p1"},
+    {"tiles_partial_conv", "b1 ic33 i15x17 oc70 f3 p1 conv"},
+    {"tiles_long_sum", "b1 ic1040 i6 oc20 f3 p1", Values::kPositive},
+    {"tiles_groups_residual", "b2 ic12 i19x10 oc20 f3 p1 g2", Values::kUniform, residual_clamp},
+    {"tiles_stride_and_dilation", "b1 ic6 i27x30 oc7 f3 s2 d2 p2"},
+    {"tiles_lattices_reflect", "b1 ic4 i26x25 oc18 f3 d3x2 p3,3,2,2 reflect"},
     // Output widths around multiples of the vectors.
     {"out_width_1", "b1 ic4 i6x3 oc9 f3"},
     {"out_width_7", "b1 ic4 i6x9 oc9 f3"},
@@ -84,6 +92,17 @@ const NamedCase kCases[] = {
     {"out_width_49", "b1 ic4 i6x51 oc9 f3"},
     {"out_width_63", "b1 ic4 i6x65 oc9 f3"},
     {"out_width_65", "b1 ic4 i6x67 oc9 f3"},
+    // Zero padding whose pixels are sorted by the taps that it leaves; several images, and a rest of them, in a task.
+    {"borders", "b1 ic20 i7 oc40 f3 p1"},
+    {"borders_images", "b7 ic5 i7 oc33 f3 p1"},
+    {"borders_stride", "b3 ic9 i15 oc70 f3 s2 p1"},
+    {"borders_dilated", "b1 ic6 i17x19 oc35 f3 p6 d6"},
+    {"borders_without_taps", "b1 ic3 i5 oc17 f3x2 p9,2,4,7"},
+    {"borders_groups_residual", "b2 ic12 i9x8 oc66 f3 p1 g2 relu", Values::kUniform, residual},
+    {"borders_channels_in_parts", "b1 ic700 i9 oc40 f3 p1", Values::kPositive},
+    {"borders_64_taps", "b1 ic3 i9 oc20 f8 p4"},
+    {"borders_72_taps", "b1 ic3 i9 oc20 f8x9 p4"},
+    {"strips_in_place", "b2 ic70 i61x30 oc40 f1 s2"},
     // Strides and dilation.
     {"stride_2", "b1 ic5 i21x18 oc8 f3 s2 p1"},
     {"stride_3", "b2 ic3 i20 oc6 f5 s3 p2"},
@@ -123,6 +142,65 @@ const NamedCase kCases[] = {
     {"depthwise_stride_2", "b1 ic16 i15 oc16 f3 s2 p1 g16"},
     {"depthwise_dilated", "b1 ic5 i15 oc5 f3 p3 d3 g5"},
     {"depthwise_large_filter", "b1 ic4 i20 oc4 f13 p6 g4"},
+    // One input channel a group: kernels of their own.
+    {"depthwise_17_channels", "b1 ic17 i19x23 oc17 f3 p1 g17"},
+    {"depthwise_one_row", "b1 ic3 i1x40 oc3 f3 p1 g3"},
+    {"depthwise_one_column", "b2 ic3 i40x1 oc3 f3 p1 g3"},
+    {"depthwise_2x2", "b1 ic16 i2 oc16 f3 p1 g16"},
+    {"depthwise_valid", "b2 ic5 i21x35 oc5 f3 g5"},
+    {"depthwise_valid_5x5", "b2 ic5 i21x35 oc5 f5 g5"},
+    {"depthwise_valid_7x7", "b1 ic3 i30x70 oc3 f7 g3"},
+    {"depthwise_valid_narrow", "b2 ic7 i40x5 oc7 f4 g7"},
+    {"depthwise_valid_multiplier_3", "b1 ic4 i17x18 oc12 f3 g4"},
+    {"depthwise_7x7", "b1 ic5 i19x66 oc5 f7 p3 g5"},
+    {"depthwise_7x7_stride_2", "b1 ic5 i31x37 oc5 f7 s2 p3 g5"},
+    {"depthwise_5x5_stride_2", "b1 ic5 i31x38 oc5 f5 s2 p2 g5"},
+    {"depthwise_stride_2_multiplier", "b2 ic4 i25x67 oc8 f3 s2 p0,1,0,1 g4 relu", Values::kUniform, residual},
+    {"depthwise_stride_2_even_filter", "b1 ic4 i25x27 oc4 f6x4 s2 p2 g4"},
+    {"depthwise_stride_3", "b1 ic4 i25x27 oc4 f5 s3 p2 g4"},
+    {"depthwise_13x13", "b1 ic3 i28 oc3 f13 p6 g3"},
+    {"depthwise_13x13_small", "b2 ic17 i7 oc17 f13 p6 g17"},
+    {"depthwise_9x9", "b1 ic3 i20x33 oc3 f9 p4 g3"},
+    {"depthwise_row_filter", "b1 ic3 i20x33 oc3 f1x9 p0,0,4,4 g3"},
+    {"depthwise_column_filter", "b1 ic3 i33x20 oc3 f9x1 p4,4,0,0 g3"},
+    {"depthwise_small", "b2 ic33 i7 oc33 f3 p1 g33"},
+    {"depthwise_small_8x8_residual", "b2 ic16 i8 oc16 f5 p2 g16 relu", Values::kUniform, residual},
+    {"depthwise_small_wide_padding", "b1 ic18 i3x4 oc18 f6 p4,6,5,2 g18"},
+    {"depthwise_small_tall_flipped", "b1 ic5 i40x6 oc5 f3x4 p0,3,2,1 g5 conv"},
+    {"depthwise_small_filter_31", "b1 ic20 i7 oc20 f31 p15 g20"},
+    {"depthwise_small_9_wide", "b1 ic20 i5x8 oc20 f3 p1,1,2,1 g20"},
+    {"depthwise_asymmetric", "b1 ic3 i20x21 oc3 f5 p0,3,4,1 g3"},
+    {"depthwise_pad_wide", "b1 ic3 i4x5 oc3 f3 p7,6,9,8 g3"},
+    {"depthwise_pad_wide_any", "b1 ic3 i4x5 oc3 f6x5 p17,16,9,28 g3"},
+    {"depthwise_dilated_any", "b1 ic3 i31x33 oc3 f6x5 p3 d2x3 g3"},
+    {"depthwise_dilated_rows", "b1 ic3 i31x33 oc3 f3 p2,2,1,1 d2x1 g3"},
+    {"depthwise_dilated_beyond", "b1 ic3 i3x33 oc3 f3 p8,8,1,1 d7x1 g3"},
+    {"depthwise_dilated_valid", "b1 ic3 i31x33 oc3 f5 d3x2 g3"},
+    {"depthwise_stride_and_dilation", "b1 ic3 i31x33 oc3 f3 s2 p1 d2 g3"},
+    {"depthwise_flipped", "b1 ic3 i20x21 oc3 f5 p2 g3 conv"},
+    {"depthwise_residual_clamp", "b2 ic5 i14x19 oc5 f3 p1 g5", Values::kUniform, residual_clamp},
+    {"depthwise_reflect", "b2 ic5 i14x19 oc5 f3 p1 g5 reflect"},
+    {"depthwise_symmetric_stride_2", "b1 ic5 i14x19 oc5 f5 s2 p2 g5 symmetric"},
+    {"depthwise_replicate_dilated", "b1 ic3 i14x19 oc3 f3 p2 d2 g3 replicate"},
+    {"depthwise_constant_any", "b1 ic3 i14x19 oc3 f8 p4 g3 constant:-0.7"},
+    {"depthwise_long_sum", "b1 ic2 i40 oc2 f22 p11 g2", Values::kPositive},
+    {"image_3x3", "b1 ic1 i70x90 oc1 f3"},
+    {"image_5x5_relu", "b1 ic1 i41x75 oc1 f5 relu"},
+    {"image_several_filters", "b2 ic1 i30x50 oc3 f9"},
+    {"image_9x9_same", "b1 ic1 i37x65 oc1 f9", Values::kUniform, same},
+    // Transforms without a sum over channels: tiles of images inside and at the edges, whole planes, blocks of channels.
+    {"planes_valid", "b1 ic1 i200x170 oc1 f15"},
+    {"planes_padded", "b2 ic1 i150x130 oc2 f9 p4"},
+    {"planes_reflect", "b1 ic1 i120x140 oc1 f21x7 p10,10,3,3 reflect"},
+    {"planes_batch", "b5 ic1 i60x33 oc1 f5 relu", Values::kUniform, residual},
+    {"planes_two_channels", "b1 ic2 i90 oc4 f11 g2"},
+    {"planes_wide_dilation", "b1 ic1 i100x90 oc1 f5 p8 d4"},
+    {"depthwise_blocks", "b2 ic19 i30 oc19 f11 p5 g19"},
+    {"depthwise_tiles", "b1 ic17 i130x40 oc34 f7 p3 g17", Values::kUniform, residual_clamp},
+    {"depthwise_unequal_filter", "b1 ic16 i9x200 oc16 f3x31 p1,1,15,15 g16"},
+    {"depthwise_filter_covers_plane", "b1 ic20 i14 oc20 f27 p13 g20"},
+    {"depthwise_even_filter", "b1 ic16 i20x23 oc16 f8x6 p4,3,0,5 g16 conv"},
+    {"depthwise_constant", "b1 ic18 i25 oc18 f7 p3 g18 constant:0.5"},
     // Padding.
     {"full_padding", "b1 ic2 i6x7 oc3 f4", Values::kUniform, full},
     {"same_padding", "b1 ic3 i13x10 oc4 f4x5 s2x3", Values::kUniform, same},
@@ -209,6 +287,31 @@ TEST_P(Cases, EveryVariant) {
                 RunOptions how;
                 how.placement = operands[i].placement;
                 well = check(options, operands[i], expected, how);
+            }
+        }
+    }
+}
+
+TEST_P(Cases, EveryDepthwiseVariant) {
+    const Conv2dProblem p = problem();
+    if (p.in_channels != p.groups) {
+        return;  // not for these kernels
+    }
+    for (bool regions : {false, true}) {
+        for (Placement placement : kPlacements) {
+            Operands operands(p, test_seed(), GetParam().values, placement, regions);
+            const reference::Forward expected = operands.expected();
+            for (const VariantInfo &variant : list_variants()) {
+                PlanOptions options;
+                options.algorithm = Algorithm::kDirect;
+                options.variant = variant.name;
+                options.threads = 1 + static_cast<int>(placement);
+                // A kernel made for one filter size or stride refuses the others.
+                if (variant.runnable && variant.stage.rfind("conv_depthwise", 0) == 0 && Plan::create(p, options).ok()) {
+                    RunOptions how;
+                    how.placement = placement;
+                    check(options, operands, expected, how);
+                }
             }
         }
     }

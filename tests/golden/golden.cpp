@@ -62,7 +62,7 @@ TEST_P(Golden, ReferenceAgrees) {
 TEST_P(Golden, Forward) {
     Operands operands = load(GetParam().problem);
     const reference::Forward expected = pytorch(operands.expected());
-    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
         for (bool unpacked : {false, true}) {
             PlanOptions options;
             options.algorithm = algorithm;
@@ -73,7 +73,7 @@ TEST_P(Golden, Forward) {
                 continue;
             }
             ASSERT_TRUE(status.ok()) << to_string(algorithm) << ": " << status.message();
-            EXPECT_TRUE(matches(operands, expected, std::min(error_limit(algorithm), 2e-6))) << to_string(algorithm);
+            EXPECT_TRUE(matches(operands, expected, algorithm == Algorithm::kWinograd ? error_limit(algorithm) : std::min(error_limit(algorithm), 2e-6))) << to_string(algorithm);
         }
     }
 }

@@ -24,6 +24,7 @@ constexpr const char *kProblems[] = {
     "b1 ic33 i9 oc17 f1",
     "b2 ic12 i16 oc18 f3 s3 p1 g3 replicate conv",
     "b1 ic4 i64 oc70 f7 p3 symmetric",
+    "b2 ic19 i21x13 oc35 f3 p1",
 };
 
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
@@ -49,9 +50,10 @@ protected:
         return run(options(), operands);
     }
 
-    /// Integers add up exactly in any order, except in a spectrum.
+    /// Integers add up exactly in any order, except in a spectrum; winograd may err ten times as much.
     static double exact_or(double limit) {
-        return GetParam() == Algorithm::kFft || GetParam() == Algorithm::kFftTiled ? limit : 0.0;
+        return GetParam() == Algorithm::kWinograd ? 10 * limit : GetParam() == Algorithm::kFft || GetParam() == Algorithm::kFftTiled ? limit
+                                                                                                                                     : 0.0;
     }
 };
 
@@ -81,6 +83,9 @@ std::vector<float> combine(float alpha, const std::vector<float> &a, float beta,
 TEST_P(Properties, LinearInTheInput) {
     for (const char *text : kProblems) {
         const Conv2dProblem p = parse_problem(text);
+        if (refuses(GetParam(), p)) {
+            continue;
+        }
         Operands first(p, test_seed(), Values::kIntegers), second(p, test_seed() + 1, Values::kIntegers), sum(p, test_seed(), Values::kIntegers);
         for (Operands *o : {&first, &second, &sum}) {
             remove_bias(*o);
@@ -96,6 +101,9 @@ TEST_P(Properties, LinearInTheInput) {
 TEST_P(Properties, LinearInTheFilters) {
     for (const char *text : kProblems) {
         const Conv2dProblem p = parse_problem(text);
+        if (refuses(GetParam(), p)) {
+            continue;
+        }
         Operands first(p, test_seed(), Values::kIntegers), second(p, test_seed() + 1, Values::kIntegers), sum(p, test_seed(), Values::kIntegers);
         for (Operands *o : {&first, &second, &sum}) {
             remove_bias(*o);
@@ -112,6 +120,9 @@ TEST_P(Properties, ExactOnIntegers) {
     // Rounding cannot hide an error of one here.
     for (const char *text : kProblems) {
         Operands operands(parse_problem(text), test_seed(), Values::kIntegers);
+        if (refuses(GetParam(), operands.problem)) {
+            continue;
+        }
         run(operands);
         EXPECT_TRUE(matches(operands, operands.expected(), exact_or(2e-6)));
     }
@@ -121,6 +132,9 @@ TEST_P(Properties, ShiftsWithTheImage) {
     // Circular padding that keeps the size: shifting the image around shifts the result around.
     for (const char *text : {"b1 ic3 i12x19 oc5 f3 p1 circular", "b2 ic4 i16x17 oc4 f5x3 p2,2,1,1 g4 circular", "b1 ic2 i9x31 oc3 f3 p2 d2 circular"}) {
         const Conv2dProblem p = parse_problem(text);
+        if (refuses(GetParam(), p)) {
+            continue;
+        }
         Operands still(p, test_seed(), Values::kIntegers), shifted(p, test_seed(), Values::kIntegers);
         const int64_t down = 5, right = 7;
         for (int64_t n = 0; n < p.batch; n++) {
@@ -151,6 +165,9 @@ TEST_P(Properties, ShiftsWithTheImage) {
 TEST_P(Properties, ImpulseGivesTheFilter) {
     for (const char *text : {"b1 ic3 i9x11 oc4 f3x5", "b1 ic3 i9x11 oc4 f3x5 conv", "b1 ic2 i13x14 oc3 f3x2 d2x3 conv", "b1 ic4 i9x9 oc8 f4x3 g4"}) {
         const Conv2dProblem p = parse_problem(text).full();
+        if (refuses(GetParam(), p)) {
+            continue;
+        }
         for (int64_t channel = 0; channel < p.in_channels; channel++) {
             Operands operands(p, test_seed());
             remove_bias(operands);
@@ -180,6 +197,9 @@ TEST_P(Properties, ImpulseGivesTheFilter) {
 TEST_P(Properties, SameBitsForAnyNumberOfThreads) {
     for (const char *text : kProblems) {
         Operands operands(parse_problem(text), test_seed());
+        if (refuses(GetParam(), operands.problem)) {
+            continue;
+        }
         const std::vector<float> one = run(options(1), operands);
         for (int threads : {2, 3, 7}) {
             EXPECT_TRUE(same_bits(one, run(options(threads), operands))) << threads << " threads, " << operands.to_string();
@@ -223,8 +243,11 @@ TEST(Agreement, AutoChoosesTheSameForAnyNumberOfThreads) {
 
 TEST_P(Properties, SameBitsForAnyNumberOfThreadsWhenLarge) {
     // Large enough that the work is split however many threads there are.
-    for (const char *text : {"b3 ic24 i40x37 oc48 f3 p1", "b1 ic40 i30 oc20 f5 s2 p2"}) {
+    for (const char *text : {"b5 ic40 i7 oc70 f3 p1", "b3 ic24 i40x37 oc48 f3 p1", "b1 ic40 i30 oc20 f5 s2 p2"}) {
         Operands operands(parse_problem(text), test_seed());
+        if (refuses(GetParam(), operands.problem)) {
+            continue;
+        }
         const std::vector<float> one = run(options(1), operands);
         for (int threads : {2, 3, 8}) {
             EXPECT_TRUE(same_bits(one, run(options(threads), operands))) << threads << " threads, " << operands.to_string();
@@ -235,6 +258,9 @@ TEST_P(Properties, SameBitsForAnyNumberOfThreadsWhenLarge) {
 TEST_P(Properties, SameBitsEveryTime) {
     for (const char *text : kProblems) {
         Operands operands(parse_problem(text), test_seed());
+        if (refuses(GetParam(), operands.problem)) {
+            continue;
+        }
         const Result<Plan> plan = Plan::create(operands.problem, options());
         ASSERT_TRUE(plan.ok()) << plan.status().message();
         AlignedBuffer packed(plan->packed_filter_bytes()), workspace(plan->workspace_bytes_unpacked());
@@ -260,6 +286,9 @@ TEST_P(Properties, SameBitsEveryTime) {
 TEST_P(Properties, SameBitsFromAnotherEqualPlan) {
     for (const char *text : kProblems) {
         Operands operands(parse_problem(text), test_seed());
+        if (refuses(GetParam(), operands.problem)) {
+            continue;
+        }
         const std::vector<float> first = run(operands);
         EXPECT_TRUE(same_bits(first, run(operands))) << operands.to_string();
         // Where things lie must not matter either.
@@ -274,6 +303,9 @@ TEST_P(Properties, SameBitsFromAnotherEqualPlan) {
 TEST_P(Properties, BatchIsItsImages) {
     for (const char *text : {"b4 ic5 i13x17 oc9 f3 p1", "b3 ic16 i20 oc24 f5 s2 p2", "b5 ic6 i9 oc6 f3 p1 g6"}) {
         const Conv2dProblem p = parse_problem(text);
+        if (refuses(GetParam(), p)) {
+            continue;
+        }
         Operands whole(p, test_seed());
         const Result<Plan> plan = Plan::create(p, options());
         ASSERT_TRUE(plan.ok()) << plan.status().message();
@@ -294,11 +326,12 @@ TEST_P(Properties, BatchIsItsImages) {
             const std::vector<float> y = whole.output.values();
             const int64_t out = one.output_elements();
             const std::vector<float> part(y.begin() + out * n, y.begin() + out * (n + 1));
-            if (GetParam() != Algorithm::kFft && GetParam() != Algorithm::kFftTiled) {
+            if (GetParam() != Algorithm::kFft && GetParam() != Algorithm::kFftTiled && GetParam() != Algorithm::kWinograd) {
                 EXPECT_TRUE(same_bits(got, part)) << "image " << n << " of " << whole.to_string();
                 continue;
             }
-            // The complex product may round differently at another place of its register tile: the same values, not bits.
+            // The complex product may round differently at another place of its register tile, and winograd may take another
+            // tile for a smaller batch: the same values, not bits.
             for (size_t i = 0; i < part.size(); i++) {
                 ASSERT_NEAR(got[i], part[i], 2e-5f) << "element " << i << " of image " << n << " of " << whole.to_string();
             }
@@ -335,6 +368,9 @@ TEST(Agreement, AllAlgorithms) {
         for (Algorithm algorithm : kAlgorithms) {
             PlanOptions options;
             options.algorithm = algorithm;
+            if (refuses(algorithm, p)) {
+                continue;
+            }
             const Status status = run_plan(options, operands);
             ASSERT_TRUE(status.ok()) << status.message();
             if (first.empty()) {
@@ -352,6 +388,9 @@ TEST(Agreement, CommutesWhenFilterAndImageSwap) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Conv2dProblem there = parse_problem("b1 ic1 i9x12 oc1 f4x5 p3,3,4,4 conv"), back = parse_problem("b1 ic1 i4x5 oc1 f9x12 p8,8,11,11 conv");
+        if (refuses(algorithm, there)) {
+            continue;
+        }
         Operands a(there, test_seed()), b(back, test_seed());
         remove_bias(a);
         remove_bias(b);

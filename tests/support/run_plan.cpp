@@ -255,6 +255,12 @@ bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), sizeof(float) * a.size()) == 0;
 }
 
+bool refuses(Algorithm algorithm, const Conv2dProblem &problem) {
+    PlanOptions options;
+    options.algorithm = algorithm;
+    return may_refuse(algorithm) && Plan::create(problem, options).status().code() == StatusCode::kUnsupported;
+}
+
 std::string main_stage(Algorithm algorithm, Operation operation) {
     switch (algorithm) {
     case Algorithm::kDirect:
@@ -265,6 +271,8 @@ std::string main_stage(Algorithm algorithm, Operation operation) {
         return "spectral_product";
     case Algorithm::kFftTiled:
         return operation == Operation::kBackwardFilters ? "tile_correlation" : "tile_product";
+    case Algorithm::kWinograd:
+        return "winograd_product";
     default:
         return "";
     }
@@ -276,9 +284,10 @@ std::vector<std::string> runnable_variants(Algorithm algorithm, Operation operat
     }
     std::vector<std::string> names;
     for (const VariantInfo &variant : list_variants()) {
-        // A tile size may be forced too.
-        const bool tile = algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward";
-        if (variant.runnable && (tile || variant.stage == main_stage(algorithm, operation))) {
+        // A tile size may be forced too, the length of transforms without a sum over channels, and the other form of direct.
+        const bool tile = (algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward") || (algorithm == Algorithm::kWinograd && variant.stage == "winograd_forward");
+        const bool lanes = operation != Operation::kBackwardFilters && ((algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc") || (algorithm == Algorithm::kFftTiled && variant.stage == "lane_columns" && variant.parameters.find("mode=none") == std::string::npos));
+        if (variant.runnable && (tile || lanes || variant.stage == main_stage(algorithm, operation))) {
             names.push_back(variant.name);
         }
     }

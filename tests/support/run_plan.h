@@ -67,11 +67,14 @@ double max_error(const Array &y, const reference::Forward &expected);
 bool same_bits(const std::vector<float> &a, const std::vector<float> &b);
 
 /// The algorithms of this version.
-inline constexpr Algorithm kAlgorithms[] = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled};
-/// Whether it may refuse a valid problem (with a reason): where no tile is large enough for the filter.
+inline constexpr Algorithm kAlgorithms[] = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd};
+/// Whether it may refuse a valid forward problem (with a reason): where no tile is large enough for the filter, and winograd
+/// where it is not 3x3.
 inline constexpr bool may_refuse(Algorithm algorithm) {
     return algorithm == Algorithm::kFftTiled || algorithm == Algorithm::kWinograd;
 }
+/// Whether it may and does.
+bool refuses(Algorithm algorithm, const Conv2dProblem &problem);
 /// Names of the variants of the algorithm's main stage that run on this machine, under the environment's cap; for naive one empty name.
 std::vector<std::string> runnable_variants(Algorithm algorithm, Operation operation = Operation::kForward);
 /// The stage that PlanOptions::variant chooses; empty for naive.

@@ -89,6 +89,12 @@ TEST(Names, AlgorithmsAndDevices) {
         ASSERT_TRUE(back.ok()) << to_string(d);
         EXPECT_EQ(*back, d);
     }
+    for (Accuracy a : {Accuracy::kStrict, Accuracy::kDefault, Accuracy::kRelaxed}) {
+        const Result<Accuracy> back = parse_accuracy(to_string(a));
+        ASSERT_TRUE(back.ok()) << to_string(a);
+        EXPECT_EQ(*back, a);
+    }
+    EXPECT_FALSE(parse_accuracy("exact").ok());
     EXPECT_STREQ(to_string(Algorithm::kFftTiled), "fft_tiled");
     EXPECT_STREQ(to_string(Device::kOpenCl), "opencl");
     for (const char *bad : {"", "Direct", "direct ", "abacus"}) {

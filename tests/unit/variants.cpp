@@ -74,7 +74,7 @@ TEST(Variants, EveryStageHasEveryRung) {
 }
 
 TEST(Variants, MainStagesExist) {
-    for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
+    for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
         EXPECT_FALSE(runnable_variants(algorithm).empty()) << to_string(algorithm) << "'s main stage, " << main_stage(algorithm);
     }
 }

@@ -26,13 +26,24 @@ enum class FftBackend { kAuto, kFftw, kKissFft };
 /// FFTW's planning effort: none, or measured at plan time. Estimated plans are the same in every run.
 enum class FftRigor { kEstimate, kMeasure, kPatient };
 
+/// What kAuto may give up for speed, as a limit of max|y - exact| / max(|x| conv |w| + |b|) with inputs in [-1, 1]. A named
+/// algorithm is not held back, except that winograd takes its largest tile, F(6x6,3x3), only when kRelaxed.
+enum class Accuracy {
+    kStrict,   ///< 2e-6: no winograd
+    kDefault,  ///< 2e-5: winograd's F(2x2,3x3) and F(4x4,3x3); these stay below 3e-6 as measured
+    kRelaxed,  ///< 1e-4: F(6x6,3x3) too; 6e-6 as measured
+};
+
 const char *to_string(Algorithm algorithm);
 const char *to_string(Device device);
 const char *to_string(FftBackend backend);
+const char *to_string(Accuracy accuracy);
 /// "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd".
 Result<Algorithm> parse_algorithm(std::string_view name);
 /// "cpu", "cuda", "opencl".
 Result<Device> parse_device(std::string_view name);
+/// "strict", "default", "relaxed".
+Result<Accuracy> parse_accuracy(std::string_view name);
 
 struct PlanOptions {
     Algorithm algorithm = Algorithm::kAuto;
@@ -40,8 +51,9 @@ struct PlanOptions {
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     size_t workspace_limit = std::numeric_limits<size_t>::max();       ///< bytes, filters packed
     size_t packed_filter_limit = std::numeric_limits<size_t>::max();   ///< bytes
-    std::string variant;  ///< forces the main stage's variant by name (see list_variants()), or fft_tiled's tile size by a
-                          ///< tile_forward variant; empty: chosen
+    std::string variant;  ///< forces the main stage's variant by name (see list_variants()), or the tile size of fft_tiled
+                          ///< or winograd by a variant of tile_forward or winograd_forward; empty: chosen
+    Accuracy accuracy = Accuracy::kDefault;
     FftBackend fft_backend = FftBackend::kAuto;
     FftRigor fft_rigor = FftRigor::kEstimate;
 };

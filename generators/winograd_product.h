@@ -1,0 +1,16 @@
+// The named stages of winograd_product, as its schedules see them.
+#pragma once
+
+#include "Halide.h"
+
+namespace fourfold {
+
+struct WinogradProductStages {
+    Halide::Func out;    ///< (k, part, tile, f)
+    Halide::Func total;  ///< (k, tile, f), updated over the blocks cb of input channels
+    Halide::Func sum;    ///< (k, tile, f, b), updated over the input channels c of block b
+    Halide::Var k{"k"}, part{"part"}, tile{"tile"}, f{"f"}, b{"b"};
+    Halide::RVar c, cb;
+};
+
+}  // namespace fourfold

@@ -1,0 +1,280 @@
+#include "tiled_plan.h"
+
+#include <string>
+#include <utility>
+
+#include "kernel.h"
+
+namespace fourfold {
+
+TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<Run> useful)
+    : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), factors_(product.parameter("mults", 4) == 3 ? 3 : tile.parts), useful_(std::move(useful)) {
+    variant = product.name;
+    const Conv2dProblem &p = problem_;
+    step_h_ = t_ - blocks_.rows().shift_max;
+    step_w_ = t_ - blocks_.columns().shift_max;
+    channels_ = blocks_.channels();
+    lattices_h_ = std::min(blocks_.lattice_h(), p.out_height());
+    lattices_w_ = std::min(blocks_.lattice_w(), p.out_width());
+    outputs_ = p.out_channels / p.groups;
+    channel_blocks_ = ceil_div(channels_, kLanes);
+    output_blocks_ = ceil_div(outputs_, width_);
+    points_ = t_ * tile.columns;
+    for (const Run &run : useful_) {
+        useful_points_ += run.end - run.begin;
+    }
+    tiles_w_ = ceil_div(ceil_div(p.out_width(), blocks_.lattice_w()), std::max<int64_t>(1, step_w_));
+    tiles_h_ = ceil_div(ceil_div(p.out_height(), blocks_.lattice_h()), std::max<int64_t>(1, step_h_));
+    row_tiles_ = tiles_w_ * lattices_w_;
+    rows_ = p.batch * tiles_h_ * lattices_h_;
+    strip_width_ = round_up(((tiles_w_ - 1) * step_w_ + t_) * blocks_.lattice_w(), kLanes);
+    out_width_ = round_up(tiles_w_ * step_w_ * blocks_.lattice_w(), kLanes);
+}
+
+Status TiledPlan::block(size_t workspace_limit) {
+    const Conv2dProblem &p = problem_;
+    if (step_h_ < 1 || step_w_ < 1) {
+        return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(blocks_.rows().shift_max + 1) + "x" + std::to_string(blocks_.columns().shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
+    }
+    if (Status status = check(); !status.ok()) {
+        return status;
+    }
+    if (Status status = planes_within_reach(p); !status.ok()) {
+        return status;
+    }
+    packed_bytes = 0;
+    const double packed = static_cast<double>(p.groups * points_) * static_cast<double>(output_blocks_ * width_) * static_cast<double>(channels_ * factors_) * sizeof(float);
+    if (packed > 1e15) {
+        return Status(StatusCode::kResourceExhausted, "the transformed filters would need over 10^15 bytes");
+    }
+    packed_bytes = static_cast<size_t>(packed);
+    // A block's transforms should stay near L2, but each block reads all filters once: the larger those are, the more tiles
+    // should share them.
+    const double per_row = transform_floats(rows_) / static_cast<double>(rows_) * sizeof(float);
+    const double least = block_share_of_l2() * static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
+    const double budget = std::clamp(packed / static_cast<double>(p.groups) / 2, least, std::max(least, l3 / 3));
+    int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(budget / per_row), 1, rows_);
+    rows = ceil_div(rows_, ceil_div(rows_, rows));
+    slots_ = 1;
+    divide(rows);
+    while (workspace_bytes > workspace_limit) {
+        if (rows == 1) {
+            return workspace_exhausted(workspace_bytes, workspace_limit);
+        }
+        rows = (rows + 1) / 2;
+        divide(rows);
+    }
+    if (static_cast<double>(x_point_) * static_cast<double>(points_) > double(1 << 29) || static_cast<double>(y_point_) * static_cast<double>(points_) > double(1 << 29)) {
+        return Status(StatusCode::kUnsupported, "the transforms of one row of tiles are 2^31 bytes or more, beyond a kernel call's reach");
+    }
+    if (filter_step() >= (int64_t{1} << 29)) {
+        return Status(StatusCode::kUnsupported, "the filters of one point are 2^31 bytes or more, beyond a kernel call's reach");
+    }
+    serial_workspace_bytes = workspace_bytes;
+    const int64_t tasks = block_bands_ * std::max(channel_blocks_, ceil_div(outputs_, kLanes));
+    const size_t affordable = 1 + (workspace_limit - workspace_bytes) / slot_bytes_;
+    slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(tasks), affordable}));
+    lay_out();
+    pack_slot_bytes_ = lay_out_packing();
+    const size_t pack_tasks = static_cast<size_t>(p.groups * output_blocks_ * channel_blocks_);
+    pack_slots_ = static_cast<int64_t>(std::min({static_cast<size_t>(threads_), pack_tasks, std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
+    pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
+    details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(rows_) + " rows of " + std::to_string(row_tiles_) + " tiles, " + std::to_string(block_rows_) + " rows at a time, " + std::to_string(blocks_.phases()) + " phases";
+    predict();
+    return Status();
+}
+
+Status TiledPlan::forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const {
+    const Conv2dProblem &p = problem_;
+    float *bias = floats_at(workspace, bias_offset_);
+    std::fill_n(bias, p.groups * padded_outputs(), 0.0f);
+    for (int64_t g = 0; t.bias != nullptr && g < p.groups; g++) {
+        std::copy_n(t.bias + g * outputs_, outputs_, bias + g * padded_outputs());
+    }
+    for (int64_t g = 0; g < p.groups; g++) {
+        for (int64_t first = 0; first < bands_; first += block_bands_) {
+            const int64_t bands = std::min(block_bands_, bands_ - first);
+            Status status = transform_inputs(t, workspace, execution, g, first, bands);
+            if (status.ok()) {
+                status = multiply(packed, workspace, execution, g, row_of_band(first + bands) - row_of_band(first));
+            }
+            if (status.ok()) {
+                status = transform_outputs(t, workspace, bias + g * padded_outputs(), execution, g, first, bands);
+            }
+            if (!status.ok()) {
+                return status;
+            }
+        }
+    }
+    return Status();
+}
+
+/// Rows are numbered by image, lattice and place; a band does not cross a lattice's border.
+int64_t TiledPlan::row_of_band(int64_t index) const {
+    const int64_t per_lattice = ceil_div(tiles_h_, band_rows_);
+    return index / per_lattice * tiles_h_ + index % per_lattice * band_rows_;
+}
+
+TiledPlan::Band TiledPlan::band(int64_t index) const {
+    const int64_t first = row_of_band(index), a = first / tiles_h_ % lattices_h_;
+    return {first / tiles_h_ / lattices_h_, first % tiles_h_ * step_h_ * blocks_.lattice_h() + a, first, row_of_band(index + 1) - first};
+}
+
+/// Tiles of a block, in whole register tiles.
+int64_t TiledPlan::block_tiles(int64_t rows) const {
+    return round_up(rows * row_tiles_, r_);
+}
+
+/// Floats of both sides' transforms for so many rows of tiles.
+double TiledPlan::transform_floats(int64_t rows) const {
+    return static_cast<double>(points_ * tile_.parts) * static_cast<double>(block_tiles(rows)) * static_cast<double>(padded_channels() + padded_outputs());
+}
+
+/// Blocks of at most so many rows of tiles, and bands whose scratch leaves room in L2.
+void TiledPlan::divide(int64_t rows) {
+    const int64_t row_floats = strip_width_ * kLanes;
+    const int64_t affordable = (static_cast<int64_t>(machine().l2_bytes / sizeof(float)) / 4 / row_floats - t_) / step_h_ + 1;
+    const int64_t most = std::clamp<int64_t>(std::min(rows, affordable), 1, tiles_h_);
+    band_rows_ = ceil_div(tiles_h_, ceil_div(tiles_h_, most));
+    bands_ = problem_.batch * lattices_h_ * ceil_div(tiles_h_, band_rows_);
+    block_bands_ = std::min(bands_, std::max<int64_t>(1, rows / band_rows_));
+    block_bands_ = ceil_div(bands_, ceil_div(bands_, block_bands_));
+    block_rows_ = std::min(rows_, block_bands_ * band_rows_);
+    lay_out();
+}
+
+void TiledPlan::lay_out() {
+    const int64_t tiles = block_tiles(block_rows_);
+    // A line more where tiles or points would be a power of two apart and share few lines of L1.
+    const auto spread = [](int64_t floats) { return floats % 256 == 0 ? floats + kLanes : floats; };
+    x_tile_ = spread(tile_.parts * padded_channels());
+    y_tile_ = spread(tile_.parts * padded_outputs());
+    x_point_ = tiles * x_tile_ + kLanes;
+    y_point_ = tiles * y_tile_ + kLanes;
+    Arena arena;
+    bias_offset_ = arena.reserve_floats(static_cast<double>(problem_.groups * padded_outputs()));
+    x_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(x_point_));
+    y_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(y_point_));
+    slots_offset_ = arena.reserve(0);
+    Arena slot;
+    const int64_t in_rows = (band_rows_ - 1) * step_h_ + t_, out_rows = band_rows_ * step_h_;
+    flat_offset_ = slot.reserve_floats(static_cast<double>(ChannelBlocks::scratch_floats(in_rows, strip_width_)));
+    blocked_offset_ = slot.reserve_floats(static_cast<double>(std::max(in_rows * strip_width_, out_rows * out_width_) * kLanes) + static_cast<double>(kLanes));  // a piece from channel i on is read 16 wide
+    heap_offset_ = slot.reserve(static_cast<double>(heap_bytes()));
+    slot_bytes_ = slot.bytes();
+    arena.reserve(static_cast<double>(slot_bytes_) * slots_);
+    workspace_bytes = arena.bytes();
+}
+
+void TiledPlan::predict() {
+    const CostModel model(product_.isa);
+    const double groups = static_cast<double>(problem_.groups);
+    const double tiles = static_cast<double>(rows_ * row_tiles_);
+    const double vectors = static_cast<double>(kLanes) / model.lanes;
+    const double transforms = groups * tiles * static_cast<double>(channel_blocks_ + padded_outputs() / kLanes) * transform_seconds(model);
+    const double blocks = static_cast<double>(ceil_div(bands_, block_bands_));
+    const double steps = groups * blocks * static_cast<double>(block_tiles(block_rows_) / r_ * output_blocks_) * static_cast<double>(channels_ * useful_points_);
+    const int64_t mults = factors_ == 2 ? 4 : factors_;
+    const double arithmetic = steps * static_cast<double>(mults * r_ * width_ / kLanes) * vectors / 2.0 / 0.85 / model.hertz;
+    // The first register tile of a block to meet a panel of filters waits for it; to the others it is near.
+    const double first = arithmetic / static_cast<double>(block_tiles(block_rows_) / r_);
+    const bool beyond = static_cast<double>(packed_bytes) > 0.9 * static_cast<double>(machine().l3_bytes);
+    const double stream = static_cast<double>(packed_bytes) * blocks / (beyond ? 28e9 : 45e9);
+    const double multiply = arithmetic - first + std::max(first, stream);
+    const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
+    // Transforms are written once and read once, from near L2 or from beyond.
+    const double block_bytes = transform_floats(block_rows_) * sizeof(float);
+    const double transformed = groups * blocks * block_bytes * 2 / (block_bytes > 1.7 * block_share_of_l2() * static_cast<double>(machine().l2_bytes) ? 15e9 : 40e9);
+    const double calls = groups * (static_cast<double>(bands_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes)) + blocks * 16);
+    const double serial = transforms + multiply + moved / 30e9 + transformed + calls * model.call_seconds;
+    serial_seconds = serial + 2e-6;
+    predicted_seconds = serial / CostModel::parallel(threads_, block_bands_ * channel_blocks_) + 2e-6;
+}
+
+Status TiledPlan::transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t first, int64_t bands) const {
+    return parallel_for(execution, slots_, bands * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
+        const int64_t cb = index % channel_blocks_;
+        const Band at = band(first + index / channel_blocks_);
+        std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+        give_heap(context, base, heap_offset_);
+        float *blocked = floats_at(base, blocked_offset_);
+        const int64_t begin = cb * kLanes, count = std::min(kLanes, channels_ - begin);
+        const int64_t height = (at.rows - 1) * step_h_ + t_;
+        if (!blocks_.load(t.input, at.image, g, begin, count, at.top, height, strip_width_, blocked, floats_at(base, flat_offset_), context)) {
+            return false;
+        }
+        const int64_t lattice = blocks_.lattice_w();
+        for (int64_t a = 0; a < lattices_w_; a++) {
+            const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {t_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {t_, strip_width_ * kLanes}, {at.rows, step_h_ * strip_width_ * kLanes}});
+            const int64_t tile = (at.first - row_of_band(first)) * row_tiles_ + a * tiles_w_;
+            const Floats<6> points(floats_at(workspace, x_offset_) + tile * x_tile_ + begin, {{kLanes, 1}, {at.rows, row_tiles_ * x_tile_}, {tile_.parts, padded_channels()}, {tiles_w_, x_tile_}, {t_, x_point_}, {tile_.columns, x_point_ * t_}});
+            if (!call(*tile_.forward, context, tiles, points)) {
+                return false;
+            }
+        }
+        return true;
+    });
+}
+
+Status TiledPlan::multiply(const std::byte *packed, std::byte *workspace, const Execution &execution, int64_t g, int64_t rows) const {
+    const int64_t parts = std::min<int64_t>(useful_points_, 8 * threads_);
+    const int64_t tiles = block_tiles(rows);
+    const int64_t step = filter_step();
+    const float *filters = floats_at(packed, 0) + g * points_ * step;
+    float *x = floats_at(workspace, x_offset_);
+    float *y = floats_at(workspace, y_offset_);
+    return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
+        // Number `at` among the useful points lies in the run that begins at number `skipped`.
+        int64_t at = useful_points_ * index / parts, skipped = 0;
+        const int64_t end = useful_points_ * (index + 1) / parts;
+        for (const Run &run : useful_) {
+            const int64_t length = run.end - run.begin;
+            while (at < end && at < skipped + length) {
+                const int64_t f = run.begin + at - skipped;
+                // 32-bit indices into the filters.
+                const int64_t n = std::min({end - at, run.end - f, std::max<int64_t>(1, (int64_t{1} << 28) / step)});
+                // Tiles that only fill up the register tile: their products are never read, but old denormals would be slow.
+                for (int64_t i = f; i < f + n; i++) {
+                    std::fill(x + i * x_point_ + rows * row_tiles_ * x_tile_, x + i * x_point_ + tiles * x_tile_, 0.0f);
+                }
+                const Floats<4> in(x + f * x_point_, {{channels_, 1}, {tile_.parts, padded_channels()}, {tiles, x_tile_}, {n, x_point_}});
+                const Floats<5> w(filters + f * step, {{width_, 1}, {factors_, width_}, {channels_, factors_ * width_}, {output_blocks_, channels_ * factors_ * width_}, {n, step}});
+                const Floats<4> out(y + f * y_point_, {{padded_outputs(), 1}, {tile_.parts, padded_outputs()}, {tiles, y_tile_}, {n, y_point_}});
+                if (!call(product_, context, in, w, out)) {
+                    return false;
+                }
+                at += n;
+            }
+            skipped += length;
+        }
+        return true;
+    });
+}
+
+Status TiledPlan::transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, const Execution &execution, int64_t g, int64_t first, int64_t bands) const {
+    const int64_t blocks = ceil_div(outputs_, kLanes);
+    return parallel_for(execution, slots_, bands * blocks, [&](int64_t index, int slot, KernelContext &context) {
+        const int64_t kb = index % blocks;
+        const Band at = band(first + index / blocks);
+        const int64_t lattice = blocks_.lattice_w();
+        const int64_t height = std::min(at.rows * step_h_, ceil_div(problem_.out_height() - at.top, blocks_.lattice_h()));
+        if (height <= 0) {
+            return true;
+        }
+        std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+        give_heap(context, base, heap_offset_);
+        float *blocked = floats_at(base, blocked_offset_);
+        for (int64_t a = 0; a < lattices_w_; a++) {
+            const int64_t tile = (at.first - row_of_band(first)) * row_tiles_ + a * tiles_w_;
+            const Floats<6> points(floats_at(workspace, y_offset_) + tile * y_tile_ + kb * kLanes, {{kLanes, 1}, {at.rows, row_tiles_ * y_tile_}, {tile_.parts, padded_outputs()}, {tiles_w_, y_tile_}, {t_, y_point_}, {tile_.columns, y_point_ * t_}});
+            const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {step_w_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {std::min(height, step_h_), out_width_ * kLanes}, {at.rows, step_h_ * out_width_ * kLanes}});
+            if (!call(*tile_.inverse, context, points, tiles)) {
+                return false;
+            }
+        }
+        const int64_t k = kb * kLanes;
+        return blocks_.store(blocked, out_width_, bias + k, t, at.image, g * outputs_ + k, std::min(kLanes, outputs_ - k), at.top, height, context);
+    });
+}
+
+}  // namespace fourfold

@@ -1,0 +1,162 @@
+// What fft_tiled and winograd share: the image is cut into overlapping t x t tiles, each transformed, multiplied point by
+// point of the transform with the transformed filters summed over channels (a GEMM per point), and transformed back;
+// t - f + 1 rows and columns of a tile are valid. 16 channels to a vector throughout.
+//
+// Work goes block by block of tile rows, so that a block's transforms stay in the caches, in three phases of parallel tasks:
+//
+//     band of tile rows x 16 channels   load -> forward    -> X[point][tile][part][channel]
+//     runs of points                    product            -> Y[point][tile][part][output]
+//     band of tile rows x 16 outputs    inverse -> store (bias, residual, post-op) -> y
+//
+// Stride and dilation by decimation (channel_blocks.h): phases are further channels, lattices further tiles.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "algorithm.h"
+#include "arena.h"
+#include "channel_blocks.h"
+#include "cost_model.h"
+#include "registry.h"
+#include "variant_choice.h"
+
+namespace fourfold {
+
+/// The transform of one tile size.
+struct TileTransform {
+    const Variant *forward;
+    const Variant *inverse;
+    int64_t t;        ///< rows and columns of a tile
+    int64_t columns;  ///< of the transform's t rows: t, or t/2 + 1 where the rest is known by symmetry
+    int64_t parts;    ///< 2 for complex values
+};
+
+/// Those of a rung of the ladder: the variants of both stages with equal parameters. `make(forward, inverse)` fills in the rest.
+template<typename Make>
+std::vector<TileTransform> tile_transforms(Isa isa, const char *forward_stage, const char *inverse_stage, const Make &make) {
+    std::vector<TileTransform> list;
+    for (const Variant &forward : registry()) {
+        for (const Variant &inverse : registry()) {
+            if (forward.isa == isa && inverse.isa == isa && std::strcmp(forward.stage, forward_stage) == 0 && std::strcmp(inverse.stage, inverse_stage) == 0 && std::strcmp(inverse.parameters, forward.parameters) == 0) {
+                list.push_back(make(forward, inverse));
+            }
+        }
+    }
+    return list;
+}
+
+class TiledPlan : public AlgorithmPlan {
+public:
+    Status block(size_t workspace_limit);
+    Status forward(const ForwardTensors &tensors, const std::byte *packed, std::byte *workspace, const Execution &execution) const override;
+
+protected:
+    static constexpr int64_t kLanes = ChannelBlocks::kLanes;
+    struct Run {
+        int64_t begin, end;
+    };
+
+    /// `useful`: the runs of points whose products the inverse reads.
+    TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<Run> useful);
+
+    /// Bytes of a pack task's scratch.
+    virtual size_t lay_out_packing() = 0;
+    /// Of one tile of 16 channels, one way.
+    virtual double transform_seconds(const CostModel &model) const = 0;
+    /// Size of the smallest block's transforms that is worth choosing, as measured.
+    virtual double block_share_of_l2() const = 0;
+    /// Why the transform cannot do the problem, if so.
+    virtual Status check() const {
+        return Status();
+    }
+
+    /// What the tile transforms put between their two passes.
+    size_t heap_bytes() const {
+        return static_cast<size_t>(t_ * (t_ + 2) * kLanes) * sizeof(float) + 4 * kAlignment;
+    }
+    void give_heap(KernelContext &context, std::byte *base, size_t offset) const {
+        context.heap = base + offset;
+        context.heap_bytes = heap_bytes();
+    }
+    /// Floats of one point's filters.
+    int64_t filter_step() const {
+        return output_blocks_ * channels_ * factors_ * width_;
+    }
+
+    const Conv2dProblem problem_;
+    const Variant &product_;
+    const TileTransform tile_;
+    const ChannelBlocks blocks_;
+    const int threads_;
+    const int64_t t_, r_, width_;  ///< tile size; tiles and output channels of the product's register tile
+    const int64_t factors_;        ///< real numbers of a filter's point: 1, 2 for a complex one, 3 for Gauss's product
+    int64_t step_h_, step_w_;      ///< valid rows and columns of a tile
+    int64_t channels_, outputs_;   ///< of a group; channels_ counts phases
+    int64_t channel_blocks_, output_blocks_, points_;
+    int64_t pack_slots_ = 1;
+    size_t pack_slot_bytes_ = 0;
+
+private:
+    /// Rows of tiles of one image and lattice that a task does together.
+    struct Band {
+        int64_t image, top;  ///< its first output row is `top`, the others follow lattice_h apart
+        int64_t first, rows;  ///< number of its first row among all, and how many
+    };
+    Band band(int64_t index) const;
+    int64_t row_of_band(int64_t index) const;
+    int64_t padded_channels() const {
+        return channel_blocks_ * kLanes;
+    }
+    int64_t padded_outputs() const {
+        return output_blocks_ * width_;
+    }
+    int64_t block_tiles(int64_t rows) const;
+    double transform_floats(int64_t rows) const;
+    void divide(int64_t rows);
+    void lay_out();
+    void predict();
+    Status transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t first, int64_t bands) const;
+    Status multiply(const std::byte *packed, std::byte *workspace, const Execution &execution, int64_t g, int64_t rows) const;
+    Status transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, const Execution &execution, int64_t g, int64_t first, int64_t bands) const;
+
+    const std::vector<Run> useful_;
+    int64_t useful_points_ = 0;
+    int64_t lattices_h_, lattices_w_;  ///< that have outputs
+    int64_t tiles_h_, tiles_w_;        ///< of one lattice
+    int64_t row_tiles_, rows_;         ///< tiles of a row, all lattices'; rows of all images
+    int64_t strip_width_, out_width_;
+    int64_t band_rows_ = 1, bands_ = 1, block_bands_ = 1, block_rows_ = 1;
+    int64_t x_tile_ = 0, y_tile_ = 0, x_point_ = 0, y_point_ = 0;  ///< floats between tiles, between points
+    int slots_ = 1;
+    size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
+};
+
+/// Of a list of transforms and the variants of `product_stage` the plan that the cost model likes best. The forced variant
+/// may be the forward transform's, which then decides the tile size, or the product's.
+template<typename PlanType>
+Result<std::unique_ptr<AlgorithmPlan>> best_tiled_plan(const PlanRequest &request, const char *forward_stage, const char *product_stage, const std::function<std::vector<TileTransform>(Isa)> &transforms) {
+    std::vector<TileTransform> sizes = transforms(best_isa());
+    PlanRequest unforced = request;
+    for (const Variant &v : registry()) {
+        if (request.options.variant == v.name && std::strcmp(v.stage, forward_stage) == 0 && v.isa >= best_isa()) {
+            sizes = transforms(v.isa);
+            sizes.erase(std::remove_if(sizes.begin(), sizes.end(), [&](const TileTransform &size) { return size.forward != &v; }), sizes.end());
+            unforced.options.variant.clear();
+        }
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> plan = best_variant<PlanType>(unforced, product_stage, [&](const Variant &product, const auto &consider) {
+        for (const TileTransform &size : sizes) {
+            consider(std::make_unique<PlanType>(unforced, product, size));
+        }
+    });
+    if (plan.ok() && unforced.options.variant != request.options.variant) {
+        (*plan)->variant = request.options.variant;
+    }
+    return plan;
+}
+
+}  // namespace fourfold
