@@ -19,7 +19,7 @@ namespace fourfold {
 namespace {
 
 /// Terms summed before the partial sum joins the total: see conv_direct's channel_block.
-constexpr int32_t kDepthBlock = 512;
+constexpr int32_t kDepthBlock = 256;
 /// Pixels that im2row writes at once; its last ones may reach past a row.
 constexpr int64_t kPixels = 8;
 constexpr int64_t kColumns = 16;
