@@ -41,7 +41,18 @@ private:
 };
 
 struct ProblemData {
-    FloatBuffer input, filters, bias, residual, output;
+    FloatBuffer input, filters, bias, residual, grad_output, output;
+
+    static int64_t result_elements(const Conv2dProblem &p) {
+        const std::array<int64_t, 4> sizes = result_sizes(p);
+        return sizes[0] * sizes[1] * sizes[2] * sizes[3];
+    }
+    /// Filters have one order here, whatever the images' layout.
+    template<typename T>
+    static TensorView<T> filter_view(const Conv2dProblem &p, T *data) {
+        const int64_t plane = p.filter_height * p.filter_width;
+        return {data, p.in_channels / p.groups * plane, plane, p.filter_width, 1};
+    }
 
     /// Empty when memory ran out.
     static std::unique_ptr<ProblemData> make(const Conv2dProblem &p, uint64_t seed) {
@@ -53,12 +64,15 @@ struct ProblemData {
             }
             return buffer.data() != nullptr;
         };
-        bool ok = fill(data->input, p.input_elements()) && fill(data->filters, p.filter_elements()) && fill(data->bias, p.out_channels) && fill(data->output, p.output_elements());
-        ok = ok && (!p.residual || fill(data->residual, p.output_elements()));
+        const bool forward = p.operation == Operation::kForward;
+        bool ok = p.operation == Operation::kBackwardData || fill(data->input, p.input_elements());
+        ok = ok && (p.operation == Operation::kBackwardFilters || fill(data->filters, p.filter_elements()));
+        ok = ok && (forward ? fill(data->bias, p.out_channels) : fill(data->grad_output, p.output_elements()));
+        ok = ok && fill(data->output, result_elements(p)) && (!p.residual || fill(data->residual, result_elements(p)));
         return ok ? std::move(data) : nullptr;
     }
     static double bytes(const Conv2dProblem &p) {
-        return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.filter_elements()) + static_cast<double>(p.output_elements()) * (p.residual ? 2 : 1));
+        return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.filter_elements()) + static_cast<double>(p.output_elements()) + (p.residual ? static_cast<double>(result_elements(p)) : 0.0));
     }
 };
 
@@ -257,9 +271,12 @@ private:
         tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(filters());
         tensors.bias = data_->bias.data();
         tensors.residual = problem_.residual ? ConstView(data_->residual.data()) : ConstView();
+        tensors.grad_output = data_->grad_output.data();
         tensors.output = data_->output.data();
+        tensors.grad_input = data_->output.data();
+        tensors.grad_filters = ProblemData::filter_view<float>(problem_, data_->output.data());
         // No more than the plan asked for, so that it has to keep its word.
-        const size_t bytes = tensors.filters.is_packed() ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
+        const size_t bytes = tensors.filters.is_packed() || c.plan->packed_filter_bytes() == 0 ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
         ExecutionContext context;
         context.profile = profile;
         return c.plan->execute(tensors, {workspace_.data(), bytes}, context);
@@ -268,14 +285,14 @@ private:
     void check() {
         std::optional<Reference> reference;
         if (options_.check && any_left()) {
-            reference.emplace(problem_, ForwardArrays{data_->input.data(), data_->filters.data(), data_->bias.data(), data_->residual.data()}, options_.check_all_below_flops);
+            reference.emplace(problem_, Arrays{data_->input.data(), data_->filters.data(), data_->bias.data(), data_->residual.data(), data_->grad_output.data()}, options_.check_all_below_flops);
         }
         for (Contender &c : contenders_) {
             if (!is_left(c) || !reference) {
                 continue;
             }
             float *y = data_->output.data();
-            std::fill(y, y + problem_.output_elements(), std::nanf(""));
+            std::fill(y, y + ProblemData::result_elements(problem_), std::nanf(""));
             if (Status status = execute(c); !status) {
                 drop(c, Outcome::kWrong, "execute failed: " + status.message());
                 continue;

@@ -50,14 +50,91 @@ struct Sums {
     double value = 0.0, magnitude = 0.0;
 };
 
+/// Of one axis: for each input position the (output, tap) pairs that read it.
+struct Pair {
+    int64_t out, tap;
+};
+std::vector<std::vector<Pair>> readers(int64_t in, int64_t out, int64_t taps, int64_t stride, int64_t dilation, int64_t pad, PaddingMode mode) {
+    std::vector<std::vector<Pair>> lists(static_cast<size_t>(in));
+    for (int64_t o = 0; o < out; ++o) {
+        for (int64_t t = 0; t < taps; ++t) {
+            if (const int64_t at = source(o * stride + t * dilation - pad, in, mode); at != kOutside) {
+                lists[static_cast<size_t>(at)].push_back({o, t});
+            }
+        }
+    }
+    return lists;
+}
+
 class Evaluator {
 public:
-    Evaluator(const Conv2dProblem &p, const ForwardArrays &a)
+    Evaluator(const Conv2dProblem &p, const Arrays &a)
         : p_(p), a_(a), in_(p.layout, p.in_channels, p.in_height, p.in_width), out_(p.layout, p.out_channels, p.out_height(), p.out_width()) {
+        if (p.operation == Operation::kBackwardData) {
+            rows_ = readers(p.in_height, p.out_height(), p.filter_height, p.stride_h, p.dilation_h, p.pad_top, p.padding_mode);
+            columns_ = readers(p.in_width, p.out_width(), p.filter_width, p.stride_w, p.dilation_w, p.pad_left, p.padding_mode);
+        }
+    }
+
+    Sums operator()(const OutputIndex &o, std::vector<int64_t> &columns) const {
+        return p_.operation == Operation::kBackwardData ? input_gradient(o) : p_.operation == Operation::kBackwardFilters ? filter_gradient(o) : forward(o, columns);
+    }
+
+    int64_t offset(const OutputIndex &o) const {
+        if (p_.operation == Operation::kBackwardFilters) {
+            return ((o.n * (p_.in_channels / p_.groups) + o.k) * p_.filter_height + o.p) * p_.filter_width + o.q;
+        }
+        const Strides &s = p_.operation == Operation::kBackwardData ? in_ : out_;
+        return o.n * s.n + o.k * s.c + o.p * s.row + o.q * s.column;
+    }
+
+private:
+    int64_t tap_index(int64_t r, int64_t s) const {
+        const bool flip = p_.filter_mode == FilterMode::kConvolution;
+        return (flip ? p_.filter_height - 1 - r : r) * p_.filter_width + (flip ? p_.filter_width - 1 - s : s);
+    }
+
+    Sums input_gradient(const OutputIndex &o) const {
+        const int64_t inputs = p_.in_channels / p_.groups, outputs = p_.out_channels / p_.groups, group = o.k / inputs;
+        Sums sums;
+        for (int64_t k = group * outputs; k < (group + 1) * outputs; ++k) {
+            const float *plane = a_.grad_output + o.n * out_.n + k * out_.c;
+            const float *taps = a_.filters + (k * inputs + o.k % inputs) * p_.filter_height * p_.filter_width;
+            for (const Pair &row : rows_[static_cast<size_t>(o.p)]) {
+                for (const Pair &column : columns_[static_cast<size_t>(o.q)]) {
+                    const double term = static_cast<double>(plane[row.out * out_.row + column.out * out_.column]) * static_cast<double>(taps[tap_index(row.tap, column.tap)]);
+                    sums.value += term;
+                    sums.magnitude += std::abs(term);
+                }
+            }
+        }
+        finish(o, sums);
+        return sums;
+    }
+
+    Sums filter_gradient(const OutputIndex &o) const {
+        const int64_t channel = o.n / (p_.out_channels / p_.groups) * (p_.in_channels / p_.groups) + o.k;
+        const double padding = p_.padding_mode == PaddingMode::kConstant ? static_cast<double>(p_.padding_value) : 0.0;
+        const int64_t tap = tap_index(o.p, o.q), r = tap / p_.filter_width, s = tap % p_.filter_width;
+        Sums sums;
+        for (int64_t n = 0; n < p_.batch; ++n) {
+            const float *x = a_.input + n * in_.n + channel * in_.c, *gy = a_.grad_output + n * out_.n + o.n * out_.c;
+            for (int64_t p = 0; p < p_.out_height(); ++p) {
+                const int64_t row = source(p * p_.stride_h + r * p_.dilation_h - p_.pad_top, p_.in_height, p_.padding_mode);
+                for (int64_t q = 0; q < p_.out_width(); ++q) {
+                    const int64_t column = source(q * p_.stride_w + s * p_.dilation_w - p_.pad_left, p_.in_width, p_.padding_mode);
+                    const double v = row == kOutside || column == kOutside ? padding : static_cast<double>(x[row * in_.row + column * in_.column]);
+                    const double term = v * static_cast<double>(gy[p * out_.row + q * out_.column]);
+                    sums.value += term;
+                    sums.magnitude += std::abs(term);
+                }
+            }
+        }
+        return sums;
     }
 
     /// bias + sum, and |bias| + sum of magnitudes; then the residual and the post-op on the value.
-    Sums operator()(const OutputIndex &o, std::vector<int64_t> &columns) const {
+    Sums forward(const OutputIndex &o, std::vector<int64_t> &columns) const {
         const int64_t group_channels = p_.in_channels / p_.groups, group = o.k / (p_.out_channels / p_.groups);
         const double padding = p_.padding_mode == PaddingMode::kConstant ? static_cast<double>(p_.padding_value) : 0.0;
         const bool flip = p_.filter_mode == FilterMode::kConvolution;
@@ -81,6 +158,11 @@ public:
                 }
             }
         }
+        finish(o, sums);
+        return sums;
+    }
+
+    void finish(const OutputIndex &o, Sums &sums) const {
         if (a_.bias != nullptr) {
             sums.value += static_cast<double>(a_.bias[o.k]);
             sums.magnitude += std::abs(static_cast<double>(a_.bias[o.k]));
@@ -93,17 +175,12 @@ public:
         } else if (p_.post_op == PostOp::kClamp) {
             sums.value = std::clamp(sums.value, static_cast<double>(p_.clamp_lo), static_cast<double>(p_.clamp_hi));
         }
-        return sums;
     }
 
-    int64_t offset(const OutputIndex &o) const {
-        return o.n * out_.n + o.k * out_.c + o.p * out_.row + o.q * out_.column;
-    }
-
-private:
     const Conv2dProblem &p_;
-    const ForwardArrays &a_;
+    const Arrays &a_;
     Strides in_, out_;
+    std::vector<std::vector<Pair>> rows_, columns_;  ///< bwd-data
 };
 
 /// The first and last few positions of an axis, and those on both sides of where tiles and vectors may meet.
@@ -131,11 +208,23 @@ std::vector<int64_t> interesting(int64_t size) {
 
 }  // namespace
 
+std::array<int64_t, 4> result_sizes(const Conv2dProblem &p) {
+    switch (p.operation) {
+    case Operation::kBackwardData:
+        return {p.batch, p.in_channels, p.in_height, p.in_width};
+    case Operation::kBackwardFilters:
+        return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
+    default:
+        return {p.batch, p.out_channels, p.out_height(), p.out_width()};
+    }
+}
+
 std::vector<OutputIndex> choose_outputs(const Conv2dProblem &problem, int64_t limit) {
-    const int64_t sizes[4] = {problem.batch, problem.out_channels, problem.out_height(), problem.out_width()};
+    const std::array<int64_t, 4> sizes = result_sizes(problem);
+    const int64_t elements = sizes[0] * sizes[1] * sizes[2] * sizes[3];
     std::vector<OutputIndex> chosen;
-    if (problem.output_elements() <= limit) {
-        chosen.reserve(static_cast<size_t>(problem.output_elements()));
+    if (elements <= limit) {
+        chosen.reserve(static_cast<size_t>(elements));
         for (int64_t n = 0; n < sizes[0]; ++n) {
             for (int64_t k = 0; k < sizes[1]; ++k) {
                 for (int64_t p = 0; p < sizes[2]; ++p) {
@@ -181,9 +270,10 @@ std::vector<OutputIndex> choose_outputs(const Conv2dProblem &problem, int64_t li
     return chosen;
 }
 
-Reference::Reference(const Conv2dProblem &problem, const ForwardArrays &arrays, double all_below_flops)
+Reference::Reference(const Conv2dProblem &problem, const Arrays &arrays, double all_below_flops)
     : problem_(problem) {
-    const int64_t limit = problem.flops() <= all_below_flops ? std::max(problem.output_elements(), kSample) : kSample;
+    const std::array<int64_t, 4> sizes = result_sizes(problem);
+    const int64_t limit = problem.flops() <= all_below_flops ? std::max(sizes[0] * sizes[1] * sizes[2] * sizes[3], kSample) : kSample;
     indices_ = choose_outputs(problem, limit);
     values_.resize(indices_.size());
 
@@ -212,17 +302,18 @@ Reference::Reference(const Conv2dProblem &problem, const ForwardArrays &arrays, 
 
 double Reference::max_error(const float *output) const {
     constexpr double infinite = std::numeric_limits<double>::infinity();
-    const int64_t elements = problem_.output_elements();
+    const std::array<int64_t, 4> sizes = result_sizes(problem_);
+    const int64_t elements = sizes[0] * sizes[1] * sizes[2] * sizes[3];
     for (int64_t i = 0; i < elements; ++i) {
         if (!std::isfinite(output[i])) {
             return infinite;
         }
     }
-    const Strides out(problem_.layout, problem_.out_channels, problem_.out_height(), problem_.out_width());
+    const Arrays none;
+    const Evaluator place(problem_, none);
     double worst = 0.0;
     for (size_t i = 0; i < indices_.size(); ++i) {
-        const OutputIndex &o = indices_[i];
-        const double y = static_cast<double>(output[o.n * out.n + o.k * out.c + o.p * out.row + o.q * out.column]);
+        const double y = static_cast<double>(output[place.offset(indices_[i])]);
         worst = std::max(worst, std::abs(y - values_[i]));
     }
     return worst == 0.0 ? 0.0 : scale_ > 0.0 ? worst / scale_ : infinite;

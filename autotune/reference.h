@@ -1,6 +1,7 @@
 // The answer in double precision, at some or all outputs, and how far a result is from it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -8,18 +9,23 @@
 
 namespace fourfold::cli {
 
-/// One output's coordinates.
+/// Coordinates of one element of the result: (image, channel, row, column), or of bwd-filters (oc, ic/groups, row, column).
 struct OutputIndex {
     int64_t n = 0, k = 0, p = 0, q = 0;
 };
 
-/// Dense arrays of a forward problem, in its layout; filters always (oc, ic/groups, f0, f1). Bias and residual may be null.
-struct ForwardArrays {
+/// Dense arrays in the problem's layout; filters and their gradient always (oc, ic/groups, f0, f1). Those that the operation
+/// does not read, bias and residual may be null.
+struct Arrays {
     const float *input = nullptr;
     const float *filters = nullptr;
     const float *bias = nullptr;
     const float *residual = nullptr;
+    const float *grad_output = nullptr;
 };
+
+/// Sizes of the result: of y, of x for bwd-data, of w for bwd-filters.
+std::array<int64_t, 4> result_sizes(const Conv2dProblem &problem);
 
 /// Every output when there are at most `limit`, otherwise `limit` of them: the borders, both sides of likely seams of
 /// tiles and vectors (multiples of small numbers and powers of two), and random ones. The same in every run.
@@ -29,9 +35,9 @@ std::vector<OutputIndex> choose_outputs(const Conv2dProblem &problem, int64_t li
 class Reference {
 public:
     /// All outputs when the problem has at most `all_below_flops`, otherwise a sample of some thousands.
-    Reference(const Conv2dProblem &problem, const ForwardArrays &arrays, double all_below_flops = 1e9);
+    Reference(const Conv2dProblem &problem, const Arrays &arrays, double all_below_flops = 1e9);
 
-    /// max|y - y_ref| / max(|x| conv |w| + |b|) over the chosen outputs; 0/0 is 0. Infinite when any element of y, chosen
+    /// max|y - y_ref| / max(|x| conv |w| + |b|) over the chosen outputs (for gradients alike); 0/0 is 0. Infinite when any element of y, chosen
     /// or not, is not finite: so fill y with NaN first, and what was never written shows.
     double max_error(const float *output) const;
 

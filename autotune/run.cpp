@@ -17,7 +17,7 @@ namespace fourfold::cli {
 namespace {
 
 struct RunFlags {
-    std::string problem, input, filters, bias, residual, output;
+    std::string problem, input, filters, bias, residual, output, bias_output;
     bool problem_given = false;
     std::string algorithm = "auto";
     std::string stride = "1", dilation = "1", padding, padding_mode, filter_mode = "correlation", layout = "nchw";
@@ -44,6 +44,29 @@ Shape4 output_shape(const Conv2dProblem &p) {
 }
 Shape4 filter_shape(const Conv2dProblem &p) {
     return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
+}
+
+/// What the files of an operation hold: fwd: x, w -> y. bwd-data: gy, w -> gx. bwd-filters: x, gy -> gw.
+struct Roles {
+    Shape4 input, filters, output;
+    int64_t channels;  ///< of the bias, read or written
+};
+Roles roles(const Conv2dProblem &p) {
+    switch (p.operation) {
+    case Operation::kBackwardData:
+        return {output_shape(p), filter_shape(p), input_shape(p), p.in_channels};
+    case Operation::kBackwardFilters:
+        return {input_shape(p), output_shape(p), filter_shape(p), p.out_channels};
+    default:
+        return {input_shape(p), filter_shape(p), output_shape(p), p.out_channels};
+    }
+}
+
+/// Filters in a file have one order, whatever the images' layout: say so with strides.
+template<typename T>
+TensorView<T> filter_view(const Conv2dProblem &p, T *data) {
+    const Shape4 w = filter_shape(p);
+    return p.layout == Layout::kNchw ? TensorView<T>(data) : TensorView<T>(data, w[1] * w[2] * w[3], w[2] * w[3], w[3], 1);
 }
 
 Status expect_shape(const std::string &file, const Shape4 &actual, const Shape4 &expected, const Conv2dProblem &p) {
@@ -207,7 +230,7 @@ Status expect_image(const RunFlags &flags, const Image &image, const Conv2dProbl
 /// The filters as (oc, ic/groups, f0, f1); a named one is repeated for every channel.
 Result<std::vector<float>> filters_of(const RunFlags &flags, Inputs &in, const Conv2dProblem &p) {
     if (in.filters) {
-        if (Status status = expect_shape(flags.filters, in.filters->shape, filter_shape(p), p); !status) {
+        if (Status status = expect_shape(flags.filters, in.filters->shape, roles(p).filters, p); !status) {
             return status;
         }
         return std::move(in.filters->data);
@@ -303,11 +326,12 @@ Status run(const RunFlags &flags) {
             return parsed.status();
         }
         problem = *parsed;
-        if (problem.operation != Operation::kForward) {
-            // The planner knows why; the arrays of other operations mean other things.
-            const Result<Plan> plan = Plan::create(problem, *options);
-            return plan ? Status(StatusCode::kUnsupported, "the command runs forward convolutions only") : plan_failure(plan.status(), *algorithm);
-        }
+    }
+    const bool forward = problem.operation == Operation::kForward;
+    if (!forward && problem.operation != Operation::kBackwardData && problem.operation != Operation::kBackwardFilters) {
+        // The planner knows why.
+        const Result<Plan> plan = Plan::create(problem, *options);
+        return plan ? Status(StatusCode::kUnsupported, "the command runs fwd, bwd-data and bwd-filters only") : plan_failure(plan.status(), *algorithm);
     }
 
     Result<Inputs> in = read_inputs(flags);
@@ -320,8 +344,18 @@ Status run(const RunFlags &flags) {
             return inferred.status();
         }
         problem = *inferred;
-    } else if (Status status = in->image ? expect_image(flags, *in->image, problem) : expect_shape(flags.input, in->array->shape, input_shape(problem), problem); !status) {
+    } else if (Status status = in->image ? expect_image(flags, *in->image, problem) : expect_shape(flags.input, in->array->shape, roles(problem).input, problem); !status) {
         return status;
+    }
+    if (!forward && (in->image || in->named)) {
+        return bad(fmt::format("'{}' works on arrays; images and named filters are for fwd", problem.to_string()));
+    }
+    const bool filter_gradient = problem.operation == Operation::kBackwardFilters;
+    if (!flags.bias_output.empty() && !filter_gradient) {
+        return bad("--bias-output is the bias gradient of bwd-filters");
+    }
+    if (!flags.bias.empty() && filter_gradient) {
+        return bad("bwd-filters reads no --bias; --bias-output receives its gradient");
     }
     problem.residual = problem.residual || !flags.residual.empty();
     if (problem.residual && flags.residual.empty()) {
@@ -332,8 +366,9 @@ Status run(const RunFlags &flags) {
     }
 
     const Result<std::vector<float>> filters = filters_of(flags, *in, problem);
-    const Result<Array> bias = read_optional(flags.bias, {problem.out_channels}, problem);
-    const Result<Array> residual = read_optional(flags.residual, output_shape(problem), problem);
+    const Roles shapes = roles(problem);
+    const Result<Array> bias = read_optional(flags.bias, {shapes.channels}, problem);
+    const Result<Array> residual = read_optional(flags.residual, shapes.output, problem);
     for (const Status &status : {filters.status(), bias.status(), residual.status()}) {
         if (!status) {
             return status;
@@ -347,30 +382,47 @@ Status run(const RunFlags &flags) {
     } else if (has_image_extension(flags.output)) {
         return bad(fmt::format("'{}': {} written as .npy", flags.output, flags.raw ? "--raw results are" : "an array's result is"));
     }
-    if (Status status = check_writable(flags.output); !status) {
-        return status;
+    for (const std::string &path : {flags.output, flags.bias_output}) {
+        if (Status status = path.empty() ? Status() : check_writable(path); !status) {
+            return status;
+        }
     }
 
     const Result<Plan> plan = Plan::create(problem, *options);
     if (!plan) {
         return plan_failure(plan.status(), *algorithm);
     }
-    std::vector<float> y(static_cast<size_t>(problem.output_elements()));
+    int64_t elements = 1;
+    for (int64_t size : shapes.output) {
+        elements *= size;
+    }
+    std::vector<float> y(static_cast<size_t>(elements)), bias_gradient(static_cast<size_t>(shapes.channels));
+    const float *x = in->image ? in->image->data.data() : in->array->data.data();
     Tensors tensors;
-    tensors.input = in->image ? in->image->data.data() : in->array->data.data();
     tensors.bias = flags.bias.empty() ? nullptr : bias->data.data();
     tensors.residual = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
-    tensors.output = y.data();
-    // Filters in a file have one order, whatever the images' layout: say so with strides.
-    const Shape4 w = filter_shape(problem);
-    const ConstView filter_view =
-        problem.layout == Layout::kNchw ? ConstView(filters->data()) : ConstView(filters->data(), w[1] * w[2] * w[3], w[2] * w[3], w[3], 1);
-    if (Status status = convolve(*plan, tensors, filter_view); !status) {
+    ConstView taps;
+    if (filter_gradient) {
+        tensors.input = x;
+        tensors.grad_output = filters->data();
+        tensors.grad_filters = filter_view(problem, y.data());
+        tensors.grad_bias = flags.bias_output.empty() ? nullptr : bias_gradient.data();
+    } else {
+        (forward ? tensors.input : tensors.grad_output) = x;
+        (forward ? tensors.output : tensors.grad_input) = y.data();
+        taps = filter_view(problem, filters->data());
+    }
+    if (Status status = convolve(*plan, tensors, taps); !status) {
         return status;
     }
 
+    if (!flags.bias_output.empty()) {
+        if (Status status = write_npy(flags.bias_output, {shapes.channels}, bias_gradient.data()); !status) {
+            return status;
+        }
+    }
     if (!in->image) {
-        return write_npy(flags.output, output_shape(problem), y.data());
+        return write_npy(flags.output, shapes.output, y.data());
     }
     const Image image = to_image(problem, *in->image, y);
     return as_image ? write_image(flags.output, image) : write_npy(flags.output, {image.channels, image.height, image.width}, image.data.data());
@@ -381,11 +433,12 @@ Status run(const RunFlags &flags) {
 Action add_run(CLI::App &verb) {
     auto flags = std::make_shared<RunFlags>();
     CLI::Option *problem = verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank); default: from the arrays' shapes");
-    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM or PPM image")->required();
-    verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names())->required();
-    verb.add_option("--bias", flags->bias, ".npy float32 (oc,)");
+    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM or PPM image; bwd-data: the gradient of y")->required();
+    verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names() + "; bwd-filters: the gradient of y")->required();
+    verb.add_option("--bias", flags->bias, ".npy float32 (oc,); bwd-data, a transposed convolution's: (ic,)");
+    verb.add_option("--bias-output", flags->bias_output, "bwd-filters: where the gradient of the bias goes, .npy float32 (oc,)");
     verb.add_option("--residual", flags->residual, ".npy float32 of the output's shape, added before the post-op");
-    verb.add_option("--output", flags->output, "y: .npy; for an image also .png, .jpg, .pgm, .ppm, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8)")->required();
+    verb.add_option("--output", flags->output, "y: .npy (bwd-data: the gradient of x, bwd-filters: of w); for an image also .png, .jpg, .pgm, .ppm, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8)")->required();
     verb.add_flag("--raw", flags->raw, "write an image's result as it is: .npy float32 (channels, height, width), not clamped");
     verb.add_option("--algorithm", flags->algorithm, "auto, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);

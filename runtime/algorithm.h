@@ -20,12 +20,20 @@ struct Strided {
 using StridedIn = Strided<const float>;
 using StridedOut = Strided<float>;
 
-/// The tensors of one forward execution, validated.
+/// The tensors of one forward execution, validated. bwd-data is such an execution of its own plan: from the gradient of the
+/// output to that of the input.
 struct ForwardTensors {
     StridedIn input;
     const float *bias = nullptr;
     StridedIn residual;
     StridedOut output;
+};
+
+/// The tensors of one bwd-filters execution, validated.
+struct FilterGradientTensors {
+    StridedIn input, grad_output;
+    StridedOut grad_filters;
+    float *grad_bias = nullptr;
 };
 
 /// An algorithm with every decision made for one problem. Immutable.
@@ -36,6 +44,11 @@ public:
     /// Writes packed_bytes() bytes from filters (k, c, r, s).
     virtual Status pack(const StridedIn &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
     virtual Status forward(const ForwardTensors &tensors, const std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
+
+    /// bwd-filters: a plan of that operation has this instead of the two above.
+    virtual Status filter_gradient(const FilterGradientTensors &, std::byte *, const Execution &) const {
+        return Status(StatusCode::kInternal, "a plan of another operation was asked for a filter gradient");
+    }
 
     size_t workspace_bytes = 0;       ///< of forward
     size_t serial_workspace_bytes = 0;  ///< of forward on one thread
@@ -65,6 +78,7 @@ struct AlgorithmEntry {
     const char *main_stage;  ///< whose variant PlanOptions::variant names; null when there is none
     Planner plan;            ///< null: planned for a later version
     bool automatic;          ///< whether kAuto may pick it
+    Planner plan_filter_gradient = nullptr;  ///< bwd-filters, whose sum runs over images and pixels; null: not by this algorithm
 };
 
 /// The list of algorithms: adding one adds a line here.
@@ -82,6 +96,17 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request
 Result<std::unique_ptr<AlgorithmPlan>> plan_winograd(const PlanRequest &request);
 /// What plan_fft_tiled considers where groups have one input channel.
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &request);
+
+/// What every algorithm's forward planner goes through: the limits of generated code, and a stride that means something.
+Result<std::unique_ptr<AlgorithmPlan>> plan_forward(const AlgorithmEntry &entry, const PlanRequest &request);
+/// bwd-data by the algorithm's forward planner on the adjoint problems (backward_data.cpp).
+Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &entry, const PlanRequest &request);
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_naive(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);
 
 /// The post-op as the kernels take it.
 struct KernelPostOp {

@@ -30,9 +30,9 @@ public:
         variant = kernel.name;
         outputs_ = problem_.out_channels / problem_.groups * row_block;
         channels_ = problem_.in_channels / problem_.groups;
-        // About 512 terms before a partial sum joins the total: the error of long sums grows with the root of this.
-        tap_block_ = ceil_div(geometry_.taps(), ceil_div(geometry_.taps(), 512));
-        channel_block_ = std::max<int64_t>(1, 512 / geometry_.taps());
+        // About 256 terms before a partial sum joins the total: the error of long sums grows with the root of this.
+        tap_block_ = ceil_div(geometry_.taps(), ceil_div(geometry_.taps(), 256));
+        channel_block_ = std::max<int64_t>(1, 256 / geometry_.taps());
     }
 
     /// Decides the blocking within the limit and lays out the workspace.

@@ -19,7 +19,7 @@ namespace fourfold {
 namespace {
 
 constexpr int64_t kLanes = 16;      ///< planes of an unblock_channels call
-constexpr int64_t kTermBlock = 512;  ///< terms before a partial sum joins the total: the error grows with the root of this
+constexpr int64_t kTermBlock = 256;  ///< terms before a partial sum joins the total: the error grows with the root of this
 constexpr double kCacheShare = 0.75;  ///< of L2, for what is read again
 constexpr int64_t kMaxSorted = 1 << 14;  ///< pixels of a task that are sorted by their taps; larger images have few borders
 

@@ -328,7 +328,7 @@ private:
     }
 
     /// Terms summed before the partial sum joins the total: see conv_direct's channel_block.
-    static constexpr int32_t kDepthBlock = 512;
+    static constexpr int32_t kDepthBlock = 256;
     /// im2col's last vector may reach this far past its columns.
     static constexpr int64_t kOverhang = 16;
 

@@ -22,6 +22,24 @@ std::vector<int64_t> block_positions(const Conv2dProblem &p, int64_t row_block) 
 
 }  // namespace
 
+int64_t padding_source(PaddingMode mode, int64_t i, int64_t size) {
+    if (i >= 0 && i < size) {
+        return i;
+    }
+    switch (mode) {
+    case PaddingMode::kReflect:
+        return i < 0 ? -i : 2 * (size - 1) - i;
+    case PaddingMode::kSymmetric:
+        return i < 0 ? -i - 1 : 2 * size - 1 - i;
+    case PaddingMode::kReplicate:
+        return i < 0 ? 0 : size - 1;
+    case PaddingMode::kCircular:
+        return i < 0 ? i + size : i - size;
+    default:
+        return -1;
+    }
+}
+
 std::vector<int64_t> tap_positions(int64_t taps, int64_t dilation, int64_t lead) {
     std::vector<int64_t> positions;
     for (int64_t r = 0; r < taps; r++) {

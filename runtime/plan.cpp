@@ -54,8 +54,8 @@ Status bad(std::string message) {
     return Status(StatusCode::kInvalidArgument, std::move(message));
 }
 
-/// What a view is to an execution. Filters are packed by kernels that step through them in any order.
-enum class Role { kInput, kFilters, kOutput };
+/// What a view is to an execution. Filters are read and written by code that steps through them in any order.
+enum class Role { kInput, kFilters, kOutput, kFilterGradient };
 
 /// Fills in a dense view's strides and checks any other's.
 template<typename T>
@@ -86,7 +86,8 @@ Status resolve(const char *name, const TensorView<T> &view, Layout layout, const
             return bad(text() + "; each must be positive and the tensor must fit in memory");
         }
     }
-    if (role != Role::kFilters && size[last] > 1 && result.s[last] != 1) {
+    const bool image = role == Role::kInput || role == Role::kOutput;
+    if (image && size[last] > 1 && result.s[last] != 1) {
         return bad(text() + "; the " + (layout == Layout::kNchw ? "last" : "second") + " must be 1");
     }
     // A dimension of one element never steps; give it a stride that no check stumbles over.
@@ -100,7 +101,7 @@ Status resolve(const char *name, const TensorView<T> &view, Layout layout, const
         if (size[d] == 1) {
             continue;
         }
-        if (role == Role::kOutput && result.s[d] < reach) {
+        if ((role == Role::kOutput || role == Role::kFilterGradient) && result.s[d] < reach) {
             return bad(text() + "; elements of an output must not overlap");
         }
         reach += (size[d] - 1) * result.s[d];
@@ -111,7 +112,7 @@ Status resolve(const char *name, const TensorView<T> &view, Layout layout, const
             result.s[d] = result.s[inner] * size[inner];
         }
     }
-    if (const int d = nesting[2]; role != Role::kFilters && result.s[d] < size[last] && size[d] > 1) {
+    if (const int d = nesting[2]; image && result.s[d] < size[last] && size[d] > 1) {
         return bad(text() + (layout == Layout::kNchw ? "; rows of " : "; pixels of ") + std::to_string(size[last]) + " elements overlap");
     }
     return Status();
@@ -169,9 +170,9 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     if (options.device != Device::kCpu) {
         return Status(StatusCode::kUnsupported, std::string("device '") + to_string(options.device) + "' is not in this build");
     }
-    if (problem.operation != Operation::kForward) {
+    if (problem.operation != Operation::kForward && problem.operation != Operation::kBackwardData && problem.operation != Operation::kBackwardFilters) {
         const std::string text = problem.to_string();
-        return Status(StatusCode::kUnsupported, "operation '" + text.substr(0, text.find(' ')) + "' is not in this version; fwd is");
+        return Status(StatusCode::kUnsupported, "operation '" + text.substr(0, text.find(' ')) + "' is not in this version; fwd, bwd-data and bwd-filters are");
     }
     static std::once_flag hooks;
     std::call_once(hooks, fourfold_install_halide_hooks);
@@ -203,6 +204,43 @@ struct Planned {
     std::unique_ptr<AlgorithmPlan> plan;
 };
 
+/// What the caller holds; bwd-filters has nothing to pack.
+size_t packed_bytes(const Conv2dProblem &problem, const AlgorithmPlan &plan) {
+    return problem.operation == Operation::kBackwardFilters ? 0 : plan.packed_bytes + sizeof(PackedHeader);
+}
+
+/// Within the limits of generated code, with strides cut to what they mean: with one output in an axis a stride past the
+/// input changes nothing but the size of indices.
+Result<Conv2dProblem> reachable_problem(const AlgorithmEntry &entry, Conv2dProblem p) {
+    if (entry.main_stage != nullptr) {
+        if (Status status = within_reach(p); !status.ok()) {
+            return status;
+        }
+        p.stride_h = std::min(p.stride_h, p.in_height + p.pad_top + p.pad_bottom);
+        p.stride_w = std::min(p.stride_w, p.in_width + p.pad_left + p.pad_right);
+    }
+    return p;
+}
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entry, const PlanRequest &request) {
+    if (request.problem.operation == Operation::kForward) {
+        return plan_forward(entry, request);
+    }
+    PlanRequest reachable = request;
+    const Result<Conv2dProblem> problem = reachable_problem(entry, request.problem);
+    if (!problem) {
+        return problem.status();
+    }
+    reachable.problem = *problem;
+    if (request.problem.operation == Operation::kBackwardData) {
+        return plan_backward_data(entry, reachable);
+    }
+    if (entry.plan_filter_gradient == nullptr) {
+        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no bwd-filters");
+    }
+    return entry.plan_filter_gradient(reachable);
+}
+
 /// Plans one algorithm within the limits.
 Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     Planned result{&entry, Status(), nullptr};
@@ -210,23 +248,12 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
         result.status = Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
         return result;
     }
-    PlanRequest reachable = request;
-    if (entry.main_stage != nullptr) {
-        result.status = within_reach(request.problem);
-        if (!result.status.ok()) {
-            return result;
-        }
-        // With one output in an axis a stride past the input changes nothing but the size of indices.
-        Conv2dProblem &p = reachable.problem;
-        p.stride_h = std::min(p.stride_h, p.in_height + p.pad_top + p.pad_bottom);
-        p.stride_w = std::min(p.stride_w, p.in_width + p.pad_left + p.pad_right);
-    }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = entry.plan(reachable);
+    Result<std::unique_ptr<AlgorithmPlan>> plan = plan_operation(entry, request);
     if (!plan) {
         result.status = plan.status();
         return result;
     }
-    const size_t packed = (*plan)->packed_bytes + sizeof(PackedHeader);
+    const size_t packed = packed_bytes(request.problem, **plan);
     if (packed > request.options.packed_filter_limit) {
         result.status = Status(StatusCode::kResourceExhausted, "needs " + bytes_text(packed) + " for packed filters; the limit is " + std::to_string(request.options.packed_filter_limit));
         return result;
@@ -265,16 +292,30 @@ std::vector<Planned> plan_all(const PlanRequest &request, int &chosen) {
 
 }  // namespace
 
+Result<std::unique_ptr<AlgorithmPlan>> plan_forward(const AlgorithmEntry &entry, const PlanRequest &request) {
+    PlanRequest reachable = request;
+    const Result<Conv2dProblem> problem = reachable_problem(entry, request.problem);
+    if (!problem) {
+        return problem.status();
+    }
+    reachable.problem = *problem;
+    return entry.plan(reachable);
+}
+
 struct Plan::Impl {
     Conv2dProblem problem;
     PlanOptions options;
     const AlgorithmEntry *entry;
     std::unique_ptr<AlgorithmPlan> plan;
-    PackedHeader header;
+    PackedHeader header{};
     std::string why;
 
     size_t packed_bytes() const {
-        return plan->packed_bytes + sizeof(PackedHeader);
+        return fourfold::packed_bytes(problem, *plan);
+    }
+    /// (b, oc, o0, o1) for fwd, (b, ic, i0, i1) for bwd-data.
+    std::array<int64_t, 4> result_size() const {
+        return problem.operation == Operation::kForward ? output_size() : input_size();
     }
     std::array<int64_t, 4> input_size() const {
         return {problem.batch, problem.in_channels, problem.in_height, problem.in_width};
@@ -285,6 +326,14 @@ struct Plan::Impl {
     std::array<int64_t, 4> output_size() const {
         return {problem.batch, problem.out_channels, problem.out_height(), problem.out_width()};
     }
+
+    size_t workspace_bytes_unpacked() const {
+        return packed_bytes() + std::max(plan->workspace_bytes, plan->pack_workspace_bytes);
+    }
+
+    /// fwd and bwd-data, which read filters and write images; and bwd-filters.
+    Status execute_image(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
+    Status execute_filter_gradient(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
 
     Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const {
         StridedIn w;
@@ -359,7 +408,9 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     filters.batch = 1;
     filters.post_op = PostOp::kNone;
     filters.residual = false;
-    impl->header = make_header(std::string(version()) + "|" + impl->plan->layout + "|" + filters.to_string(), impl->plan->packed_bytes);
+    if (problem.operation != Operation::kBackwardFilters) {
+        impl->header = make_header(std::string(version()) + "|" + impl->plan->layout + "|" + filters.to_string(), impl->plan->packed_bytes);
+    }
     Plan plan;
     plan.impl_ = std::move(impl);
     return plan;
@@ -386,7 +437,7 @@ size_t Plan::workspace_bytes() const {
 }
 
 size_t Plan::workspace_bytes_unpacked() const {
-    return impl_->packed_bytes() + std::max(impl_->plan->workspace_bytes, impl_->plan->pack_workspace_bytes);
+    return impl_->workspace_bytes_unpacked();
 }
 
 size_t Plan::packed_filter_bytes() const {
@@ -414,6 +465,9 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with Plan::create");
     }
+    if (impl_->problem.operation == Operation::kBackwardFilters) {
+        return bad("bwd-filters reads no filters; there is nothing to pack");
+    }
     Status status = check_block("packed", packed.data, packed.bytes, impl_->packed_bytes());
     if (status.ok()) {
         status = check_block("workspace", workspace.data, workspace.bytes, impl_->plan->pack_workspace_bytes);
@@ -429,14 +483,22 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with Plan::create");
     }
-    const Impl &impl = *impl_;
+    return impl_->problem.operation == Operation::kBackwardFilters ? impl_->execute_filter_gradient(tensors, workspace, context) : impl_->execute_image(tensors, workspace, context);
+}
+
+Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
+    const bool forward = problem.operation == Operation::kForward;
+    const char *const in_name = forward ? "input" : "grad_output", *const out_name = forward ? "output" : "grad_input";
+    const ConstView &in_view = forward ? tensors.input : tensors.grad_output;
+    const MutableView &out_view = forward ? tensors.output : tensors.grad_input;
+    const std::array<int64_t, 4> in_size = forward ? input_size() : output_size(), out_size = result_size();
     ForwardTensors t;
-    Status status = resolve("input", tensors.input, impl.problem.layout, impl.input_size(), Role::kInput, t.input);
+    Status status = resolve(in_name, in_view, problem.layout, in_size, Role::kInput, t.input);
     if (status.ok()) {
-        status = resolve("output", tensors.output, impl.problem.layout, impl.output_size(), Role::kOutput, t.output);
+        status = resolve(out_name, out_view, problem.layout, out_size, Role::kOutput, t.output);
     }
-    if (status.ok() && impl.problem.residual) {
-        status = resolve("residual", tensors.residual, impl.problem.layout, impl.output_size(), Role::kInput, t.residual);
+    if (status.ok() && problem.residual) {
+        status = resolve("residual", tensors.residual, problem.layout, out_size, Role::kInput, t.residual);
     }
     if (!status.ok()) {
         return status;
@@ -445,53 +507,96 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
         return bad("bias is not aligned to " + std::to_string(alignof(float)) + " bytes");
     }
     t.bias = tensors.bias;
-    const auto out = address_range(t.output, impl.output_size());
+    const auto out = address_range(t.output, out_size);
     // Regions of one larger tensor interleave without sharing an element, so views are the caller's business.
-    if (tensors.output.dense && tensors.input.dense && same_memory(out, address_range(t.input, impl.input_size()))) {
-        return bad("input and output overlap");
+    if (out_view.dense && in_view.dense && same_memory(out, address_range(t.input, in_size))) {
+        return bad(std::string(in_name) + " and " + out_name + " overlap");
     }
-    if (tensors.output.dense && tensors.filters.is_packed() && same_memory(out, block_range(tensors.filters.packed.data, tensors.filters.packed.bytes))) {
-        return bad("packed filters and output overlap");
+    if (out_view.dense && tensors.filters.is_packed() && same_memory(out, block_range(tensors.filters.packed.data, tensors.filters.packed.bytes))) {
+        return bad(std::string("packed filters and ") + out_name + " overlap");
     }
-    if (tensors.output.dense && t.bias != nullptr && same_memory(out, block_range(t.bias, static_cast<size_t>(impl.problem.out_channels) * sizeof(float)))) {
-        return bad("bias and output overlap");
+    if (out_view.dense && t.bias != nullptr && same_memory(out, block_range(t.bias, static_cast<size_t>(out_size[1]) * sizeof(float)))) {
+        return bad(std::string("bias and ") + out_name + " overlap");
     }
     const bool packed_given = tensors.filters.is_packed();
-    status = check_block("workspace", workspace.data, workspace.bytes, packed_given ? workspace_bytes() : workspace_bytes_unpacked());
+    const size_t needed = packed_given ? plan->workspace_bytes : workspace_bytes_unpacked();
+    status = check_block("workspace", workspace.data, workspace.bytes, needed);
     if (!status.ok()) {
         return status;
     }
-    if (workspace.data != nullptr) {
-        const auto begin = reinterpret_cast<uintptr_t>(workspace.data);
-        if (same_memory(out, {begin, begin + (packed_given ? workspace_bytes() : workspace_bytes_unpacked())})) {
-            return bad("workspace and output overlap");
-        }
+    if (workspace.data != nullptr && same_memory(out, block_range(workspace.data, needed))) {
+        return bad(std::string("workspace and ") + out_name + " overlap");
     }
 
     const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
     auto *scratch = static_cast<std::byte *>(workspace.data);
     const std::byte *packed = nullptr;
     if (packed_given) {
-        status = check_block("packed filters", tensors.filters.packed.data, tensors.filters.packed.bytes, impl.packed_bytes());
+        status = check_block("packed filters", tensors.filters.packed.data, tensors.filters.packed.bytes, packed_bytes());
         if (!status.ok()) {
             return status;
         }
         packed = static_cast<const std::byte *>(tensors.filters.packed.data);
-        if (std::memcmp(packed, &impl.header, sizeof(PackedHeader)) != 0) {
+        if (std::memcmp(packed, &header, sizeof(PackedHeader)) != 0) {
             return bad(std::memcmp(packed, kMagic, sizeof kMagic) != 0 ? "packed filters are no block that pack_filters wrote" : "packed filters were packed for another problem, plan or version");
         }
     } else {
         if (tensors.filters.view.data == nullptr) {
             return bad("filters are null");
         }
-        status = impl.pack(tensors.filters.view, scratch, scratch + impl.packed_bytes(), execution);
+        status = pack(tensors.filters.view, scratch, scratch + packed_bytes(), execution);
         if (!status.ok()) {
             return status;
         }
         packed = scratch;
-        scratch += impl.packed_bytes();
+        scratch += packed_bytes();
     }
-    return impl.plan->forward(t, packed + sizeof(PackedHeader), scratch, execution);
+    return plan->forward(t, packed + sizeof(PackedHeader), scratch, execution);
+}
+
+Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
+    FilterGradientTensors t;
+    Status status = resolve("input", tensors.input, problem.layout, input_size(), Role::kInput, t.input);
+    if (status.ok()) {
+        status = resolve("grad_output", tensors.grad_output, problem.layout, output_size(), Role::kInput, t.grad_output);
+    }
+    if (status.ok()) {
+        status = resolve("grad_filters", tensors.grad_filters, problem.layout, filter_size(), Role::kFilterGradient, t.grad_filters);
+    }
+    if (status.ok()) {
+        status = check_block("workspace", workspace.data, workspace.bytes, plan->workspace_bytes);
+    }
+    if (!status.ok()) {
+        return status;
+    }
+    if (reinterpret_cast<uintptr_t>(tensors.grad_bias) % alignof(float) != 0) {
+        return bad("grad_bias is not aligned to " + std::to_string(alignof(float)) + " bytes");
+    }
+    t.grad_bias = tensors.grad_bias;
+    const auto filters = address_range(t.grad_filters, filter_size());
+    const auto bias = block_range(t.grad_bias, t.grad_bias != nullptr ? static_cast<size_t>(problem.out_channels) * sizeof(float) : 0);
+    const struct {
+        const char *name;
+        bool dense;
+        std::pair<uintptr_t, uintptr_t> range;
+    } others[] = {
+        {"input", tensors.input.dense, address_range(t.input, input_size())},
+        {"grad_output", tensors.grad_output.dense, address_range(t.grad_output, output_size())},
+        {"workspace", true, block_range(workspace.data, workspace.data != nullptr ? plan->workspace_bytes : 0)},
+    };
+    for (const auto &other : others) {
+        if (other.dense && tensors.grad_filters.dense && same_memory(filters, other.range)) {
+            return bad(std::string(other.name) + " and grad_filters overlap");
+        }
+        if (other.dense && same_memory(bias, other.range)) {
+            return bad(std::string(other.name) + " and grad_bias overlap");
+        }
+    }
+    if (tensors.grad_filters.dense && same_memory(filters, bias)) {
+        return bad("grad_bias and grad_filters overlap");
+    }
+    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    return plan->filter_gradient(t, static_cast<std::byte *>(workspace.data), execution);
 }
 
 namespace {
@@ -515,7 +620,7 @@ Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, con
             c.variant = p.plan->variant;
             c.predicted_seconds = p.plan->predicted_seconds;
             c.workspace_bytes = p.plan->workspace_bytes;
-            c.packed_filter_bytes = p.plan->packed_bytes + sizeof(PackedHeader);
+            c.packed_filter_bytes = packed_bytes(problem, *p.plan);
             c.reason = c.chosen ? (options.algorithm == Algorithm::kAuto ? "least time by the cost model" : "named by the caller") : p.entry->automatic ? "slower on one thread by the cost model" : "a baseline, never chosen";
         } else {
             c.reason = p.status.message();

@@ -313,6 +313,8 @@ Status Conv2dProblem::validate() const {
         detail = "groups " + std::to_string(groups) + ", in_channels " + std::to_string(in_channels) + ", out_channels " + std::to_string(out_channels);
     } else if (post_op == PostOp::kClamp && !(clamp_lo <= clamp_hi)) {
         detail = "lo " + number(clamp_lo) + ", hi " + number(clamp_hi);
+    } else if (operation == Operation::kBackwardFilters && (post_op != PostOp::kNone || residual)) {
+        detail = to_string();
     } else if (std::string_view(what) == kTooManyElements) {
         detail = to_string();
     } else {

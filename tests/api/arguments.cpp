@@ -43,6 +43,40 @@ TEST_P(Arguments, NullOperands) {
     EXPECT_EQ(p.plan.pack_filters(p.operands.filters.view(), {}, p.workspace).code(), StatusCode::kInvalidArgument);
 }
 
+TEST_P(Arguments, GradientsNameWhatIsMissing) {
+    for (Operation operation : {Operation::kBackwardData, Operation::kBackwardFilters}) {
+        const Conv2dProblem problem = gradient_of(parse_problem("b2 ic6 i14x15 oc10 f3 p1"), operation);
+        if (refuses(GetParam(), problem)) {
+            continue;
+        }
+        Prepared p = prepare(problem, options(), test_seed());
+        const auto expect = [&](const char *name, auto change) {
+            Tensors t = p.tensors();
+            change(t);
+            const Status status = p.plan.execute(t, p.workspace);
+            expect_refused(status, p.operands);
+            EXPECT_NE(status.message().find(name), std::string::npos) << status.message();
+        };
+        expect("grad_output", [](Tensors &t) { t.grad_output = nullptr; });
+        if (operation == Operation::kBackwardData) {
+            expect("grad_input", [](Tensors &t) { t.grad_input = nullptr; });
+            expect("filters", [](Tensors &t) { t.filters = Filters(); });
+            expect("overlap", [](Tensors &t) { t.grad_output = t.grad_input.data; });
+            continue;
+        }
+        expect("input", [](Tensors &t) { t.input = nullptr; });
+        expect("grad_filters", [](Tensors &t) { t.grad_filters = nullptr; });
+        expect("overlap", [](Tensors &t) { t.input = t.grad_filters.data; });
+        expect("overlap", [](Tensors &t) { t.grad_bias = t.grad_filters.data; });
+        EXPECT_EQ(p.plan.packed_filter_bytes(), 0u);
+        EXPECT_EQ(p.plan.pack_filters(ConstView(p.operands.input.data()), p.workspace, p.workspace).code(), StatusCode::kInvalidArgument);
+        Tensors without = p.tensors();
+        without.grad_bias = nullptr;
+        EXPECT_TRUE(p.plan.execute(without, p.workspace).ok());
+        EXPECT_TRUE(matches(p.operands, p.operands.expected(), error_limit(GetParam())));
+    }
+}
+
 TEST_P(Arguments, MissingResidual) {
     Conv2dProblem problem = parse_problem("b1 ic3 i9 oc4 f3 p1");
     problem.residual = true;
@@ -330,6 +364,17 @@ TEST(Options, OtherOperationsWorkOrSayWhyNot) {
                 EXPECT_FALSE(plan.status().message().empty()) << text;
             }
         }
+    }
+}
+
+TEST(Options, FilterGradientsTakeNoPostOp) {
+    for (const char *text : {"bwd-filters b1 ic3 i9 oc4 f3 p1 relu", "bwd-filters b1 ic3 i9 oc4 f3 p1 residual"}) {
+        const Result<Conv2dProblem> p = Conv2dProblem::parse(text);
+        ASSERT_TRUE(p.ok());
+        const Result<Plan> plan = Plan::create(*p);
+        ASSERT_FALSE(plan.ok());
+        EXPECT_EQ(plan.status().code(), StatusCode::kInvalidArgument);
+        EXPECT_NE(plan.status().message().find("post-op"), std::string::npos) << plan.status().message();
     }
 }
 

@@ -138,6 +138,30 @@ TEST_P(NoAllocation, DuringExecute) {
     }
 }
 
+TEST_P(NoAllocation, InTheGradients) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    for (const char *text : kProblems) {
+        for (Operation operation : {Operation::kBackwardData, Operation::kBackwardFilters}) {
+            const Conv2dProblem problem = gradient_of(parse_problem(text), operation);
+            if (refuses(GetParam(), problem)) {
+                continue;
+            }
+            for (int threads : {1, 3}) {
+                PlanOptions options;
+                options.algorithm = GetParam();
+                options.threads = threads;
+                const Prepared p = prepare(problem, options, test_seed());
+                const std::string where = std::string(text) + ", " + std::to_string(threads) + " threads, " + p.plan.problem().to_string();
+                EXPECT_EQ(count_during(p, p.tensors()), 0) << where;
+                EXPECT_EQ(count_during(p, p.operands.tensors()), 0) << where << ", filters unpacked";
+            }
+        }
+    }
+}
+
 TEST_P(NoAllocation, InEveryVariant) {
     if (!FOURFOLD_CAN_COUNT) {
         GTEST_SKIP() << "malloc cannot be counted in this build";

@@ -10,9 +10,11 @@ Prepared prepare(const Conv2dProblem &problem, const PlanOptions &options, uint6
         throw std::runtime_error(problem.to_string() + ": " + plan.status().message());
     }
     Prepared prepared{*plan, Operands(problem, seed), AlignedBuffer(plan->packed_filter_bytes()), AlignedBuffer(plan->workspace_bytes_unpacked())};
-    const Status status = plan->pack_filters(prepared.operands.filters.view(), prepared.packed, prepared.workspace);
-    if (!status.ok()) {
-        throw std::runtime_error(problem.to_string() + ": " + status.message());
+    if (plan->packed_filter_bytes() > 0) {
+        const Status status = plan->pack_filters(prepared.operands.filters.view(), prepared.packed, prepared.workspace);
+        if (!status.ok()) {
+            throw std::runtime_error(problem.to_string() + ": " + status.message());
+        }
     }
     prepared.operands.clear_output();
     return prepared;

@@ -16,7 +16,9 @@ struct Prepared {
     /// The operands with packed filters.
     Tensors tensors() const {
         Tensors t = operands.tensors();
-        t.filters = packed;
+        if (packed.data() != nullptr) {
+            t.filters = packed;
+        }
         return t;
     }
 };

@@ -85,6 +85,36 @@ TEST_P(GoldenFiles, ProblemFromArraysAndFlags) {
 std::string case_name(const ::testing::TestParamInfo<GoldenCase> &info) {
     return info.param.name;
 }
+TEST_P(GoldenFiles, Gradients) {
+    const GoldenCase &c = GetParam();
+    for (const char *operation : {"bwd-data", "bwd-filters"}) {
+        const bool data = operation == std::string("bwd-data");
+        const TemporaryFolder folder;
+        Conv2dProblem problem = c.problem;
+        problem.operation = data ? Operation::kBackwardData : Operation::kBackwardFilters;
+        Arguments arguments = {"run", "--problem", problem.to_string(), "--output", folder / "g.npy", "--input", c.path(data ? "grad_output" : "input"), "--filters", c.path(data ? "filters" : "grad_output")};
+        if (!data) {
+            arguments = with(arguments, {"--bias-output", folder / "b.npy"});
+        }
+        ASSERT_TRUE(exits_with(0, fourfold_command(arguments))) << operation;
+        const auto expect_close = [&](const std::string &path, const std::string &golden) {
+            const NpyArray got = read_npy(path), expected = read_npy(c.path(golden));
+            ASSERT_EQ(got.shape, expected.shape) << c.name << " " << golden;
+            double largest = 0.0, worst = 0.0;
+            for (size_t i = 0; i < got.values.size(); i++) {
+                largest = std::max(largest, std::fabs(static_cast<double>(expected.values[i])));
+                const double d = std::fabs(static_cast<double>(got.values[i]) - expected.values[i]);
+                worst = std::isnan(d) ? INFINITY : std::max(worst, d);
+            }
+            EXPECT_LE(worst, 1e-4 * largest) << c.name << " " << golden;
+        };
+        expect_close(folder / "g.npy", data ? "grad_input" : "grad_filters");
+        if (!data) {
+            expect_close(folder / "b.npy", "grad_bias");
+        }
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(PyTorch, GoldenFiles, ::testing::ValuesIn(golden_cases()), case_name);
 
 TEST(Run, FlippedFilters) {

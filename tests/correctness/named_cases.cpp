@@ -354,6 +354,40 @@ TEST_P(Cases, EveryFftBackend) {
     }
 }
 
+/// The gradients of the same problems: every algorithm's chosen variant in each kind of memory, and every other variant once.
+TEST_P(Cases, Gradients) {
+    for (Operation operation : {Operation::kBackwardData, Operation::kBackwardFilters}) {
+        const Conv2dProblem p = gradient_of(problem(), operation);
+        ASSERT_EQ(p.error(), nullptr);
+        reference::Forward expected;
+        int run = 0;
+        for (Placement placement : kPlacements) {
+            for (bool regions : {false, true}) {
+                Operands operands(p, test_seed(), GetParam().values, placement, regions);
+                if (expected.y.empty()) {
+                    expected = operands.expected();
+                }
+                run++;
+                for (Algorithm algorithm : kAlgorithms) {
+                    PlanOptions options;
+                    options.algorithm = algorithm;
+                    options.threads = run % 3 + 1;
+                    RunOptions how;
+                    how.placement = placement;
+                    how.unpacked = run % 2 == 0;
+                    check(options, operands, expected, how);
+                    for (const std::string &variant : runnable_variants(algorithm, operation)) {
+                        options.variant = variant;
+                        if (run == 1) {
+                            check(options, operands, expected, how);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Named, Cases, ::testing::ValuesIn(kCases), case_name);
 
 TEST(Views, SomeDenseSomeNot) {

@@ -7,6 +7,7 @@
 
 #include "golden/golden_cases.h"
 #include "support/npy.h"
+#include "support/problems.h"
 #include "support/run_plan.h"
 
 namespace fourfold::test {
@@ -101,6 +102,42 @@ TEST_P(Golden, FlippedFiltersInConvolutionMode) {
         }
         ASSERT_TRUE(status.ok()) << to_string(algorithm) << ": " << status.message();
         EXPECT_TRUE(matches(operands, expected, error_limit(algorithm))) << to_string(algorithm);
+    }
+}
+
+TEST_P(Golden, Gradients) {
+    const std::vector<float> x = read_npy(GetParam().path("input")).values, w = read_npy(GetParam().path("filters")).values, gy = read_npy(GetParam().path("grad_output")).values;
+    for (Operation operation : {Operation::kBackwardData, Operation::kBackwardFilters}) {
+        const bool data = operation == Operation::kBackwardData;
+        Operands operands(gradient_of(GetParam().problem, operation), 0, Values::kUniform, Placement::kPageAfter);
+        operands.grad_output.assign(gy);
+        (data ? operands.filters : operands.input).assign(data ? w : x);
+        if (data) {
+            std::memset(operands.bias.data(), 0, operands.bias.bytes());
+        }
+        reference::Forward expected = operands.expected();
+        const std::vector<float> gradient = read_npy(GetParam().path(data ? "grad_input" : "grad_filters")).values;
+        ASSERT_EQ(gradient.size(), expected.y.size());
+        for (size_t i = 0; i < gradient.size(); i++) {
+            ASSERT_NEAR(expected.y[i], gradient[i], 6e-8 * expected.scale);
+        }
+        expected.y.assign(gradient.begin(), gradient.end());
+        for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
+            PlanOptions options;
+            options.algorithm = algorithm;
+            const Status status = run_plan(options, operands);
+            if (may_refuse(algorithm) && status.code() == StatusCode::kUnsupported && !status.message().empty()) {
+                continue;
+            }
+            ASSERT_TRUE(status.ok()) << to_string(algorithm) << ": " << status.message();
+            EXPECT_TRUE(matches(operands, expected, std::min(error_limit(algorithm), 2e-6))) << to_string(algorithm);
+            if (!data) {
+                const std::vector<float> bias = read_npy(GetParam().path("grad_bias")).values;
+                for (size_t k = 0; k < bias.size(); k++) {
+                    EXPECT_NEAR(reinterpret_cast<const float *>(operands.bias.data())[k], bias[k], 1e-6 * expected.scale) << to_string(algorithm);
+                }
+            }
+        }
     }
 }
 

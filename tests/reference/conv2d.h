@@ -19,10 +19,11 @@ struct View {
     }
 };
 
+/// The result of a forward convolution, or of one of its gradients.
 struct Forward {
-    int64_t out_height = 0, out_width = 0;
-    std::vector<double> y;  ///< (b, oc, o0, o1), dense
-    double scale = 0.0;     ///< max(|xpad| conv |w| + |b| + |residual|): errors are measured against it
+    int64_t out_height = 0, out_width = 0;  ///< the result's last two sizes
+    std::vector<double> y;  ///< dense: (b, oc, o0, o1); of bwd-data (b, ic, i0, i1); of bwd-filters (oc, ic/groups, f0, f1)
+    double scale = 0.0;     ///< max(|xpad| conv |w| + |b| + |residual|), for gradients alike: errors are measured against it
 };
 
 /// Output rows (or columns): how many filter positions lie wholly inside the padded image.
@@ -33,5 +34,12 @@ int64_t padded_source(int64_t index, int64_t size, PaddingMode mode);
 
 /// `bias` may be null; `residual` is read when problem.residual.
 Forward forward(const Conv2dProblem &problem, const View &input, const View &filters, const float *bias, const View &residual);
+
+/// The gradients of sum(grad_output * y), each term put where it belongs, in the order of the forward loops. bwd-data ends in
+/// bias (one value an input channel), residual (of the input's shape) and post-op.
+Forward backward_data(const Conv2dProblem &problem, const View &grad_output, const View &filters, const float *bias, const View &residual);
+Forward backward_filters(const Conv2dProblem &problem, const View &input, const View &grad_output);
+/// (oc), with scale max over k of sum |grad_output|.
+Forward bias_gradient(const Conv2dProblem &problem, const View &grad_output);
 
 }  // namespace fourfold::reference

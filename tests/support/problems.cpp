@@ -13,6 +13,15 @@ Conv2dProblem parse_problem(std::string_view text) {
     return *problem;
 }
 
+Conv2dProblem gradient_of(Conv2dProblem problem, Operation operation) {
+    problem.operation = operation;
+    if (operation == Operation::kBackwardFilters) {
+        problem.post_op = PostOp::kNone;
+        problem.residual = false;
+    }
+    return problem;
+}
+
 Conv2dProblem random_problem(Random &random, double max_macs) {
     constexpr PaddingMode modes[] = {PaddingMode::kZeros,     PaddingMode::kZeros,     PaddingMode::kZeros,    PaddingMode::kConstant,
                                      PaddingMode::kReflect,   PaddingMode::kSymmetric, PaddingMode::kReplicate, PaddingMode::kCircular};

@@ -46,15 +46,28 @@ Status broken(const std::string &what, const Plan &plan) {
 
 Operands::Operands(const Conv2dProblem &p, uint64_t seed, Values values, Placement placement, bool regions)
     : problem(p), seed(seed), placement(placement), regions(regions) {
-    input = Array({p.batch, p.in_channels, p.in_height, p.in_width}, placement, regions, p.layout);
-    filters = Array({p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width}, placement, regions, p.layout);
-    output = Array({p.batch, p.out_channels, p.out_height(), p.out_width()}, placement, regions, p.layout);
-    bias = GuardedBuffer(sizeof(float) * static_cast<size_t>(p.out_channels), sizeof(float), placement);
+    const std::array<int64_t, 4> x = {p.batch, p.in_channels, p.in_height, p.in_width}, w = {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width},
+                                 y = {p.batch, p.out_channels, p.out_height(), p.out_width()};
+    const bool data = p.operation == Operation::kBackwardData, gradient = p.operation == Operation::kBackwardFilters;
+    const int64_t channels = data ? p.in_channels : p.out_channels;
+    const auto make = [&](Array &array, const std::array<int64_t, 4> &sizes) { array = Array(sizes, placement, regions, p.layout); };
     Random random(seed);
-    const auto fill = [&](float &x) { x = draw(random, values); };
+    const auto fill = [&](float &value) { value = draw(random, values); };
+    if (!data) {
+        make(input, x);
+    }
+    if (!gradient) {
+        make(filters, w);
+    }
+    if (data || gradient) {
+        make(grad_output, y);
+    }
+    make(output, data ? x : gradient ? w : y);
+    bias = GuardedBuffer(sizeof(float) * static_cast<size_t>(channels), sizeof(float), placement);
     input.for_each(fill);
     filters.for_each(fill);
-    for (int64_t k = 0; k < p.out_channels; k++) {
+    grad_output.for_each(fill);
+    for (int64_t k = 0; !gradient && k < channels; k++) {
         fill(reinterpret_cast<float *>(bias.data())[k]);
     }
     if (p.residual) {
@@ -65,28 +78,63 @@ Operands::Operands(const Conv2dProblem &p, uint64_t seed, Values values, Placeme
 
 Tensors Operands::tensors() const {
     Tensors t;
-    t.input = input.view();
-    t.filters = filters.view();
-    t.bias = reinterpret_cast<const float *>(bias.data());
     if (problem.residual) {
         t.residual = residual.view();
     }
-    t.output = output.mutable_view();
+    switch (problem.operation) {
+    case Operation::kBackwardData:
+        t.grad_output = grad_output.view();
+        t.filters = filters.view();
+        t.bias = reinterpret_cast<const float *>(bias.data());
+        t.grad_input = output.mutable_view();
+        break;
+    case Operation::kBackwardFilters:
+        t.input = input.view();
+        t.grad_output = grad_output.view();
+        t.grad_filters = output.mutable_view();
+        t.grad_bias = reinterpret_cast<float *>(bias.data());
+        break;
+    default:
+        t.input = input.view();
+        t.filters = filters.view();
+        t.bias = reinterpret_cast<const float *>(bias.data());
+        t.output = output.mutable_view();
+    }
     return t;
 }
 
 reference::Forward Operands::expected() const {
+    if (problem.operation == Operation::kBackwardData) {
+        return reference::backward_data(problem, grad_output.reference_view(), filters.reference_view(), reinterpret_cast<const float *>(bias.data()), residual.reference_view());
+    }
+    if (problem.operation == Operation::kBackwardFilters) {
+        return reference::backward_filters(problem, input.reference_view(), grad_output.reference_view());
+    }
     return reference::forward(problem, input.reference_view(), filters.reference_view(), reinterpret_cast<const float *>(bias.data()),
                               residual.reference_view());
 }
 
+::testing::AssertionResult Operands::bias_matches(double limit) const {
+    const reference::Forward expected = reference::bias_gradient(problem, grad_output.reference_view());
+    for (size_t k = 0; k < expected.y.size(); k++) {
+        const float got = reinterpret_cast<const float *>(bias.data())[k];
+        if (!(std::fabs(got - expected.y[k]) <= limit * expected.scale)) {
+            return ::testing::AssertionFailure() << to_string() << ": bias gradient [" << k << "] = " << got << ", expected " << expected.y[k];
+        }
+    }
+    return ::testing::AssertionSuccess();
+}
+
 void Operands::clear_output() {
+    if (problem.operation == Operation::kBackwardFilters) {
+        std::memset(bias.data(), 0xff, bias.bytes());
+    }
     output.for_each([](float &x) { std::memset(&x, 0xff, sizeof(x)); });
 }
 
 uint64_t Operands::inputs_checksum() const {
-    uint64_t state = hash(bias.data(), bias.bytes());
-    for (const Array *array : {&input, &filters, &residual}) {
+    uint64_t state = problem.operation == Operation::kBackwardFilters ? 0 : hash(bias.data(), bias.bytes());
+    for (const Array *array : {&input, &filters, &grad_output, &residual}) {
         const_cast<Array *>(array)->for_each([&](float &x) { hash(&state, &x, 1); });
     }
     return state;
@@ -104,7 +152,8 @@ Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
 
     GuardedBuffer packed;
     uint64_t packed_before = 0;
-    if (!how.unpacked) {
+    const bool unpacked = how.unpacked || plan.packed_filter_bytes() == 0;
+    if (!unpacked) {
         packed = GuardedBuffer(plan.packed_filter_bytes(), kAlignment, how.placement);
         GuardedBuffer workspace(plan.workspace_bytes_unpacked(), kAlignment, how.placement);
         const Status status = plan.pack_filters(operands.filters.view(), {packed.data(), packed.bytes()}, workspace.block(), context);
@@ -119,7 +168,7 @@ Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
     }
 
     operands.clear_output();
-    GuardedBuffer workspace(how.unpacked ? plan.workspace_bytes_unpacked() : plan.workspace_bytes(), kAlignment, how.placement);
+    GuardedBuffer workspace(unpacked ? plan.workspace_bytes_unpacked() : plan.workspace_bytes(), kAlignment, how.placement);
     const Status status = plan.execute(tensors, workspace.block(), context);
     if (!status) {
         return status;
@@ -127,14 +176,14 @@ Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
     if (!workspace.intact()) {
         return broken("execute wrote outside its workspace", plan);
     }
-    if (!packed.intact() || (!how.unpacked && hash(packed.data(), packed.bytes()) != packed_before)) {
+    if (!packed.intact() || (!unpacked && hash(packed.data(), packed.bytes()) != packed_before)) {
         return broken("execute changed the packed filters", plan);
     }
     if (!operands.output.surroundings_intact()) {
         return broken("execute wrote outside the output", plan);
     }
     if (!operands.input.surroundings_intact() || !operands.filters.surroundings_intact() || !operands.residual.surroundings_intact() ||
-        !operands.bias.intact() || operands.inputs_checksum() != before) {
+        !operands.grad_output.surroundings_intact() || !operands.bias.intact() || operands.inputs_checksum() != before) {
         return broken("execute changed one of its inputs", plan);
     }
     return {};
@@ -212,16 +261,16 @@ bool refuses(Algorithm algorithm, const Conv2dProblem &problem) {
     return may_refuse(algorithm) && Plan::create(problem, options).status().code() == StatusCode::kUnsupported;
 }
 
-std::string main_stage(Algorithm algorithm) {
+std::string main_stage(Algorithm algorithm, Operation operation) {
     switch (algorithm) {
     case Algorithm::kDirect:
-        return "conv_direct";
+        return operation == Operation::kBackwardFilters ? "conv_backward_filters" : "conv_direct";
     case Algorithm::kIm2col:
         return "gemm";
     case Algorithm::kFft:
         return "spectral_product";
     case Algorithm::kFftTiled:
-        return "tile_product";
+        return operation == Operation::kBackwardFilters ? "tile_correlation" : "tile_product";
     case Algorithm::kWinograd:
         return "winograd_product";
     default:
@@ -229,7 +278,7 @@ std::string main_stage(Algorithm algorithm) {
     }
 }
 
-std::vector<std::string> runnable_variants(Algorithm algorithm) {
+std::vector<std::string> runnable_variants(Algorithm algorithm, Operation operation) {
     if (algorithm == Algorithm::kNaive) {
         return {""};
     }
@@ -237,8 +286,8 @@ std::vector<std::string> runnable_variants(Algorithm algorithm) {
     for (const VariantInfo &variant : list_variants()) {
         // A tile size may be forced too, the length of transforms without a sum over channels, and the other form of direct.
         const bool tile = (algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward") || (algorithm == Algorithm::kWinograd && variant.stage == "winograd_forward");
-        const bool lanes = (algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc") || (algorithm == Algorithm::kFftTiled && variant.stage == "lane_columns" && variant.parameters.find("mode=none") == std::string::npos);
-        if (variant.runnable && (tile || lanes || variant.stage == main_stage(algorithm))) {
+        const bool lanes = operation != Operation::kBackwardFilters && ((algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc") || (algorithm == Algorithm::kFftTiled && variant.stage == "lane_columns" && variant.parameters.find("mode=none") == std::string::npos));
+        if (variant.runnable && (tile || lanes || variant.stage == main_stage(algorithm, operation))) {
             names.push_back(variant.name);
         }
     }

@@ -25,8 +25,9 @@ struct Operands {
     uint64_t seed = 0;
     Placement placement = Placement::kGuardBytes;
     bool regions = false;
-    Array input, filters, residual, output;
-    GuardedBuffer bias;
+    Array input, filters, grad_output;  ///< of the three those that the operation reads
+    Array residual, output;             ///< output is the result: y, or a gradient of x or w
+    GuardedBuffer bias;                 ///< read, or by bwd-filters written
 
     Operands(const Conv2dProblem &problem, uint64_t seed, Values values = Values::kUniform, Placement placement = Placement::kGuardBytes,
              bool regions = false);
@@ -34,6 +35,8 @@ struct Operands {
     /// Filters given as they are; replace `filters` by a packed block as needed.
     Tensors tensors() const;
     reference::Forward expected() const;
+    /// bwd-filters: the bias gradient within `limit` of the reference's.
+    ::testing::AssertionResult bias_matches(double limit) const;
     /// Back to NaN in every element.
     void clear_output();
     /// Of everything that may only be read; equal before and after an execution.
@@ -73,8 +76,8 @@ inline constexpr bool may_refuse(Algorithm algorithm) {
 /// Whether it may and does.
 bool refuses(Algorithm algorithm, const Conv2dProblem &problem);
 /// Names of the variants of the algorithm's main stage that run on this machine, under the environment's cap; for naive one empty name.
-std::vector<std::string> runnable_variants(Algorithm algorithm);
+std::vector<std::string> runnable_variants(Algorithm algorithm, Operation operation = Operation::kForward);
 /// The stage that PlanOptions::variant chooses; empty for naive.
-std::string main_stage(Algorithm algorithm);
+std::string main_stage(Algorithm algorithm, Operation operation = Operation::kForward);
 
 }  // namespace fourfold::test

@@ -82,12 +82,20 @@ struct Filters {
 };
 
 /// The arguments of one execution; which are needed depends on the operation. Inputs may not overlap outputs.
+///
+///     fwd           input, filters, bias, residual -> output
+///     bwd-data      grad_output, filters, bias, residual -> grad_input; the bias has ic values, the residual x's shape
+///     bwd-filters   input, grad_output -> grad_filters, and grad_bias where it is given
 struct Tensors {
-    ConstView input;                ///< fwd: x
-    Filters filters;                ///< fwd: w, as it is or packed
-    const float *bias = nullptr;    ///< oc values, or null
-    ConstView residual;             ///< y's shape, when problem.residual
-    MutableView output;             ///< fwd: y
+    ConstView input;                ///< x
+    Filters filters;                ///< w, as it is or packed
+    const float *bias = nullptr;    ///< one value for each channel of what is computed, or null
+    ConstView residual;             ///< of the shape of what is computed, when problem.residual
+    MutableView output;             ///< y
+    ConstView grad_output;          ///< y's shape; of a transposed convolution the layer's input
+    MutableView grad_input;         ///< x's shape; of a transposed convolution the layer's output
+    MutableView grad_filters;       ///< w's shape
+    float *grad_bias = nullptr;     ///< oc values, or null
 };
 
 struct ExecutionContext {
@@ -127,7 +135,7 @@ public:
     /// needs no more than the latter.
     size_t workspace_bytes() const;
     size_t workspace_bytes_unpacked() const;
-    /// Bytes of the block that pack_filters writes; a multiple of kAlignment.
+    /// Bytes of the block that pack_filters writes; a multiple of kAlignment. 0 where there are no filters to pack: bwd-filters.
     size_t packed_filter_bytes() const;
     /// The cost model's time for one execution, in seconds.
     double predicted_seconds() const;

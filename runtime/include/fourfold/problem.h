@@ -25,6 +25,13 @@ enum class PostOp { kNone, kRelu, kClamp };
 ///
 /// x (b, ic, i0, i1), w (oc, ic/groups, f0, f1), bias (oc), y (b, oc, o0, o1), float32. Channel k of group g reads the
 /// group's ic/groups input channels only; depthwise is groups = ic.
+///
+/// The relatives are its gradients, for the same sizes (gx of x's shape, gy of y's, gw of w's):
+///
+///     bwd-data     gx = gradient of sum(gy * y) in x, then bias (ic values), residual and post-op on gx, as in a layer
+///     bwd-filters  gw = gradient of sum(gy * y) in w, gb[k] = sum_{n,p,q} gy[n,k,p,q]
+///
+/// both of the plain convolution: the post-op's own gradient is the caller's.
 struct Conv2dProblem {
     Operation operation = Operation::kForward;
     int64_t batch = 1;
@@ -74,6 +81,49 @@ struct Conv2dProblem {
         p.pad_bottom = h - h / 2;
         p.pad_left = w / 2;
         p.pad_right = w - w / 2;
+        return p;
+    }
+
+    /// A transposed convolution in the terms of PyTorch's ConvTranspose2d: each input element spreads a filter over the output,
+    ///
+    ///     o = (i - 1)*stride - 2*padding + dilation*(filter - 1) + output_padding + 1      per axis
+    ///
+    /// with filters (in_channels, out_channels/groups, filter_height, filter_width) and a bias of out_channels values.
+    struct Transposed {
+        int64_t batch = 1;
+        int64_t in_channels = 1;
+        int64_t in_height = 1, in_width = 1;
+        int64_t out_channels = 1;
+        int64_t filter_height = 1, filter_width = 1;
+        int64_t stride_h = 1, stride_w = 1;
+        int64_t padding_h = 0, padding_w = 0;
+        int64_t output_padding_h = 0, output_padding_w = 0;  ///< rows and columns added at the output's end
+        int64_t dilation_h = 1, dilation_w = 1;
+        int64_t groups = 1;
+    };
+    /// The layer as what it is, the bwd-data operation of a forward convolution whose input is the layer's output: in_channels
+    /// and in_height are those of the layer's output, out_channels and out_height() those of its input. Its tensors are
+    /// grad_output (the layer's input), filters, bias and grad_input (the layer's output).
+    static constexpr Conv2dProblem transposed(const Transposed &layer) {
+        Conv2dProblem p;
+        p.operation = Operation::kBackwardData;
+        p.batch = layer.batch;
+        p.in_channels = layer.out_channels;
+        p.out_channels = layer.in_channels;
+        p.filter_height = layer.filter_height;
+        p.filter_width = layer.filter_width;
+        p.stride_h = layer.stride_h;
+        p.stride_w = layer.stride_w;
+        p.dilation_h = layer.dilation_h;
+        p.dilation_w = layer.dilation_w;
+        p.groups = layer.groups;
+        p.in_height = (layer.in_height - 1) * layer.stride_h - 2 * layer.padding_h + layer.dilation_h * (layer.filter_height - 1) + layer.output_padding_h + 1;
+        p.in_width = (layer.in_width - 1) * layer.stride_w - 2 * layer.padding_w + layer.dilation_w * (layer.filter_width - 1) + layer.output_padding_w + 1;
+        p.pad_top = layer.padding_h;
+        p.pad_left = layer.padding_w;
+        // With output padding of a whole stride (PyTorch allows it under dilation) less padding keeps the filter positions.
+        p.pad_bottom = layer.padding_h - whole_strides(layer.output_padding_h, layer.stride_h);
+        p.pad_right = layer.padding_w - whole_strides(layer.output_padding_w, layer.stride_w);
         return p;
     }
 
@@ -141,6 +191,9 @@ struct Conv2dProblem {
         if (post_op == PostOp::kClamp && !(clamp_lo <= clamp_hi)) {
             return "clamp needs lo <= hi";
         }
+        if (operation == Operation::kBackwardFilters && (post_op != PostOp::kNone || residual)) {
+            return "bwd-filters takes no post-op and no residual; give it the gradient before the post-op";
+        }
         return nullptr;
     }
 
@@ -169,6 +222,9 @@ private:
     static constexpr int64_t kMaxSize = int64_t{1} << 48;
     static constexpr const char *kTooManyElements = "a tensor would have over 2^60 elements";
 
+    static constexpr int64_t whole_strides(int64_t output_padding, int64_t stride) {
+        return stride > 0 ? output_padding / stride * stride : 0;
+    }
     static constexpr int64_t out_size(int64_t in, int64_t pad, int64_t dilation, int64_t filter, int64_t stride) {
         const int64_t room = in + pad - dilation * (filter - 1) - 1;
         return room < 0 ? 0 : room / stride + 1;

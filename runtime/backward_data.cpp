@@ -1,0 +1,394 @@
+// bwd-data: the gradient of the input is a forward problem of its own, or several, and every algorithm computes them as such.
+//
+//     gx[n,c,a] = sum_{k,r,q : q*s + r*d - pad = a} gy[n,k,q] * w[k,c,r]          (one axis written)
+//
+// Input positions a = s*a' + e of one phase e see the taps r with r*d = e + pad (mod s) only: r = r0 + j*s/g, g = gcd(s, d).
+// For those q = a' + c0 - j*d/g with c0 = (e + pad - r0*d)/s, a correlation of stride 1 and dilation d/g over gy with the taps
+// in reverse order. So each phase is a forward problem on gy with the channels of the filters exchanged; its output is every
+// s-th row and column of gx. Where its padding would be negative it reads a part of gy. Phases that no tap reaches are zero.
+//
+// With a padding mode that repeats the image, the phases compute the gradient of the padded image, which is then folded back:
+// each element of the border adds to the one that it repeats. A constant border has no gradient to pass on.
+// (Source: Dumoulin & Visin, arXiv:1603.07285, chapter 4, for the stride-1 case.)
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "algorithm.h"
+#include "arena.h"
+#include "cost_model.h"
+#include "finish.h"
+#include "geometry.h"
+
+namespace fourfold {
+namespace {
+
+/// One phase of one axis.
+struct AxisPhase {
+    int64_t first, count;         ///< positions first, first + s, ... of the input
+    int64_t tap, tap_step, taps;  ///< its taps in the filter
+    int64_t skip, size;           ///< the part of gy that they read
+    int64_t before, after, dilation;
+};
+
+/// The phases of an axis of `size` positions that taps reach, ascending in the tap.
+std::vector<AxisPhase> axis_phases(int64_t size, int64_t pad, int64_t stride, int64_t dilation, int64_t taps, int64_t out) {
+    std::vector<AxisPhase> phases;
+    const int64_t g = std::gcd(stride, dilation), step = stride / g;
+    for (int64_t r = 0; r < std::min(taps, step); r++) {
+        AxisPhase p{};
+        p.first = ((r * dilation - pad) % stride + stride) % stride;
+        if (p.first >= size) {
+            continue;
+        }
+        p.count = ceil_div(size - p.first, stride);
+        p.tap = r;
+        p.tap_step = step;
+        p.taps = ceil_div(taps - r, step);
+        p.dilation = p.taps == 1 ? 1 : dilation / g;
+        const int64_t reach = (p.taps - 1) * p.dilation;
+        const int64_t before = reach - (p.first + pad - r * dilation) / stride;
+        p.skip = std::max<int64_t>(0, -before);
+        p.before = std::max<int64_t>(0, before);
+        const int64_t after = p.count + reach - (out - p.skip) - p.before;
+        p.size = out - p.skip + std::min<int64_t>(0, after);
+        p.after = std::max<int64_t>(0, after);
+        // A phase whose window lies outside gy altogether is zero too.
+        if (p.size >= 1) {
+            phases.push_back(p);
+        }
+    }
+    return phases;
+}
+
+/// The adjoint problem of one pair of phases.
+struct Phase {
+    AxisPhase rows, columns;
+    std::unique_ptr<AlgorithmPlan> plan;
+    size_t packed_offset = 0;
+};
+
+class BackwardDataPlan final : public AlgorithmPlan {
+public:
+    /// Computes the gradient of `images` images at a time, which divides the batch.
+    BackwardDataPlan(const PlanRequest &request, int64_t images)
+        : problem_(request.problem), post_(kernel_post_op(problem_)), threads_(request.options.threads), images_(images), last_(problem_.layout == Layout::kNhwc) {
+        const Conv2dProblem &p = problem_;
+        folds_ = p.padding_mode != PaddingMode::kZeros && p.padding_mode != PaddingMode::kConstant && (p.pad_top | p.pad_bottom | p.pad_left | p.pad_right) != 0;
+        height_ = p.in_height + (folds_ ? p.pad_top + p.pad_bottom : 0);
+        width_ = p.in_width + (folds_ ? p.pad_left + p.pad_right : 0);
+        rows_ = axis_phases(height_, folds_ ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height());
+        columns_ = axis_phases(width_, folds_ ? 0 : p.pad_left, p.stride_w, p.dilation_w, p.filter_width, p.out_width());
+        // The kernels write columns side by side in NCHW.
+        scatters_ = !last_ && p.stride_w > 1;
+        int64_t covered_rows = 0, covered_columns = 0;
+        for (const AxisPhase &a : rows_) {
+            covered_rows += a.count;
+        }
+        for (const AxisPhase &b : columns_) {
+            covered_columns += b.count;
+        }
+        gaps_ = covered_rows < height_ || covered_columns < width_;
+        copies_filters_ = p.groups > 1 && p.in_channels > p.groups;
+    }
+
+    Status plan_phases(const AlgorithmEntry &entry, const PlanRequest &request) {
+        Arena arena;
+        padded_offset_ = arena.reserve_floats(folds_ ? static_cast<double>(images_ * problem_.in_channels) * static_cast<double>(height_) * static_cast<double>(width_) : 0.0);
+        double scattered = 0.0;
+        for (const AxisPhase &a : rows_) {
+            for (const AxisPhase &b : columns_) {
+                scattered = std::max(scattered, static_cast<double>(a.count) * static_cast<double>(b.count));
+            }
+        }
+        scattered_offset_ = arena.reserve_floats(scatters_ ? scattered * static_cast<double>(images_ * problem_.in_channels) : 0.0);
+        phases_offset_ = arena.bytes();
+        PlanRequest part = request;
+        if (phases_offset_ > request.options.workspace_limit) {
+            workspace_bytes = phases_offset_;
+            return workspace_exhausted(phases_offset_, request.options.workspace_limit);
+        }
+        part.options.workspace_limit -= phases_offset_;
+        Arena packed;
+        size_t most = 0, most_serial = 0, most_pack = 0;
+        double parallel = 0.0, flops = -1.0;
+        layout = "bwd-data";
+        for (const AxisPhase &a : rows_) {
+            for (const AxisPhase &b : columns_) {
+                part.problem = adjoint(a, b);
+                Result<std::unique_ptr<AlgorithmPlan>> plan = plan_forward(entry, part);
+                if (!plan) {
+                    return Status(plan.status().code(), "as a forward problem, '" + part.problem.to_string() + "': " + plan.status().message() + (phases_offset_ > 0 ? " (besides " + std::to_string(phases_offset_) + " bytes of gradients in passing)" : ""));
+                }
+                AlgorithmPlan &one = **plan;
+                most = std::max(most, one.workspace_bytes);
+                most_serial = std::max(most_serial, one.serial_workspace_bytes);
+                most_pack = std::max(most_pack, one.pack_workspace_bytes);
+                serial_seconds += one.serial_seconds;
+                parallel += one.predicted_seconds;
+                layout += " [" + one.layout + "]";
+                if (part.problem.flops() > flops) {
+                    flops = part.problem.flops();
+                    variant = one.variant;
+                    details = "as '" + part.problem.to_string() + "': " + one.details;
+                }
+                phases_.push_back({a, b, std::move(*plan), packed.reserve(static_cast<double>(one.packed_bytes))});
+            }
+        }
+        packed_bytes = packed.bytes();
+        if (phases_.empty()) {
+            variant = entry.name;
+            details = "no tap reaches the input";
+        } else if (phases_.size() > 1) {
+            details = std::to_string(phases_.size()) + " phases of " + std::to_string(problem_.stride_h) + "x" + std::to_string(problem_.stride_w) + ", the largest " + details;
+        }
+        if (images_ < problem_.batch) {
+            details += "; " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images at a time";
+        }
+        if (folds_) {
+            details += "; the padded image's gradient is folded back";
+        }
+        workspace_bytes = phases_offset_ + most;
+        serial_workspace_bytes = phases_offset_ + most_serial;
+        Arena pack;
+        filters_offset_ = pack.reserve_floats(copies_filters_ ? static_cast<double>(problem_.filter_elements()) : 0.0);
+        pack_phases_offset_ = pack.bytes();
+        pack_workspace_bytes = pack_phases_offset_ + most_pack;
+        // What is moved besides, and the rounds of images.
+        const CostModel model(best_isa());
+        const double rounds = static_cast<double>(ceil_div(problem_.batch, images_));
+        const double image = 4.0 * static_cast<double>(problem_.batch * problem_.in_channels) * static_cast<double>(height_) * static_cast<double>(width_);
+        const double moved = image * ((scatters_ ? 4.0 : 0.0) + (folds_ ? 3.0 : 0.0) + (gaps_ ? 1.0 : 0.0)) / model.copy_bytes_per_second;
+        serial_seconds = serial_seconds * rounds + moved + 1e-6;
+        predicted_seconds = parallel * rounds + moved / CostModel::parallel(threads_, problem_.batch * problem_.in_channels) + 1e-6;
+        return Status();
+    }
+
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
+        StridedIn exchanged;
+        if (Status status = exchange(filters, floats_at(workspace, filters_offset_), execution, exchanged); !status.ok()) {
+            return status;
+        }
+        for (const Phase &phase : phases_) {
+            const auto [row, row_step] = first_tap(phase.rows, problem_.filter_height);
+            const auto [column, column_step] = first_tap(phase.columns, problem_.filter_width);
+            const StridedIn taps = {exchanged.data + row * exchanged.s[2] + column * exchanged.s[3], {exchanged.s[0], exchanged.s[1], row_step * exchanged.s[2], column_step * exchanged.s[3]}};
+            if (Status status = phase.plan->pack(taps, packed + phase.packed_offset, workspace + pack_phases_offset_, execution); !status.ok()) {
+                return status;
+            }
+        }
+        return Status();
+    }
+
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
+        Status status;
+        for (int64_t n = 0; n < problem_.batch && status.ok(); n += images_) {
+            ForwardTensors part = t;
+            part.input.data += n * t.input.s[0];
+            part.output.data += n * t.output.s[0];
+            part.residual.data += t.residual.data != nullptr ? n * t.residual.s[0] : 0;
+            status = images(part, packed, workspace, execution);
+        }
+        return status;
+    }
+
+private:
+    /// The forward problem that computes the gradient at one pair of phases.
+    Conv2dProblem adjoint(const AxisPhase &a, const AxisPhase &b) const {
+        const Conv2dProblem &p = problem_;
+        Conv2dProblem q;
+        q.batch = images_;
+        q.in_channels = p.out_channels;
+        q.in_height = a.size;
+        q.in_width = b.size;
+        q.out_channels = p.in_channels;
+        q.filter_height = a.taps;
+        q.filter_width = b.taps;
+        q.pad_top = a.before;
+        q.pad_bottom = a.after;
+        q.pad_left = b.before;
+        q.pad_right = b.after;
+        q.dilation_h = a.dilation;
+        q.dilation_w = b.dilation;
+        q.groups = p.groups;
+        q.filter_mode = p.filter_mode == FilterMode::kCorrelation ? FilterMode::kConvolution : FilterMode::kCorrelation;
+        q.layout = p.layout;
+        if (finishes_in_place()) {
+            q.post_op = p.post_op;
+            q.clamp_lo = p.clamp_lo;
+            q.clamp_hi = p.clamp_hi;
+            q.residual = p.residual;
+        }
+        return q;
+    }
+
+    /// Whether the phases' own plans add bias and residual and apply the post-op.
+    bool finishes_in_place() const {
+        return !folds_ && !scatters_;
+    }
+
+    /// The first of a phase's taps in the filter as the caller has it, and their distance.
+    std::pair<int64_t, int64_t> first_tap(const AxisPhase &phase, int64_t taps) const {
+        if (problem_.filter_mode == FilterMode::kCorrelation) {
+            return {phase.tap, phase.tap_step};
+        }
+        return {taps - 1 - phase.tap - (phase.taps - 1) * phase.tap_step, phase.tap_step};
+    }
+
+    /// Filters (ic, oc/groups, f0, f1) from (oc, ic/groups, f0, f1): by strides, or copied where groups make that impossible.
+    Status exchange(const StridedIn &w, float *copy, const Execution &execution, StridedIn &exchanged) const {
+        const Conv2dProblem &p = problem_;
+        const int64_t inputs = p.in_channels / p.groups, outputs = p.out_channels / p.groups;
+        if (!copies_filters_) {
+            exchanged = {w.data, {inputs == 1 ? outputs * w.s[0] : w.s[1], w.s[0], w.s[2], w.s[3]}};
+            return Status();
+        }
+        const int64_t plane = p.filter_height * p.filter_width;
+        exchanged = {copy, {outputs * plane, plane, p.filter_width, 1}};
+        return parallel_for(execution, threads_, p.in_channels, [&](int64_t c, int, KernelContext &) {
+            float *out = copy + c * outputs * plane;
+            for (int64_t k = 0; k < outputs; k++) {
+                const float *from = w.data + (c / inputs * outputs + k) * w.s[0] + c % inputs * w.s[1];
+                for (int64_t r = 0; r < p.filter_height; r++) {
+                    for (int64_t s = 0; s < p.filter_width; s++) {
+                        *out++ = from[r * w.s[2] + s * w.s[3]];
+                    }
+                }
+            }
+            return true;
+        });
+    }
+
+    Status images(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const {
+        const Conv2dProblem &p = problem_;
+        // Where the phases' gradients go: to the caller, or to the padded image's gradient.
+        StridedOut target = t.output;
+        if (folds_) {
+            target.data = floats_at(workspace, padded_offset_);
+            const int64_t c = p.in_channels;
+            const int64_t nchw[4] = {c * height_ * width_, height_ * width_, width_, 1}, nhwc[4] = {c * height_ * width_, 1, width_ * c, c};
+            std::copy_n(last_ ? nhwc : nchw, 4, target.s);
+        }
+        const Finish finish = {last_, threads_, execution};
+        const Epilogue epilogue = folds_ ? Epilogue{} : Epilogue{t.bias, t.residual, post_};
+        if (gaps_) {
+            if (Status status = finish.run(StridedIn{}, {images_, p.in_channels, height_, width_}, epilogue, target); !status.ok()) {
+                return status;
+            }
+        }
+        for (const Phase &phase : phases_) {
+            const AxisPhase &a = phase.rows, &b = phase.columns;
+            ForwardTensors one;
+            one.input = t.input;
+            one.input.data += a.skip * t.input.s[2] + b.skip * t.input.s[3];
+            const auto every = [&](auto view) {
+                view.data += a.first * view.s[2] + b.first * view.s[3];
+                view.s[2] *= p.stride_h;
+                view.s[3] *= p.stride_w;
+                return view;
+            };
+            const StridedOut place = every(target);
+            if (!scatters_) {
+                one.output = place;
+                if (!folds_) {
+                    one.bias = t.bias;
+                    one.residual = t.residual.data != nullptr ? every(t.residual) : t.residual;
+                }
+            } else {
+                const int64_t plane = a.count * b.count;
+                one.output = {floats_at(workspace, scattered_offset_), {p.in_channels * plane, plane, b.count, 1}};
+            }
+            Status status = phase.plan->forward(one, packed + phase.packed_offset, workspace + phases_offset_, execution);
+            if (status.ok() && scatters_) {
+                Epilogue own = epilogue;
+                own.residual = own.residual.data != nullptr ? every(own.residual) : own.residual;
+                const StridedIn from = {one.output.data, {one.output.s[0], one.output.s[1], one.output.s[2], one.output.s[3]}};
+                status = finish.run(from, {images_, p.in_channels, a.count, b.count}, own, place);
+            }
+            if (!status.ok()) {
+                return status;
+            }
+        }
+        return folds_ ? fold(t, target, finish) : Status();
+    }
+
+    /// The padded image's gradient back onto the image, then the epilogue.
+    Status fold(const ForwardTensors &t, const StridedOut &padded, const Finish &finish) const {
+        const Conv2dProblem &p = problem_;
+        // Channels next to each other in memory go together.
+        const int64_t at_once = last_ ? std::min<int64_t>(64, p.in_channels) : 1;
+        const int64_t blocks = ceil_div(p.in_channels, at_once);
+        Status status = parallel_for(finish.execution, threads_, images_ * blocks, [&](int64_t index, int, KernelContext &) {
+            const int64_t c = index % blocks * at_once;
+            const int64_t channels = std::min(at_once, p.in_channels - c);
+            float *plane = padded.data + index / blocks * padded.s[0] + c * padded.s[1];
+            const auto add = [&](float *to, const float *from) {
+                for (int64_t i = 0; i < channels; i++) {
+                    to[i * padded.s[1]] += from[i * padded.s[1]];
+                }
+            };
+            for (int64_t y = 0; y < height_; y++) {
+                float *row = plane + y * padded.s[2];
+                for (int64_t x = 0; x < width_; x++) {
+                    if (x < p.pad_left || x >= p.pad_left + p.in_width) {
+                        add(row + (p.pad_left + padding_source(p.padding_mode, x - p.pad_left, p.in_width)) * padded.s[3], row + x * padded.s[3]);
+                    }
+                }
+            }
+            for (int64_t y = 0; y < height_; y++) {
+                if (y < p.pad_top || y >= p.pad_top + p.in_height) {
+                    float *to = plane + (p.pad_top + padding_source(p.padding_mode, y - p.pad_top, p.in_height)) * padded.s[2];
+                    const float *from = plane + y * padded.s[2];
+                    for (int64_t x = p.pad_left; x < p.pad_left + p.in_width; x++) {
+                        add(to + x * padded.s[3], from + x * padded.s[3]);
+                    }
+                }
+            }
+            return true;
+        });
+        if (!status.ok()) {
+            return status;
+        }
+        const StridedIn inside = {padded.data + p.pad_top * padded.s[2] + p.pad_left * padded.s[3], {padded.s[0], padded.s[1], padded.s[2], padded.s[3]}};
+        return finish.run(inside, {images_, p.in_channels, p.in_height, p.in_width}, {t.bias, t.residual, post_}, t.output);
+    }
+
+    const Conv2dProblem problem_;
+    const KernelPostOp post_;
+    const int threads_;
+    const int64_t images_;  ///< at a time
+    const bool last_;       ///< channels are the last dimension in memory
+    bool folds_, scatters_, gaps_, copies_filters_;
+    int64_t height_, width_;  ///< of the gradient that the phases compute: the padded image's where it is folded
+    std::vector<AxisPhase> rows_, columns_;
+    std::vector<Phase> phases_;
+    size_t padded_offset_ = 0, scattered_offset_ = 0, phases_offset_ = 0, filters_offset_ = 0, pack_phases_offset_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &entry, const PlanRequest &request) {
+    if (entry.plan == nullptr) {
+        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
+    }
+    if (!request.options.variant.empty()) {
+        // Even where no phase asks for it, a variant that does not exist is an error.
+        if (const Result<const Variant *> forced = forced_variant(request.options, nullptr); !forced && forced.status().code() == StatusCode::kInvalidArgument) {
+            return forced.status();
+        }
+    }
+    Status status;
+    for (int64_t images : {request.problem.batch, int64_t{1}}) {
+        auto plan = std::make_unique<BackwardDataPlan>(request, images);
+        status = plan->plan_phases(entry, request);
+        if (status.ok()) {
+            return std::unique_ptr<AlgorithmPlan>(std::move(plan));
+        }
+        if (status.code() != StatusCode::kResourceExhausted) {
+            break;
+        }
+    }
+    return status;
+}
+
+}  // namespace fourfold

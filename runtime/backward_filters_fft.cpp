@@ -1,0 +1,157 @@
+// bwd-filters by whole-plane transforms: the forward problem in which images and input channels change places and gy is the
+// filter, with stride and dilation exchanged:
+//
+//     gw[k,c,r] = sum_n sum_p x[n,c, p*s + r*d - pad] * gy[n,k,p]          (one axis written)
+//
+// is an image of "channels" n for each c, convolved with "filters" (k, n) of o taps. Padding stays what it is. With groups
+// the images are summed one after the other, since the groups then are what the channels of that problem are.
+#include <algorithm>
+
+#include "backward_filters.h"
+#include "cost_model.h"
+
+namespace fourfold {
+namespace {
+
+class FftBackwardFilters final : public BackwardFiltersPlan {
+public:
+    explicit FftBackwardFilters(const PlanRequest &request)
+        : problem_(request.problem), threads_(request.options.threads), one_by_one_(problem_.groups > 1) {
+        const Conv2dProblem &p = problem_;
+        Conv2dProblem &q = exchanged_;
+        q.batch = p.in_channels / p.groups;
+        q.in_channels = one_by_one_ ? p.groups : p.batch;
+        q.groups = p.groups;
+        q.out_channels = p.out_channels;
+        q.filter_height = p.out_height();
+        q.filter_width = p.out_width();
+        q.stride_h = p.dilation_h;
+        q.stride_w = p.dilation_w;
+        q.dilation_h = p.stride_h;
+        q.dilation_w = p.stride_w;
+        q.padding_mode = p.padding_mode;
+        q.padding_value = p.padding_value;
+        q.layout = p.layout;
+        q.residual = one_by_one_ && p.batch > 1;
+        q.pad_top = p.pad_top;
+        q.pad_left = p.pad_left;
+        set_end(p.in_height, p.pad_top, p.dilation_h * (p.filter_height - 1) + p.stride_h * (p.out_height() - 1) + 1, q.in_height, q.pad_bottom);
+        set_end(p.in_width, p.pad_left, p.dilation_w * (p.filter_width - 1) + p.stride_w * (p.out_width() - 1) + 1, q.in_width, q.pad_right);
+    }
+
+    Status plan(const AlgorithmEntry &entry, const PlanRequest &request) {
+        PlanRequest part = request;
+        part.problem = exchanged_;
+        Arena arena;
+        sums_offset_ = arena.reserve_floats(static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width()));
+        packed_offset_ = arena.bytes();
+        size_t own = packed_offset_;
+        // The size of the packed gradient is known with the plan; a limit then holds for what is left.
+        for (int attempt = 0; attempt < 2; attempt++) {
+            if (own > request.options.workspace_limit) {
+                workspace_bytes = own;
+                return workspace_exhausted(own, request.options.workspace_limit);
+            }
+            part.options.workspace_limit = request.options.workspace_limit - own;
+            Result<std::unique_ptr<AlgorithmPlan>> plan = plan_forward(entry, part);
+            if (!plan) {
+                return Status(plan.status().code(), "as a forward problem, '" + exchanged_.to_string() + "': " + plan.status().message() + (attempt > 0 ? " (besides " + std::to_string(own) + " bytes)" : ""));
+            }
+            plan_ = std::move(*plan);
+            own = packed_offset_ + (plan_->packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
+            workspace_bytes = own + std::max(plan_->workspace_bytes, plan_->pack_workspace_bytes);
+            if (workspace_bytes <= request.options.workspace_limit) {
+                break;
+            }
+        }
+        scratch_offset_ = own;
+        if (workspace_bytes > request.options.workspace_limit) {
+            return workspace_exhausted(workspace_bytes, request.options.workspace_limit);
+        }
+        serial_workspace_bytes = own + std::max(plan_->serial_workspace_bytes, plan_->pack_workspace_bytes);
+        variant = plan_->variant;
+        layout = plan_->layout;
+        details = "as '" + exchanged_.to_string() + "'" + (one_by_one_ ? ", image by image" : "") + ": " + plan_->details;
+        // Packing transforms one plane for each of gy.
+        const Conv2dProblem &q = exchanged_;
+        const double rounds = one_by_one_ ? static_cast<double>(problem_.batch) : 1.0;
+        const double channels = static_cast<double>(q.in_channels / q.groups), outputs = static_cast<double>(q.out_channels / q.groups);
+        const double packing = 2.0 * channels * outputs / (static_cast<double>(q.batch) * (channels + outputs));
+        serial_seconds = plan_->serial_seconds * rounds * (1.0 + packing);
+        predicted_seconds = plan_->predicted_seconds * rounds * (1.0 + packing);
+        return Status();
+    }
+
+    Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
+        const Conv2dProblem &p = problem_, &q = exchanged_;
+        float *sums = floats_at(workspace, sums_offset_);
+        const int64_t plane = q.out_height() * q.out_width();
+        if (q.residual) {
+            std::fill_n(sums, q.batch * q.out_channels * plane, 0.0f);
+        }
+        ForwardTensors one;
+        one.output = {sums, {q.out_channels * plane, plane, q.out_width(), 1}};
+        if (q.residual) {
+            one.residual = {sums, {one.output.s[0], one.output.s[1], one.output.s[2], one.output.s[3]}};
+        }
+        for (int64_t n = 0; n < (one_by_one_ ? p.batch : 1); n++) {
+            const int64_t *x = t.input.s, *gy = t.grad_output.s;
+            one.input = {t.input.data + n * x[0], {x[1], one_by_one_ ? q.batch * x[1] : x[0], x[2], x[3]}};
+            const StridedIn filters = {t.grad_output.data + n * gy[0], {gy[1], gy[0], gy[2], gy[3]}};
+            Status status = plan_->pack(filters, workspace + packed_offset_, workspace + scratch_offset_, execution);
+            if (status.ok()) {
+                status = plan_->forward(one, workspace + packed_offset_, workspace + scratch_offset_, execution);
+            }
+            if (!status.ok()) {
+                return status;
+            }
+        }
+        const bool flip = p.filter_mode == FilterMode::kConvolution;
+        const Status status = parallel_for(execution, threads_, p.out_channels, [&](int64_t k, int, KernelContext &) {
+            const int64_t *w = t.grad_filters.s;
+            for (int64_t c = 0; c < q.batch; c++) {
+                for (int64_t r = 0; r < p.filter_height; r++) {
+                    for (int64_t s = 0; s < p.filter_width; s++) {
+                        const int64_t row = flip ? p.filter_height - 1 - r : r, column = flip ? p.filter_width - 1 - s : s;
+                        t.grad_filters.data[k * w[0] + c * w[1] + r * w[2] + s * w[3]] = sums[(c * q.out_channels + k) * plane + row * q.out_width() + column];
+                    }
+                }
+            }
+            return true;
+        });
+        return status.ok() ? bias_gradient(p, t.grad_output, t.grad_bias, threads_, execution) : status;
+    }
+
+private:
+    /// Input size and padding after of an axis of which the first `used` padded positions matter. What is not read is left out
+    /// where that changes no padding; otherwise there are a few outputs more, which nobody stores.
+    void set_end(int64_t in, int64_t before, int64_t used, int64_t &size, int64_t &after) const {
+        const bool constant = problem_.padding_mode == PaddingMode::kZeros || problem_.padding_mode == PaddingMode::kConstant;
+        const int64_t end = used - before;
+        size = constant ? std::clamp<int64_t>(end, 1, in) : in;
+        after = std::max<int64_t>(0, end - in);
+    }
+
+    const Conv2dProblem problem_;
+    const int threads_;
+    const bool one_by_one_;  ///< images one after the other
+    Conv2dProblem exchanged_;
+    std::unique_ptr<AlgorithmPlan> plan_;
+    size_t sums_offset_ = 0, packed_offset_ = 0, scratch_offset_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request) {
+    auto plan = std::make_unique<FftBackwardFilters>(request);
+    for (const AlgorithmEntry &entry : algorithms()) {
+        if (entry.algorithm == Algorithm::kFft) {
+            if (Status status = plan->plan(entry, request); !status.ok()) {
+                return status;
+            }
+        }
+    }
+    return std::unique_ptr<AlgorithmPlan>(std::move(plan));
+}
+
+}  // namespace fourfold

@@ -1,0 +1,388 @@
+// bwd-filters, fft_tiled: gy cut into tiles of `step` rows and columns that zeros fill up to t x t, x into the t x t tiles that
+// they meet; per frequency the products of their spectra summed over all tiles; and one inverse transform for each pair of
+// channels, of which the first f x f are the filter's gradient:
+//
+//     gw[u] = sum_p gy[p] x[p + u] = inverse( sum_tile X[tile] * conj(GY[tile]) )[u],   u + p < t
+//
+// Work goes through blocks of input channels, whose sums stay in the caches, and within them through blocks of tile rows:
+//
+//     tile row x 16 channels   channel_blocks -> tile_forward           -> X[f][tile][part][channel]
+//     tile row x 16 outputs    pad -> block_channels -> tile_forward    -> GY[f][output block][tile][part][output]
+//     runs of frequencies      tile_correlation                         -> sums[f][channel][part][output]
+//     at the end               tile_inverse                             -> gw
+//
+// Stride and dilation by decimation (channel_blocks.h): phases are further channels, lattices further tiles.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backward_filters.h"
+#include "channel_blocks.h"
+#include "cost_model.h"
+#include "kernel.h"
+#include "variant_choice.h"
+
+namespace fourfold {
+namespace {
+
+constexpr int64_t kLanes = ChannelBlocks::kLanes;
+constexpr int64_t kInverses = 4;  ///< channels whose inverse transforms are one task
+
+struct TileKernels {
+    const Variant *forward;
+    const Variant *inverse;
+    int64_t t;
+};
+
+class FftTiledBackwardFilters final : public BackwardFiltersPlan {
+public:
+    FftTiledBackwardFilters(const PlanRequest &request, const Variant &product, const TileKernels &tile)
+        : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), transpose_(*find_variant("block_channels", "layout=nchw")), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)) {
+        const Conv2dProblem &p = problem_;
+        Conv2dProblem zeros = p;
+        zeros.padding_mode = PaddingMode::kZeros;
+        copy_ = PadStage::find(zeros);
+        variant = product.name;
+        layout = "fft_tiled";
+        step_h_ = t_ - blocks_.rows().shift_max;
+        step_w_ = t_ - blocks_.columns().shift_max;
+        channels_ = blocks_.channels();
+        outputs_ = p.out_channels / p.groups;
+        lattices_h_ = std::min(blocks_.lattice_h(), p.out_height());
+        lattices_w_ = std::min(blocks_.lattice_w(), p.out_width());
+        frequencies_ = t_ * (t_ / 2 + 1);
+        tiles_w_ = ceil_div(ceil_div(p.out_width(), blocks_.lattice_w()), std::max<int64_t>(1, step_w_));
+        tiles_h_ = ceil_div(ceil_div(p.out_height(), blocks_.lattice_h()), std::max<int64_t>(1, step_h_));
+        row_tiles_ = tiles_w_ * lattices_w_;
+        rows_ = p.batch * tiles_h_ * lattices_h_;
+        strip_width_ = round_up(((tiles_w_ - 1) * step_w_ + t_) * blocks_.lattice_w(), kLanes);
+    }
+
+    Status block(size_t workspace_limit) {
+        if (step_h_ < 1 || step_w_ < 1) {
+            return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(blocks_.rows().shift_max + 1) + "x" + std::to_string(blocks_.columns().shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
+        }
+        if (Status status = planes_within_reach(problem_); !status.ok()) {
+            return status;
+        }
+        // The sums of a block of channels are read and written once for each block of tiles: about a third of L3 for the
+        // first, as much again for the second.
+        const double budget = std::max(4.0 * static_cast<double>(machine().l2_bytes), static_cast<double>(machine().l3_bytes) / 4);
+        const double sum_bytes = static_cast<double>(frequencies_ * 2 * padded_outputs()) * sizeof(float);
+        block_channels_ = std::clamp<int64_t>(static_cast<int64_t>(budget / sum_bytes) / kLanes * kLanes, kLanes, round_up(channels_, kLanes));
+        block_channels_ = round_up(ceil_div(channels_, ceil_div(channels_, block_channels_)), kLanes);
+        const double row_bytes = static_cast<double>(frequencies_ * 2 * row_tiles_) * static_cast<double>(block_channels_ + padded_outputs()) * sizeof(float);
+        tile_rows_ = std::clamp<int64_t>(static_cast<int64_t>(budget / row_bytes), 1, rows_);
+        tile_rows_ = ceil_div(rows_, ceil_div(rows_, tile_rows_));
+        slots_ = 1;
+        lay_out();
+        while (workspace_bytes > workspace_limit) {
+            if (tile_rows_ > 1) {
+                tile_rows_ = (tile_rows_ + 1) / 2;
+            } else if (block_channels_ > kLanes) {
+                block_channels_ = round_up(block_channels_ / 2, kLanes);
+            } else {
+                return workspace_exhausted(workspace_bytes, workspace_limit);
+            }
+            lay_out();
+        }
+        const double reach = double(1 << 29);
+        const double frequencies = static_cast<double>(frequencies_);
+        if (static_cast<double>(x_frequency_) * frequencies > reach || static_cast<double>(g_frequency_) * frequencies > reach || static_cast<double>(sum_frequency_) * frequencies > reach) {
+            return Status(StatusCode::kUnsupported, "the spectra of one row of tiles are 2^31 bytes or more, beyond a kernel call's reach");
+        }
+        predict();
+        serial_workspace_bytes = workspace_bytes;
+        slots_ = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads_), 1 + (workspace_limit - workspace_bytes) / slot_bytes_));
+        lay_out();
+        details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(rows_) + " rows of " + std::to_string(row_tiles_) + " tiles, " + std::to_string(tile_rows_) + " rows and " + std::to_string(std::min(block_channels_, channels_)) + " of " + std::to_string(channels_) + " channels at a time, " + std::to_string(blocks_.phases()) + " phases";
+        return Status();
+    }
+
+    Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
+        Status status;
+        for (int64_t g = 0; g < problem_.groups; g++) {
+            for (int64_t c = 0; c < channels_; c += block_channels_) {
+                const int64_t count = std::min(block_channels_, channels_ - c);
+                for (int64_t first = 0; first < rows_ && status.ok(); first += tile_rows_) {
+                    const int64_t rows = std::min(tile_rows_, rows_ - first);
+                    status = transform_inputs(t, workspace, execution, g, c, count, first, rows);
+                    if (status.ok()) {
+                        status = transform_gradients(t, workspace, execution, g, first, rows);
+                    }
+                    if (status.ok()) {
+                        status = multiply(workspace, execution, count, rows, first > 0);
+                    }
+                }
+                if (status.ok()) {
+                    status = transform_sums(t, workspace, execution, g, c, count);
+                }
+                if (!status.ok()) {
+                    return status;
+                }
+            }
+        }
+        return bias_gradient(problem_, t.grad_output, t.grad_bias, threads_, execution);
+    }
+
+private:
+    int64_t padded_outputs() const {
+        return round_up(outputs_, width_);
+    }
+    size_t heap_bytes() const {
+        return static_cast<size_t>(t_ * (t_ + 2) * kLanes) * sizeof(float) + 4 * kAlignment;
+    }
+    std::byte *slot_memory(std::byte *workspace, int slot, KernelContext &context) const {
+        std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+        context.heap = base + heap_offset_;
+        context.heap_bytes = heap_bytes();
+        return base;
+    }
+    /// Where a row of tiles lies: its first output row is `top`, the others follow lattice_h apart.
+    struct RowOfTiles {
+        int64_t image, top;
+    };
+    RowOfTiles row_of_tiles(int64_t index) const {
+        const int64_t a = index % lattices_h_, band = index / lattices_h_ % tiles_h_;
+        return {index / lattices_h_ / tiles_h_, band * step_h_ * blocks_.lattice_h() + a};
+    }
+    int64_t inverse_rows() const {
+        return blocks_.rows().shift_max + 1;
+    }
+    int64_t inverse_columns() const {
+        return blocks_.columns().shift_max + 1;
+    }
+    int64_t gradient_plane() const {
+        return t_ * t_ * row_tiles_ + kLanes;
+    }
+
+    void lay_out() {
+        const int64_t tiles = tile_rows_ * row_tiles_;
+        // One line more than needed: frequencies a power of two apart would share few lines of L1.
+        x_frequency_ = tiles * 2 * block_channels_ + kLanes;
+        g_frequency_ = tiles * 2 * padded_outputs() + kLanes;
+        sum_frequency_ = round_up(block_channels_, r_) * 2 * padded_outputs() + kLanes;
+        Arena arena;
+        x_offset_ = arena.reserve_floats(static_cast<double>(frequencies_) * static_cast<double>(x_frequency_));
+        g_offset_ = arena.reserve_floats(static_cast<double>(frequencies_) * static_cast<double>(g_frequency_));
+        sums_offset_ = arena.reserve_floats(static_cast<double>(frequencies_) * static_cast<double>(sum_frequency_));
+        slots_offset_ = arena.reserve(0);
+        Arena slot;
+        flat_offset_ = slot.reserve_floats(static_cast<double>(std::max(ChannelBlocks::scratch_floats(t_, strip_width_), kLanes * gradient_plane())));
+        blocked_offset_ = slot.reserve_floats(static_cast<double>(kLanes * std::max({t_ * strip_width_, t_ * t_ * row_tiles_, inverse_rows() * inverse_columns() * kInverses})));
+        heap_offset_ = slot.reserve(static_cast<double>(heap_bytes()));
+        slot_bytes_ = slot.bytes();
+        arena.reserve(static_cast<double>(slot_bytes_) * slots_);
+        workspace_bytes = arena.bytes();
+    }
+
+    void predict() {
+        const CostModel model(product_.isa);
+        const double groups = static_cast<double>(problem_.groups), tiles = static_cast<double>(rows_ * row_tiles_);
+        const double vectors = static_cast<double>(kLanes) / model.lanes;
+        // As in the forward plan: about four counted operations a cycle and vector.
+        const double points = static_cast<double>(t_ * t_);
+        const double transform = 2.5 * points * std::log2(points) * vectors / 4.0 / model.hertz;
+        const double chunks = static_cast<double>(ceil_div(channels_, block_channels_));
+        const double input_blocks = static_cast<double>(ceil_div(channels_, kLanes)), output_blocks = static_cast<double>(ceil_div(outputs_, kLanes));
+        const double gradients = tiles * output_blocks * chunks, inputs = tiles * input_blocks, inverses = static_cast<double>(channels_) * output_blocks;
+        const double steps = tiles * static_cast<double>(ceil_div(channels_, r_)) * static_cast<double>(padded_outputs() / width_) * (points / 2 + 2);
+        const double multiply = steps * 4.0 * static_cast<double>(r_ * width_ / kLanes) * vectors / 2.0 / 0.8 / model.hertz;
+        const double blocks = static_cast<double>(ceil_div(rows_, tile_rows_));
+        const double spectra = 2 * 4.0 * 2.0 * static_cast<double>(frequencies_) * (tiles * kLanes * (input_blocks + output_blocks * chunks) + blocks * static_cast<double>(channels_ * padded_outputs()));
+        const double moved = 3 * 4.0 * kLanes * (inputs * static_cast<double>(step_w_ * t_) + gradients * points) + 4.0 * 16 * static_cast<double>(problem_.filter_elements()) / groups;
+        const double calls = gradients + static_cast<double>(rows_) * (2 * input_blocks + 2 * output_blocks * chunks) + inverses / kInverses;
+        // Measured, all of it overlaps to about three quarters of the sum (2026-11-20, Zen 5, against direct and im2col).
+        serial_seconds = 0.75 * groups * (transform * (gradients + inputs + inverses) + multiply + spectra / 45e9 + moved / model.copy_bytes_per_second + calls * model.call_seconds) + 2e-6;
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, 2 * tile_rows_);
+    }
+
+    Status transform_inputs(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t channel, int64_t channels, int64_t first, int64_t rows) const {
+        const int64_t blocks = ceil_div(channels, kLanes);
+        return parallel_for(execution, slots_, rows * blocks, [&](int64_t index, int slot, KernelContext &context) {
+            const int64_t begin = index % blocks * kLanes, row = index / blocks;
+            const RowOfTiles at = row_of_tiles(first + row);
+            std::byte *base = slot_memory(workspace, slot, context);
+            float *blocked = floats_at(base, blocked_offset_);
+            if (!blocks_.load(t.input, at.image, g, channel + begin, std::min(kLanes, channels - begin), at.top, t_, strip_width_, blocked, floats_at(base, flat_offset_), context)) {
+                return false;
+            }
+            const int64_t part = block_channels_, lattice = blocks_.lattice_w();
+            for (int64_t a = 0; a < lattices_w_; a++) {
+                const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {t_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {t_, strip_width_ * kLanes}, {1, t_ * strip_width_ * kLanes}});
+                const Floats<6> spectra(floats_at(workspace, x_offset_) + (row * row_tiles_ + a * tiles_w_) * 2 * part + begin, {{kLanes, 1}, {1, kLanes}, {2, part}, {tiles_w_, 2 * part}, {t_, x_frequency_}, {t_ / 2 + 1, x_frequency_ * t_}});
+                if (!call(*tile_.forward, context, tiles, spectra)) {
+                    return false;
+                }
+            }
+            return true;
+        });
+    }
+
+    Status transform_gradients(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t first, int64_t rows) const {
+        const int64_t blocks = ceil_div(outputs_, kLanes), all = padded_outputs() / kLanes;
+        return parallel_for(execution, slots_, rows * all, [&](int64_t index, int slot, KernelContext &context) {
+            const int64_t kb = index % all, row = index / all;
+            // Whole register tiles of outputs: those that do not exist are zero.
+            const int64_t tiles = tile_rows_ * row_tiles_;
+            float *spectra = floats_at(workspace, g_offset_) + kb * kLanes / width_ * tiles * 2 * width_ + row * row_tiles_ * 2 * width_ + kb * kLanes % width_;
+            if (kb >= blocks) {
+                for (int64_t f = 0; f < frequencies_; f++) {
+                    for (int64_t i = 0; i < 2 * row_tiles_; i++) {
+                        std::fill_n(spectra + f * g_frequency_ + i * width_, kLanes, 0.0f);
+                    }
+                }
+                return true;
+            }
+            std::byte *base = slot_memory(workspace, slot, context);
+            float *flat = floats_at(base, flat_offset_), *blocked = floats_at(base, blocked_offset_);
+            const int64_t count = std::min(kLanes, outputs_ - kb * kLanes), row_width = t_ * row_tiles_;
+            if (!load_gradient(t.grad_output, row_of_tiles(first + row), g * outputs_ + kb * kLanes, count, flat, context)) {
+                return false;
+            }
+            const Floats<3> planes(flat, {{row_width, 1}, {t_, row_width}, {count, gradient_plane()}});
+            const Floats<3> channels(blocked, {{kLanes, 1}, {row_width, kLanes}, {t_, row_width * kLanes}});
+            const Floats<5> in(blocked, {{kLanes, 1}, {t_, kLanes}, {row_tiles_, t_ * kLanes}, {t_, row_width * kLanes}, {1, t_ * row_width * kLanes}});
+            const Floats<6> out(spectra, {{kLanes, 1}, {1, kLanes}, {2, width_}, {row_tiles_, 2 * width_}, {t_, g_frequency_}, {t_ / 2 + 1, g_frequency_ * t_}});
+            return call(transpose_, context, planes, channels) && call(*tile_.forward, context, in, out);
+        });
+    }
+
+    /// The tiles of a row side by side, each with zeros after its step rows and columns.
+    bool load_gradient(const StridedIn &gy, const RowOfTiles &at, int64_t channel, int64_t count, float *flat, KernelContext &context) const {
+        const int64_t lattice_h = blocks_.lattice_h(), lattice_w = blocks_.lattice_w();
+        const float *plane = gy.data + at.image * gy.s[0] + channel * gy.s[1];
+        const int64_t height = std::min(step_h_, ceil_div(problem_.out_height() - at.top, lattice_h));
+        for (int64_t tile = 0; tile < row_tiles_; tile++) {
+            const int64_t left = tile / tiles_w_ + tile % tiles_w_ * step_w_ * lattice_w;
+            const int64_t width = std::min(step_w_, ceil_div(problem_.out_width() - left, lattice_w));
+            const bool any = height > 0 && width > 0;
+            // Without an element of its own a tile reads one from outside.
+            const PlanesIn in = {any ? plane + at.top * gy.s[2] + left * gy.s[3] : plane, any ? (width - 1) * lattice_w + 1 : 1, any ? (height - 1) * lattice_h + 1 : 1, count, gy.s[2], gy.s[1], gy.s[3]};
+            const PlanesOut out = {flat + tile * t_, t_, t_, count, t_ * row_tiles_, gradient_plane()};
+            if (!copy_.run(in, out, lattice_w, lattice_h, any ? 0 : 1, 0, context)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    Status multiply(std::byte *workspace, const Execution &execution, int64_t channels, int64_t rows, bool accumulate) const {
+        // Of the Hermitian columns kx = 0 and t/2 the inverse reads ky <= t/2 only.
+        const int64_t half = t_ / 2 + 1;
+        const int64_t useful = 2 * half + (t_ / 2 - 1) * t_;
+        const int64_t parts = std::min<int64_t>(useful, 8 * threads_);
+        const int64_t tiles = rows * row_tiles_, all = tile_rows_ * row_tiles_;
+        const float *x = floats_at(workspace, x_offset_), *gy = floats_at(workspace, g_offset_);
+        float *sums = floats_at(workspace, sums_offset_);
+        return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
+            int64_t at = useful * index / parts;
+            const int64_t end = useful * (index + 1) / parts;
+            while (at < end) {
+                // Useful frequencies lie in three runs: [0, half), [t, t*t/2), [t*t/2, t*t/2 + half).
+                const bool head = at < half, tail = at >= useful - half;
+                const int64_t f = head ? at : tail ? t_ * t_ / 2 + at - (useful - half) : t_ + at - half;
+                const int64_t n = std::min(end, head ? half : tail ? useful : useful - half) - at;
+                const Floats<4> in(x + f * x_frequency_, {{round_up(channels, r_), 1}, {2, block_channels_}, {tiles, 2 * block_channels_}, {n, x_frequency_}});
+                const Floats<5> g(gy + f * g_frequency_, {{width_, 1}, {2, width_}, {tiles, 2 * width_}, {padded_outputs() / width_, all * 2 * width_}, {n, g_frequency_}});
+                const Floats<4> out(sums + f * sum_frequency_, {{padded_outputs(), 1}, {2, padded_outputs()}, {round_up(channels, r_), 2 * padded_outputs()}, {n, sum_frequency_}});
+                if (!call(product_, context, in, g, out, static_cast<int32_t>(accumulate), out)) {
+                    return false;
+                }
+                at += n;
+            }
+            return true;
+        });
+    }
+
+    Status transform_sums(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t channel, int64_t channels) const {
+        const int64_t blocks = ceil_div(outputs_, kLanes);
+        return parallel_for(execution, slots_, ceil_div(channels, kInverses) * blocks, [&](int64_t index, int slot, KernelContext &context) {
+            const int64_t kb = index % blocks, first = index / blocks * kInverses, count = std::min(kInverses, channels - first);
+            float *blocked = floats_at(slot_memory(workspace, slot, context), blocked_offset_);
+            const int64_t part = padded_outputs(), columns = inverse_columns();
+            const Floats<6> sums(floats_at(workspace, sums_offset_) + first * 2 * part + kb * kLanes, {{kLanes, 1}, {1, kLanes}, {2, part}, {count, 2 * part}, {t_, sum_frequency_}, {t_ / 2 + 1, sum_frequency_ * t_}});
+            const Floats<5> filters(blocked, {{kLanes, 1}, {columns, kLanes}, {count, columns * kLanes}, {inverse_rows(), count * columns * kLanes}, {1, inverse_rows() * count * columns * kLanes}});
+            if (!call(*tile_.inverse, context, sums, filters)) {
+                return false;
+            }
+            for (int64_t i = 0; i < count; i++) {
+                store(t.grad_filters, blocked + i * columns * kLanes, count * columns * kLanes, channel + first + i, g * outputs_ + kb * kLanes, std::min(kLanes, outputs_ - kb * kLanes));
+            }
+            return true;
+        });
+    }
+
+    /// The taps of one virtual channel for some outputs, from rows of vectors of outputs `pitch` floats apart.
+    void store(const StridedOut &w, const float *from, int64_t pitch, int64_t channel, int64_t k, int64_t count) const {
+        const Conv2dProblem &p = problem_;
+        const bool flip = p.filter_mode == FilterMode::kConvolution;
+        const float scale = static_cast<float>(1.0 / static_cast<double>(t_ * t_));
+        const int64_t real = p.in_channels / p.groups, phase = channel / real, phase_columns = static_cast<int64_t>(blocks_.columns().phases.size());
+        for (int64_t r = 0; r < p.filter_height; r++) {
+            for (int64_t s = 0; s < p.filter_width; s++) {
+                if (blocks_.rows().phase[r] != phase / phase_columns || blocks_.columns().phase[s] != phase % phase_columns) {
+                    continue;
+                }
+                const float *values = from + blocks_.rows().shift[r] * pitch + blocks_.columns().shift[s] * kLanes;
+                float *to = w.data + k * w.s[0] + channel % real * w.s[1] + (flip ? p.filter_height - 1 - r : r) * w.s[2] + (flip ? p.filter_width - 1 - s : s) * w.s[3];
+                for (int64_t i = 0; i < count; i++) {
+                    to[i * w.s[0]] = scale * values[i];
+                }
+            }
+        }
+    }
+
+    const Conv2dProblem problem_;
+    const Variant &product_;
+    const TileKernels tile_;
+    const ChannelBlocks blocks_;
+    const Variant &transpose_;
+    PadStage copy_;
+    const int threads_;
+    const int64_t t_, r_, width_;  ///< tile size; channels and outputs of the product's register tile
+    int64_t step_h_, step_w_;      ///< rows and columns of gy in a tile
+    int64_t lattices_h_, lattices_w_;
+    int64_t channels_, outputs_;  ///< of a group; channels_ counts phases
+    int64_t frequencies_, tiles_h_, tiles_w_, row_tiles_, rows_, strip_width_;
+    int64_t block_channels_ = 0, tile_rows_ = 1, x_frequency_ = 0, g_frequency_ = 0, sum_frequency_ = 0;
+    int slots_ = 1;
+    size_t x_offset_ = 0, g_offset_ = 0, sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
+};
+
+/// The inverse of the same tile size and rung, or null.
+const Variant *inverse_of(const Variant &forward) {
+    for (const Variant &v : registry()) {
+        if (v.isa == forward.isa && std::strcmp(v.stage, "tile_inverse") == 0 && std::strcmp(v.parameters, forward.parameters) == 0) {
+            return &v;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request) {
+    PlanRequest unforced = request;
+    std::vector<const Variant *> forwards = variants_of("tile_forward");
+    // A variant may force the tile size (tile_forward_...) or the product.
+    for (const Variant &v : registry()) {
+        if (request.options.variant == v.name && std::strcmp(v.stage, "tile_forward") == 0 && v.isa >= best_isa()) {
+            forwards = {&v};
+            unforced.options.variant.clear();
+        }
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> plan = best_variant<FftTiledBackwardFilters>(unforced, "tile_correlation", [&](const Variant &product, const auto &consider) {
+        for (const Variant *forward : forwards) {
+            if (const Variant *inverse = inverse_of(*forward)) {
+                consider(std::make_unique<FftTiledBackwardFilters>(unforced, product, TileKernels{forward, inverse, forward->parameter("t", 0)}));
+            }
+        }
+    });
+    if (plan.ok() && unforced.options.variant != request.options.variant) {
+        (*plan)->variant = request.options.variant;
+    }
+    return plan;
+}
+
+}  // namespace fourfold

@@ -1,0 +1,284 @@
+// The gradients on problems drawn at random, and what they must be whatever the reference says: adjoint to the forward
+// convolution, equal to its differences, and, as a transposed convolution, to that one's own definition.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "correctness/check.h"
+#include "support/problems.h"
+#include "support/random.h"
+
+namespace fourfold::test {
+namespace {
+
+constexpr Operation kGradients[] = {Operation::kBackwardData, Operation::kBackwardFilters};
+
+TEST(Gradients, RandomProblems) {
+    const int64_t cases = test_cases(200);
+    for (int64_t i = 0; i < cases; i++) {
+        const uint64_t seed = test_seed() + static_cast<uint64_t>(i);
+        Random random(seed);
+        const Conv2dProblem forward = random_problem(random, 1e6);
+        const Values values = random.chance(0.2) ? Values::kPositive : Values::kUniform;
+        const Placement placement = kPlacements[random.between(0, 2)];
+        const bool regions = random.chance(0.3);
+        for (Operation operation : kGradients) {
+            Operands operands(gradient_of(forward, operation), seed, values, placement, regions);
+            const reference::Forward expected = operands.expected();
+            for (Algorithm algorithm : kAlgorithms) {
+                PlanOptions options;
+                options.algorithm = algorithm;
+                options.threads = static_cast<int>(random.between(1, 3));
+                const std::vector<std::string> variants = runnable_variants(algorithm, operation);
+                if (!variants.empty() && random.chance(0.7)) {
+                    options.variant = variants[static_cast<size_t>(random.between(0, static_cast<int64_t>(variants.size()) - 1))];
+                }
+                RunOptions how;
+                how.placement = placement;
+                how.unpacked = random.chance(0.3);
+                check(options, operands, expected, how);
+            }
+            check({}, operands, expected);
+        }
+    }
+}
+
+TEST(Gradients, TightWorkspace) {
+    const int64_t cases = std::max<int64_t>(1, test_cases(200) / 4);
+    for (int64_t i = 0; i < cases; i++) {
+        const uint64_t seed = test_seed() + static_cast<uint64_t>(i);
+        Random random(seed);
+        const Conv2dProblem forward = random_problem(random, 1e6);
+        for (Operation operation : kGradients) {
+            Operands operands(gradient_of(forward, operation), seed);
+            const reference::Forward expected = operands.expected();
+            for (Algorithm algorithm : kAlgorithms) {
+                PlanOptions options;
+                options.algorithm = algorithm;
+                const Result<Plan> whole = Plan::create(operands.problem, options);
+                if (!whole.ok() && may_refuse(algorithm)) {
+                    continue;
+                }
+                ASSERT_TRUE(whole.ok()) << whole.status().message();
+                options.workspace_limit = static_cast<size_t>(static_cast<double>(whole->workspace_bytes()) * random.uniform(0.1f, 1.0f));
+                const Result<Plan> tight = Plan::create(operands.problem, options);
+                if (!tight.ok()) {
+                    EXPECT_EQ(tight.status().code(), StatusCode::kResourceExhausted) << tight.status().message();
+                    continue;
+                }
+                EXPECT_LE(tight->workspace_bytes(), options.workspace_limit) << operands.to_string();
+                check(options, operands, expected);
+            }
+        }
+    }
+}
+
+TEST(Gradients, SameBitsForAnyNumberOfThreads) {
+    for (const char *text : {"b3 ic20 i29x31 oc24 f3 p1", "b2 ic12 i40x37 oc12 f5 s2 p2 g4 reflect", "b4 ic1 i60 oc8 f7", "b2 ic40 i14 oc32 f3 s2 p1 nhwc", "b1 ic64 i7 oc96 f3 p1", "b2 ic30 i20 oc30 f3 p1 g30"}) {
+        for (Operation operation : kGradients) {
+            Operands operands(gradient_of(parse_problem(text), operation), test_seed());
+            for (Algorithm algorithm : kAlgorithms) {
+                std::vector<float> first, first_bias;
+                for (int threads : {1, 2, 3, 8}) {
+                    PlanOptions options;
+                    options.algorithm = algorithm;
+                    options.threads = threads;
+                    const Status status = run_plan(options, operands);
+                    if (status.code() == StatusCode::kUnsupported && may_refuse(algorithm)) {
+                        continue;
+                    }
+                    ASSERT_TRUE(status.ok()) << status.message();
+                    if (first.empty()) {
+                        first = operands.output.values();
+                    }
+                    EXPECT_TRUE(same_bits(first, operands.output.values())) << to_string(options) << ", " << operands.to_string();
+                }
+            }
+        }
+    }
+}
+
+/// The sum of the products of all elements.
+double dot(const Array &a, const Array &b) {
+    const std::vector<float> x = a.values(), y = b.values();
+    double sum = 0.0;
+    for (size_t i = 0; i < x.size(); i++) {
+        sum += static_cast<double>(x[i]) * y[i];
+    }
+    return sum;
+}
+
+/// A forward problem and its two gradients, on the same tensors of small integers.
+struct Triple {
+    Operands forward, data, filters;
+
+    Triple(const Conv2dProblem &p, uint64_t seed)
+        : forward(p, seed, Values::kIntegers), data(gradient_of(p, Operation::kBackwardData), seed + 1, Values::kIntegers), filters(gradient_of(p, Operation::kBackwardFilters), seed + 2, Values::kIntegers) {
+        data.filters.assign(forward.filters.values());
+        filters.input.assign(forward.input.values());
+        filters.grad_output.assign(data.grad_output.values());
+        std::fill_n(reinterpret_cast<float *>(forward.bias.data()), p.out_channels, 0.0f);
+        std::fill_n(reinterpret_cast<float *>(data.bias.data()), p.in_channels, 0.0f);
+    }
+};
+
+Conv2dProblem linear_problem(Random &random, double max_macs) {
+    Conv2dProblem p = random_problem(random, max_macs);
+    p.post_op = PostOp::kNone;
+    p.residual = false;
+    p.padding_value = 0.0f;
+    return p;
+}
+
+TEST(Gradients, AreAdjoint) {
+    // <conv(x, w), g> = <x, bwd-data(g, w)> = <w, bwd-filters(x, g)>; exactly, where sums of small integers are exact.
+    const int64_t cases = test_cases(1000);
+    for (int64_t i = 0; i < cases; i++) {
+        const uint64_t seed = test_seed() + static_cast<uint64_t>(i);
+        Random random(seed);
+        const Conv2dProblem p = linear_problem(random, 2e5);
+        Triple t(p, seed);
+        PlanOptions options;
+        options.algorithm = random.chance(0.3) ? Algorithm::kAuto : kAlgorithms[random.between(1, 3)];
+        const Status forward = run_plan(options, t.forward), data = run_plan(options, t.data), filters = run_plan(options, t.filters);
+        ASSERT_TRUE(forward.ok() && data.ok() && filters.ok()) << forward.message() << data.message() << filters.message() << t.forward.to_string();
+        const double expected = dot(t.forward.output, t.data.grad_output);
+        const double scale = t.forward.expected().scale * static_cast<double>(t.forward.output.elements()) * 2.0;
+        const bool exact = options.algorithm == Algorithm::kDirect || options.algorithm == Algorithm::kIm2col;
+        const double limit = exact ? 0.0 : 4e-6 * scale;
+        ASSERT_NEAR(dot(t.forward.input, t.data.output), expected, limit) << to_string(options) << ", " << t.forward.to_string();
+        ASSERT_NEAR(dot(t.forward.filters, t.filters.output), expected, limit) << to_string(options) << ", " << t.forward.to_string();
+    }
+}
+
+TEST(Gradients, AreTheDifferences) {
+    // A bilinear map's central differences are its derivatives, however large the step.
+    for (const char *text : {"b2 ic3 i7x8 oc4 f3 p1", "b1 ic4 i9 oc6 f3x2 s2x1 p1 g2", "b2 ic2 i8 oc3 f3 p2 d2 reflect", "b1 ic3 i6x7 oc3 f2 p1 g3 circular", "b1 ic2 i7 oc2 f3 s3 p2 symmetric", "b1 ic3 i5x6 oc2 f3 p2 replicate conv",
+                             "b2 ic2 i6 oc3 f2 s2 nhwc", "b1 ic2 i9 oc2 f3 s2 d3 p3", "b3 ic1 i5 oc1 f5", "b1 ic5 i4 oc7 f1", "b1 ic2 i6 oc2 f4 p3", "b1 ic2 i10x5 oc4 f3x1 s1x4 g2 conv"}) {
+        const Conv2dProblem p = parse_problem(text);
+        Triple t(p, test_seed());
+        PlanOptions options;
+        options.algorithm = Algorithm::kDirect;
+        ASSERT_TRUE(run_plan(options, t.data).ok());
+        ASSERT_TRUE(run_plan(options, t.filters).ok());
+        Random random(test_seed());
+        const auto check_gradient = [&](Array &argument, const Array &gradient) {
+            const std::vector<float> values = argument.values(), slopes = gradient.values();
+            for (int i = 0; i < 8; i++) {
+                const auto at = static_cast<size_t>(random.between(0, static_cast<int64_t>(values.size()) - 1));
+                double difference = 0.0;
+                for (float step : {8.0f, -8.0f}) {
+                    std::vector<float> moved = values;
+                    moved[at] += step;
+                    argument.assign(moved);
+                    ASSERT_TRUE(run_plan(options, t.forward).ok());
+                    difference += dot(t.forward.output, t.data.grad_output) * (step > 0 ? 1.0 : -1.0);
+                }
+                argument.assign(values);
+                EXPECT_EQ(difference / 16.0, slopes[at]) << text << ", element " << at << ", " << seed_note(test_seed());
+            }
+        };
+        check_gradient(t.forward.input, t.data.output);
+        check_gradient(t.forward.filters, t.filters.output);
+    }
+}
+
+TEST(Gradients, TransposedConvolution) {
+    // Each input element spreads the filter over the output, PyTorch's ConvTranspose2d.
+    struct Case {
+        Conv2dProblem::Transposed layer;
+        const char *name;
+    };
+    std::vector<Case> cases;
+    const auto add = [&](const char *name, auto set) {
+        Conv2dProblem::Transposed l;
+        l.batch = 2;
+        l.in_channels = 6;
+        l.in_height = 5;
+        l.in_width = 7;
+        l.out_channels = 4;
+        l.filter_height = l.filter_width = 3;
+        set(l);
+        cases.push_back({l, name});
+    };
+    add("plain", [](auto &) {});
+    add("stride 2, padding 1, output padding 1", [](auto &l) { l.stride_h = l.stride_w = 2, l.padding_h = l.padding_w = 1, l.output_padding_h = l.output_padding_w = 1; });
+    add("stride 3x2, filter 4x5", [](auto &l) { l.stride_h = 3, l.stride_w = 2, l.filter_height = 4, l.filter_width = 5, l.padding_w = 2, l.output_padding_h = 2; });
+    add("groups, dilation", [](auto &l) { l.groups = 2, l.dilation_h = 2, l.dilation_w = 3, l.padding_h = 1; });
+    add("output padding of a stride under dilation", [](auto &l) { l.dilation_h = 3, l.dilation_w = 3, l.padding_h = 2, l.padding_w = 2, l.output_padding_h = 2, l.output_padding_w = 1; });
+    for (const Case &c : cases) {
+        const Conv2dProblem::Transposed &l = c.layer;
+        for (PostOp post : {PostOp::kNone, PostOp::kRelu}) {
+            Conv2dProblem p = Conv2dProblem::transposed(l);
+            p.post_op = post;
+            ASSERT_EQ(p.error(), nullptr) << c.name;
+            ASSERT_EQ(p.out_height(), l.in_height) << c.name;
+            ASSERT_EQ(p.out_width(), l.in_width) << c.name;
+            Operands operands(p, test_seed(), Values::kIntegers);
+            std::vector<float> expected;
+            const auto *bias = reinterpret_cast<const float *>(operands.bias.data());
+            for (int64_t n = 0; n < l.batch; n++) {
+                for (int64_t k = 0; k < l.out_channels; k++) {
+                    std::vector<float> plane(static_cast<size_t>(p.in_height * p.in_width), bias[k]);
+                    const int64_t outputs = l.out_channels / l.groups, inputs = l.in_channels / l.groups;
+                    for (int64_t ci = k / outputs * inputs; ci < (k / outputs + 1) * inputs; ci++) {
+                        for (int64_t y = 0; y < l.in_height; y++) {
+                            for (int64_t x = 0; x < l.in_width; x++) {
+                                for (int64_t r = 0; r < l.filter_height; r++) {
+                                    for (int64_t s = 0; s < l.filter_width; s++) {
+                                        const int64_t row = y * l.stride_h - l.padding_h + r * l.dilation_h, column = x * l.stride_w - l.padding_w + s * l.dilation_w;
+                                        if (row >= 0 && row < p.in_height && column >= 0 && column < p.in_width) {
+                                            plane[static_cast<size_t>(row * p.in_width + column)] += operands.grad_output(n, ci, y, x) * operands.filters(ci, k % outputs, r, s);
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    for (float v : plane) {
+                        expected.push_back(post == PostOp::kRelu ? std::max(v, 0.0f) : v);
+                    }
+                }
+            }
+            for (Algorithm algorithm : {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kAuto}) {
+                PlanOptions options;
+                options.algorithm = algorithm;
+                const Status status = run_plan(options, operands);
+                ASSERT_TRUE(status.ok()) << c.name << ": " << status.message();
+                const std::vector<float> got = operands.output.values();
+                ASSERT_EQ(got.size(), expected.size());
+                for (size_t i = 0; i < got.size(); i++) {
+                    ASSERT_NEAR(got[i], expected[i], algorithm == Algorithm::kFft || algorithm == Algorithm::kAuto ? 1e-3 : 0.0) << c.name << ", " << to_string(algorithm) << ", element " << i;
+                }
+            }
+        }
+    }
+}
+
+TEST(Gradients, OfValidIsFull) {
+    // The gradient of a valid convolution is the full one with the filters flipped and the channels exchanged.
+    const Conv2dProblem valid = gradient_of(parse_problem("b2 ic3 i9x10 oc4 f3x2"), Operation::kBackwardData);
+    Operands gradient(valid, test_seed(), Values::kIntegers);
+    Operands full(parse_problem("b2 ic4 i7x9 oc3 f3x2 conv").full(), test_seed(), Values::kIntegers);
+    full.input.assign(gradient.grad_output.values());
+    for (int64_t k = 0; k < 4; k++) {
+        for (int64_t c = 0; c < 3; c++) {
+            for (int64_t r = 0; r < 3; r++) {
+                for (int64_t s = 0; s < 2; s++) {
+                    full.filters(c, k, r, s) = gradient.filters(k, c, r, s);
+                }
+            }
+        }
+    }
+    std::copy_n(gradient.bias.data(), gradient.bias.bytes(), full.bias.data());
+    PlanOptions options;
+    options.algorithm = Algorithm::kDirect;
+    ASSERT_TRUE(run_plan(options, gradient).ok());
+    ASSERT_TRUE(run_plan(options, full).ok());
+    EXPECT_TRUE(same_bits(gradient.output.values(), full.output.values()));
+}
+
+}  // namespace
+}  // namespace fourfold::test
