@@ -9,25 +9,6 @@
 namespace fourfold {
 namespace {
 
-/// Where index `i` of the padded axis lies in an axis of `size` elements, or -1 for the constant outside.
-int64_t source(PaddingMode mode, int64_t i, int64_t size) {
-    if (i >= 0 && i < size) {
-        return i;
-    }
-    switch (mode) {
-    case PaddingMode::kReflect:
-        return i < 0 ? -i : 2 * (size - 1) - i;
-    case PaddingMode::kSymmetric:
-        return i < 0 ? -i - 1 : 2 * size - 1 - i;
-    case PaddingMode::kReplicate:
-        return i < 0 ? 0 : size - 1;
-    case PaddingMode::kCircular:
-        return i < 0 ? i + size : i - size;
-    default:
-        return -1;
-    }
-}
-
 class NaivePlan final : public AlgorithmPlan {
 public:
     explicit NaivePlan(const PlanRequest &request)
@@ -80,9 +61,9 @@ private:
                 for (int64_t c = 0; c < channels; c++) {
                     const float *image = t.input.data + n * t.input.s[0] + (first + c) * t.input.s[1];
                     for (int64_t r = 0; r < p.filter_height; r++) {
-                        const int64_t row = source(p.padding_mode, y * p.stride_h + r * p.dilation_h - p.pad_top, p.in_height);
+                        const int64_t row = padding_source(p.padding_mode, y * p.stride_h + r * p.dilation_h - p.pad_top, p.in_height);
                         for (int64_t s = 0; s < p.filter_width; s++) {
-                            const int64_t column = source(p.padding_mode, x * p.stride_w + s * p.dilation_w - p.pad_left, p.in_width);
+                            const int64_t column = padding_source(p.padding_mode, x * p.stride_w + s * p.dilation_w - p.pad_left, p.in_width);
                             const int64_t tap = flip ? (p.filter_height - 1 - r) * p.filter_width + p.filter_width - 1 - s : r * p.filter_width + s;
                             const float v = row < 0 || column < 0 ? outside : image[row * t.input.s[2] + column * t.input.s[3]];
                             sum += v * w[c * p.filter_height * p.filter_width + tap];
