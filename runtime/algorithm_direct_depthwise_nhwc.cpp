@@ -22,7 +22,8 @@ namespace fourfold {
 namespace {
 
 constexpr int64_t kBlock = 16;  ///< channels of a block
-constexpr int64_t kMaxTaps = 1024;  ///< summed one after the other: the error grows with the root of this
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kTapBlock = 256;  ///< taps of a kernel call: the error of a long sum grows with the root of this
 
 /// Outputs [begin, end) of an axis, which meet the image with the taps [first, last).
 struct TapClass {
@@ -44,11 +45,12 @@ public:
         const Conv2dProblem &p = problem_;
         variant = kernel.name;
         columns_read_ = (p.out_width() - 1) * p.stride_w + (p.filter_width - 1) * p.dilation_w + 1;
+        row_block_ = std::max<int64_t>(1, kTapBlock / p.filter_width);
         padded_ = p.pad_top > 0 || p.pad_bottom > 0 || p.pad_left > 0 || p.pad_right > 0;
         post_ = kernel_post_op(p);
         if (p.post_op == PostOp::kNone) {
-            post_.lo = -std::numeric_limits<float>::infinity();
-            post_.hi = std::numeric_limits<float>::infinity();
+            post_.lo = -kInfinity;
+            post_.hi = kInfinity;
         }
         const bool skips = padded_ && pad_.zeros;
         rows_ = classes(p.out_height(), p.stride_h, p.dilation_h, p.pad_top, p.in_height, p.filter_height, skips);
@@ -133,11 +135,9 @@ public:
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
-        const float *bias = t.bias;
-        if (bias == nullptr) {
-            std::fill_n(floats_at(workspace, bias_offset_), problem_.groups, 0.0f);
-            bias = floats_at(workspace, bias_offset_);
-        }
+        float *zeros = floats_at(workspace, zeros_offset_);
+        std::fill_n(zeros, problem_.groups, 0.0f);
+        const Biases bias = {t.bias != nullptr ? t.bias : zeros, zeros};
         return parallel_for(execution, slots_, tasks(), [&](int64_t index, int slot, KernelContext &context) {
             const int64_t row = index % strips() * blocking_.strip;
             index /= strips();
@@ -151,6 +151,14 @@ private:
     /// Output rows [begin, end) of `count` channels from c on.
     struct Piece {
         int64_t image, c, count, begin, end;
+    };
+    /// Which of a pixel's sums a call makes.
+    struct Part {
+        bool first, last;
+    };
+    /// The caller's, and none.
+    struct Biases {
+        const float *first, *none;
     };
     /// Pixel (0, 0) of the image, counted without padding, of a piece's first channel; row and pixel strides.
     struct Source {
@@ -208,7 +216,7 @@ private:
     void lay_out(const Blocking &b) {
         blocking_ = b;
         Arena arena;
-        bias_offset_ = arena.reserve_floats(static_cast<double>(problem_.groups));
+        zeros_offset_ = arena.reserve_floats(static_cast<double>(problem_.groups));
         slots_offset_ = arena.reserve(0);
         Arena slot;
         copy_bytes_ = b.copied ? 4.0 * copy_floats(b.channels, b.strip) : 0.0;
@@ -266,7 +274,7 @@ private:
         return width * ceil_div(height, m) < height * ceil_div(width, m);
     }
 
-    bool task(const ForwardTensors &t, const float *packed, const float *bias, const Piece &piece, float *scratch, KernelContext &context) const {
+    bool task(const ForwardTensors &t, const float *packed, const Biases &bias, const Piece &piece, float *scratch, KernelContext &context) const {
         const int64_t *s = t.input.s;
         Source x = {t.input.data + piece.image * s[0] + piece.c, s[2], s[3]};
         if (blocking_.copied) {
@@ -313,17 +321,24 @@ private:
         return {scratch - top * row + p.pad_left * piece.count, row, piece.count};
     }
 
-    /// The pixels of a class of rows and a class of columns.
-    bool pixels(const ForwardTensors &t, const float *packed, const float *bias, const Piece &piece, const Source &x, const TapClass &r, const TapClass &s, KernelContext &context) const {
+    /// The pixels of a class of rows and a class of columns: a block of filter rows after the other, each added to the output.
+    bool pixels(const ForwardTensors &t, const float *packed, const Biases &bias, const Piece &piece, const Source &x, const TapClass &r, const TapClass &s, KernelContext &context) const {
         const int64_t full = full_channels(piece.count);
-        if (full > 0 && !channels(kernel_, t, packed, bias, piece, x, r, s, 0, full, context)) {
-            return false;
+        for (TapClass rows = r; rows.first == r.first || rows.first < r.last; rows.first += row_block_) {
+            rows.last = std::min(rows.first + row_block_, r.last);
+            const Part part = {rows.first == r.first, rows.last == r.last};
+            if (full > 0 && !channels(kernel_, t, packed, bias, piece, part, x, rows, s, 0, full, context)) {
+                return false;
+            }
+            if (full < piece.count && !channels(rest_, t, packed, bias, piece, part, x, rows, s, full, piece.count - full, context)) {
+                return false;
+            }
         }
-        return full == piece.count || channels(rest_, t, packed, bias, piece, x, r, s, full, piece.count - full, context);
+        return true;
     }
 
     /// `count` of the piece's channels from c on. What one call cannot reach is halved.
-    bool channels(const Variant &kernel, const ForwardTensors &t, const float *packed, const float *bias, const Piece &piece, const Source &x, const TapClass &r, const TapClass &s, int64_t c, int64_t count, KernelContext &context) const {
+    bool channels(const Variant &kernel, const ForwardTensors &t, const float *packed, const Biases &bias, const Piece &piece, const Part &part, const Source &x, const TapClass &r, const TapClass &s, int64_t c, int64_t count, KernelContext &context) const {
         const Conv2dProblem &p = problem_;
         const int64_t k = piece.c + c;
         // No tap: no address to compute.
@@ -338,9 +353,9 @@ private:
         };
         float *out = region(t.output);
         Dim out_q = {q.extent, t.output.s[3]}, out_y = {y.extent, t.output.s[2]};
-        const bool add = t.residual.data != nullptr;
-        const float *plus = add ? region(t.residual) : out;
-        Dim plus_q = {q.extent, add ? t.residual.s[3] : out_q.stride}, plus_y = {y.extent, add ? t.residual.s[2] : out_y.stride};
+        const bool given = part.first && t.residual.data != nullptr, add = given || !part.first;
+        const float *plus = given ? region(t.residual) : out;
+        Dim plus_q = {q.extent, given ? t.residual.s[3] : out_q.stride}, plus_y = {y.extent, given ? t.residual.s[2] : out_y.stride};
         if (turns(y.extent, q.extent)) {
             std::swap(q, y);
             std::swap(out_q, out_y);
@@ -348,18 +363,18 @@ private:
         }
         const Floats<3> filters(packed + k + r.first * filter_y.stride + s.first * filter_q.stride, {channel, filter_q, filter_y});
         const KernelBuffer<float, 5> input(first, {channel, tap_q, q, tap_y, y});
-        const Floats<1> biases(bias + k, {channel});
+        const Floats<1> biases((part.first ? bias.first : bias.none) + k, {channel});
         const Floats<3> residual(plus, {channel, plus_q, plus_y}), output(out, {channel, out_q, out_y});
         if (input.fits() && residual.fits() && output.fits()) {
-            return call(kernel, context, filters, input, biases, residual, static_cast<int32_t>(add), post_.lo, post_.hi, output);
+            return call(kernel, context, filters, input, biases, residual, static_cast<int32_t>(add), part.last ? post_.lo : -kInfinity, part.last ? post_.hi : kInfinity, output);
         }
         TapClass one = r.end - r.begin > 1 ? r : s, other = one;
         one.end = other.begin = (one.begin + one.end) / 2;
         if (r.end - r.begin > 1) {
-            return channels(kernel, t, packed, bias, piece, x, one, s, c, count, context) && channels(kernel, t, packed, bias, piece, x, other, s, c, count, context);
+            return channels(kernel, t, packed, bias, piece, part, x, one, s, c, count, context) && channels(kernel, t, packed, bias, piece, part, x, other, s, c, count, context);
         }
         if (s.end - s.begin > 1) {
-            return channels(kernel, t, packed, bias, piece, x, r, one, c, count, context) && channels(kernel, t, packed, bias, piece, x, r, other, c, count, context);
+            return channels(kernel, t, packed, bias, piece, part, x, r, one, c, count, context) && channels(kernel, t, packed, bias, piece, part, x, r, other, c, count, context);
         }
         return out_of_reach(context);
     }
@@ -371,12 +386,13 @@ private:
     const int threads_;
     KernelPostOp post_;
     int64_t columns_read_;
+    int64_t row_block_;  ///< filter rows of a kernel call
     bool padded_;
     std::vector<TapClass> rows_, columns_, all_columns_;
     std::vector<int32_t> tap_rows_, tap_columns_;
     Blocking blocking_{};
     int slots_ = 1;
-    size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0;
+    size_t zeros_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0;
     double copy_bytes_ = 0.0;
 };
 
@@ -384,9 +400,8 @@ private:
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise_nhwc(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
-    const int64_t taps = p.filter_height > kMaxTaps ? kMaxTaps + 1 : p.filter_height * std::min(p.filter_width, kMaxTaps + 1);
-    if (p.out_channels != p.groups || taps > kMaxTaps || static_cast<double>(taps) * static_cast<double>(p.groups) > double(1 << 28)) {
-        return Status(StatusCode::kUnsupported, "in NHWC, depthwise kernels take one output channel a group and filters up to " + std::to_string(kMaxTaps) + " taps");
+    if (p.out_channels != p.groups || p.filter_width > 2 * kTapBlock || static_cast<double>(p.filter_height * p.filter_width) * static_cast<double>(p.groups) > double(1 << 28)) {
+        return Status(StatusCode::kUnsupported, "in NHWC, depthwise kernels take one output channel a group and filters up to " + std::to_string(2 * kTapBlock) + " columns wide");
     }
     const Variant *rest = nullptr;
     for (const Variant *v : variants_of("conv_depthwise_nhwc")) {
