@@ -1,9 +1,10 @@
 // Filter spectra in the order in which tile_product reads them, conjugated, since correlation multiplies by the conjugate.
 // Algorithm only; speed lives in schedules/*/pack_tile_filters.cpp.
 //
-//     packed[f, k/K, c, part, k%K] = scale * (part == 0 ? 1 : -1) * spectra[f, k, part, c]      zero for k beyond the last
+//     packed[f, k/K, c, i, k%K] = scale * w_i,   w_0 = re, w_1 = -im                            zero for k beyond the last
+//                                                w_0 = re, w_1 = -im - re, w_2 = re - im        for Gauss's product
 //
-// scale carries the 1/t^2 of the inverse transform.
+// with re + i im = spectra[f, k, c]. scale carries the 1/t^2 of the inverse transform.
 #include "generators/memory_stage.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/pack_tile_filters.h"
@@ -17,15 +18,17 @@ public:
     /// (channel, part, output channel, frequency).
     Input<Buffer<float, 4>> spectra{"spectra"};
     Input<float> scale{"scale"};
-    /// (k % K, part, channel, k / K, frequency); K is its first extent.
+    /// (k % K, i, channel, k / K, frequency); K is its first extent, the second tells which form.
     Output<Buffer<float, 5>> out{"out"};
 
     void generate() {
         Var ki("ki"), part("part"), c("c"), ko("ko"), f("f");
         const Expr k = ko * out.dim(0).extent() + ki;
         const Expr last = spectra.dim(2).extent() - 1;
-        const Expr value = spectra(c, part, clamp(k, 0, last), f);
-        out(ki, part, c, ko, f) = select(k <= last, value * select(part == 0, scale, -scale), 0.0f);
+        const Expr re = spectra(c, 0, clamp(k, 0, last), f), im = spectra(c, 1, clamp(k, 0, last), f);
+        const Expr gauss = out.dim(1).extent() == 3;
+        const Expr value = select(part == 0, re, part == 2, re - im, gauss, -im - re, -im);
+        out(ki, part, c, ko, f) = select(k <= last, value * scale, 0.0f);
         stages = {out, ki};
     }
 
@@ -33,7 +36,6 @@ public:
         fourfold::require_origin(spectra);
         fourfold::require_origin(out);
         spectra.dim(1).set_extent(2);
-        out.dim(1).set_extent(2);
         fourfold::cpu::schedule_pack_tile_filters(stages, get_target());
     }
 

@@ -29,7 +29,7 @@ public:
         const auto as_is = [](int64_t shift) { return shift; };
         row_places_ = blocks_.rows().filter_places(problem_.filter_mode, as_is);
         column_places_ = blocks_.columns().filter_places(problem_.filter_mode, as_is);
-        layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_);
+        layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_) + " x" + std::to_string(factors_);
     }
 
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
@@ -73,12 +73,12 @@ public:
                 }
             }
             const int64_t step = filter_step();
-            float *target = floats_at(packed, 0) + g * points_ * step + (kb * channels_ + first) * 2 * width_;
+            float *target = floats_at(packed, 0) + g * points_ * step + (kb * channels_ + first) * factors_ * width_;
             const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / step, 1, points_);
             for (int64_t f = 0; f < points_; f += at_once) {
                 const int64_t n = std::min(at_once, points_ - f);
                 const Floats<4> from(spectra + f * frequency, {{count, 1}, {2, kLanes}, {outputs, 2 * kLanes}, {n, frequency}});
-                const Floats<5> to(target + f * step, {{width_, 1}, {2, width_}, {count, 2 * width_}, {1, channels_ * 2 * width_}, {n, step}});
+                const Floats<5> to(target + f * step, {{width_, 1}, {factors_, width_}, {count, factors_ * width_}, {1, channels_ * factors_ * width_}, {n, step}});
                 if (!call(pack_, context, from, scale, to)) {
                     return false;
                 }
@@ -104,9 +104,6 @@ private:
     }
     double block_share_of_l2() const override {
         return 1.5;
-    }
-    double filter_bytes_per_second(const CostModel &model) const override {
-        return 2 * model.stream_bytes_per_second;
     }
 
     const Variant &place_, &block_, &pack_;

@@ -78,10 +78,6 @@ private:
     double block_share_of_l2() const override {
         return 4.0;
     }
-    /// The product reads them while it computes; what remains visible.
-    double filter_bytes_per_second(const CostModel &) const override {
-        return static_cast<double>(packed_bytes) > static_cast<double>(machine().l3_bytes) * 0.9 ? 35e9 : 100e9;
-    }
 
     const Variant &filters_;
 };

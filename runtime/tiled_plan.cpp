@@ -8,7 +8,7 @@
 namespace fourfold {
 
 TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<Run> useful)
-    : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), useful_(std::move(useful)) {
+    : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), factors_(product.parameter("mults", 4) == 3 ? 3 : tile.parts), useful_(std::move(useful)) {
     variant = product.name;
     const Conv2dProblem &p = problem_;
     step_h_ = t_ - blocks_.rows().shift_max;
@@ -43,14 +43,14 @@ Status TiledPlan::block(size_t workspace_limit) {
         return status;
     }
     packed_bytes = 0;
-    const double packed = static_cast<double>(p.groups * points_) * static_cast<double>(output_blocks_ * width_) * static_cast<double>(channels_ * tile_.parts) * sizeof(float);
+    const double packed = static_cast<double>(p.groups * points_) * static_cast<double>(output_blocks_ * width_) * static_cast<double>(channels_ * factors_) * sizeof(float);
     if (packed > 1e15) {
         return Status(StatusCode::kResourceExhausted, "the transformed filters would need over 10^15 bytes");
     }
     packed_bytes = static_cast<size_t>(packed);
     // A block's transforms should stay near L2, but each block reads all filters once: the larger those are, the more tiles
     // should share them.
-    const double per_row = transform_floats(1) * sizeof(float);
+    const double per_row = transform_floats(rows_) / static_cast<double>(rows_) * sizeof(float);
     const double least = block_share_of_l2() * static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
     const double budget = std::clamp(packed / static_cast<double>(p.groups) / 2, least, std::max(least, l3 / 3));
     int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(budget / per_row), 1, rows_);
@@ -174,14 +174,19 @@ void TiledPlan::predict() {
     const double transforms = groups * tiles * static_cast<double>(channel_blocks_ + padded_outputs() / kLanes) * transform_seconds(model);
     const double blocks = static_cast<double>(ceil_div(bands_, block_bands_));
     const double steps = groups * blocks * static_cast<double>(block_tiles(block_rows_) / r_ * output_blocks_) * static_cast<double>(channels_ * useful_points_);
-    const double multiply = steps * static_cast<double>(tile_.parts * tile_.parts * r_ * width_ / kLanes) * vectors / 2.0 / 0.85 / model.hertz;
-    const double filters = static_cast<double>(packed_bytes) * blocks / filter_bytes_per_second(model);
+    const int64_t mults = factors_ == 2 ? 4 : factors_;
+    const double arithmetic = steps * static_cast<double>(mults * r_ * width_ / kLanes) * vectors / 2.0 / 0.85 / model.hertz;
+    // The first register tile of a block to meet a panel of filters waits for it; to the others it is near.
+    const double first = arithmetic / static_cast<double>(block_tiles(block_rows_) / r_);
+    const bool beyond = static_cast<double>(packed_bytes) > 0.9 * static_cast<double>(machine().l3_bytes);
+    const double stream = static_cast<double>(packed_bytes) * blocks / (beyond ? 28e9 : 45e9);
+    const double multiply = arithmetic - first + std::max(first, stream);
     const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
     // Transforms are written once and read once, from near L2 or from beyond.
     const double block_bytes = transform_floats(block_rows_) * sizeof(float);
     const double transformed = groups * blocks * block_bytes * 2 / (block_bytes > 1.7 * block_share_of_l2() * static_cast<double>(machine().l2_bytes) ? 15e9 : 40e9);
     const double calls = groups * (static_cast<double>(bands_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes)) + blocks * 16);
-    const double serial = transforms + multiply + filters + moved / 30e9 + transformed + calls * model.call_seconds;
+    const double serial = transforms + multiply + moved / 30e9 + transformed + calls * model.call_seconds;
     serial_seconds = serial + 2e-6;
     predicted_seconds = serial / CostModel::parallel(threads_, block_bands_ * channel_blocks_) + 2e-6;
 }
@@ -233,7 +238,7 @@ Status TiledPlan::multiply(const std::byte *packed, std::byte *workspace, const 
                     std::fill(x + i * x_point_ + rows * row_tiles_ * x_tile_, x + i * x_point_ + tiles * x_tile_, 0.0f);
                 }
                 const Floats<4> in(x + f * x_point_, {{channels_, 1}, {tile_.parts, padded_channels()}, {tiles, x_tile_}, {n, x_point_}});
-                const Floats<5> w(filters + f * step, {{width_, 1}, {tile_.parts, width_}, {channels_, tile_.parts * width_}, {output_blocks_, channels_ * tile_.parts * width_}, {n, step}});
+                const Floats<5> w(filters + f * step, {{width_, 1}, {factors_, width_}, {channels_, factors_ * width_}, {output_blocks_, channels_ * factors_ * width_}, {n, step}});
                 const Floats<4> out(y + f * y_point_, {{padded_outputs(), 1}, {tile_.parts, padded_outputs()}, {tiles, y_tile_}, {n, y_point_}});
                 if (!call(product_, context, in, w, out)) {
                     return false;

@@ -67,8 +67,6 @@ protected:
     virtual size_t lay_out_packing() = 0;
     /// Of one tile of 16 channels, one way.
     virtual double transform_seconds(const CostModel &model) const = 0;
-    /// At which the filters of one block of tiles are read.
-    virtual double filter_bytes_per_second(const CostModel &model) const = 0;
     /// Size of the smallest block's transforms that is worth choosing, as measured.
     virtual double block_share_of_l2() const = 0;
     /// Why the transform cannot do the problem, if so.
@@ -86,7 +84,7 @@ protected:
     }
     /// Floats of one point's filters.
     int64_t filter_step() const {
-        return output_blocks_ * channels_ * tile_.parts * width_;
+        return output_blocks_ * channels_ * factors_ * width_;
     }
 
     const Conv2dProblem problem_;
@@ -95,6 +93,7 @@ protected:
     const ChannelBlocks blocks_;
     const int threads_;
     const int64_t t_, r_, width_;  ///< tile size; tiles and output channels of the product's register tile
+    const int64_t factors_;        ///< real numbers of a filter's point: 1, 2 for a complex one, 3 for Gauss's product
     int64_t step_h_, step_w_;      ///< valid rows and columns of a tile
     int64_t channels_, outputs_;   ///< of a group; channels_ counts phases
     int64_t channel_blocks_, output_blocks_, points_;

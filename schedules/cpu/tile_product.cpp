@@ -2,7 +2,16 @@
 //
 // Registers (AVX-512): 2*r*v accumulators + 2*v of the filters + broadcasts: r=6 v=2 uses 24 + 4 of 32 for 48 FMAs a step of
 // 4 loads and 12 broadcasts. A frequency's panel of filters (channels x 32 complex: 16 KB at 64
-// channels) is reused by all tiles of the block before the next.
+// channels) is reused by all tiles of the block before the next. mults=3: 3*r*v + 2*v or fewer, r=3 v=2 uses 18 + 6.
+//
+// Evidence (AMD EPYC, Zen 5, one thread, 2026-11-20; GFLOP/s as of four multiplications, FMA peak 260-270 in the same run):
+//   channels x outputs x tiles x frequencies   r=4 v=2   r=6 v=2   r=3 v=2 mults=3
+//   64 x 64 x 16 x 130                           269       240       292
+//   64 x 64 x 48 x 130                           270       270       347
+//   128 x 128 x 16 x 130                         246       224       207     (filters from L3, and a half more of them)
+//   256 x 256 x 8 x 130                          172       119       146     (from memory)
+// What did not help: a + b as a third part of x, written by the transform (r=4 v=2: 334, 347, 219, 146: no better where tiles
+// are many, and a half more to write and read).
 #include "schedules/cpu/tile_product.h"
 
 using namespace Halide;
