@@ -210,7 +210,7 @@ const NamedCase kCases[] = {
     {"depthwise_nhwc_replicate_dilated", "b1 ic5 i14x19 oc5 f3 p2 d2 g5 nhwc replicate"},
     {"depthwise_nhwc_circular", "b1 ic33 i14x19 oc33 f5 p2 g33 nhwc circular"},
     {"depthwise_nhwc_constant", "b1 ic33 i14x19 oc33 f4 p4 g33 nhwc constant:-0.7"},
-    {"depthwise_nhwc_long_sum", "b1 ic18 i40 oc18 f22 p11 g18 nhwc relu", Values::kPositive, residual},
+    {"depthwise_nhwc_long_sum", "b1 ic18 i30 oc18 f18 p9 g18 nhwc relu", Values::kPositive, residual},
     {"depthwise_nhwc_1089_taps", "b1 ic17 i40 oc17 f33 p16 g17 nhwc", Values::kPositive},
     {"depthwise_nhwc_multiplier", "b1 ic6 i14 oc12 f5 p2 g6 nhwc"},
     {"depthwise_long_sum", "b1 ic2 i40 oc2 f22 p11 g2", Values::kPositive},
