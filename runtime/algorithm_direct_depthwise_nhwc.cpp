@@ -234,7 +234,7 @@ private:
         const auto tile_cycles = [&](const Variant &v, double taps_met) {
             const double vectors = static_cast<double>(v.parameter("n", 1) * kBlock) / model.lanes, m = v.parameter("m", 1);
             const double step = (m + 1) * vectors / 2 * (model.lanes >= 8 ? 1.0 : 2.0) * (v.parameter("mask", 0) != 0 ? 1.15 : 1.0);
-            return taps_met * std::max(step, 4.0) + m * vectors + 12;
+            return taps_met * (std::max(step, 4.0) + 1.0) + m * vectors + 12;
         };
         double cycles = 0.0, calls = 0.0;
         for (const TapClass &r : rows_) {
