@@ -88,6 +88,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_naive(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request);
 /// direct's other way: groups of one input channel, planes read where they lie (algorithm_direct_depthwise.cpp).
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &request);
+/// The same in NHWC, with lanes along channels (algorithm_direct_depthwise_nhwc.cpp); plan_direct_depthwise chooses.
+Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise_nhwc(const PlanRequest &request);
 /// direct with lanes along output channels; plan_direct chooses.
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct_oc(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_im2col(const PlanRequest &request);

@@ -555,7 +555,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &
         return Status(StatusCode::kUnsupported, "groups of " + std::to_string(p.in_channels / p.groups) + " input channels; depthwise kernels take one");
     }
     if (p.layout != Layout::kNchw) {
-        return Status(StatusCode::kUnsupported, "the layout is NHWC; depthwise kernels read planes");
+        return plan_direct_depthwise_nhwc(request);
     }
     Result<std::unique_ptr<AlgorithmPlan>> small = plan_small(request);
     Result<std::unique_ptr<AlgorithmPlan>> rows = plan_rows(request);
