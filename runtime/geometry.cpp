@@ -111,22 +111,4 @@ void StripGeometry::filter_taps(std::vector<int32_t> &row, std::vector<int32_t> 
     }
 }
 
-int64_t padding_source(PaddingMode mode, int64_t i, int64_t size) {
-    if (i >= 0 && i < size) {
-        return i;
-    }
-    switch (mode) {
-    case PaddingMode::kReflect:
-        return i < 0 ? -i : 2 * (size - 1) - i;
-    case PaddingMode::kSymmetric:
-        return i < 0 ? -i - 1 : 2 * size - 1 - i;
-    case PaddingMode::kReplicate:
-        return i < 0 ? 0 : size - 1;
-    case PaddingMode::kCircular:
-        return i < 0 ? i + size : i - size;
-    default:
-        return -1;
-    }
-}
-
 }  // namespace fourfold

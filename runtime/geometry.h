@@ -46,9 +46,6 @@ int64_t padding_source(PaddingMode mode, int64_t i, int64_t size);
 /// r*dilation - lead for r in [0, taps).
 std::vector<int64_t> tap_positions(int64_t taps, int64_t dilation, int64_t lead);
 
-/// Where index `i` of the padded axis lies in an axis of `size` elements, or -1 for the constant outside.
-int64_t padding_source(PaddingMode mode, int64_t i, int64_t size);
-
 /// The padded, decimated image of one strip of output rows, flat: phase planes of rows one pitch apart.
 ///
 /// With few output channels the rows of a register tile can be output rows instead: `row_block` S of them are computed
