@@ -251,7 +251,8 @@ private:
             const Floats<2> right(rows, {{read, 1}, {pixels, row_pitch_}});
             const Floats<1> bias(zeros, {{padded_, 1}});
             const Floats<2> result(first ? out : product, {{columns, 1}, {outputs_, first ? row : columns}});
-            if (!call(kernel_, context, left, right, bias, kDepthBlock, int32_t{0}, 0.0f, 0.0f, result)) {
+            const auto blocks = static_cast<int32_t>(ceil_div(pixels, kDepthBlock));
+            if (!call(kernel_, context, left, right, bias, kDepthBlock, blocks, int32_t{0}, 0.0f, 0.0f, result)) {
                 return false;
             }
             for (int64_t k = 0; !first && k < outputs_; k++) {
