@@ -397,7 +397,7 @@ public:
         slots_ = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - workspace_bytes) / double(slot_bytes_)}));
         lay_out();
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
-        layout = "direct small planes";
+        layout = "direct small planes n" + std::to_string(n_);
         Arena packed;
         packed.reserve_floats(static_cast<double>(blocks_ * block_floats()));
         packed_bytes = packed.bytes();
@@ -512,8 +512,8 @@ bool suits(const Variant &kernel, const Conv2dProblem &p) {
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
-    if (p.filter_height * p.filter_width > 512) {
-        return Status(StatusCode::kUnsupported, "a filter of " + std::to_string(p.filter_height * p.filter_width) + " taps; depthwise kernels sum up to 512 at once");
+    if (p.filter_height * p.filter_width > 256) {
+        return Status(StatusCode::kUnsupported, "a filter of " + std::to_string(p.filter_height * p.filter_width) + " taps; depthwise kernels sum up to 256 at once");
     }
     const bool padded = p.pad_top > 0 || p.pad_bottom > 0 || p.pad_left > 0 || p.pad_right > 0;
     return best_variant<DepthwisePlan>(request, "conv_depthwise", [&](const Variant &kernel, const auto &consider) {
@@ -537,7 +537,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_small(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
     const bool plain = p.out_channels == p.groups && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 && p.dilation_w == 1;
     const bool zeros = p.padding_mode == PaddingMode::kZeros || (p.pad_top == 0 && p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0);
-    if (!plain || !zeros || p.in_width > 8 || p.in_width * std::min(p.in_height, p.filter_height) > 512 || p.filter_height > 1024) {
+    if (!plain || !zeros || p.in_width > 8 || p.in_width * std::min(p.in_height, p.filter_height) > 256 || p.filter_height > 1024) {
         return Status(StatusCode::kUnsupported, "not a plain depthwise problem of planes up to 8 columns wide");
     }
     return best_variant<SmallPlanesPlan>(request, "conv_depthwise_small", [&](const Variant &kernel, const auto &consider) {

@@ -127,6 +127,7 @@ public:
 
     Status pack(const StridedIn &w, std::byte *packed, std::byte *, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
+        std::memset(packed, 0, packed_bytes);  // lanes beyond the last channel
         return parallel_for(execution, 1, p.groups, [&](int64_t k, int, KernelContext &context) {
             const KernelBuffer<float, 5> from(w.data + k * w.s[0], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {1, 0}, {1, 0}, {1, 0}});
             const KernelBuffer<float, 5> to(floats_at(packed, 0) + k, {{1, 1}, {taps(), pitch()}, {1, 0}, {1, 0}, {1, 0}});

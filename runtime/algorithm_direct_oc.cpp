@@ -530,7 +530,8 @@ private:
         constexpr int64_t reach = int64_t{1} << 28;
         const int64_t row_step = std::max({s[2], s[3], add ? r[2] : 0, add ? r[3] : 0}), plane_step = std::max(s[1], add ? r[1] : 0);
         // Dense rows are one long row: no run of 16 columns is cut short at their ends.
-        const bool flat = s[2] == out_width_ * s[3] && (!add || r[2] == out_width_ * r[3]);
+        const bool near = piece.rows * out_width_ * std::max(s[3], add ? r[3] : 0) <= reach;
+        const bool flat = near && s[2] == out_width_ * s[3] && (!add || r[2] == out_width_ * r[3]);
         const int64_t width = flat ? piece.rows * out_width_ : out_width_;
         const int64_t rows = flat ? 1 : piece.rows;
         const int64_t band = std::clamp<int64_t>(reach / row_step, 1, rows);

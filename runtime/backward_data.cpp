@@ -11,6 +11,7 @@
 // each element of the border adds to the one that it repeats. A constant border has no gradient to pass on.
 // (Source: Dumoulin & Visin, arXiv:1603.07285, chapter 4, for the stride-1 case.)
 #include <algorithm>
+#include <cstring>
 #include <array>
 #include <numeric>
 
@@ -173,6 +174,10 @@ public:
             const auto [row, row_step] = first_tap(phase.rows, problem_.filter_height);
             const auto [column, column_step] = first_tap(phase.columns, problem_.filter_width);
             const StridedIn taps = {exchanged.data + row * exchanged.s[2] + column * exchanged.s[3], {exchanged.s[0], exchanged.s[1], row_step * exchanged.s[2], column_step * exchanged.s[3]}};
+            // The last bytes may be alignment only; saved blocks must not carry old memory.
+            if (phase.plan->packed_bytes >= kAlignment) {
+                std::memset(packed + phase.packed_offset + phase.plan->packed_bytes - kAlignment, 0, kAlignment);
+            }
             if (Status status = phase.plan->pack(taps, packed + phase.packed_offset, workspace + pack_phases_offset_, execution); !status.ok()) {
                 return status;
             }

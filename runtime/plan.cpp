@@ -518,6 +518,9 @@ Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, 
     if (out_view.dense && t.bias != nullptr && same_memory(out, block_range(t.bias, static_cast<size_t>(out_size[1]) * sizeof(float)))) {
         return bad(std::string("bias and ") + out_name + " overlap");
     }
+    if (out_view.dense && problem.residual && tensors.residual.dense && same_memory(out, address_range(t.residual, out_size))) {
+        return bad(std::string("residual and ") + out_name + " overlap");
+    }
     const bool packed_given = tensors.filters.is_packed();
     const size_t needed = packed_given ? plan->workspace_bytes : workspace_bytes_unpacked();
     status = check_block("workspace", workspace.data, workspace.bytes, needed);
