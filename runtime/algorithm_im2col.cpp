@@ -25,7 +25,7 @@ struct Blocking {
 class Im2colPlan final : public AlgorithmPlan {
 public:
     Im2colPlan(const PlanRequest &request, const Variant &kernel)
-        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2col_(*find_variant("im2col")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find(problem_.layout)), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
+        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2col_(*find_variant("im2col", "exact=0")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find(problem_.layout)), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
         variant = kernel.name;
         outputs_ = problem_.out_channels / problem_.groups;
         channels_ = problem_.in_channels / problem_.groups;

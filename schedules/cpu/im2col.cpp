@@ -7,8 +7,8 @@ using namespace Halide;
 
 namespace fourfold::cpu {
 
-void schedule_im2col(MemoryStages &s, const Target &target) {
-    s.out.vectorize(s.x, target.natural_vector_size<float>(), TailStrategy::RoundUp);
+void schedule_im2col(MemoryStages &s, bool exact, const Target &target) {
+    s.out.vectorize(s.x, target.natural_vector_size<float>(), exact ? TailStrategy::Predicate : TailStrategy::RoundUp);
 }
 
 }  // namespace fourfold::cpu
