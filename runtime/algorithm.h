@@ -122,6 +122,8 @@ struct KernelPostOp {
     float lo = 0.0f, hi = 0.0f;
 };
 KernelPostOp kernel_post_op(const Conv2dProblem &problem);
+/// The same as a clamp always, for kernels that have nothing else.
+KernelPostOp kernel_clamp(const Conv2dProblem &problem);
 
 /// Whether single image planes, which strips and tiles are cut from, stay under 2^31 bytes.
 Status planes_within_reach(const Conv2dProblem &problem);

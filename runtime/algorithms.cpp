@@ -28,6 +28,11 @@ KernelPostOp kernel_post_op(const Conv2dProblem &problem) {
     }
 }
 
+KernelPostOp kernel_clamp(const Conv2dProblem &problem) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    return problem.post_op == PostOp::kNone ? KernelPostOp{1, -infinity, infinity} : kernel_post_op(problem);
+}
+
 Status planes_within_reach(const Conv2dProblem &p) {
     constexpr int64_t limit = int64_t{1} << 29;  // floats
     if (p.in_height * p.in_width >= limit || p.out_height() * p.out_width() >= limit) {

@@ -60,10 +60,7 @@ public:
             lay_out();
         }
         serial_workspace_bytes = workspace_bytes;
-        slots_ = static_cast<int>(std::min<int64_t>(threads_, tasks()));
-        if (folds_) {
-            slots_ = static_cast<int>(std::min<double>(slots_, 1.0 + double(workspace_limit - workspace_bytes) / double(slot_bytes_)));
-        }
+        slots_ = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out();
         // Wider tiles than a phase's rows would load nothing in some vectors.
         const int64_t tile = kernel_.parameter("n", 1) * vector_lanes(kernel_.isa), phase_width = ceil_div(width_, p.stride_w);

@@ -53,7 +53,7 @@ public:
             return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes, more than a kernel call can reach");
         }
         serial_workspace_bytes = workspace_bytes;
-        slots_ = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - workspace_bytes) / double(slot_bytes_)}));
+        slots_ = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out();
         predict(geometry_.in_place_shape ? 0.0 : 4.0 * static_cast<double>(p.in_channels * p.batch) * floats(geometry_.out_height), tasks(), 2.0 * static_cast<double>(tasks()));
         details = "strips of " + std::to_string(strip_) + " output rows, " + std::to_string(channels_) + " of " + std::to_string(p.in_channels) + " channels a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time; " + std::to_string(geometry_.phases()) + " phases";
