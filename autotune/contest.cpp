@@ -64,6 +64,10 @@ struct ProblemData {
             }
             return buffer.data() != nullptr;
         };
+        if (p.moves_columns()) {
+            const bool unfold = p.operation == Operation::kUnfold;
+            return fill(data->input, unfold ? p.input_elements() : p.column_elements()) && fill(data->output, result_elements(p)) ? std::move(data) : nullptr;
+        }
         const bool forward = p.operation == Operation::kForward;
         bool ok = p.operation == Operation::kBackwardData || fill(data->input, p.input_elements());
         ok = ok && (p.operation == Operation::kBackwardFilters || fill(data->filters, p.filter_elements()));
@@ -72,6 +76,9 @@ struct ProblemData {
         return ok ? std::move(data) : nullptr;
     }
     static double bytes(const Conv2dProblem &p) {
+        if (p.moves_columns()) {
+            return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.column_elements()));
+        }
         return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.filter_elements()) + static_cast<double>(p.output_elements()) + (p.residual ? static_cast<double>(result_elements(p)) : 0.0));
     }
 };

@@ -21,7 +21,7 @@ using StridedIn = Strided<const float>;
 using StridedOut = Strided<float>;
 
 /// The tensors of one forward execution, validated. bwd-data is such an execution of its own plan: from the gradient of the
-/// output to that of the input.
+/// output to that of the input. So are unfold and fold, whose columns are (n, c, tap, pixel).
 struct ForwardTensors {
     StridedIn input;
     const float *bias = nullptr;
@@ -79,6 +79,7 @@ struct AlgorithmEntry {
     Planner plan;            ///< null: planned for a later version
     bool automatic;          ///< whether kAuto may pick it
     Planner plan_filter_gradient = nullptr;  ///< bwd-filters, whose sum runs over images and pixels; null: not by this algorithm
+    Planner plan_columns = nullptr;          ///< unfold and fold; null: not by this algorithm
 };
 
 /// The list of algorithms: adding one adds a line here.
@@ -110,12 +111,19 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanReq
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);
 
+/// unfold and fold: by plain loops, and by generated kernels (unfold.cpp, fold.cpp).
+Result<std::unique_ptr<AlgorithmPlan>> plan_columns_naive(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_columns(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_fold(const PlanRequest &request);
+
 /// The post-op as the kernels take it.
 struct KernelPostOp {
     int32_t kind = 0;  ///< 0 none, 1 clamp
     float lo = 0.0f, hi = 0.0f;
 };
 KernelPostOp kernel_post_op(const Conv2dProblem &problem);
+/// The same as a clamp always, for kernels that have nothing else.
+KernelPostOp kernel_clamp(const Conv2dProblem &problem);
 
 /// Whether single image planes, which strips and tiles are cut from, stay under 2^31 bytes.
 Status planes_within_reach(const Conv2dProblem &problem);

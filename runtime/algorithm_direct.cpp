@@ -59,7 +59,7 @@ public:
         serial_workspace_bytes = workspace_bytes;
         split_for_threads(b);
         lay_out(b);
-        b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        b.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         // A kernel call indexes its strip with 32 bits.

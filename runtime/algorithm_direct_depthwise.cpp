@@ -20,12 +20,6 @@
 namespace fourfold {
 namespace {
 
-/// The post-op as these kernels take it: always a clamp.
-KernelPostOp kernel_clamp(const Conv2dProblem &problem) {
-    const float infinity = std::numeric_limits<float>::infinity();
-    return problem.post_op == PostOp::kNone ? KernelPostOp{1, -infinity, infinity} : kernel_post_op(problem);
-}
-
 /// What a task covers.
 struct Blocking {
     int64_t planes;  ///< input planes
@@ -90,7 +84,7 @@ public:
             }
         }
         lay_out(b);
-        slots_ = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        slots_ = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         layout = "direct depthwise";
@@ -395,7 +389,7 @@ public:
         if (threads_ > 1 && p.flops() >= 2e6) {
             run_ = std::clamp<int64_t>(blocks_ * p.batch / (4 * threads_), 1, blocks_);
         }
-        slots_ = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - workspace_bytes) / double(slot_bytes_)}));
+        slots_ = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out();
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         layout = "direct small planes n" + std::to_string(n_);

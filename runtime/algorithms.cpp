@@ -7,9 +7,9 @@ namespace fourfold {
 
 const std::vector<AlgorithmEntry> &algorithms() {
     static const std::vector<AlgorithmEntry> list = {
-        {Algorithm::kNaive, "naive", nullptr, plan_naive, false, plan_filter_gradient_naive},
+        {Algorithm::kNaive, "naive", nullptr, plan_naive, false, plan_filter_gradient_naive, plan_columns_naive},
         {Algorithm::kDirect, "direct", "conv_direct", plan_direct, true, plan_filter_gradient_direct},
-        {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true, plan_filter_gradient_im2col},
+        {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true, plan_filter_gradient_im2col, plan_columns},
         {Algorithm::kFft, "fft", "spectral_product", plan_fft, true, plan_filter_gradient_fft},
         {Algorithm::kFftTiled, "fft_tiled", "tile_product", plan_fft_tiled, true, plan_filter_gradient_fft_tiled},
         {Algorithm::kWinograd, "winograd", "winograd_product", plan_winograd, true},
@@ -26,6 +26,11 @@ KernelPostOp kernel_post_op(const Conv2dProblem &problem) {
     default:
         return {0, 0.0f, 0.0f};
     }
+}
+
+KernelPostOp kernel_clamp(const Conv2dProblem &problem) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    return problem.post_op == PostOp::kNone ? KernelPostOp{1, -infinity, infinity} : kernel_post_op(problem);
 }
 
 Status planes_within_reach(const Conv2dProblem &p) {

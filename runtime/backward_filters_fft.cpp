@@ -16,7 +16,7 @@ namespace {
 class FftBackwardFilters final : public BackwardFiltersPlan {
 public:
     explicit FftBackwardFilters(const PlanRequest &request)
-        : problem_(request.problem), threads_(request.options.threads), one_by_one_(problem_.groups > 1) {
+        : BackwardFiltersPlan(request), one_by_one_(problem_.groups > 1) {
         const Conv2dProblem &p = problem_;
         Conv2dProblem &q = exchanged_;
         q.batch = p.in_channels / p.groups;
@@ -132,8 +132,6 @@ private:
         after = std::max<int64_t>(0, end - in);
     }
 
-    const Conv2dProblem problem_;
-    const int threads_;
     const bool one_by_one_;  ///< images one after the other
     Conv2dProblem exchanged_;
     std::unique_ptr<AlgorithmPlan> plan_;

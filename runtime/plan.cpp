@@ -170,9 +170,8 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     if (options.device != Device::kCpu) {
         return Status(StatusCode::kUnsupported, std::string("device '") + to_string(options.device) + "' is not in this build");
     }
-    if (problem.operation != Operation::kForward && problem.operation != Operation::kBackwardData && problem.operation != Operation::kBackwardFilters) {
-        const std::string text = problem.to_string();
-        return Status(StatusCode::kUnsupported, "operation '" + text.substr(0, text.find(' ')) + "' is not in this version; fwd, bwd-data and bwd-filters are");
+    if (problem.operation == Operation::kSpectral) {
+        return Status(StatusCode::kUnsupported, "operation 'spectral' is not in this version; the others are");
     }
     static std::once_flag hooks;
     std::call_once(hooks, fourfold_install_halide_hooks);
@@ -204,9 +203,20 @@ struct Planned {
     std::unique_ptr<AlgorithmPlan> plan;
 };
 
-/// What the caller holds; bwd-filters has nothing to pack.
+/// Operations that read filters, packed or not.
+bool reads_filters(const Conv2dProblem &problem) {
+    return problem.operation == Operation::kForward || problem.operation == Operation::kBackwardData;
+}
+
+/// What the caller holds.
 size_t packed_bytes(const Conv2dProblem &problem, const AlgorithmPlan &plan) {
-    return problem.operation == Operation::kBackwardFilters ? 0 : plan.packed_bytes + sizeof(PackedHeader);
+    return reads_filters(problem) ? plan.packed_bytes + sizeof(PackedHeader) : 0;
+}
+
+/// "bwd-data", "unfold", ...
+std::string operation_name(const Conv2dProblem &problem) {
+    const std::string text = problem.to_string();
+    return text.substr(0, text.find(' '));
 }
 
 /// Within the limits of generated code, with strides cut to what they mean: with one output in an axis a stride past the
@@ -235,10 +245,11 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
     if (request.problem.operation == Operation::kBackwardData) {
         return plan_backward_data(entry, reachable);
     }
-    if (entry.plan_filter_gradient == nullptr) {
-        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no bwd-filters");
+    const Planner planner = request.problem.moves_columns() ? entry.plan_columns : entry.plan_filter_gradient;
+    if (planner == nullptr) {
+        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no " + operation_name(request.problem));
     }
-    return entry.plan_filter_gradient(reachable);
+    return planner(reachable);
 }
 
 /// Plans one algorithm within the limits.
@@ -317,6 +328,9 @@ struct Plan::Impl {
     std::array<int64_t, 4> result_size() const {
         return problem.operation == Operation::kForward ? output_size() : input_size();
     }
+    std::array<int64_t, 4> column_size() const {
+        return {problem.batch, problem.in_channels, problem.filter_height * problem.filter_width, problem.out_height() * problem.out_width()};
+    }
     std::array<int64_t, 4> input_size() const {
         return {problem.batch, problem.in_channels, problem.in_height, problem.in_width};
     }
@@ -334,6 +348,8 @@ struct Plan::Impl {
     /// fwd and bwd-data, which read filters and write images; and bwd-filters.
     Status execute_image(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
     Status execute_filter_gradient(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
+    /// unfold and fold.
+    Status execute_columns(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
 
     Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const {
         StridedIn w;
@@ -408,7 +424,7 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     filters.batch = 1;
     filters.post_op = PostOp::kNone;
     filters.residual = false;
-    if (problem.operation != Operation::kBackwardFilters) {
+    if (reads_filters(problem)) {
         impl->header = make_header(std::string(version()) + "|" + impl->plan->layout + "|" + filters.to_string(), impl->plan->packed_bytes);
     }
     Plan plan;
@@ -465,8 +481,8 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with Plan::create");
     }
-    if (impl_->problem.operation == Operation::kBackwardFilters) {
-        return bad("bwd-filters reads no filters; there is nothing to pack");
+    if (!reads_filters(impl_->problem)) {
+        return bad(operation_name(impl_->problem) + " reads no filters; there is nothing to pack");
     }
     Status status = check_block("packed", packed.data, packed.bytes, impl_->packed_bytes());
     if (status.ok()) {
@@ -482,6 +498,9 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
 Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with Plan::create");
+    }
+    if (impl_->problem.moves_columns()) {
+        return impl_->execute_columns(tensors, workspace, context);
     }
     return impl_->problem.operation == Operation::kBackwardFilters ? impl_->execute_filter_gradient(tensors, workspace, context) : impl_->execute_image(tensors, workspace, context);
 }
@@ -600,6 +619,32 @@ Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock w
     }
     const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
     return plan->filter_gradient(t, static_cast<std::byte *>(workspace.data), execution);
+}
+
+Status Plan::Impl::execute_columns(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
+    // Columns have one order, whatever the images' layout.
+    const bool unfold = problem.operation == Operation::kUnfold;
+    const std::array<int64_t, 4> in_size = unfold ? input_size() : column_size(), out_size = unfold ? column_size() : input_size();
+    ForwardTensors t;
+    Status status = resolve("input", tensors.input, unfold ? problem.layout : Layout::kNchw, in_size, Role::kInput, t.input);
+    if (status.ok()) {
+        status = resolve("output", tensors.output, unfold ? Layout::kNchw : problem.layout, out_size, Role::kOutput, t.output);
+    }
+    if (status.ok()) {
+        status = check_block("workspace", workspace.data, workspace.bytes, plan->workspace_bytes);
+    }
+    if (!status.ok()) {
+        return status;
+    }
+    const auto out = address_range(t.output, out_size);
+    if (tensors.output.dense && tensors.input.dense && same_memory(out, address_range(t.input, in_size))) {
+        return bad("input and output overlap");
+    }
+    if (workspace.data != nullptr && same_memory(out, block_range(workspace.data, plan->workspace_bytes))) {
+        return bad("workspace and output overlap");
+    }
+    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    return plan->forward(t, nullptr, static_cast<std::byte *>(workspace.data), execution);
 }
 
 namespace {

@@ -86,12 +86,14 @@ struct Filters {
 ///     fwd           input, filters, bias, residual -> output
 ///     bwd-data      grad_output, filters, bias, residual -> grad_input; the bias has ic values, the residual x's shape
 ///     bwd-filters   input, grad_output -> grad_filters, and grad_bias where it is given
+///     unfold        input -> output, the columns as (b, ic, f0*f1, o0*o1): dense, that is PyTorch's (b, ic*f0*f1, o0*o1)
+///     fold          input, the columns -> output, of x's shape
 struct Tensors {
-    ConstView input;                ///< x
+    ConstView input;                ///< x, or columns
     Filters filters;                ///< w, as it is or packed
     const float *bias = nullptr;    ///< one value for each channel of what is computed, or null
     ConstView residual;             ///< of the shape of what is computed, when problem.residual
-    MutableView output;             ///< y
+    MutableView output;             ///< y, or columns, or what is folded from them
     ConstView grad_output;          ///< y's shape; of a transposed convolution the layer's input
     MutableView grad_input;         ///< x's shape; of a transposed convolution the layer's output
     MutableView grad_filters;       ///< w's shape
@@ -135,7 +137,8 @@ public:
     /// needs no more than the latter.
     size_t workspace_bytes() const;
     size_t workspace_bytes_unpacked() const;
-    /// Bytes of the block that pack_filters writes; a multiple of kAlignment. 0 where there are no filters to pack: bwd-filters.
+    /// Bytes of the block that pack_filters writes; a multiple of kAlignment. 0 where there are no filters to pack: bwd-filters,
+    /// unfold, fold.
     size_t packed_filter_bytes() const;
     /// The cost model's time for one execution, in seconds.
     double predicted_seconds() const;
