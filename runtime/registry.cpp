@@ -43,7 +43,7 @@ const char *layout_parameter(Layout layout) {
 std::vector<VariantInfo> list_variants() {
     std::vector<VariantInfo> list;
     for (const Variant &v : registry()) {
-        list.push_back({v.name, v.stage, to_string(v.isa), v.parameters, v.isa >= best_isa()});
+        list.push_back({v.name, v.stage, to_string(v.isa), v.parameters, v.isa >= best_isa(), v.hash});
     }
     return list;
 }

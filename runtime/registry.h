@@ -17,6 +17,7 @@ struct Variant {
     const char *parameters;  ///< "m=8 n=3"
     const char *name;        ///< "conv_direct_avx512_m8_n3"
     int (*call)(void **arguments);
+    const char *hash;  ///< of generator, schedule, headers, parameters, target and Halide's version: 16 hex digits
 
     /// The integer value of a parameter, or fallback.
     int parameter(const char *key, int fallback) const;
