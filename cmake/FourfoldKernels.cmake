@@ -167,7 +167,8 @@ ${entries}    };
     file(CONFIGURE OUTPUT "${response}" CONTENT "${lines}\n${runtime}\n" @ONLY)
     add_custom_command(
         OUTPUT "${combined}"
-        COMMAND ${CMAKE_LINKER} -r -o "${combined}.all" "@${response}" $<TARGET_OBJECTS:fourfold_halide_hooks>
+        # Groups too must go: a linker that meets the same one in another Halide-made library would drop ours.
+        COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o "${combined}.all" "@${response}" $<TARGET_OBJECTS:fourfold_halide_hooks>
         COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=fourfold_* "${combined}.all" "${combined}"
         COMMAND ${CMAKE_COMMAND} -E rm "${combined}.all"
         DEPENDS ${objects} "${runtime}" "${response}" fourfold_halide_hooks $<TARGET_OBJECTS:fourfold_halide_hooks>
