@@ -17,6 +17,7 @@ Action add_run(CLI::App &verb);
 Action add_bench(CLI::App &verb);
 Action add_compare(CLI::App &verb);
 Action add_explain(CLI::App &verb);
+Action add_generate(CLI::App &verb);
 Action add_list(CLI::App &verb);
 
 /// Options that several verbs share.

@@ -86,6 +86,7 @@ int run_command(int argc, char **argv) {
         {"bench", "time problems, after checking the results", add_bench},
         {"compare", "compare all algorithms on many problems: table, results.csv, HTML with plots", add_compare},
         {"explain", "show every candidate for a problem, chosen or not, with the reason", add_explain},
+        {"generate", "make a library for exactly the problems of a file, kernels of fixed size included", add_generate},
         {"list", "list variants, algorithms, FFT backends and this machine", add_list},
     };
     Action chosen;

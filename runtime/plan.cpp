@@ -14,6 +14,7 @@
 #include "fft/fft.h"
 #include "halide_hooks.h"
 #include "machine.h"
+#include "registry.h"
 
 namespace fourfold {
 namespace {
@@ -252,6 +253,29 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
     return planner(reachable);
 }
 
+/// In a library made for a list of problems, what it holds: one algorithm for each of them, and the naive loop.
+Result<PlanRequest> dispatched(const AlgorithmEntry &entry, PlanRequest request) {
+    const std::vector<Dispatch> &list = dispatch_list();
+    if (list.empty() || entry.main_stage == nullptr) {
+        return request;
+    }
+    if (best_isa() != highest_isa()) {
+        return Status(StatusCode::kUnsupported, std::string("this library was made for ") + to_string(highest_isa()) + "; this machine offers " + to_string(best_isa()));
+    }
+    const std::string problem = request.problem.to_string();
+    const auto found = std::find_if(list.begin(), list.end(), [&](const Dispatch &d) { return problem == d.problem; });
+    if (found == list.end()) {
+        return Status(StatusCode::kUnsupported, "this library was made for " + std::to_string(list.size()) + " problems, and '" + problem + "' is not among them");
+    }
+    if (found->algorithm != entry.algorithm) {
+        return Status(StatusCode::kUnsupported, std::string("this library holds '") + to_string(found->algorithm) + "' for this problem");
+    }
+    if (request.options.variant.empty()) {
+        request.options.variant = found->variant;
+    }
+    return request;
+}
+
 /// Plans one algorithm within the limits.
 Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     Planned result{&entry, Status(), nullptr};
@@ -259,7 +283,8 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
         result.status = Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
         return result;
     }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = plan_operation(entry, request);
+    const Result<PlanRequest> admitted = dispatched(entry, request);
+    Result<std::unique_ptr<AlgorithmPlan>> plan = admitted ? plan_operation(entry, *admitted) : admitted.status();
     if (!plan) {
         result.status = plan.status();
         return result;
