@@ -4,6 +4,7 @@
 #   generate_<stem> + one line of the list           -> one object, symbol fourfold_<stem>_<isa>[_<parameters>]
 #   all objects + Halide's runtime + halide_hooks    -> kernels.o, in which every halide_* symbol is local
 #   the list                                         -> registry_list.cpp
+#   the objects                                      -> variant_hashes.cpp
 #
 # Adding a variant is a line in the list. Adding a stage is a generator, its schedule and an entry in the list.
 
@@ -110,6 +111,18 @@ ${entries}    };
 }  // namespace fourfold
 " @ONLY)
 
+    # A variant's content hash is its object's: that changes with the generator, the schedule, the parameters, the target and
+    # Halide's code generation, and with nothing else.
+    set(hashes "${directory}/variant_hashes.cpp")
+    string(REPLACE ";" "\n" lines "${objects}")
+    file(CONFIGURE OUTPUT "${directory}/objects.txt" CONTENT "${lines}\n" @ONLY)
+    add_custom_command(
+        OUTPUT "${hashes}"
+        COMMAND ${CMAKE_COMMAND} -D "OBJECTS=${directory}/objects.txt" -D "OUTPUT=${hashes}" -P "${PROJECT_SOURCE_DIR}/cmake/hash_variants.cmake"
+        DEPENDS ${objects} "${directory}/objects.txt" "${PROJECT_SOURCE_DIR}/cmake/hash_variants.cmake"
+        COMMENT "Hashing the variants"
+        VERBATIM)
+
     set(runtime "${directory}/halide_runtime.o")
     list(GET objects 0 first_object)
     add_custom_command(
@@ -140,6 +153,6 @@ ${entries}    };
         COMMENT "Linking the kernels into one object"
         VERBATIM)
     set(FOURFOLD_KERNELS_OBJECT "${combined}" PARENT_SCOPE)
-    set(FOURFOLD_REGISTRY_SOURCE "${registry}" PARENT_SCOPE)
-    add_custom_target(fourfold_kernels DEPENDS "${combined}")
+    set(FOURFOLD_REGISTRY_SOURCE "${registry}" "${hashes}" PARENT_SCOPE)
+    add_custom_target(fourfold_kernels DEPENDS "${combined}" "${hashes}")
 endfunction()

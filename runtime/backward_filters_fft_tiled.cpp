@@ -43,6 +43,7 @@ public:
         zeros.padding_mode = PaddingMode::kZeros;
         copy_ = PadStage::find(zeros);
         variant = product.name;
+        choice = std::string(tile.forward->name) + " " + product.name;
         layout = "fft_tiled";
         step_h_ = t_ - blocks_.rows().shift_max;
         step_w_ = t_ - blocks_.columns().shift_max;

@@ -24,6 +24,8 @@ struct Variant {
 
 /// All variants of the build, in the list's order (registry.cpp is generated).
 const std::vector<Variant> &registry();
+/// The content hash of each, in the same order (variant_hashes.cpp is generated from the compiled objects).
+const char *const *variant_hashes();
 /// Those of a stage that the best available rung offers.
 std::vector<const Variant *> variants_of(const char *stage);
 /// The stage's variant on the best rung with exactly these parameters; the list guarantees that it exists.
