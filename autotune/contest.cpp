@@ -256,6 +256,7 @@ private:
             }
             timed[i]->entry.min_seconds = timings[i].min_seconds;
             timed[i]->entry.median_seconds = timings[i].median_seconds;
+            timed[i]->entry.seconds = timings[i].seconds;
         }
     }
 

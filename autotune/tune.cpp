@@ -21,6 +21,7 @@
 #include "files.h"
 #include "fourfold/tuning.h"
 #include "machine_limits.h"
+#include "measure.h"
 #include "problem_data.h"
 #include "progress.h"
 #include "records.h"
@@ -37,8 +38,8 @@ struct TuneFlags {
     std::vector<std::string> shapes, problems;
     std::string out, budget, workspace_max, accuracy = "default";
     int trials = 0, patience = 0, threads = 1;
-    bool resume = false, verify_only = false, cold = false, exhaustive = false;
-    double candidate_seconds = 60.0;
+    bool resume = false, verify_only = false, cold = false;
+    double candidate_seconds = 60.0, hopeless = 3.0;
     uint64_t seed = 1;
 };
 
@@ -236,11 +237,6 @@ double least(const std::vector<double> &samples) {
     return *std::min_element(samples.begin(), samples.end());
 }
 
-double median(std::vector<double> samples) {
-    std::nth_element(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2), samples.end());
-    return samples[samples.size() / 2];
-}
-
 /// What one problem's tuning came to.
 struct Outcome {
     std::string name, winner, incumbent;
@@ -388,10 +384,8 @@ private:
         search_options.patience = flags_.patience;
         search_options.stage_seconds = kStageSeconds;
         search_options.seed = flags_.seed;
-        if (flags_.exhaustive) {
-            search_options.hopeless = 1e9;
-            search_options.keep_group = 1e9;
-        }
+        search_options.hopeless = flags_.hopeless;
+        search_options.keep_group = std::max(search_options.keep_group, flags_.hopeless / 2);
         const SearchResult found = search(field, search_options, [&](size_t i) {
             double sample = -1.0;
             if (Failure failure = processes.sample(i, sample)) {
@@ -690,7 +684,7 @@ Action add_tune(CLI::App &verb) {
     verb.add_option("--threads", flags->threads, "tune for so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096))->capture_default_str();
     verb.add_option("--accuracy", flags->accuracy, "strict, default or relaxed")->capture_default_str();
     verb.add_flag("--cold", flags->cold, "caches evicted before each sample: records of their own");
-    verb.add_flag("--exhaustive", flags->exhaustive, "samples every candidate, hopeless or not");
+    verb.add_option("--hopeless", flags->hopeless, "candidates predicted so many times slower than the best are not tried")->check(CLI::Range(1.0, 1e9))->capture_default_str();
     verb.add_option("--candidate-timeout", flags->candidate_seconds, "seconds until a candidate must be ready")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
     verb.add_option("--seed", flags->seed, "of data and random orders")->capture_default_str();
     CLI::Option *resume = verb.add_flag("--resume", flags->resume, "continue what was interrupted: problems with a winner are left out, samples taken are kept");
