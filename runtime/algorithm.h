@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "parallel.h"
 
 namespace fourfold {
+
+struct Variant;
 
 /// Views with their strides filled in: (n, c, h, w), or (k, c, r, s) for filters.
 template<typename T>
@@ -57,7 +60,10 @@ public:
     double serial_seconds = 0.0;     ///< predicted for one thread; what plans are ranked by, so that the choice, and with
                                      ///< it every bit of the result, is the same for any number of threads
     double predicted_seconds = 0.0;  ///< predicted for the plan's threads
+    double ranked_seconds = 0.0;     ///< serial_seconds, corrected by what was measured (PlanRequest::rank)
     std::string variant;  ///< the main stage's
+    std::string choice;   ///< all that was chosen for this plan: names of variants and key=value, separated by blanks; a plan
+                          ///< made with the same tokens as PlanRequest::choice is the same plan
     std::string layout;   ///< everything that the packed block's form depends on, as text
     std::string details;  ///< blocking, for describe()
 };
@@ -66,6 +72,22 @@ public:
 struct PlanRequest {
     Conv2dProblem problem;
     PlanOptions options;
+    std::vector<std::string> choice = {};                  ///< tokens that the plan's choice must have; empty: any
+    std::vector<std::string> *collect = nullptr;           ///< where the choice of every plan that was considered is added
+    std::function<double(const AlgorithmPlan &)> rank = {};  ///< what plans are ranked by; empty: serial_seconds
+
+    /// Whether a plan has all tokens of `choice` and none that is blocked; fills in its choice where that is the variant alone.
+    bool admits(AlgorithmPlan &plan) const;
+    bool admits(const std::string &choice_of_plan) const;
+    /// False where `choice` names another variant of the stage.
+    bool admits(const Variant &variant) const;
+    /// Sets the plan's ranked_seconds and notes it as considered.
+    void considered(AlgorithmPlan &plan) const;
+    bool restricted() const {
+        return !choice.empty() || !options.blocked.empty();
+    }
+    /// Why no plan was admitted.
+    Status not_admitted(const char *stage) const;
 };
 
 /// A plan, or why not: kUnsupported for a problem or build that the algorithm cannot do, kResourceExhausted with the
@@ -130,7 +152,6 @@ Status planes_within_reach(const Conv2dProblem &problem);
 /// The error for a workspace limit below the least that blocking reaches.
 Status workspace_exhausted(size_t needed, size_t limit);
 /// The forced variant of a main stage, or null when none is named. Errors: no such variant, wrong stage, not for this CPU.
-struct Variant;
 Result<const Variant *> forced_variant(const PlanOptions &options, const char *stage);
 
 }  // namespace fourfold

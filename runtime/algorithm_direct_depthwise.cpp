@@ -554,7 +554,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &
     }
     Result<std::unique_ptr<AlgorithmPlan>> small = plan_small(request);
     Result<std::unique_ptr<AlgorithmPlan>> rows = plan_rows(request);
-    return small.ok() && (!rows.ok() || (*small)->serial_seconds < (*rows)->serial_seconds) ? std::move(small) : std::move(rows);
+    return small.ok() && (!rows.ok() || (*small)->ranked_seconds < (*rows)->ranked_seconds) ? std::move(small) : std::move(rows);
 }
 
 }  // namespace fourfold

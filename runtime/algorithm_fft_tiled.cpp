@@ -114,7 +114,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request
     }
     Result<std::unique_ptr<AlgorithmPlan>> plan = best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", fft_tile_sizes);
     Result<std::unique_ptr<AlgorithmPlan>> planes = plan_fft_tiled_planes(request);
-    const bool better = planes.ok() ? !plan.ok() || (*planes)->serial_seconds < (*plan)->serial_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
+    const bool better = planes.ok() ? !plan.ok() || (*planes)->ranked_seconds < (*plan)->ranked_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
     return better ? std::move(planes) : std::move(plan);
 }
 

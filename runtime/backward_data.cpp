@@ -76,10 +76,25 @@ public:
         size_t most = 0, most_serial = 0, most_pack = 0;
         double parallel = 0.0, flops = -1.0;
         layout = "bwd-data";
+        double most_flops = -1.0;
+        for (const AxisPhase &a : rows_) {
+            for (const AxisPhase &b : columns_) {
+                most_flops = std::max(most_flops, adjoint(a, b).flops());
+            }
+        }
+        part.rank = nullptr;  // it knows the whole problem only
         for (const AxisPhase &a : rows_) {
             for (const AxisPhase &b : columns_) {
                 part.problem = adjoint(a, b);
+                // A choice is the largest phase's; the others follow where they can.
+                const bool largest = part.problem.flops() == most_flops && flops < most_flops;
+                part.collect = largest ? request.collect : nullptr;
+                part.choice = request.choice;
                 Result<std::unique_ptr<AlgorithmPlan>> plan = plan_forward(entry, part);
+                if (!plan && !largest && !request.choice.empty()) {
+                    part.choice.clear();
+                    plan = plan_forward(entry, part);
+                }
                 if (!plan) {
                     return Status(plan.status().code(), "as a forward problem, '" + part.problem.to_string() + "': " + plan.status().message() + (phases_offset_ > 0 ? " (besides " + std::to_string(phases_offset_) + " bytes of gradients in passing)" : ""));
                 }
@@ -93,6 +108,7 @@ public:
                 if (part.problem.flops() > flops) {
                     flops = part.problem.flops();
                     variant = one.variant;
+                    choice = one.choice;
                     details = "as '" + part.problem.to_string() + "': " + one.details;
                 }
                 phases_.push_back({a, b, std::move(*plan), packed.reserve(static_cast<double>(one.packed_bytes))});
@@ -100,7 +116,7 @@ public:
         }
         packed_bytes = packed.bytes();
         if (phases_.empty()) {
-            variant = entry.name;
+            choice = variant = entry.name;
             details = "no tap reaches the input";
         } else if (phases_.size() > 1) {
             details = std::to_string(phases_.size()) + " phases of " + std::to_string(problem_.stride_h) + "x" + std::to_string(problem_.stride_w) + ", the largest " + details;

@@ -42,6 +42,7 @@ public:
     Status plan(const AlgorithmEntry &entry, const PlanRequest &request) {
         PlanRequest part = request;
         part.problem = exchanged_;
+        part.rank = nullptr;  // it knows the whole problem only
         Arena arena;
         sums_offset_ = arena.reserve_floats(static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width()));
         packed_offset_ = arena.bytes();
@@ -70,6 +71,7 @@ public:
         }
         serial_workspace_bytes = own + std::max(plan_->serial_workspace_bytes, plan_->pack_workspace_bytes);
         variant = plan_->variant;
+        choice = plan_->choice;
         layout = plan_->layout;
         details = "as '" + exchanged_.to_string() + "'" + (one_by_one_ ? ", image by image" : "") + ": " + plan_->details;
         // Packing transforms one plane for each of gy.

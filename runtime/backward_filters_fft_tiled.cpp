@@ -33,6 +33,7 @@ public:
         : BackwardFiltersPlan(request), product_(product), tile_(tile), blocks_(problem_), transpose_(*find_variant("block_channels", "layout=nchw")), copy_(PadStage::find_zeros(problem_)), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), useful_(hermitian_points(t_)) {
         const Conv2dProblem &p = problem_;
         variant = product.name;
+        choice = std::string(tile.forward->name) + " " + product.name;
         layout = "fft_tiled";
         step_h_ = t_ - blocks_.rows().shift_max;
         step_w_ = t_ - blocks_.columns().shift_max;

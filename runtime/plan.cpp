@@ -1,20 +1,27 @@
 // Plan, explain and the checks at the door: everything past this file works on validated problems and tensors.
 #include "fourfold/plan.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <set>
 #include <sstream>
 
 #include "algorithm.h"
 #include "fft/fft.h"
 #include "halide_hooks.h"
 #include "machine.h"
+#include "plan_measure.h"
 #include "registry.h"
+#include "tables.h"
 
 namespace fourfold {
 namespace {
@@ -156,6 +163,8 @@ bool same_memory(std::pair<uintptr_t, uintptr_t> a, std::pair<uintptr_t, uintptr
     return a.first < b.second && b.first < a.second;
 }
 
+Status check_choice(const std::string &choice);
+
 Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     static const Status isa = isa_cap_status();
     Status status = isa.ok() ? problem.validate() : isa;
@@ -165,6 +174,9 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     if (options.threads < 0 || options.threads > 4096) {
         return bad("threads is " + std::to_string(options.threads) + "; it must be 0 (all) to 4096");
     }
+    if (!options.choice.empty() && (options.algorithm != Algorithm::kAuto || !options.variant.empty())) {
+        return bad("choice '" + options.choice + "' leaves nothing for the options algorithm and variant to name");
+    }
     if (options.threads == 0) {
         options.threads = machine().hardware_threads;
     }
@@ -173,6 +185,18 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     }
     if (problem.operation == Operation::kSpectral) {
         return Status(StatusCode::kUnsupported, "operation 'spectral' is not in this version; the others are");
+    }
+    if (!options.choice.empty()) {
+        if (Status known = check_choice(options.choice); !known.ok()) {
+            return known;
+        }
+    }
+    // Who names a plan gets it.
+    const bool named = !options.choice.empty() || !options.variant.empty();
+    if (const std::vector<std::string> blocked = process_blocked(); !named) {
+        options.blocked.insert(options.blocked.end(), blocked.begin(), blocked.end());
+    } else {
+        options.blocked.clear();
     }
     static std::once_flag hooks;
     std::call_once(hooks, fourfold_install_halide_hooks);
@@ -196,6 +220,10 @@ Status within_reach(const Conv2dProblem &p) {
 size_t physical_memory() {
     static const size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
     return bytes;
+}
+
+bool names(const std::vector<std::string> &list, std::string_view name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
 }
 
 struct Planned {
@@ -279,6 +307,10 @@ Result<PlanRequest> dispatched(const AlgorithmEntry &entry, PlanRequest request)
 /// Plans one algorithm within the limits.
 Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     Planned result{&entry, Status(), nullptr};
+    if (request.options.algorithm == Algorithm::kAuto && names(request.options.blocked, entry.name)) {
+        result.status = Status(StatusCode::kUnsupported, "on the block-list");
+        return result;
+    }
     if (entry.plan == nullptr) {
         result.status = Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
         return result;
@@ -295,35 +327,245 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
         return result;
     }
     result.plan = std::move(*plan);
+    // Only what chose among variants has filled these in.
+    if (result.plan->choice.empty()) {
+        result.plan->choice = result.plan->variant;
+    }
+    result.plan->ranked_seconds = request.rank ? request.rank(*result.plan) : result.plan->serial_seconds;
     return result;
 }
 
-/// All candidates, and the index of the one that the options choose, or -1.
-std::vector<Planned> plan_all(const PlanRequest &request, int &chosen) {
-    std::vector<Planned> list;
-    chosen = -1;
-    for (const AlgorithmEntry &entry : algorithms()) {
-        list.push_back(plan_one(entry, request));
-        Planned &p = list.back();
-        const bool automatic = request.options.algorithm == Algorithm::kAuto;
-        const bool eligible = automatic ? entry.automatic : entry.algorithm == request.options.algorithm;
-        if (automatic && entry.algorithm == Algorithm::kWinograd && request.options.accuracy == Accuracy::kStrict && p.plan != nullptr) {
-            p.status = Status(StatusCode::kUnsupported, "not within accuracy 'strict': its error limit is 2e-5");
+/// What kAuto refuses of a plan that can be made.
+Status objection(const PlanRequest &request, const AlgorithmEntry &entry, const AlgorithmPlan &plan) {
+    const Accuracy accuracy = request.options.accuracy;
+    if (entry.algorithm == Algorithm::kWinograd && accuracy == Accuracy::kStrict) {
+        return Status(StatusCode::kUnsupported, "not within accuracy 'strict': its error limit is 2e-5");
+    }
+    if (entry.algorithm == Algorithm::kWinograd && accuracy != Accuracy::kRelaxed && plan.choice.find("_m6 ") != std::string::npos) {
+        return Status(StatusCode::kUnsupported, "winograd's largest tile is within accuracy 'relaxed' only");
+    }
+    // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
+    const size_t needed = plan.packed_bytes + plan.serial_workspace_bytes;
+    if (needed > physical_memory() / 2) {
+        return Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this machine's memory");
+    }
+    return Status();
+}
+
+/// One algorithm as kAuto sees it.
+Planned plan_candidate(const AlgorithmEntry &entry, const PlanRequest &request) {
+    Planned p = plan_one(entry, request);
+    if (p.plan != nullptr && entry.automatic && request.options.algorithm == Algorithm::kAuto) {
+        if (Status status = objection(request, entry, *p.plan); !status.ok()) {
+            p.status = status;
             p.plan.reset();
         }
-        if (automatic && entry.automatic && p.plan != nullptr) {
-            // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
-            const size_t needed = p.plan->packed_bytes + p.plan->serial_workspace_bytes;
-            if (needed > physical_memory() / 2) {
-                p.status = Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this machine's memory");
-                p.plan.reset();
-            }
-        }
-        if (p.plan != nullptr && eligible && (chosen < 0 || p.plan->serial_seconds < list[chosen].plan->serial_seconds)) {
-            chosen = static_cast<int>(list.size()) - 1;
+    }
+    return p;
+}
+
+/// The plan that a choice describes.
+Planned plan_choice(const PlanRequest &request, std::string_view choice) {
+    const auto [algorithm, words] = split_choice(choice);
+    PlanRequest forced = request;
+    std::istringstream stream{std::string(words)};
+    for (std::string word; stream >> word;) {
+        if (word != algorithm) {  // an algorithm without variants is its own
+            forced.choice.push_back(word);
         }
     }
-    return list;
+    for (const AlgorithmEntry &entry : algorithms()) {
+        if (algorithm == entry.name) {
+            return plan_candidate(entry, forced);
+        }
+    }
+    return {nullptr, bad("choice '" + std::string(choice) + "' does not begin with an algorithm"), nullptr};
+}
+
+/// Whether PlanOptions::choice, or FOURFOLD_CHOICE, says something that this build knows.
+Status check_choice(const std::string &choice) {
+    const auto [name, words] = split_choice(choice);
+    const Result<Algorithm> algorithm = parse_algorithm(name);
+    if (!algorithm || *algorithm == Algorithm::kAuto) {
+        return bad("choice '" + choice + "' does not begin with an algorithm");
+    }
+    std::istringstream stream{std::string(words)};
+    for (std::string word; stream >> word;) {
+        if (word != name && word.find('=') == std::string::npos && variant_hash(word).empty()) {
+            return bad("choice '" + choice + "': '" + word + "' is no variant of this build and no key=value");
+        }
+    }
+    return Status();
+}
+
+/// What was decided, with all algorithms' answers where they were asked.
+struct Decision {
+    std::vector<Planned> list;
+    int chosen = -1;
+    Tier tier = Tier::kCaller;
+    std::string text;
+    Status status;
+};
+
+/// The first of a problem's measured plans that fits.
+bool follow_records(const PlanRequest &request, const MeasuredProblem &measured, Planned &planned) {
+    constexpr size_t most = 8;
+    for (size_t i = 0; i < std::min(most, measured.entries.size()); i++) {
+        const MeasuredProblem::Entry &entry = measured.entries[i];
+        if (!std::isfinite(entry.seconds)) {
+            return false;
+        }
+        if (Planned p = plan_choice(request, entry.choice); p.plan != nullptr && p.entry->automatic) {
+            planned = std::move(p);
+            return true;
+        }
+    }
+    return false;
+}
+
+/// The tiers of tuning.h that need no prediction: environment, record, and the family's record where neighbours do not vote.
+bool decide_by_record(const PlanRequest &request, const Tables &tables, const Tables::Query &query, const Tables::Ranking *ranking, Planned &planned, Tier &tier, std::string &text) {
+    if (ranking == nullptr) {
+        static const char *const environment = std::getenv("FOURFOLD_CHOICE");
+        if (environment != nullptr && *environment != '\0') {
+            static const Status known = check_choice(environment);
+            if (!known.ok()) {
+                planned.status = known;
+                tier = Tier::kEnvironment;
+                return true;
+            }
+            if (Planned p = plan_choice(request, environment); p.plan != nullptr) {
+                planned = std::move(p);
+                tier = Tier::kEnvironment;
+                text = "named by FOURFOLD_CHOICE";
+                return true;
+            }
+        }
+    }
+    const MeasuredProblem *measured = ranking == nullptr ? tables.exact(query) : tables.exact_of_kin(query);
+    if (measured == nullptr || !follow_records(request, *measured, planned)) {
+        return false;
+    }
+    tier = ranking == nullptr ? Tier::kRecord : Tier::kFamily;
+    text = "record in " + tables.name_of(*measured) + (ranking == nullptr ? "" : ", measured on " + tables.machine_of(*measured));
+    return true;
+}
+
+Decision decide(const PlanRequest &request, bool list_all) {
+    Decision d;
+    const std::shared_ptr<const Tables> tables = current_tables();
+    const PlanOptions &options = request.options;
+    const Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
+    const bool automatic = options.algorithm == Algorithm::kAuto;
+    Planned recorded{nullptr, Status(), nullptr};
+    bool found = false;
+    if (!options.choice.empty()) {
+        PlanRequest named = request;
+        named.options.algorithm = *parse_algorithm(split_choice(options.choice).first);  // checked with the options
+        recorded = plan_choice(named, options.choice);
+        if (recorded.plan == nullptr) {
+            d.status = Status(recorded.status.code(), std::string(recorded.entry->name) + ": " + recorded.status.message());
+            return d;
+        }
+        found = true;
+        d.text = "named by the caller";
+    }
+    found = found || (automatic && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
+    Tables::Ranking ranking;
+    if (!found || list_all) {
+        ranking = tables->ranking(query);
+        if (!found && automatic && ranking.tier != Tier::kNeighbours) {
+            found = decide_by_record(request, *tables, query, &ranking, recorded, d.tier, d.text);
+        }
+    }
+    if (found && recorded.plan == nullptr) {
+        d.status = recorded.status;
+        return d;
+    }
+    if (!found || list_all) {
+        for (const AlgorithmEntry &entry : algorithms()) {
+            PlanRequest ranked = request;
+            if (!tables->empty()) {
+                ranked.rank = [&](const AlgorithmPlan &plan) { return plan.serial_seconds * std::exp(ranking.residual(entry.name, plan)); };
+            }
+            d.list.push_back(plan_candidate(entry, ranked));
+            const Planned &p = d.list.back();
+            const bool eligible = automatic ? entry.automatic : entry.algorithm == options.algorithm;
+            if (!found && p.plan != nullptr && eligible && (d.chosen < 0 || p.plan->ranked_seconds < d.list[static_cast<size_t>(d.chosen)].plan->ranked_seconds)) {
+                d.chosen = static_cast<int>(d.list.size()) - 1;
+                d.tier = automatic ? ranking.tier : Tier::kCaller;
+                d.text = automatic ? ranking.text : "named by the caller";
+            }
+        }
+    }
+    if (found) {
+        const auto at = std::find_if(d.list.begin(), d.list.end(), [&](const Planned &p) { return p.entry == recorded.entry; });
+        d.chosen = static_cast<int>(at - d.list.begin());
+        if (at == d.list.end()) {
+            d.list.push_back(std::move(recorded));
+        } else {
+            *at = std::move(recorded);
+        }
+    }
+    if (d.chosen < 0 && automatic) {
+        for (size_t i = 0; i < d.list.size(); i++) {
+            if (d.list[i].entry->algorithm == Algorithm::kNaive && d.list[i].plan != nullptr) {
+                d.chosen = static_cast<int>(i);
+                d.tier = Tier::kReference;
+                d.text = "nothing else can do this problem";
+            }
+        }
+    }
+    return d;
+}
+
+/// Every automatic candidate said no: their reasons, worst code first.
+Status all_refused(const std::vector<Planned> &list) {
+    std::string reasons;
+    StatusCode code = StatusCode::kUnsupported;
+    for (const Planned &p : list) {
+        if (p.entry->automatic) {
+            reasons += (reasons.empty() ? "" : "; ") + std::string(p.entry->name) + ": " + p.status.message();
+            code = p.status.code() == StatusCode::kInvalidArgument ? StatusCode::kInvalidArgument : p.status.code() == StatusCode::kResourceExhausted && code != StatusCode::kInvalidArgument ? StatusCode::kResourceExhausted : code;
+        }
+    }
+    return Status(code, "no algorithm can do this: " + reasons);
+}
+
+/// FOURFOLD_CAPTURE: each problem once per process, as a line that `fourfold tune --shapes` reads.
+void capture(const Conv2dProblem &problem) {
+    static const char *const path = std::getenv("FOURFOLD_CAPTURE");
+    if (path == nullptr || *path == '\0') {
+        return;
+    }
+    static std::mutex mutex;
+    static std::set<std::string> seen;
+    const std::string text = tuning_problem(problem).to_string();
+    std::lock_guard<std::mutex> lock(mutex);
+    if (!seen.insert(text).second) {
+        return;
+    }
+    std::string name = text;
+    std::replace(name.begin(), name.end(), ' ', '_');
+    std::replace(name.begin(), name.end(), ',', '.');
+    const std::string line = name + "," + text + "\n";
+    // One write a line, so that processes may share the file.
+    const int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file < 0 || write(file, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
+        static std::once_flag once;
+        std::call_once(once, [] { std::fprintf(stderr, "fourfold: cannot write FOURFOLD_CAPTURE's file '%s'\n", path); });
+    }
+    if (file >= 0) {
+        close(file);
+    }
+}
+
+void say(const Plan &plan) {
+    static const char *const value = std::getenv("FOURFOLD_VERBOSE");
+    static const bool verbose = value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
+    if (verbose) {
+        std::fprintf(stderr, "fourfold: %s -> %s (%s: %s)\n", plan.problem().to_string().c_str(), plan.choice().c_str(), to_string(plan.tier()), plan.decided_by().c_str());
+    }
 }
 
 }  // namespace
@@ -344,6 +586,8 @@ struct Plan::Impl {
     const AlgorithmEntry *entry;
     std::unique_ptr<AlgorithmPlan> plan;
     PackedHeader header{};
+    std::string choice;
+    Tier tier = Tier::kCaller;
     std::string why;
 
     size_t packed_bytes() const {
@@ -394,7 +638,12 @@ struct Plan::Impl {
 
 Result<Plan> Plan::create(const Conv2dProblem &problem, const PlanOptions &options) {
     try {
-        return make(problem, options);
+        Result<Plan> plan = make(problem, options);
+        if (plan && !measuring_choices()) {
+            capture(problem);
+            say(*plan);
+        }
+        return plan;
     } catch (const std::bad_alloc &) {
         return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
     }
@@ -408,40 +657,40 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     }
     auto impl = std::make_shared<Impl>();
     impl->problem = problem;
+    Planned planned{nullptr, Status(), nullptr};
     if (options.algorithm != Algorithm::kAuto) {
         for (const AlgorithmEntry &entry : algorithms()) {
-            if (entry.algorithm != options.algorithm) {
-                continue;
+            if (entry.algorithm == options.algorithm) {
+                planned = plan_one(entry, request);
             }
-            Planned planned = plan_one(entry, request);
-            if (planned.plan == nullptr) {
-                return Status(planned.status.code(), std::string(entry.name) + ": " + planned.status.message());
-            }
-            impl->entry = &entry;
-            impl->plan = std::move(planned.plan);
-            impl->why = "named by the caller";
         }
-        if (impl->plan == nullptr) {
+        if (planned.entry == nullptr) {
             return bad("algorithm " + std::to_string(static_cast<int>(options.algorithm)) + " does not exist");
         }
+        impl->why = "named by the caller";
     } else {
-        int chosen = -1;
-        std::vector<Planned> list = plan_all(request, chosen);
-        if (chosen < 0) {
-            // Every automatic candidate said no: their reasons, worst code first.
-            std::string reasons;
-            StatusCode code = StatusCode::kUnsupported;
-            for (const Planned &p : list) {
-                if (p.entry->automatic) {
-                    reasons += (reasons.empty() ? "" : "; ") + std::string(p.entry->name) + ": " + p.status.message();
-                    code = p.status.code() == StatusCode::kInvalidArgument ? StatusCode::kInvalidArgument : p.status.code() == StatusCode::kResourceExhausted && code != StatusCode::kInvalidArgument ? StatusCode::kResourceExhausted : code;
-                }
-            }
-            return Status(code, "no algorithm can do this: " + reasons);
+        if (options.effort == Effort::kMeasure && options.choice.empty()) {
+            measure_choices(problem, request.options);
         }
-        impl->entry = list[chosen].entry;
-        impl->plan = std::move(list[chosen].plan);
-        impl->why = "least time by the cost model";
+        Decision decision = decide(request, false);
+        if (!decision.status.ok()) {
+            return decision.status;
+        }
+        if (decision.chosen < 0) {
+            return all_refused(decision.list);
+        }
+        planned = std::move(decision.list[static_cast<size_t>(decision.chosen)]);
+        impl->tier = decision.tier;
+        impl->why = decision.text;
+    }
+    if (planned.plan == nullptr) {
+        return Status(planned.status.code(), (planned.entry == nullptr ? "" : std::string(planned.entry->name) + ": ") + planned.status.message());
+    }
+    impl->entry = planned.entry;
+    impl->plan = std::move(planned.plan);
+    impl->choice = impl->entry->name;
+    if (impl->plan->choice != impl->choice) {
+        impl->choice += " " + impl->plan->choice;
     }
     impl->options = request.options;
     // Whatever changes the bytes of a packed block must change this line.
@@ -469,6 +718,18 @@ const std::string &Plan::variant() const {
     return impl_->plan->variant;
 }
 
+const std::string &Plan::choice() const {
+    return impl_->choice;
+}
+
+Tier Plan::tier() const {
+    return impl_->tier;
+}
+
+const std::string &Plan::decided_by() const {
+    return impl_->why;
+}
+
 int Plan::threads() const {
     return impl_->options.threads;
 }
@@ -492,8 +753,10 @@ double Plan::predicted_seconds() const {
 std::string Plan::describe() const {
     std::ostringstream s;
     s << "problem    " << impl_->problem.to_string() << "\n"
-      << "algorithm  " << impl_->entry->name << " (" << impl_->why << ")\n"
+      << "algorithm  " << impl_->entry->name << "\n"
       << "variant    " << impl_->plan->variant << "\n"
+      << "choice     " << impl_->choice << "\n"
+      << "decided by " << to_string(impl_->tier) << ": " << impl_->why << "\n"
       << "blocking   " << impl_->plan->details << "\n"
       << "memory     workspace " << bytes_text(workspace_bytes()) << ", packed filters " << bytes_text(packed_filter_bytes()) << "\n"
       << "threads    " << impl_->options.threads << "\n"
@@ -674,32 +937,75 @@ Status Plan::Impl::execute_columns(const Tensors &tensors, MemoryBlock workspace
 
 namespace {
 
+Candidate candidate_of(const Conv2dProblem &problem, const Planned &p) {
+    Candidate c;
+    c.algorithm = p.entry->algorithm;
+    c.supported = p.plan != nullptr;
+    if (p.plan == nullptr) {
+        c.reason = p.status.message();
+        return c;
+    }
+    c.variant = p.plan->variant;
+    c.choice = p.plan->choice == p.entry->name ? p.plan->choice : p.entry->name + (" " + p.plan->choice);
+    c.predicted_seconds = p.plan->predicted_seconds;
+    c.corrected_seconds = p.plan->ranked_seconds;
+    c.workspace_bytes = p.plan->workspace_bytes;
+    c.packed_filter_bytes = packed_bytes(problem, *p.plan);
+    return c;
+}
+
 Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, const PlanOptions &options) {
     PlanRequest request{problem, options};
     Status status = resolve_options(problem, request.options);
     if (!status.ok()) {
         return status;
     }
-    int chosen = -1;
-    std::vector<Planned> list = plan_all(request, chosen);
+    const Decision decision = decide(request, true);
+    if (!decision.status.ok()) {
+        return decision.status;
+    }
     std::vector<Candidate> candidates;
-    for (size_t i = 0; i < list.size(); i++) {
-        const Planned &p = list[i];
-        Candidate c;
-        c.algorithm = p.entry->algorithm;
-        c.supported = p.plan != nullptr;
-        c.chosen = static_cast<int>(i) == chosen;
+    for (size_t i = 0; i < decision.list.size(); i++) {
+        const Planned &p = decision.list[i];
+        Candidate c = candidate_of(problem, p);
+        c.chosen = static_cast<int>(i) == decision.chosen;
         if (p.plan != nullptr) {
-            c.variant = p.plan->variant;
-            c.predicted_seconds = p.plan->predicted_seconds;
-            c.workspace_bytes = p.plan->workspace_bytes;
-            c.packed_filter_bytes = packed_bytes(problem, *p.plan);
-            c.reason = c.chosen ? (options.algorithm == Algorithm::kAuto ? "least time by the cost model" : "named by the caller") : p.entry->automatic ? "slower on one thread by the cost model" : "a baseline, never chosen";
-        } else {
-            c.reason = p.status.message();
+            c.reason = c.chosen ? std::string(to_string(decision.tier)) + ": " + decision.text : p.entry->automatic ? "expected to be slower on one thread" : "a baseline";
         }
         candidates.push_back(std::move(c));
     }
+    return candidates;
+}
+
+Result<std::vector<Candidate>> every_choice(const Conv2dProblem &problem, const PlanOptions &options) {
+    PlanRequest request{problem, options};
+    Status status = resolve_options(problem, request.options);
+    if (!status.ok()) {
+        return status;
+    }
+    const std::shared_ptr<const Tables> tables = current_tables();
+    const Tables::Ranking ranking = tables->ranking({tuning_problem(problem), options.accuracy, options.choose_for_threads ? request.options.threads : 1, options.cache});
+    std::vector<Candidate> candidates;
+    for (const AlgorithmEntry &entry : algorithms()) {
+        if (!entry.automatic || (options.algorithm != Algorithm::kAuto && options.algorithm != entry.algorithm)) {
+            continue;
+        }
+        std::vector<std::string> choices;
+        PlanRequest collecting = request;
+        collecting.collect = &choices;
+        plan_candidate(entry, collecting);
+        std::sort(choices.begin(), choices.end());
+        choices.erase(std::unique(choices.begin(), choices.end()), choices.end());
+        if (!tables->empty()) {
+            request.rank = [&](const AlgorithmPlan &plan) { return plan.serial_seconds * std::exp(ranking.residual(entry.name, plan)); };
+        }
+        for (const std::string &words : choices) {
+            if (const Planned p = plan_choice(request, entry.name + (" " + words)); p.plan != nullptr && p.plan->choice == words) {
+                candidates.push_back(candidate_of(problem, p));
+            }
+        }
+    }
+    std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate &a, const Candidate &b) { return a.corrected_seconds < b.corrected_seconds; });
     return candidates;
 }
 
@@ -708,6 +1014,14 @@ Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, con
 Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanOptions &options) {
     try {
         return list_candidates(problem, options);
+    } catch (const std::bad_alloc &) {
+        return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
+    }
+}
+
+Result<std::vector<Candidate>> list_choices(const Conv2dProblem &problem, const PlanOptions &options) {
+    try {
+        return every_choice(problem, options);
     } catch (const std::bad_alloc &) {
         return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
     }

@@ -33,6 +33,7 @@ int64_t count_points(const std::vector<PointRun> &runs) {
 TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<PointRun> useful)
     : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), factors_(product.parameter("mults", 4) == 3 ? 3 : tile.parts), useful_(std::move(useful)), useful_points_(count_points(useful_)) {
     variant = product.name;
+    choice = std::string(tile.forward->name) + " " + product.name;
     const Conv2dProblem &p = problem_;
     step_h_ = t_ - blocks_.rows().shift_max;
     step_w_ = t_ - blocks_.columns().shift_max;

@@ -7,3 +7,4 @@
 #include "fourfold/profile.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"
+#include "fourfold/tuning.h"
