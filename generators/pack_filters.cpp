@@ -30,7 +30,11 @@ public:
         const Expr k = i / block_rows, last = w.dim(3).extent() - 1;
         const Expr r = row(t, i % block_rows);
         const Expr s = unsafe_promise_clamped(column(t), 0, w.dim(0).extent() - 1);
-        out(ii, t, c, io, g) = select(k <= last && r >= 0, w(s, clamp(r, 0, w.dim(1).extent() - 1), c, clamp(k, 0, last), g), 0.0f);
+        const Expr height = w.dim(1).extent();
+        // One row to a block and no output channel missing: all lanes ask the same.
+        plain = block_rows == 1 && w.dim(3).extent() == out.dim(0).extent() * out.dim(3).extent();
+        const Expr direct = w(s, clamp(row(t, 0), 0, height - 1), c, unsafe_promise_clamped(i, 0, last), g);
+        out(ii, t, c, io, g) = select(plain, select(row(t, 0) >= 0, direct, 0.0f), select(k <= last && r >= 0, w(s, clamp(r, 0, height - 1), c, clamp(k, 0, last), g), 0.0f));
         stages = {out, ii};
     }
 
@@ -41,11 +45,12 @@ public:
         fourfold::require_origin(out);
         // The filters' width is their fastest stride only when dense; regions of larger tensors come as views.
         w.dim(0).set_stride(Expr());
-        fourfold::cpu::schedule_pack_filters(stages, get_target());
+        fourfold::cpu::schedule_pack_filters(stages, plain, w.dim(3).stride());
     }
 
 private:
     fourfold::MemoryStages stages;
+    Expr plain;
 };
 
 }  // namespace

@@ -5,7 +5,8 @@
 //                                                w_0 = re, w_1 = -im - re, w_2 = re - im        for Gauss's product
 //
 // with re + i im = spectra[f, k, c]. scale carries the 1/t^2 of the inverse transform.
-#include "generators/memory_stage.h"
+#include "generators/pack_tile_filters.h"
+
 #include "generators/post_op.h"
 #include "schedules/cpu/pack_tile_filters.h"
 
@@ -15,10 +16,13 @@ namespace {
 
 class PackTileFilters : public Generator<PackTileFilters> {
 public:
+    /// 1: of at least 8 channels.
+    GeneratorParam<int> wide{"wide", 0};
+
     /// (channel, part, output channel, frequency).
     Input<Buffer<float, 4>> spectra{"spectra"};
     Input<float> scale{"scale"};
-    /// (k % K, i, channel, k / K, frequency); K is its first extent, the second tells which form.
+    /// (k % K, i, channel, k / K, frequency); K, a multiple of 16, is its first extent, the second tells which form.
     Output<Buffer<float, 5>> out{"out"};
 
     void generate() {
@@ -28,19 +32,21 @@ public:
         const Expr re = spectra(c, 0, clamp(k, 0, last), f), im = spectra(c, 1, clamp(k, 0, last), f);
         const Expr gauss = out.dim(1).extent() == 3;
         const Expr value = select(part == 0, re, part == 2, re - im, gauss, -im - re, -im);
-        out(ki, part, c, ko, f) = select(k <= last, value * scale, 0.0f);
-        stages = {out, ki};
+        Func values("values");
+        values(c, ki, part, ko, f) = select(k <= last, value * scale, 0.0f);
+        out(ki, part, c, ko, f) = values(c, ki, part, ko, f);
+        stages = {out, values, ki, part, c};
     }
 
     void schedule() {
         fourfold::require_origin(spectra);
         fourfold::require_origin(out);
         spectra.dim(1).set_extent(2);
-        fourfold::cpu::schedule_pack_tile_filters(stages, get_target());
+        fourfold::cpu::schedule(stages, wide != 0);
     }
 
 private:
-    fourfold::MemoryStages stages;
+    fourfold::PackTileFiltersStages stages;
 };
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 class FftTiledPlan final : public TiledPlan {
 public:
     FftTiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile)
-        : TiledPlan(request, product, tile, hermitian_points(tile.t)), place_(*find_variant("place_filters")), block_(*find_variant("block_channels", "layout=nchw")), pack_(*find_variant("pack_tile_filters")), real_channels_(problem_.in_channels / problem_.groups) {
+        : TiledPlan(request, product, tile, hermitian_points(tile.t)), place_(*find_variant("place_filters")), block_(*find_variant("block_channels", "layout=nchw")), pack_(*find_variant("pack_tile_filters", "wide=0")), pack_wide_(*find_variant("pack_tile_filters", "wide=1")), real_channels_(problem_.in_channels / problem_.groups) {
         const auto as_is = [](int64_t shift) { return shift; };
         row_places_ = blocks_.rows().filter_places(problem_.filter_mode, as_is);
         column_places_ = blocks_.columns().filter_places(problem_.filter_mode, as_is);
@@ -26,6 +26,7 @@ public:
 
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
+        clear_gaps(floats_at(packed, 0));
         const float scale = static_cast<float>(1.0 / (static_cast<double>(t_) * static_cast<double>(t_)));
         return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * output_blocks_ * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t cb = index % channel_blocks_;
@@ -39,7 +40,7 @@ public:
             const int64_t first = cb * kLanes, count = std::min(kLanes, channels_ - first);
             const int64_t outputs = std::min(width_, outputs_ - kb * width_);
             const int64_t pitch = round_up(t_, kLanes), plane = t_ * pitch + kLanes;
-            const int64_t frequency = width_ * 2 * kLanes;
+            const int64_t frequency = pack_frequency();
             for (int64_t k = 0; k < outputs; k++) {
                 const float *filter = w.data + (g * outputs_ + kb * width_ + k) * w.s[0];
                 for (int64_t v = first; v < first + count;) {
@@ -71,7 +72,7 @@ public:
                 const int64_t n = std::min(at_once, points_ - f);
                 const Floats<4> from(spectra + f * frequency, {{count, 1}, {2, kLanes}, {outputs, 2 * kLanes}, {n, frequency}});
                 const Floats<5> to(target + f * step, {{width_, 1}, {factors_, width_}, {count, factors_ * width_}, {1, channels_ * factors_ * width_}, {n, step}});
-                if (!call(pack_, context, from, scale, to)) {
+                if (!call(count >= 8 ? pack_wide_ : pack_, context, from, scale, to)) {
                     return false;
                 }
             }
@@ -80,12 +81,16 @@ public:
     }
 
 private:
+    /// Floats between the frequencies of a packing task's spectra: a line more than they have, or all would share a few places in L1.
+    int64_t pack_frequency() const {
+        return width_ * 2 * kLanes + kLanes;
+    }
     size_t lay_out_packing() override {
         Arena pack;
         const int64_t pitch = round_up(t_, kLanes);
         pack_planes_offset_ = pack.reserve_floats(static_cast<double>(kLanes * (t_ * pitch + kLanes)));
         pack_blocked_offset_ = pack.reserve_floats(static_cast<double>(t_ * pitch * kLanes));
-        pack_spectra_offset_ = pack.reserve_floats(static_cast<double>(points_ * width_ * 2 * kLanes));
+        pack_spectra_offset_ = pack.reserve_floats(static_cast<double>(points_ * pack_frequency()));
         pack_heap_offset_ = pack.reserve(static_cast<double>(heap_bytes()));
         return pack.bytes();
     }
@@ -98,7 +103,7 @@ private:
         return 1.5;
     }
 
-    const Variant &place_, &block_, &pack_;
+    const Variant &place_, &block_, &pack_, &pack_wide_;  ///< pack_wide_ from 8 channels on
     const int64_t real_channels_;  ///< of a group, phases not counted
     std::vector<int32_t> row_places_, column_places_;
     size_t pack_planes_offset_ = 0, pack_blocked_offset_ = 0, pack_spectra_offset_ = 0, pack_heap_offset_ = 0;

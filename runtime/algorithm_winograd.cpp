@@ -23,6 +23,7 @@ public:
     }
 
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
+        clear_gaps(floats_at(packed, 0));
         const bool flip = problem_.filter_mode == FilterMode::kConvolution;
         return parallel_for(execution, static_cast<int>(pack_slots_), problem_.groups * output_blocks_ * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t cb = index % channel_blocks_;

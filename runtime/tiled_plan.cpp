@@ -64,7 +64,7 @@ Status TiledPlan::block(size_t workspace_limit) {
         return status;
     }
     packed_bytes = 0;
-    const double packed = static_cast<double>(p.groups * points_) * static_cast<double>(output_blocks_ * width_) * static_cast<double>(channels_ * factors_) * sizeof(float);
+    const double packed = static_cast<double>(p.groups * points_) * static_cast<double>(filter_step()) * sizeof(float);
     if (packed > 1e15) {
         return Status(StatusCode::kResourceExhausted, "the transformed filters would need over 10^15 bytes");
     }

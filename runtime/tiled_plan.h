@@ -110,9 +110,16 @@ protected:
         context.heap = base + offset;
         context.heap_bytes = heap_bytes();
     }
-    /// Floats of one point's filters.
+    /// Floats between the filters of two points: a line more than they have, since packing writes all points side by side, and
+    /// lines a power of two apart would share few places in the caches.
     int64_t filter_step() const {
-        return output_blocks_ * channels_ * factors_ * width_;
+        return output_blocks_ * channels_ * factors_ * width_ + kLanes;
+    }
+    /// What packing leaves unwritten between points.
+    void clear_gaps(float *packed) const {
+        for (int64_t i = 1; i <= problem_.groups * points_; i++) {
+            std::fill_n(packed + i * filter_step() - kLanes, kLanes, 0.0f);
+        }
     }
 
     const Conv2dProblem problem_;

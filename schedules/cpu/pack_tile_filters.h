@@ -1,9 +1,10 @@
 #pragma once
 
-#include "generators/memory_stage.h"
+#include "generators/pack_tile_filters.h"
 
 namespace fourfold::cpu {
 
-void schedule_pack_tile_filters(MemoryStages &stages, const Halide::Target &target);
+/// `wide`: at least 8 channels.
+void schedule(PackTileFiltersStages &stages, bool wide);
 
 }  // namespace fourfold::cpu
