@@ -19,6 +19,7 @@ Action add_compare(CLI::App &verb);
 Action add_explain(CLI::App &verb);
 Action add_generate(CLI::App &verb);
 Action add_list(CLI::App &verb);
+Action add_search(CLI::App &verb);
 
 /// Options that several verbs share.
 struct PlanFlags {
