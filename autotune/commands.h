@@ -23,6 +23,7 @@ Action add_tune(CLI::App &verb);
 Action add_tables(CLI::App &verb);
 Action add_report(CLI::App &verb);
 Action add_candidate(CLI::App &verb);
+Action add_search(CLI::App &verb);
 
 /// Options that several verbs share.
 struct PlanFlags {

@@ -92,6 +92,7 @@ int run_command(int argc, char **argv) {
         {"generate", "make a library for exactly the problems of a file, kernels of fixed size included", add_generate},
         {"list", "list variants, algorithms, FFT backends and this machine", add_list},
         {"candidate", "", add_candidate},
+        {"search", "search a stage's space of schedules for variants that beat the built-in ones", add_search},
     };
     Action chosen;
     for (const Verb &verb : verbs) {

@@ -120,6 +120,9 @@ function(_fourfold_build_kernels name list from directory)
         _fourfold_source_hash(${stem} source_hash)
         foreach(isa avx512 avx2 generic)
             string(JSON target GET "${all}" targets ${isa})
+            string(SHA256 hash "${source_hash} ${target}")
+            string(SUBSTRING "${hash}" 0 16 hash)
+            string(APPEND hashes_of_${stem} "\"${isa}\": \"${hash}\", ")
             string(JSON count ERROR_VARIABLE none LENGTH "${list}" stages ${stem} ${isa})
             if(none OR count EQUAL 0)
                 continue()
@@ -166,6 +169,15 @@ function(_fourfold_build_kernels name list from directory)
         endforeach()
     endforeach()
 
+    set(FOURFOLD_STAGE_HASHES "")
+    foreach(s RANGE ${last_stage})
+        string(JSON stem MEMBER "${list}" stages ${s})
+        string(REGEX REPLACE ", $" "" hashes "${hashes_of_${stem}}")
+        string(APPEND FOURFOLD_STAGE_HASHES ",\n\"${stem}\": {${hashes}}")
+    endforeach()
+    string(REGEX REPLACE "^,\n" "" FOURFOLD_STAGE_HASHES "${FOURFOLD_STAGE_HASHES}")
+    set(FOURFOLD_STAGE_HASHES "${FOURFOLD_STAGE_HASHES}" PARENT_SCOPE)
+
     # 64-bit ARM: the generic variants at least compile. Not part of the default build; a test builds it.
     add_custom_target(${name}_kernels_arm64 DEPENDS ${arm_objects})
 
@@ -192,7 +204,7 @@ function(_fourfold_build_kernels name list from directory)
 ${declarations}
 namespace fourfold {
 
-const std::vector<Variant> &registry() {
+const std::vector<Variant> &built_in_variants() {
     static const std::vector<Variant> list = {
 ${entries}    };
     return list;
@@ -256,6 +268,19 @@ function(fourfold_add_kernels)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
     file(READ "${list_file}" list)
     _fourfold_build_kernels(fourfold "${list}" schedules/cpu/variants.json "${PROJECT_BINARY_DIR}/kernels")
+
+    # What `fourfold search` needs: the spaces and the hashes of sources with targets, and Halide's runtime for a candidate.
+    file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/kernels/search.json" CONTENT "{\"hashes\": {\n${FOURFOLD_STAGE_HASHES}},\n\"list\": ${list}}" @ONLY)
+    set(candidate_runtime "${PROJECT_BINARY_DIR}/kernels/candidate_runtime.o")
+    add_custom_command(
+        OUTPUT "${candidate_runtime}"
+        COMMAND ${CMAKE_LINKER} -r -o "${candidate_runtime}" "${PROJECT_BINARY_DIR}/kernels/halide_runtime.o" $<TARGET_OBJECTS:fourfold_halide_hooks>
+        DEPENDS "${PROJECT_BINARY_DIR}/kernels/halide_runtime.o" fourfold_halide_hooks $<TARGET_OBJECTS:fourfold_halide_hooks>
+        COMMAND_EXPAND_LISTS
+        COMMENT "Halide's runtime for candidates"
+        VERBATIM)
+    add_custom_target(fourfold_candidate_runtime DEPENDS "${candidate_runtime}")
+    add_dependencies(fourfold_candidate_runtime fourfold_kernels)
     set(FOURFOLD_KERNELS_OBJECT "${FOURFOLD_KERNELS_OBJECT}" PARENT_SCOPE)
     set(FOURFOLD_REGISTRY_SOURCE "${FOURFOLD_REGISTRY_SOURCE}" PARENT_SCOPE)
 endfunction()

@@ -7,6 +7,21 @@ namespace fourfold {
 
 std::atomic<RegistryTracer *> registry_tracer{nullptr};
 
+namespace {
+std::vector<Variant> &all_variants() {
+    static std::vector<Variant> list = built_in_variants();
+    return list;
+}
+}  // namespace
+
+const std::vector<Variant> &registry() {
+    return all_variants();
+}
+
+void add_variant(const Variant &variant) {
+    all_variants().push_back(variant);
+}
+
 int Variant::parameter(const char *key, int fallback) const {
     const size_t length = std::strlen(key);
     for (const char *at = parameters; *at != '\0';) {

@@ -37,8 +37,12 @@ struct Variant {
     int parameter(const char *key, int fallback) const;
 };
 
-/// All variants of the build, in the list's order (registry.cpp is generated).
+/// All variants of the build, in the list's order (registry_list.cpp is generated), then those added.
 const std::vector<Variant> &registry();
+/// The generated list.
+const std::vector<Variant> &built_in_variants();
+/// For tools that try a schedule before it is built in. Before the first plan of the process: plans point into the registry.
+void add_variant(const Variant &variant);
 /// What a library that was made for a list of problems (fourfold generate) does with one of them.
 struct Dispatch {
     const char *problem;  ///< as Conv2dProblem::to_string prints it

@@ -1,0 +1,99 @@
+// The verbs that make kernels: generate (its list; the library is built by the package test) and search.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "command/command.h"
+#include "fourfold/fourfold.h"
+
+namespace fourfold::test {
+namespace {
+
+TEST(Generate, ListsWhatTheProblemsNeed) {
+    TemporaryFolder folder;
+    write_bytes(folder / "net.csv", "name,problem\na,b1 ic16 i14 oc32 f3 p1\nb,bwd-filters b1 ic16 i9 oc16 f3\nagain,b1 ic16 i14 oc32 f3 p1\nc,bwd-data b1 ic8 i9 oc24 f3 s2\n");
+    ASSERT_TRUE(exits_with(0, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--out", folder / "out", "--threads", "1,2"})));
+    const nlohmann::json list = nlohmann::json::parse(read_bytes(folder / "out/library.json"));
+    EXPECT_EQ(list["isa"], machine().isa);
+    ASSERT_EQ(list["problems"].size(), 3u) << "a problem that is listed twice is one";
+    std::set<std::string> names;
+    for (const VariantInfo &variant : list_variants()) {
+        const nlohmann::json &stages = list["stages"];
+        if (stages.contains(variant.stage) && stages[variant.stage].contains(variant.isa)) {
+            const nlohmann::json &parameters = stages[variant.stage][variant.isa];
+            if (std::find(parameters.begin(), parameters.end(), variant.parameters) != parameters.end()) {
+                names.insert(variant.name);
+            }
+        }
+    }
+    EXPECT_GE(names.size(), 3u);
+    EXPECT_LT(names.size(), 30u) << "only what is needed";
+    for (const nlohmann::json &entry : list["problems"]) {
+        const Conv2dProblem problem = *Conv2dProblem::parse(entry["problem"].get<std::string>());
+        const Result<Plan> plan = Plan::create(problem);
+        ASSERT_TRUE(plan.ok());
+        EXPECT_EQ(entry["algorithm"], to_string(plan->algorithm()));
+        EXPECT_TRUE(names.count(plan->variant())) << plan->variant();
+        if (problem.operation != Operation::kBackwardData) {
+            EXPECT_EQ(entry["variant"], plan->variant());
+        }
+    }
+    ASSERT_FALSE(list["sized"].empty());
+    for (const auto &[variant, sizes] : list["sized"].items()) {
+        EXPECT_TRUE(names.count(variant)) << variant;
+        EXPECT_FALSE(sizes.empty()) << variant;
+    }
+}
+
+TEST(Generate, RefusesBadInput) {
+    TemporaryFolder folder;
+    write_bytes(folder / "bad.csv", "name,problem\na,b1 ic16 i14 oc32 f99\n");
+    write_bytes(folder / "empty.csv", "name,problem\n");
+    write_bytes(folder / "good.csv", "a,b1 ic1 i5 oc1 f3\n");
+    EXPECT_TRUE(exits_with(2, fourfold_command({"generate", "--shapes", folder / "none.csv", "--out", folder / "o"}), {"none.csv"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"generate", "--shapes", folder / "bad.csv", "--out", folder / "o"}), {"bad.csv", "2"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"generate", "--shapes", folder / "empty.csv", "--out", folder / "o"}), {"empty.csv"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"generate", "--shapes", folder / "good.csv", "--out", folder / "o", "--name", "a b"}), {"a b"}));
+    EXPECT_TRUE(exits_with(1, fourfold_command({"generate", "--list-only", "--shapes", folder / "good.csv", "--out", "/proc/none"}), {"/proc/none"}));
+}
+
+TEST(Search, CompilesChecksAndTimesACandidate) {
+    TemporaryFolder folder;
+    const std::vector<std::string> command = {"search", "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3", "--cache", folder.path()};
+    const Outcome first = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, first));
+    EXPECT_NE(first.out.find("1 candidates, 1 of them to compile"), std::string::npos) << first.out;
+    EXPECT_NE(first.out.find("1 ok"), std::string::npos) << first.out;
+    EXPECT_NE(first.out.find("gemm_" + machine().isa + "_m2_n3\n"), std::string::npos) << first.out;
+    EXPECT_NE(first.out.find("(built in)"), std::string::npos) << first.out;
+    EXPECT_NE(first.out.find("winners"), std::string::npos) << first.out;
+    const Outcome second = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, second));
+    EXPECT_NE(second.out.find("1 candidates, 0 of them to compile"), std::string::npos) << second.out;
+
+    // A compiled candidate that crashes takes nothing with it.
+    for (const auto &entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+        if (entry.path().extension() == ".so") {
+            std::ofstream(entry.path(), std::ios::binary) << "no library";
+        }
+    }
+    const Outcome broken = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, broken));
+    EXPECT_NE(broken.out.find("1 crash"), std::string::npos) << broken.out;
+}
+
+TEST(Search, RefusesBadInput) {
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gem", "--problem", "b1 ic8 i9 oc16 f3"}), {"gem"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm"}), {"--problem"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm", "--where", "m=5", "--problem", "b1 ic8 i9 oc16 f3"}), {"--where"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm", "--problem", "b1 ic8 i9 oc16 f99"}), {"99x99"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm", "--build", "/none", "--problem", "b1 ic8 i9 oc16 f3"}), {"/none", "--build"}));
+}
+
+}  // namespace
+}  // namespace fourfold::test
