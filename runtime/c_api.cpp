@@ -1,0 +1,590 @@
+// The C interface over the C++ one: structs copied field by field, Status turned into a code and a message of the thread.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "fourfold/fourfold.h"
+#include "fourfold/fourfold_c.h"
+
+using namespace fourfold;
+
+struct fourfold_plan {
+    Plan plan;
+};
+struct fourfold_profile {
+    Profile profile;
+};
+
+namespace {
+
+// C's numbers are C++'s.
+static_assert(FOURFOLD_INTERNAL == static_cast<int>(StatusCode::kInternal) && FOURFOLD_SPECTRAL == static_cast<int>(Operation::kSpectral));
+static_assert(FOURFOLD_CIRCULAR == static_cast<int>(PaddingMode::kCircular) && FOURFOLD_CONVOLUTION == static_cast<int>(FilterMode::kConvolution));
+static_assert(FOURFOLD_NHWC == static_cast<int>(Layout::kNhwc) && FOURFOLD_POST_CLAMP == static_cast<int>(PostOp::kClamp));
+static_assert(FOURFOLD_ALGORITHM_WINOGRAD == static_cast<int>(Algorithm::kWinograd) && FOURFOLD_OPENCL == static_cast<int>(Device::kOpenCl));
+static_assert(FOURFOLD_ACCURACY_RELAXED == static_cast<int>(Accuracy::kRelaxed) && FOURFOLD_FFT_KISSFFT == static_cast<int>(FftBackend::kKissFft));
+static_assert(FOURFOLD_FFT_PATIENT == static_cast<int>(FftRigor::kPatient) && FOURFOLD_ALIGNMENT == kAlignment);
+
+thread_local std::string last_error;
+
+fourfold_status fail(StatusCode code, const std::string &message) {
+    try {
+        last_error = message;
+    } catch (const std::bad_alloc &) {
+        last_error.clear();
+    }
+    return static_cast<fourfold_status>(code);
+}
+
+fourfold_status returned(const Status &status) {
+    return status.ok() ? FOURFOLD_OK : fail(status.code(), status.message());
+}
+
+Status bad(std::string message) {
+    return Status(StatusCode::kInvalidArgument, std::move(message));
+}
+
+/// Runs what returns a Status. Text and vectors may run out of memory; nothing else throws.
+template<typename Function>
+fourfold_status guarded(Function &&function) {
+    try {
+        return returned(function());
+    } catch (const std::bad_alloc &) {
+        return fail(StatusCode::kResourceExhausted, "memory ran out");
+    }
+}
+
+Status not_null(const char *name, const void *pointer) {
+    return pointer != nullptr ? Status() : bad(std::string(name) + " is null");
+}
+
+/// Reads a caller's struct of any known size: what it lacks keeps `known`'s defaults.
+template<typename Struct>
+Status read_struct(const char *name, const Struct *given, Struct &known) {
+    if (given == nullptr) {
+        return not_null(name, given);
+    }
+    const size_t size = given->struct_size;
+    if (size < sizeof(size_t) || size > sizeof(Struct)) {
+        return bad(std::string(name) + " has struct_size " + std::to_string(size) + "; this library knows up to " + std::to_string(sizeof(Struct)) +
+                   (size == 0 ? " (was it initialised?)" : size > sizeof(Struct) ? " (compiled against a newer fourfold_c.h?)" : ""));
+    }
+    std::memcpy(static_cast<void *>(&known), given, size);
+    return Status();
+}
+
+/// Writes as much of `known` as the caller has room for.
+template<typename Struct>
+Status write_struct(const char *name, const Struct &known, Struct *target, size_t size) {
+    if (target == nullptr) {
+        return not_null(name, target);
+    }
+    if (size < sizeof(size_t) || size > sizeof(Struct)) {
+        return bad(std::string(name) + " has struct_size " + std::to_string(size) + "; this library knows up to " + std::to_string(sizeof(Struct)));
+    }
+    Struct copy = known;
+    copy.struct_size = size;
+    std::memcpy(static_cast<void *>(target), &copy, size);
+    return Status();
+}
+
+/// An enumeration of the values 0 to `last`.
+template<typename Enum>
+Status read_enum(const char *name, int32_t value, Enum last, Enum &result) {
+    if (value < 0 || value > static_cast<int32_t>(last)) {
+        return bad(std::string(name) + " is " + std::to_string(value) + "; it must be 0 to " + std::to_string(static_cast<int32_t>(last)));
+    }
+    result = static_cast<Enum>(value);
+    return Status();
+}
+
+Status write_text(const std::string &text, char *buffer, size_t capacity, size_t *length) {
+    if (buffer == nullptr && capacity != 0) {
+        return bad("buffer is null, but its capacity is " + std::to_string(capacity));
+    }
+    if (capacity != 0) {
+        const size_t n = std::min(capacity - 1, text.size());
+        std::memcpy(buffer, text.data(), n);
+        buffer[n] = '\0';
+    }
+    if (length != nullptr) {
+        *length = text.size();
+    }
+    return Status();
+}
+
+fourfold_problem to_c(const Conv2dProblem &p) {
+    fourfold_problem c{};
+    c.struct_size = sizeof c;
+    c.operation = static_cast<int32_t>(p.operation);
+    c.padding_mode = static_cast<int32_t>(p.padding_mode);
+    c.filter_mode = static_cast<int32_t>(p.filter_mode);
+    c.layout = static_cast<int32_t>(p.layout);
+    c.post_op = static_cast<int32_t>(p.post_op);
+    c.residual = p.residual;
+    c.batch = p.batch;
+    c.in_channels = p.in_channels;
+    c.in_height = p.in_height;
+    c.in_width = p.in_width;
+    c.out_channels = p.out_channels;
+    c.filter_height = p.filter_height;
+    c.filter_width = p.filter_width;
+    c.stride_h = p.stride_h;
+    c.stride_w = p.stride_w;
+    c.pad_top = p.pad_top;
+    c.pad_bottom = p.pad_bottom;
+    c.pad_left = p.pad_left;
+    c.pad_right = p.pad_right;
+    c.dilation_h = p.dilation_h;
+    c.dilation_w = p.dilation_w;
+    c.groups = p.groups;
+    c.padding_value = p.padding_value;
+    c.clamp_lo = p.clamp_lo;
+    c.clamp_hi = p.clamp_hi;
+    return c;
+}
+
+Status from_c(const fourfold_problem *given, Conv2dProblem &p) {
+    fourfold_problem c = to_c(Conv2dProblem());
+    Status status = read_struct("problem", given, c);
+    if (status.ok()) {
+        status = read_enum("operation", c.operation, Operation::kSpectral, p.operation);
+    }
+    if (status.ok()) {
+        status = read_enum("padding_mode", c.padding_mode, PaddingMode::kCircular, p.padding_mode);
+    }
+    if (status.ok()) {
+        status = read_enum("filter_mode", c.filter_mode, FilterMode::kConvolution, p.filter_mode);
+    }
+    if (status.ok()) {
+        status = read_enum("layout", c.layout, Layout::kNhwc, p.layout);
+    }
+    if (status.ok()) {
+        status = read_enum("post_op", c.post_op, PostOp::kClamp, p.post_op);
+    }
+    p.residual = c.residual != 0;
+    p.batch = c.batch;
+    p.in_channels = c.in_channels;
+    p.in_height = c.in_height;
+    p.in_width = c.in_width;
+    p.out_channels = c.out_channels;
+    p.filter_height = c.filter_height;
+    p.filter_width = c.filter_width;
+    p.stride_h = c.stride_h;
+    p.stride_w = c.stride_w;
+    p.pad_top = c.pad_top;
+    p.pad_bottom = c.pad_bottom;
+    p.pad_left = c.pad_left;
+    p.pad_right = c.pad_right;
+    p.dilation_h = c.dilation_h;
+    p.dilation_w = c.dilation_w;
+    p.groups = c.groups;
+    p.padding_value = c.padding_value;
+    p.clamp_lo = c.clamp_lo;
+    p.clamp_hi = c.clamp_hi;
+    return status;
+}
+
+fourfold_transposed to_c(const Conv2dProblem::Transposed &t) {
+    return {sizeof(fourfold_transposed), t.batch, t.in_channels, t.in_height, t.in_width, t.out_channels, t.filter_height, t.filter_width, t.stride_h, t.stride_w,
+            t.padding_h, t.padding_w, t.output_padding_h, t.output_padding_w, t.dilation_h, t.dilation_w, t.groups};
+}
+
+Conv2dProblem::Transposed from_c(const fourfold_transposed &t) {
+    return {t.batch, t.in_channels, t.in_height, t.in_width, t.out_channels, t.filter_height, t.filter_width, t.stride_h, t.stride_w,
+            t.padding_h, t.padding_w, t.output_padding_h, t.output_padding_w, t.dilation_h, t.dilation_w, t.groups};
+}
+
+fourfold_plan_options to_c(const PlanOptions &o) {
+    return {sizeof(fourfold_plan_options), static_cast<int32_t>(o.algorithm), static_cast<int32_t>(o.device), o.threads, static_cast<int32_t>(o.accuracy),
+            static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit, o.packed_filter_limit, nullptr};
+}
+
+/// A null pointer is the defaults.
+Status from_c(const fourfold_plan_options *given, PlanOptions &o) {
+    if (given == nullptr) {
+        return Status();
+    }
+    fourfold_plan_options c = to_c(PlanOptions());
+    Status status = read_struct("options", given, c);
+    if (status.ok()) {
+        status = read_enum("algorithm", c.algorithm, Algorithm::kWinograd, o.algorithm);
+    }
+    if (status.ok()) {
+        status = read_enum("device", c.device, Device::kOpenCl, o.device);
+    }
+    if (status.ok()) {
+        status = read_enum("accuracy", c.accuracy, Accuracy::kRelaxed, o.accuracy);
+    }
+    if (status.ok()) {
+        status = read_enum("fft_backend", c.fft_backend, FftBackend::kKissFft, o.fft_backend);
+    }
+    if (status.ok()) {
+        status = read_enum("fft_rigor", c.fft_rigor, FftRigor::kPatient, o.fft_rigor);
+    }
+    o.threads = c.threads;
+    o.workspace_limit = c.workspace_limit;
+    o.packed_filter_limit = c.packed_filter_limit;
+    o.variant = c.variant != nullptr ? c.variant : "";
+    return status;
+}
+
+ConstView from_c(const fourfold_const_view &v) {
+    return v.strided ? ConstView(v.data, v.strides[0], v.strides[1], v.strides[2], v.strides[3]) : ConstView(v.data);
+}
+MutableView from_c(const fourfold_view &v) {
+    return v.strided ? MutableView(v.data, v.strides[0], v.strides[1], v.strides[2], v.strides[3]) : MutableView(v.data);
+}
+
+class CallbackExecutor final : public Executor {
+public:
+    void run(int jobs, void (*job)(void *, int), void *argument) override {
+        function(data, jobs, job, argument);
+    }
+    fourfold_executor function = nullptr;
+    void *data = nullptr;
+};
+
+/// `executor` must outlive the context's use.
+Status from_c(const fourfold_context *given, CallbackExecutor &executor, ExecutionContext &context) {
+    if (given == nullptr) {
+        return Status();
+    }
+    fourfold_context c{};
+    Status status = read_struct("context", given, c);
+    if (status.ok()) {
+        executor.function = c.executor;
+        executor.data = c.executor_data;
+        context.executor = c.executor != nullptr ? &executor : nullptr;
+        context.profile = c.profile != nullptr ? &c.profile->profile : nullptr;
+        context.stream = c.stream;
+    }
+    return status;
+}
+
+}  // namespace
+
+const char *fourfold_version(void) {
+    return version();
+}
+
+int32_t fourfold_abi_version(void) {
+    return FOURFOLD_ABI_VERSION;
+}
+
+const char *fourfold_last_error(void) {
+    return last_error.c_str();
+}
+
+const char *fourfold_status_name(int32_t status) {
+    static const char *const names[] = {"ok", "invalid argument", "unsupported", "resource exhausted", "internal"};
+    return status >= FOURFOLD_OK && status <= FOURFOLD_INTERNAL ? names[status] : "unknown";
+}
+
+fourfold_status fourfold_problem_init(fourfold_problem *problem, size_t struct_size) {
+    return guarded([&] { return write_struct("problem", to_c(Conv2dProblem()), problem, struct_size); });
+}
+
+fourfold_status fourfold_problem_parse(fourfold_problem *problem, size_t struct_size, const char *text) {
+    return guarded([&] {
+        if (text == nullptr) {
+            return not_null("text", text);
+        }
+        const Result<Conv2dProblem> p = Conv2dProblem::parse(text);
+        return p ? write_struct("problem", to_c(*p), problem, struct_size) : p.status();
+    });
+}
+
+fourfold_status fourfold_problem_print(const fourfold_problem *problem, char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] {
+        Conv2dProblem p;
+        const Status status = from_c(problem, p);
+        return status.ok() ? write_text(p.to_string(), buffer, capacity, length) : status;
+    });
+}
+
+fourfold_status fourfold_problem_validate(const fourfold_problem *problem) {
+    return guarded([&] {
+        Conv2dProblem p;
+        const Status status = from_c(problem, p);
+        return status.ok() ? p.validate() : status;
+    });
+}
+
+fourfold_status fourfold_problem_output_size(const fourfold_problem *problem, int64_t *height, int64_t *width) {
+    return guarded([&] {
+        Conv2dProblem p;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = height == nullptr ? not_null("height", height) : not_null("width", width);
+        }
+        if (status.ok() && (p.stride_h < 1 || p.stride_w < 1)) {
+            status = bad("stride is " + std::to_string(p.stride_h) + "x" + std::to_string(p.stride_w) + "; it must be at least 1");
+        }
+        if (status.ok()) {
+            *height = p.out_height();
+            *width = p.out_width();
+        }
+        return status;
+    });
+}
+
+fourfold_status fourfold_problem_flops(const fourfold_problem *problem, double *flops) {
+    return guarded([&] {
+        Conv2dProblem p;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = p.validate();
+        }
+        if (status.ok()) {
+            status = not_null("flops", flops);
+        }
+        if (status.ok()) {
+            *flops = p.flops();
+        }
+        return status;
+    });
+}
+
+fourfold_status fourfold_problem_set_padding(fourfold_problem *problem, int32_t padding) {
+    return guarded([&] {
+        Conv2dProblem p;
+        Status status = from_c(problem, p);
+        if (status.ok() && (padding < FOURFOLD_VALID || padding > FOURFOLD_SAME)) {
+            status = bad("padding is " + std::to_string(padding) + "; it must be 0 to " + std::to_string(FOURFOLD_SAME));
+        }
+        if (status.ok() && (p.stride_h < 1 || p.stride_w < 1)) {
+            status = bad("stride is " + std::to_string(p.stride_h) + "x" + std::to_string(p.stride_w) + "; it must be at least 1");
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        p = padding == FOURFOLD_VALID ? p.valid() : padding == FOURFOLD_FULL ? p.full() : p.same();
+        return write_struct("problem", to_c(p), problem, problem->struct_size);
+    });
+}
+
+fourfold_status fourfold_transposed_init(fourfold_transposed *layer, size_t struct_size) {
+    return guarded([&] { return write_struct("layer", to_c(Conv2dProblem::Transposed()), layer, struct_size); });
+}
+
+fourfold_status fourfold_problem_transposed(fourfold_problem *problem, size_t struct_size, const fourfold_transposed *layer) {
+    return guarded([&] {
+        fourfold_transposed t = to_c(Conv2dProblem::Transposed());
+        const Status status = read_struct("layer", layer, t);
+        return status.ok() ? write_struct("problem", to_c(Conv2dProblem::transposed(from_c(t))), problem, struct_size) : status;
+    });
+}
+
+const char *fourfold_algorithm_name(int32_t algorithm) {
+    const bool known = algorithm >= FOURFOLD_ALGORITHM_AUTO && algorithm <= FOURFOLD_ALGORITHM_WINOGRAD;
+    return known ? to_string(static_cast<Algorithm>(algorithm)) : nullptr;
+}
+
+fourfold_status fourfold_algorithm_parse(const char *name, int32_t *algorithm) {
+    return guarded([&] {
+        if (name == nullptr || algorithm == nullptr) {
+            return bad(name == nullptr ? "name is null" : "algorithm is null");
+        }
+        const Result<Algorithm> parsed = parse_algorithm(name);
+        if (parsed) {
+            *algorithm = static_cast<int32_t>(*parsed);
+        }
+        return parsed.status();
+    });
+}
+
+fourfold_status fourfold_plan_options_init(fourfold_plan_options *options, size_t struct_size) {
+    return guarded([&] { return write_struct("options", to_c(PlanOptions()), options, struct_size); });
+}
+
+fourfold_status fourfold_plan_create(const fourfold_problem *problem, const fourfold_plan_options *options, fourfold_plan **plan) {
+    return guarded([&] {
+        if (plan == nullptr) {
+            return not_null("plan", plan);
+        }
+        *plan = nullptr;
+        Conv2dProblem p;
+        PlanOptions o;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = from_c(options, o);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        Result<Plan> made = Plan::create(p, o);
+        if (made) {
+            *plan = new fourfold_plan{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+void fourfold_plan_destroy(fourfold_plan *plan) {
+    delete plan;
+}
+
+fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_info *info) {
+    return guarded([&] {
+        if (plan == nullptr || info == nullptr) {
+            return bad(plan == nullptr ? "plan is null" : "info is null");
+        }
+        const Plan &p = plan->plan;
+        const fourfold_plan_info known = {sizeof known, p.variant().c_str(), static_cast<int32_t>(p.algorithm()), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes(), p.predicted_seconds()};
+        return write_struct("info", known, info, info->struct_size);
+    });
+}
+
+fourfold_status fourfold_plan_problem(const fourfold_plan *plan, fourfold_problem *problem, size_t struct_size) {
+    return guarded([&] { return plan == nullptr ? not_null("plan", plan) : write_struct("problem", to_c(plan->plan.problem()), problem, struct_size); });
+}
+
+fourfold_status fourfold_plan_describe(const fourfold_plan *plan, char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] { return plan == nullptr ? not_null("plan", plan) : write_text(plan->plan.describe(), buffer, capacity, length); });
+}
+
+fourfold_status fourfold_plan_pack_filters(const fourfold_plan *plan, const fourfold_const_view *filters, void *packed, size_t packed_bytes,
+                                           void *workspace, size_t workspace_bytes, const fourfold_context *context) {
+    return guarded([&] {
+        if (plan == nullptr || filters == nullptr) {
+            return bad(plan == nullptr ? "plan is null" : "filters is null");
+        }
+        CallbackExecutor executor;
+        ExecutionContext c;
+        const Status status = from_c(context, executor, c);
+        return status.ok() ? plan->plan.pack_filters(from_c(*filters), {packed, packed_bytes}, {workspace, workspace_bytes}, c) : status;
+    });
+}
+
+fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_tensors *tensors, void *workspace, size_t workspace_bytes,
+                                      const fourfold_context *context) {
+    return guarded([&] {
+        if (plan == nullptr) {
+            return not_null("plan", plan);
+        }
+        fourfold_tensors given{};
+        CallbackExecutor executor;
+        ExecutionContext c;
+        Status status = read_struct("tensors", tensors, given);
+        if (status.ok()) {
+            status = from_c(context, executor, c);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        Tensors t;
+        t.input = from_c(given.input);
+        t.filters = given.packed_filters != nullptr ? Filters(ConstMemoryBlock{given.packed_filters, given.packed_filter_bytes}) : Filters(from_c(given.filters));
+        t.bias = given.bias;
+        t.residual = from_c(given.residual);
+        t.output = from_c(given.output);
+        t.grad_output = from_c(given.grad_output);
+        t.grad_input = from_c(given.grad_input);
+        t.grad_filters = from_c(given.grad_filters);
+        t.grad_bias = given.grad_bias;
+        return plan->plan.execute(t, {workspace, workspace_bytes}, c);
+    });
+}
+
+void *fourfold_alloc(size_t bytes) {
+    const size_t blocks = bytes / kAlignment + (bytes % kAlignment != 0 || bytes == 0);
+    return blocks > SIZE_MAX / kAlignment ? nullptr : std::aligned_alloc(kAlignment, blocks * kAlignment);
+}
+
+void fourfold_free(void *memory) {
+    std::free(memory);
+}
+
+fourfold_status fourfold_profile_create(fourfold_profile **profile) {
+    return guarded([&] {
+        if (profile == nullptr) {
+            return not_null("profile", profile);
+        }
+        *profile = nullptr;
+        *profile = new fourfold_profile;
+        return Status();
+    });
+}
+
+void fourfold_profile_destroy(fourfold_profile *profile) {
+    delete profile;
+}
+
+fourfold_status fourfold_profile_reset(fourfold_profile *profile) {
+    return guarded([&] {
+        if (profile != nullptr) {
+            profile->profile.reset();
+        }
+        return not_null("profile", profile);
+    });
+}
+
+fourfold_status fourfold_profile_stages(const fourfold_profile *profile, fourfold_stage *stages, size_t capacity, size_t *count) {
+    return guarded([&] {
+        if (profile == nullptr || count == nullptr || (stages == nullptr && capacity != 0)) {
+            return bad(profile == nullptr ? "profile is null" : count == nullptr ? "count is null" : "stages is null");
+        }
+        const std::vector<Profile::Stage> list = profile->profile.stages();
+        for (size_t i = 0; i < std::min(capacity, list.size()); i++) {
+            stages[i] = {list[i].name, list[i].calls, list[i].seconds};
+        }
+        *count = list.size();
+        return Status();
+    });
+}
+
+fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold_plan_options *options,
+                                 void (*each)(void *data, const fourfold_candidate *candidate), void *data) {
+    return guarded([&] {
+        Conv2dProblem p;
+        PlanOptions o;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = from_c(options, o);
+        }
+        if (status.ok() && each == nullptr) {
+            status = bad("each is null");
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        const Result<std::vector<Candidate>> list = explain(p, o);
+        if (list) {
+            for (const Candidate &c : *list) {
+                const fourfold_candidate candidate = {sizeof candidate, static_cast<int32_t>(c.algorithm), c.supported, c.chosen, c.reason.c_str(), c.variant.c_str(), c.predicted_seconds, c.workspace_bytes, c.packed_filter_bytes};
+                each(data, &candidate);
+            }
+        }
+        return list.status();
+    });
+}
+
+fourfold_status fourfold_list_variants(void (*each)(void *data, const fourfold_variant *variant), void *data) {
+    return guarded([&] {
+        if (each == nullptr) {
+            return bad("each is null");
+        }
+        for (const VariantInfo &v : list_variants()) {
+            const fourfold_variant variant = {sizeof variant, v.name.c_str(), v.stage.c_str(), v.isa.c_str(), v.parameters.c_str(), v.runnable};
+            each(data, &variant);
+        }
+        return Status();
+    });
+}
+
+fourfold_status fourfold_machine_query(fourfold_machine *target) {
+    return guarded([&] {
+        if (target == nullptr) {
+            return not_null("machine", target);
+        }
+        const MachineInfo &m = machine();
+        const fourfold_machine known = {sizeof known, m.cpu.c_str(), m.microarchitecture.c_str(), m.isa.c_str(), m.hardware_threads, m.l1_bytes, m.l2_bytes, m.l3_bytes};
+        return write_struct("machine", known, target, target->struct_size);
+    });
+}

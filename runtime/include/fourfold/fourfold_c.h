@@ -1,0 +1,312 @@
+/* fourfold's C interface: C11, for C, Rust, Julia and whatever else calls C. The semantics are those of the C++ headers
+ * (problem.h, plan.h, profile.h, executor.h), which hold the equations.
+ *
+ *     fourfold_problem problem;
+ *     fourfold_problem_parse(&problem, sizeof problem, "b8 ic64 i56 oc64 f3 p1 relu");
+ *     fourfold_plan *plan;
+ *     if (fourfold_plan_create(&problem, NULL, &plan) != FOURFOLD_OK) puts(fourfold_last_error());
+ *
+ * Every function that can fail returns a status; the sentence that goes with it is fourfold_last_error(). Nothing throws,
+ * nothing aborts; a null pointer where none is allowed is FOURFOLD_INVALID_ARGUMENT.
+ *
+ * Binary compatibility: structs whose first member is struct_size may grow at their end. Callers set it to the sizeof that
+ * they were compiled with (the _init and _parse functions do); members beyond it keep their defaults, and a struct larger than
+ * this library knows is refused. Structs without struct_size do not change within one FOURFOLD_ABI_VERSION. Enumerations are
+ * stored as int32_t.
+ */
+#ifndef FOURFOLD_C_H
+#define FOURFOLD_C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------- version and errors */
+
+/* Grows when a program compiled against an older header would no longer work. */
+#define FOURFOLD_ABI_VERSION 1
+
+/* Every workspace and packed-filter block starts at a multiple of this many bytes; see fourfold_alloc(). */
+#define FOURFOLD_ALIGNMENT 64
+
+/* The library's version, "major.minor.patch", and the FOURFOLD_ABI_VERSION it was built with. */
+const char *fourfold_version(void);
+int32_t fourfold_abi_version(void);
+
+typedef enum fourfold_status {
+    FOURFOLD_OK = 0,
+    FOURFOLD_INVALID_ARGUMENT = 1,   /* a size, pointer, stride or token is wrong; the message names it and its value */
+    FOURFOLD_UNSUPPORTED = 2,        /* valid, but the named algorithm, device or build cannot do it */
+    FOURFOLD_RESOURCE_EXHAUSTED = 3, /* does not fit the workspace, packed-filter or memory limit */
+    FOURFOLD_INTERNAL = 4            /* a generated kernel or a library refused */
+} fourfold_status;
+
+/* The message of the last call on this thread that did not return FOURFOLD_OK; "" before the first. Valid until the next
+ * such call on this thread. */
+const char *fourfold_last_error(void);
+/* "ok", "invalid argument", "unsupported", "resource exhausted", "internal". */
+const char *fourfold_status_name(int32_t status);
+
+/* ------------------------------------------------------------------------------------------------------------ problem */
+
+enum fourfold_operation {
+    FOURFOLD_FORWARD = 0,
+    FOURFOLD_BACKWARD_DATA = 1,
+    FOURFOLD_BACKWARD_FILTERS = 2,
+    FOURFOLD_UNFOLD = 3,
+    FOURFOLD_FOLD = 4,
+    FOURFOLD_SPECTRAL = 5
+};
+enum fourfold_padding_mode {
+    FOURFOLD_ZEROS = 0,
+    FOURFOLD_CONSTANT = 1,
+    FOURFOLD_REFLECT = 2,
+    FOURFOLD_SYMMETRIC = 3,
+    FOURFOLD_REPLICATE = 4,
+    FOURFOLD_CIRCULAR = 5
+};
+enum fourfold_filter_mode { FOURFOLD_CORRELATION = 0, FOURFOLD_CONVOLUTION = 1 };
+enum fourfold_layout { FOURFOLD_NCHW = 0, FOURFOLD_NHWC = 1 };
+enum fourfold_post_op { FOURFOLD_POST_NONE = 0, FOURFOLD_POST_RELU = 1, FOURFOLD_POST_CLAMP = 2 };
+
+/* What to compute: Conv2dProblem of problem.h, member by member. Sizes in elements. */
+typedef struct fourfold_problem {
+    size_t struct_size;
+    int32_t operation;    /* enum fourfold_operation */
+    int32_t padding_mode; /* enum fourfold_padding_mode */
+    int32_t filter_mode;  /* enum fourfold_filter_mode */
+    int32_t layout;       /* enum fourfold_layout */
+    int32_t post_op;      /* enum fourfold_post_op */
+    int32_t residual;     /* not 0: adds a tensor of the result's shape before the post-op */
+    int64_t batch;
+    int64_t in_channels, in_height, in_width;
+    int64_t out_channels, filter_height, filter_width;
+    int64_t stride_h, stride_w;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    int64_t dilation_h, dilation_w;
+    int64_t groups;
+    float padding_value;      /* for FOURFOLD_CONSTANT */
+    float clamp_lo, clamp_hi; /* for FOURFOLD_POST_CLAMP */
+} fourfold_problem;
+
+/* The defaults: forward, every size 1, no padding. struct_size is sizeof(fourfold_problem) as the caller knows it. */
+fourfold_status fourfold_problem_init(fourfold_problem *problem, size_t struct_size);
+/* Reads the one-line form, e.g. "fwd b8 ic64 i56x56 oc64 f3x3 p1". Does not validate the sizes. */
+fourfold_status fourfold_problem_parse(fourfold_problem *problem, size_t struct_size, const char *text);
+/* Writes the one-line form, at most capacity bytes with its final NUL, into buffer (which may be null when capacity is 0).
+ * length, unless null, becomes the whole text's length without the NUL: at capacity or above, the text was cut. */
+fourfold_status fourfold_problem_print(const fourfold_problem *problem, char *buffer, size_t capacity, size_t *length);
+fourfold_status fourfold_problem_validate(const fourfold_problem *problem);
+/* o0 and o1 of the forward convolution; 0 where the filter does not fit. Validates nothing. */
+fourfold_status fourfold_problem_output_size(const fourfold_problem *problem, int64_t *height, int64_t *width);
+/* 2*b*oc*o0*o1*(ic/groups)*f0*f1: multiply-adds of the direct algorithm times two. */
+fourfold_status fourfold_problem_flops(const fourfold_problem *problem, double *flops);
+
+enum fourfold_padding { FOURFOLD_VALID = 0, FOURFOLD_FULL = 1, FOURFOLD_SAME = 2 };
+/* Sets the four paddings by name: none; every overlap of filter and image; o = ceil(i / stride), the odd one after. */
+fourfold_status fourfold_problem_set_padding(fourfold_problem *problem, int32_t padding);
+
+/* A transposed convolution in the terms of PyTorch's ConvTranspose2d: Conv2dProblem::Transposed of problem.h. */
+typedef struct fourfold_transposed {
+    size_t struct_size;
+    int64_t batch;
+    int64_t in_channels, in_height, in_width;
+    int64_t out_channels, filter_height, filter_width;
+    int64_t stride_h, stride_w;
+    int64_t padding_h, padding_w;
+    int64_t output_padding_h, output_padding_w;
+    int64_t dilation_h, dilation_w;
+    int64_t groups;
+} fourfold_transposed;
+fourfold_status fourfold_transposed_init(fourfold_transposed *layer, size_t struct_size);
+/* The layer as the bwd-data problem that it is: its input is grad_output, its output grad_input. */
+fourfold_status fourfold_problem_transposed(fourfold_problem *problem, size_t struct_size, const fourfold_transposed *layer);
+
+/* ------------------------------------------------------------------------------------------------------- plan: options */
+
+enum fourfold_algorithm {
+    FOURFOLD_ALGORITHM_AUTO = 0,
+    FOURFOLD_ALGORITHM_NAIVE = 1,
+    FOURFOLD_ALGORITHM_DIRECT = 2,
+    FOURFOLD_ALGORITHM_IM2COL = 3,
+    FOURFOLD_ALGORITHM_FFT = 4,
+    FOURFOLD_ALGORITHM_FFT_TILED = 5,
+    FOURFOLD_ALGORITHM_WINOGRAD = 6
+};
+enum fourfold_device { FOURFOLD_CPU = 0, FOURFOLD_CUDA = 1, FOURFOLD_OPENCL = 2 };
+enum fourfold_accuracy { FOURFOLD_ACCURACY_STRICT = 0, FOURFOLD_ACCURACY_DEFAULT = 1, FOURFOLD_ACCURACY_RELAXED = 2 };
+enum fourfold_fft_backend { FOURFOLD_FFT_AUTO = 0, FOURFOLD_FFT_FFTW = 1, FOURFOLD_FFT_KISSFFT = 2 };
+enum fourfold_fft_rigor { FOURFOLD_FFT_ESTIMATE = 0, FOURFOLD_FFT_MEASURE = 1, FOURFOLD_FFT_PATIENT = 2 };
+
+/* "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd"; NULL for any other value. */
+const char *fourfold_algorithm_name(int32_t algorithm);
+fourfold_status fourfold_algorithm_parse(const char *name, int32_t *algorithm);
+
+typedef struct fourfold_plan_options {
+    size_t struct_size;
+    int32_t algorithm;          /* enum fourfold_algorithm */
+    int32_t device;             /* enum fourfold_device */
+    int32_t threads;            /* at most this many at a time; 0: one per hardware thread. Results do not depend on it. */
+    int32_t accuracy;           /* enum fourfold_accuracy: what auto may give up for speed */
+    int32_t fft_backend;        /* enum fourfold_fft_backend */
+    int32_t fft_rigor;          /* enum fourfold_fft_rigor */
+    size_t workspace_limit;     /* bytes, filters packed; SIZE_MAX: none */
+    size_t packed_filter_limit; /* bytes; SIZE_MAX: none */
+    const char *variant;        /* forces the main stage's variant by name; NULL: chosen */
+} fourfold_plan_options;
+fourfold_status fourfold_plan_options_init(fourfold_plan_options *options, size_t struct_size);
+
+/* --------------------------------------------------------------------------------------------------- plan: life, queries */
+
+/* Algorithm, variants and workspace layout for one problem. Immutable: any number of threads may use one at once. */
+typedef struct fourfold_plan fourfold_plan;
+
+/* *plan becomes a new plan, or NULL on failure. options may be NULL: the defaults. */
+fourfold_status fourfold_plan_create(const fourfold_problem *problem, const fourfold_plan_options *options, fourfold_plan **plan);
+/* NULL is allowed. */
+void fourfold_plan_destroy(fourfold_plan *plan);
+
+typedef struct fourfold_plan_info {
+    size_t struct_size;
+    const char *variant;             /* the main stage's variant; the plan owns it */
+    int32_t algorithm;               /* enum fourfold_algorithm */
+    int32_t threads;
+    size_t workspace_bytes;          /* that execute needs when filters are packed */
+    size_t workspace_bytes_unpacked; /* when they are not; enough for pack_filters too */
+    size_t packed_filter_bytes;      /* 0 where there are no filters to pack */
+    double predicted_seconds;
+} fourfold_plan_info;
+/* The caller sets info->struct_size = sizeof(fourfold_plan_info). */
+fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_info *info);
+/* The problem that the plan was made for. */
+fourfold_status fourfold_plan_problem(const fourfold_plan *plan, fourfold_problem *problem, size_t struct_size);
+/* Several lines for people; buffer, capacity and length as in fourfold_problem_print. */
+fourfold_status fourfold_plan_describe(const fourfold_plan *plan, char *buffer, size_t capacity, size_t *length);
+
+/* ---------------------------------------------------------------------------------------------------------- execution */
+
+/* Rank-4 views of the caller's float32 memory: element (a, b, c, d) at data[a*strides[0] + ... + d*strides[3]], the dimensions
+ * being (n, channel, row, column) or (oc, ic/groups, row, column) whatever the layout in memory. Strides count elements and are
+ * positive. strided == 0: dense in the problem's layout, strides ignored. See tensor.h for what is allowed. */
+typedef struct fourfold_const_view {
+    const float *data;
+    int64_t strides[4];
+    int32_t strided;
+} fourfold_const_view;
+typedef struct fourfold_view {
+    float *data;
+    int64_t strides[4];
+    int32_t strided;
+} fourfold_view;
+
+/* The arguments of one execution; zero for what the operation does not use. Inputs may not overlap outputs.
+ *
+ *     fwd           input, filters, bias, residual -> output
+ *     bwd-data      grad_output, filters, bias, residual -> grad_input
+ *     bwd-filters   input, grad_output -> grad_filters, and grad_bias where it is given */
+typedef struct fourfold_tensors {
+    size_t struct_size;
+    fourfold_const_view input;
+    fourfold_const_view filters;  /* as they are; ignored when packed_filters is given */
+    const void *packed_filters;   /* a block that fourfold_plan_pack_filters wrote, or NULL */
+    size_t packed_filter_bytes;
+    const float *bias;            /* one value for each channel of what is computed, or NULL */
+    fourfold_const_view residual;
+    fourfold_view output;
+    fourfold_const_view grad_output;
+    fourfold_view grad_input;
+    fourfold_view grad_filters;
+    float *grad_bias;             /* or NULL */
+} fourfold_tensors;
+
+/* Calls job(argument, i) once for each i in [0, jobs), in any order and on any threads, and returns when all have returned.
+ * jobs is at most the plan's threads. Jobs never wait for each other. Must not unwind through the library. */
+typedef void (*fourfold_job)(void *argument, int index);
+typedef void (*fourfold_executor)(void *executor_data, int jobs, fourfold_job job, void *argument);
+
+typedef struct fourfold_profile fourfold_profile;
+
+typedef struct fourfold_context {
+    size_t struct_size;
+    fourfold_executor executor; /* where parallel work runs; NULL: the library's own pool */
+    void *executor_data;
+    fourfold_profile *profile;  /* filled when given */
+    void *stream;               /* a GPU's stream; unused on the CPU */
+} fourfold_context;
+
+/* Brings filters into the form that execute reads. The block may be saved and reused by an equal plan of the same build.
+ * Blocks and workspaces are aligned to FOURFOLD_ALIGNMENT. context may be NULL. */
+fourfold_status fourfold_plan_pack_filters(const fourfold_plan *plan, const fourfold_const_view *filters, void *packed, size_t packed_bytes,
+                                           void *workspace, size_t workspace_bytes, const fourfold_context *context);
+/* Computes the problem. Allocates nothing unless it fails; writes only to the outputs and the workspace, which must not be
+ * shared with a concurrent call. context may be NULL. After FOURFOLD_INVALID_ARGUMENT the outputs are untouched. */
+fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_tensors *tensors, void *workspace, size_t workspace_bytes,
+                                      const fourfold_context *context);
+
+/* Memory aligned to FOURFOLD_ALIGNMENT, or NULL; to be freed by fourfold_free, which allows NULL. */
+void *fourfold_alloc(size_t bytes);
+void fourfold_free(void *memory);
+
+/* ------------------------------------------------------------------------------------------- profile, explain, listings */
+
+typedef struct fourfold_stage {
+    const char *name; /* "pad", "gemm", ...; static */
+    int64_t calls;
+    double seconds; /* summed over threads */
+} fourfold_stage;
+
+/* Adds up the time spent in each stage, over any number of executions and threads. */
+fourfold_status fourfold_profile_create(fourfold_profile **profile);
+void fourfold_profile_destroy(fourfold_profile *profile);
+fourfold_status fourfold_profile_reset(fourfold_profile *profile);
+/* Writes at most capacity stages, in the order of first use; *count becomes the number of all. stages may be NULL when
+ * capacity is 0. */
+fourfold_status fourfold_profile_stages(const fourfold_profile *profile, fourfold_stage *stages, size_t capacity, size_t *count);
+
+/* One algorithm's answer to a problem. */
+typedef struct fourfold_candidate {
+    size_t struct_size;
+    int32_t algorithm; /* enum fourfold_algorithm */
+    int32_t supported;
+    int32_t chosen;
+    const char *reason;  /* why not; or what decided. Text is valid during the call of `each`. */
+    const char *variant; /* the main stage's variant */
+    double predicted_seconds;
+    size_t workspace_bytes;
+    size_t packed_filter_bytes;
+} fourfold_candidate;
+/* Calls each(data, candidate) for every algorithm. options may be NULL. */
+fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold_plan_options *options,
+                                 void (*each)(void *data, const fourfold_candidate *candidate), void *data);
+
+/* One compiled stage. */
+typedef struct fourfold_variant {
+    size_t struct_size;
+    const char *name;       /* "<stage>_<isa>[_<parameters>]" */
+    const char *stage;
+    const char *isa;        /* "avx512", "avx2", "generic" */
+    const char *parameters; /* "m=8 n=3" */
+    int32_t runnable;       /* on this machine, under the environment's cap */
+} fourfold_variant;
+/* Calls each(data, variant) for every variant in this build; the texts are valid during the call. */
+fourfold_status fourfold_list_variants(void (*each)(void *data, const fourfold_variant *variant), void *data);
+
+typedef struct fourfold_machine {
+    size_t struct_size;
+    const char *cpu;               /* texts are static */
+    const char *microarchitecture; /* "zen5", ...; "x86-64" when unknown */
+    const char *isa;               /* the highest rung in use, under the environment's FOURFOLD_ISA */
+    int32_t hardware_threads;
+    size_t l1_bytes, l2_bytes, l3_bytes; /* data caches; l1 and l2 per core */
+} fourfold_machine;
+/* The caller sets machine->struct_size = sizeof(fourfold_machine). */
+fourfold_status fourfold_machine_query(fourfold_machine *machine);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

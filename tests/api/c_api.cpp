@@ -1,0 +1,391 @@
+// The C interface: the same results as the C++ one, and every misuse a code with a sentence.
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "api/prepared.h"
+#include "fourfold/fourfold_c.h"
+#include "support/problems.h"
+#include "support/random.h"
+
+namespace fourfold::test {
+namespace {
+
+/// A plan that goes away with the scope.
+struct CPlan {
+    fourfold_plan *plan = nullptr;
+    ~CPlan() {
+        fourfold_plan_destroy(plan);
+    }
+};
+
+fourfold_problem parsed(const std::string &text) {
+    fourfold_problem problem;
+    EXPECT_EQ(fourfold_problem_parse(&problem, sizeof problem, text.c_str()), FOURFOLD_OK) << fourfold_last_error();
+    return problem;
+}
+
+std::string printed(const fourfold_problem &problem) {
+    char text[256];
+    EXPECT_EQ(fourfold_problem_print(&problem, text, sizeof text, nullptr), FOURFOLD_OK) << fourfold_last_error();
+    return text;
+}
+
+fourfold_plan_info info_of(const fourfold_plan *plan) {
+    fourfold_plan_info info = {};
+    info.struct_size = sizeof info;
+    EXPECT_EQ(fourfold_plan_query(plan, &info), FOURFOLD_OK) << fourfold_last_error();
+    return info;
+}
+
+fourfold_const_view c_view(const ConstView &v) {
+    return {v.data, {v.strides[0], v.strides[1], v.strides[2], v.strides[3]}, !v.dense};
+}
+fourfold_view c_view(const MutableView &v) {
+    return {v.data, {v.strides[0], v.strides[1], v.strides[2], v.strides[3]}, !v.dense};
+}
+
+fourfold_tensors c_tensors(const Tensors &t) {
+    fourfold_tensors c = {};
+    c.struct_size = sizeof c;
+    c.input = c_view(t.input);
+    c.filters = c_view(t.filters.view);
+    c.packed_filters = t.filters.packed.data;
+    c.packed_filter_bytes = t.filters.packed.bytes;
+    c.bias = t.bias;
+    c.residual = c_view(t.residual);
+    c.output = c_view(t.output);
+    c.grad_output = c_view(t.grad_output);
+    c.grad_input = c_view(t.grad_input);
+    c.grad_filters = c_view(t.grad_filters);
+    c.grad_bias = t.grad_bias;
+    return c;
+}
+
+/// The message of the last call names `word`.
+::testing::AssertionResult says(const char *word) {
+    const std::string message = fourfold_last_error();
+    return (message.find(word) != std::string::npos ? ::testing::AssertionSuccess() : ::testing::AssertionFailure()) << "'" << message << "'";
+}
+
+TEST(CApi, Versions) {
+    EXPECT_STREQ(fourfold_version(), version());
+    EXPECT_EQ(fourfold_abi_version(), FOURFOLD_ABI_VERSION);
+}
+
+TEST(CApi, ProblemsReadAndPrintAsInCpp) {
+    for (const char *text : {"fwd b8 ic64 i56x57 oc32 f3x5 s2x1 p1,0,2,3 d1x2 g32", "bwd-data b1 ic3 i9x9 oc4 f3x3 constant:0.25 conv nhwc residual clamp:-1,2", "bwd-filters b2 ic3 i9x7 oc4 f3x3 p1,1,1,1 reflect", "fold b1 ic1 i9x9 oc1 f3x3"}) {
+        EXPECT_EQ(printed(parsed(text)), Conv2dProblem::parse(text)->to_string());
+    }
+    fourfold_problem problem;
+    ASSERT_EQ(fourfold_problem_init(&problem, sizeof problem), FOURFOLD_OK);
+    EXPECT_EQ(printed(problem), Conv2dProblem().to_string());
+    EXPECT_EQ(fourfold_problem_parse(&problem, sizeof problem, "b8 banana"), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("banana"));
+    EXPECT_EQ(fourfold_problem_parse(&problem, sizeof problem, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("text is null"));
+}
+
+TEST(CApi, TextIsCutAtTheCapacity) {
+    const fourfold_problem problem = parsed("b8 ic64 i56 oc64 f3 p1");
+    const std::string whole = printed(problem);
+    char text[8] = "zzzzzzz";
+    size_t length = 0;
+    EXPECT_EQ(fourfold_problem_print(&problem, text, 5, &length), FOURFOLD_OK);
+    EXPECT_EQ(std::string(text), whole.substr(0, 4));
+    EXPECT_EQ(text[5], 'z');
+    EXPECT_EQ(length, whole.size());
+    EXPECT_EQ(fourfold_problem_print(&problem, nullptr, 0, &length), FOURFOLD_OK);
+    EXPECT_EQ(fourfold_problem_print(&problem, nullptr, 3, &length), FOURFOLD_INVALID_ARGUMENT);
+}
+
+TEST(CApi, SizesAndPadding) {
+    fourfold_problem problem = parsed("b2 ic3 i9x8 oc4 f3x4 s2");
+    const Conv2dProblem reference = *Conv2dProblem::parse("b2 ic3 i9x8 oc4 f3x4 s2");
+    int64_t h = 0, w = 0;
+    for (const auto &[padding, expected] : {std::pair(FOURFOLD_SAME, reference.same()), std::pair(FOURFOLD_FULL, reference.full()), std::pair(FOURFOLD_VALID, reference.valid())}) {
+        ASSERT_EQ(fourfold_problem_set_padding(&problem, padding), FOURFOLD_OK) << fourfold_last_error();
+        EXPECT_EQ(printed(problem), expected.to_string());
+        ASSERT_EQ(fourfold_problem_output_size(&problem, &h, &w), FOURFOLD_OK) << fourfold_last_error();
+        EXPECT_EQ(h, expected.out_height());
+        EXPECT_EQ(w, expected.out_width());
+    }
+    double flops = 0;
+    ASSERT_EQ(fourfold_problem_flops(&problem, &flops), FOURFOLD_OK);
+    EXPECT_EQ(flops, reference.flops());
+    EXPECT_EQ(fourfold_problem_set_padding(&problem, 3), FOURFOLD_INVALID_ARGUMENT);
+    problem.stride_h = 0;
+    EXPECT_EQ(fourfold_problem_output_size(&problem, &h, &w), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("0x2"));
+    EXPECT_EQ(fourfold_problem_validate(&problem), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("stride_h is 0"));
+}
+
+TEST(CApi, Transposed) {
+    fourfold_transposed layer;
+    ASSERT_EQ(fourfold_transposed_init(&layer, sizeof layer), FOURFOLD_OK);
+    layer.batch = 2;
+    layer.in_channels = 6;
+    layer.in_height = 7;
+    layer.in_width = 5;
+    layer.out_channels = 4;
+    layer.filter_height = layer.filter_width = 3;
+    layer.stride_h = layer.stride_w = 2;
+    layer.padding_h = layer.padding_w = 1;
+    layer.output_padding_w = 1;
+    layer.groups = 2;
+    Conv2dProblem::Transposed reference;
+    reference.batch = 2;
+    reference.in_channels = 6;
+    reference.in_height = 7;
+    reference.in_width = 5;
+    reference.out_channels = 4;
+    reference.filter_height = reference.filter_width = 3;
+    reference.stride_h = reference.stride_w = 2;
+    reference.padding_h = reference.padding_w = 1;
+    reference.output_padding_w = 1;
+    reference.groups = 2;
+    fourfold_problem problem;
+    ASSERT_EQ(fourfold_problem_transposed(&problem, sizeof problem, &layer), FOURFOLD_OK) << fourfold_last_error();
+    EXPECT_EQ(printed(problem), Conv2dProblem::transposed(reference).to_string());
+}
+
+/// Every operation through C, into the operands of a plan made in C++: dense and strided, packed and not.
+TEST(CApi, ComputesAsCpp) {
+    for (const char *text : {"b2 ic6 i14x15 oc10 f3 p1 relu residual", "b2 ic6 i14x15 oc10 f3 s2 p1 nhwc", "bwd-data b2 ic6 i14x15 oc10 f3 p1", "bwd-filters b2 ic6 i14x15 oc10 f3 p1"}) {
+        SCOPED_TRACE(text);
+        for (const bool packed : {true, false}) {
+            Prepared p = prepare(parse_problem(text), {}, test_seed());
+            const fourfold_problem problem = parsed(text);
+            CPlan c;
+            ASSERT_EQ(fourfold_plan_create(&problem, nullptr, &c.plan), FOURFOLD_OK) << fourfold_last_error();
+            const fourfold_plan_info info = info_of(c.plan);
+            EXPECT_EQ(info.variant, p.plan.variant());
+            EXPECT_EQ(info.algorithm, static_cast<int>(p.plan.algorithm()));
+            EXPECT_EQ(info.threads, p.plan.threads());
+            EXPECT_EQ(info.workspace_bytes, p.plan.workspace_bytes());
+            EXPECT_EQ(info.workspace_bytes_unpacked, p.plan.workspace_bytes_unpacked());
+            EXPECT_EQ(info.packed_filter_bytes, p.plan.packed_filter_bytes());
+            EXPECT_EQ(info.predicted_seconds, p.plan.predicted_seconds());
+            fourfold_problem back;
+            ASSERT_EQ(fourfold_plan_problem(c.plan, &back, sizeof back), FOURFOLD_OK);
+            EXPECT_EQ(printed(back), printed(problem));
+
+            void *workspace = fourfold_alloc(info.workspace_bytes_unpacked), *block = fourfold_alloc(info.packed_filter_bytes);
+            EXPECT_EQ(reinterpret_cast<uintptr_t>(workspace) % FOURFOLD_ALIGNMENT, 0u);
+            fourfold_tensors tensors = c_tensors(p.operands.tensors());
+            if (packed && info.packed_filter_bytes != 0) {
+                ASSERT_EQ(fourfold_plan_pack_filters(c.plan, &tensors.filters, block, info.packed_filter_bytes, workspace, info.workspace_bytes_unpacked, nullptr), FOURFOLD_OK) << fourfold_last_error();
+                tensors.filters = {};
+                tensors.packed_filters = block;
+                tensors.packed_filter_bytes = info.packed_filter_bytes;
+            }
+            EXPECT_EQ(fourfold_plan_execute(c.plan, &tensors, workspace, info.workspace_bytes_unpacked, nullptr), FOURFOLD_OK) << fourfold_last_error();
+            EXPECT_TRUE(matches(p.operands, p.operands.expected(), error_limit(p.plan.algorithm())));
+            fourfold_free(workspace);
+            fourfold_free(block);
+        }
+    }
+}
+
+TEST(CApi, ExecutorAndProfile) {
+    Prepared p = prepare(parse_problem("b3 ic12 i33x35 oc20 f3 p1 reflect"), {}, test_seed());
+    const fourfold_problem problem = parsed("b3 ic12 i33x35 oc20 f3 p1 reflect");
+    fourfold_plan_options options;
+    ASSERT_EQ(fourfold_plan_options_init(&options, sizeof options), FOURFOLD_OK);
+    options.threads = 3;
+    options.algorithm = FOURFOLD_ALGORITHM_DIRECT;
+    CPlan c;
+    ASSERT_EQ(fourfold_plan_create(&problem, &options, &c.plan), FOURFOLD_OK) << fourfold_last_error();
+    const fourfold_plan_info info = info_of(c.plan);
+    EXPECT_EQ(info.algorithm, FOURFOLD_ALGORITHM_DIRECT);
+    EXPECT_EQ(info.threads, 3);
+    int most = 0;
+    fourfold_context context = {};
+    context.struct_size = sizeof context;
+    context.executor_data = &most;
+    context.executor = [](void *data, int jobs, fourfold_job job, void *argument) {
+        *static_cast<int *>(data) = std::max(*static_cast<int *>(data), jobs);
+        for (int i = jobs - 1; i >= 0; i--) {
+            job(argument, i);
+        }
+    };
+    ASSERT_EQ(fourfold_profile_create(&context.profile), FOURFOLD_OK);
+    void *workspace = fourfold_alloc(info.workspace_bytes_unpacked);
+    const fourfold_tensors tensors = c_tensors(p.operands.tensors());
+    EXPECT_EQ(fourfold_plan_execute(c.plan, &tensors, workspace, info.workspace_bytes_unpacked, &context), FOURFOLD_OK) << fourfold_last_error();
+    EXPECT_TRUE(matches(p.operands, p.operands.expected(), error_limit(Algorithm::kDirect)));
+    EXPECT_GT(most, 1);
+    EXPECT_LE(most, 3);
+
+    size_t count = 0;
+    ASSERT_EQ(fourfold_profile_stages(context.profile, nullptr, 0, &count), FOURFOLD_OK);
+    ASSERT_GE(count, 1u);
+    std::vector<fourfold_stage> stages(count);
+    ASSERT_EQ(fourfold_profile_stages(context.profile, stages.data(), stages.size(), &count), FOURFOLD_OK);
+    for (const fourfold_stage &stage : stages) {
+        EXPECT_GT(stage.calls, 0) << stage.name;
+        EXPECT_GE(stage.seconds, 0.0) << stage.name;
+    }
+    EXPECT_EQ(fourfold_profile_reset(context.profile), FOURFOLD_OK);
+    ASSERT_EQ(fourfold_profile_stages(context.profile, nullptr, 0, &count), FOURFOLD_OK);
+    EXPECT_EQ(count, 0u);
+    fourfold_profile_destroy(context.profile);
+    fourfold_free(workspace);
+}
+
+TEST(CApi, StructSizes) {
+    fourfold_problem problem = parsed("b8 ic64 i56 oc64 f3 p1");
+    CPlan c;
+    for (const size_t size : {size_t{0}, size_t{7}, sizeof problem + 8}) {
+        problem.struct_size = size;
+        EXPECT_EQ(fourfold_plan_create(&problem, nullptr, &c.plan), FOURFOLD_INVALID_ARGUMENT);
+        EXPECT_TRUE(says(std::to_string(size).c_str()));
+        EXPECT_EQ(c.plan, nullptr);
+    }
+    EXPECT_EQ(fourfold_problem_init(&problem, sizeof problem + 8), FOURFOLD_INVALID_ARGUMENT);
+
+    // A program of an older library, whose struct ended earlier: the rest is the default, and stays unwritten.
+    fourfold_problem older = parsed("b2 ic4 i9 oc4 f3 g4 constant:3");
+    older.struct_size = offsetof(fourfold_problem, groups);
+    EXPECT_EQ(printed(older), "fwd b2 ic4 i9x9 oc4 f3x3 constant:0");
+    fourfold_problem written;
+    std::memset(static_cast<void *>(&written), 0x5a, sizeof written);
+    ASSERT_EQ(fourfold_problem_init(&written, offsetof(fourfold_problem, groups)), FOURFOLD_OK);
+    EXPECT_EQ(written.dilation_w, 1);
+    EXPECT_EQ(written.groups, 0x5a5a5a5a5a5a5a5a);
+
+    fourfold_plan_options options = {};
+    problem = parsed("b8 ic64 i56 oc64 f3 p1");
+    EXPECT_EQ(fourfold_plan_create(&problem, &options, &c.plan), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("options has struct_size 0"));
+    ASSERT_EQ(fourfold_plan_create(&problem, nullptr, &c.plan), FOURFOLD_OK);
+    fourfold_plan_info info = {};
+    EXPECT_EQ(fourfold_plan_query(c.plan, &info), FOURFOLD_INVALID_ARGUMENT);
+    fourfold_tensors tensors = {};
+    EXPECT_EQ(fourfold_plan_execute(c.plan, &tensors, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("tensors has struct_size 0"));
+    tensors.struct_size = sizeof tensors;
+    fourfold_context context = {};
+    EXPECT_EQ(fourfold_plan_execute(c.plan, &tensors, nullptr, 0, &context), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("context has struct_size 0"));
+}
+
+TEST(CApi, BadProblemsAndOptions) {
+    const fourfold_problem good = parsed("b8 ic64 i56 oc64 f3 p1");
+    CPlan c;
+    const auto refused = [&](const fourfold_problem &problem, const fourfold_plan_options *options, fourfold_status status, const char *word) {
+        EXPECT_EQ(fourfold_plan_create(&problem, options, &c.plan), status) << word;
+        EXPECT_EQ(c.plan, nullptr);
+        EXPECT_TRUE(says(word));
+    };
+    fourfold_problem bad = good;
+    bad.operation = 17;
+    refused(bad, nullptr, FOURFOLD_INVALID_ARGUMENT, "operation is 17");
+    bad = good;
+    bad.padding_mode = -1;
+    refused(bad, nullptr, FOURFOLD_INVALID_ARGUMENT, "padding_mode is -1");
+    bad = good;
+    bad.layout = 2;
+    refused(bad, nullptr, FOURFOLD_INVALID_ARGUMENT, "layout is 2");
+    bad = good;
+    bad.groups = 5;
+    refused(bad, nullptr, FOURFOLD_INVALID_ARGUMENT, "groups 5");
+
+    fourfold_plan_options options;
+    const auto reset = [&] { ASSERT_EQ(fourfold_plan_options_init(&options, sizeof options), FOURFOLD_OK); };
+    reset();
+    options.algorithm = 7;
+    refused(good, &options, FOURFOLD_INVALID_ARGUMENT, "algorithm is 7");
+    reset();
+    options.threads = -2;
+    refused(good, &options, FOURFOLD_INVALID_ARGUMENT, "-2");
+    reset();
+    options.device = FOURFOLD_CUDA;
+    refused(good, &options, FOURFOLD_UNSUPPORTED, "cuda");
+    reset();
+    options.algorithm = FOURFOLD_ALGORITHM_DIRECT;
+    options.packed_filter_limit = 64;
+    refused(good, &options, FOURFOLD_RESOURCE_EXHAUSTED, "the limit is 64");
+    reset();
+    options.variant = "nosuch";
+    refused(good, &options, FOURFOLD_INVALID_ARGUMENT, "nosuch");
+}
+
+TEST(CApi, NullPointers) {
+    const fourfold_problem problem = parsed("b8 ic64 i56 oc64 f3 p1");
+    CPlan c;
+    EXPECT_EQ(fourfold_plan_create(nullptr, nullptr, &c.plan), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("problem is null"));
+    EXPECT_EQ(fourfold_plan_create(&problem, nullptr, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_problem_init(nullptr, sizeof problem), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_problem_print(nullptr, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_problem_output_size(&problem, nullptr, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_problem_transposed(nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_plan_query(nullptr, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_plan_describe(nullptr, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_plan_execute(nullptr, nullptr, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_plan_pack_filters(nullptr, nullptr, nullptr, 0, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_profile_create(nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_profile_stages(nullptr, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_explain(&problem, nullptr, nullptr, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_list_variants(nullptr, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_machine_query(nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_algorithm_parse(nullptr, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    ASSERT_EQ(fourfold_plan_create(&problem, nullptr, &c.plan), FOURFOLD_OK);
+    EXPECT_EQ(fourfold_plan_execute(c.plan, nullptr, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("tensors is null"));
+    fourfold_tensors tensors = {};
+    tensors.struct_size = sizeof tensors;
+    EXPECT_EQ(fourfold_plan_execute(c.plan, &tensors, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("input is null"));
+    fourfold_plan_destroy(nullptr);
+    fourfold_profile_destroy(nullptr);
+    fourfold_free(nullptr);
+}
+
+TEST(CApi, ExplainAndListings) {
+    const char *text = "b8 ic64 i56 oc64 f3 p1";
+    const fourfold_problem problem = parsed(text);
+    struct Found {
+        std::vector<int> algorithms;
+        int chosen = -1;
+    } found;
+    ASSERT_EQ(fourfold_explain(&problem, nullptr, [](void *data, const fourfold_candidate *c) {
+                  auto &f = *static_cast<Found *>(data);
+                  f.algorithms.push_back(c->algorithm);
+                  f.chosen = c->chosen ? c->algorithm : f.chosen;
+                  EXPECT_STRNE(c->reason, ""); }, &found),
+              FOURFOLD_OK)
+        << fourfold_last_error();
+    const std::vector<Candidate> expected = *explain(parse_problem(text));
+    ASSERT_EQ(found.algorithms.size(), expected.size());
+    EXPECT_EQ(found.chosen, static_cast<int>(Plan::create(parse_problem(text))->algorithm()));
+
+    std::vector<std::string> names;
+    ASSERT_EQ(fourfold_list_variants([](void *data, const fourfold_variant *v) { static_cast<std::vector<std::string> *>(data)->push_back(v->name); }, &names), FOURFOLD_OK);
+    EXPECT_EQ(names.size(), list_variants().size());
+    EXPECT_EQ(names.front(), list_variants().front().name);
+
+    fourfold_machine m = {};
+    m.struct_size = sizeof m;
+    ASSERT_EQ(fourfold_machine_query(&m), FOURFOLD_OK);
+    EXPECT_EQ(m.isa, machine().isa);
+    EXPECT_EQ(m.hardware_threads, machine().hardware_threads);
+
+    for (int32_t a = FOURFOLD_ALGORITHM_AUTO; a <= FOURFOLD_ALGORITHM_WINOGRAD; a++) {
+        int32_t back = -1;
+        EXPECT_EQ(fourfold_algorithm_parse(fourfold_algorithm_name(a), &back), FOURFOLD_OK);
+        EXPECT_EQ(back, a);
+    }
+    EXPECT_EQ(fourfold_algorithm_name(7), nullptr);
+    int32_t none = 0;
+    EXPECT_EQ(fourfold_algorithm_parse("banana", &none), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("banana"));
+}
+
+}  // namespace
+}  // namespace fourfold::test
