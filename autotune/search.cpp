@@ -201,7 +201,7 @@ private:
 
 }  // namespace
 
-SearchResult search(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost) {
+SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost) {
     return Search(candidates, options, cost).run();
 }
 
