@@ -25,16 +25,17 @@ Status explain_problem(const std::string &text, const PlanFlags &flags) {
         return plan_failure(candidates.status(), Algorithm::kAuto);
     }
     fmt::print("{}\n{:.3g} GFLOP, output {}x{}\n\n", problem->to_string(), problem->flops() / 1e9, problem->out_height(), problem->out_width());
-    const Table table({{"", 1}, {"algorithm", 9, true}, {"predicted ms", 12}, {"workspace", 9}, {"packed", 9}, {"variant", 28, true}, {"reason", 0, true}});
+    const Table table({{"", 1}, {"algorithm", 9, true}, {"predicted ms", 12}, {"expected ms", 11}, {"workspace", 9}, {"packed", 9}, {"variant", 28, true}, {"reason", 0, true}});
     fmt::print("{}", table.header());
     for (const Candidate &c : *candidates) {
         if (c.supported) {
-            fmt::print("{}", table.row({c.chosen ? "*" : "", to_string(c.algorithm), milliseconds_text(c.predicted_seconds), bytes_text(c.workspace_bytes),
+            fmt::print("{}", table.row({c.chosen ? "*" : "", to_string(c.algorithm), milliseconds_text(c.predicted_seconds), milliseconds_text(c.corrected_seconds), bytes_text(c.workspace_bytes),
                                         bytes_text(c.packed_filter_bytes), c.variant, c.reason}));
         } else {
-            fmt::print("{}", table.row({"", to_string(c.algorithm), "-", "-", "-", "-", "no: " + c.reason}));
+            fmt::print("{}", table.row({"", to_string(c.algorithm), "-", "-", "-", "-", "-", "no: " + c.reason}));
         }
     }
+    fmt::print("expected: on one thread, the prediction corrected by measurements\n");
     const Result<Plan> plan = Plan::create(*problem, *options);
     if (!plan) {
         return plan_failure(plan.status(), Algorithm::kAuto);

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "contest.h"
+#include "fourfold/tuning.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -67,7 +68,10 @@ Status list_all(bool verbose) {
     for (FftBackend backend : fft_backends()) {
         fmt::print(" {}", to_string(backend));
     }
-    fmt::print("\n");
+    fmt::print("\ntables:{}\n", tables().empty() ? " none" : "");
+    for (const TableInfo &table : tables()) {
+        fmt::print("  {}{}: {}\n", table.name, table.shipped ? " (shipped)" : "", table.summary());
+    }
     print_variants(verbose);
     return {};
 }

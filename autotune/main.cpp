@@ -91,8 +91,8 @@ int run_command(int argc, char **argv) {
         {"explain", "show every candidate for a problem, chosen or not, with the reason", add_explain},
         {"generate", "make a library for exactly the problems of a file, kernels of fixed size included", add_generate},
         {"list", "list variants, algorithms, FFT backends and this machine", add_list},
-        {"candidate", "", add_candidate},
         {"search", "search a stage's space of schedules for variants that beat the built-in ones", add_search},
+        {"candidate", "", add_candidate},
     };
     Action chosen;
     for (const Verb &verb : verbs) {

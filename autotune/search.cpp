@@ -20,7 +20,7 @@ public:
     }
 
     SearchResult run() {
-        std::vector<size_t> survivors = schedules_of(settle_groups(likeliest()));
+        std::vector<size_t> survivors = schedules_of(settle_groups());
         for (const SearchOptions::Stage &stage : options_.stages) {
             const bool sampled = sample(survivors, stage.samples);
             survivors = within(survivors, stage.keep);
@@ -49,11 +49,14 @@ private:
         return result_.failed[i] || s.empty() ? std::numeric_limits<double>::infinity() : *std::min_element(s.begin(), s.end());
     }
 
-    /// Of each group the candidate with the least prediction, and the incumbent, unless hopeless.
+    /// Of each group the candidate with the least prediction of those that have not failed, and the incumbent, unless hopeless.
     std::vector<size_t> likeliest() const {
         const double best = least_prediction();
         std::map<std::string, size_t> first;
         for (size_t i = 0; i < candidates_.size(); ++i) {
+            if (result_.failed[i]) {
+                continue;
+            }
             const auto [at, fresh] = first.emplace(candidates_[i].group, i);
             if (!fresh && candidates_[i].predicted < candidates_[at->second].predicted) {
                 at->second = i;
@@ -61,8 +64,9 @@ private:
         }
         std::vector<size_t> list;
         for (size_t i = 0; i < candidates_.size(); ++i) {
-            const bool leads = first[candidates_[i].group] == i && candidates_[i].predicted <= 4 * options_.hopeless * best;
-            if (leads || candidates_[i].incumbent) {
+            const auto at = first.find(candidates_[i].group);
+            const bool leads = at != first.end() && at->second == i && candidates_[i].predicted <= 4 * options_.hopeless * best;
+            if (leads || (candidates_[i].incumbent && !result_.failed[i])) {
                 list.push_back(i);
             }
         }
@@ -77,9 +81,12 @@ private:
         return best;
     }
 
-    /// The groups worth a look at their schedules.
-    std::vector<std::string> settle_groups(const std::vector<size_t> &first) {
-        sample(first, options_.group_samples);
+    /// The groups worth a look at their schedules. Where one's likeliest candidate fails, the next stands in.
+    std::vector<std::string> settle_groups() {
+        std::vector<size_t> first = likeliest();
+        while (sample(first, options_.group_samples) && std::any_of(first.begin(), first.end(), [&](size_t i) { return result_.failed[i]; })) {
+            first = likeliest();
+        }
         std::vector<std::string> groups;
         for (size_t i : within(first, options_.keep_group)) {
             groups.push_back(candidates_[i].group);
@@ -201,7 +208,7 @@ private:
 
 }  // namespace
 
-SearchResult search(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost) {
+SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost) {
     return Search(candidates, options, cost).run();
 }
 

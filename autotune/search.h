@@ -54,7 +54,7 @@ struct SearchResult {
     int sampled = 0;               ///< candidates with samples
 };
 
-SearchResult search(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost);
+SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost);
 
 /// Paired times of a challenger and the incumbent, one pair a round: whether the challenger is better beyond doubt, by the
 /// minima (more than `tie`) and by a sign test over the pairs.

@@ -45,6 +45,7 @@ struct TuneFlags {
 
 constexpr double kSampleSeconds = 2e-3;   ///< one sample lasts at least this long
 constexpr double kStageSeconds = 1.5;     ///< rounds of long problems end earlier
+constexpr int kLifetime = 10;             ///< samples of one process: where its memory happens to lie is a part of the noise
 constexpr int kPairs = 30;                ///< of a winner and the incumbent, when it is confirmed
 constexpr double kPairSeconds = 2.0;
 
@@ -155,12 +156,15 @@ public:
     /// One sample in seconds, or why not.
     Failure sample(size_t i, double &seconds) {
         Contender &c = contenders_[i];
+        recent_.remove(i);
+        if (c.samples++ % kLifetime == 0) {
+            c.process.end();
+        }
         if (!c.process.alive()) {
             if (Failure failure = start(i)) {
                 return failure;
             }
         }
-        recent_.remove(i);
         recent_.push_back(i);
         double elapsed = 0.0;
         const double limit = std::max(5.0, 50.0 * candidates_[i].predicted_seconds * c.repeats);
@@ -175,6 +179,7 @@ public:
     void refresh() {
         for (Contender &c : contenders_) {
             c.process.end();
+            c.samples = 0;
         }
         recent_.clear();
     }
@@ -182,7 +187,7 @@ public:
 private:
     struct Contender {
         CandidateProcess process;
-        int repeats = 1;
+        int repeats = 1, samples = 0;
     };
 
     double bytes(size_t i) const {
@@ -386,7 +391,7 @@ private:
         search_options.seed = flags_.seed;
         search_options.hopeless = flags_.hopeless;
         search_options.keep_group = std::max(search_options.keep_group, flags_.hopeless / 2);
-        const SearchResult found = search(field, search_options, [&](size_t i) {
+        const SearchResult found = find_fastest(field, search_options, [&](size_t i) {
             double sample = -1.0;
             if (Failure failure = processes.sample(i, sample)) {
                 if (failure.kind != "stopped") {

@@ -42,7 +42,7 @@ struct MeasuredProblem {
         std::string choice;
         uint64_t hash = 0;    ///< of the choice
         double seconds = 0.0;  ///< infinite where it failed
-        double residual = 0.0;  ///< log(measured / predicted)
+        double residual = 0.0;  ///< log(measured / predicted), less what the problem's candidates have in common (finish())
         bool winner = false;
     };
     Conv2dProblem problem;
@@ -111,16 +111,14 @@ public:
     }
 
 private:
-    struct Sum {
-        double total = 0.0;
-        int count = 0;
-    };
-    /// What is known of one machine's residuals.
+    /// Of one machine, log(measured / predicted) = its problem's + its stage's + its choice's share, fitted by least squares in
+    /// turns. Only the last two tell plans apart.
     struct Fit {
-        Sum all;
-        std::unordered_map<uint64_t, Sum> by_stage, by_choice;
+        double scale = 0.0;  ///< the problems' mean share
+        std::unordered_map<uint64_t, double> by_stage, by_choice;
         int records = 0;
     };
+    void fit(int machine);
     const MeasuredProblem *exact(const Query &query, int machine) const;
     std::vector<Ranking::Neighbour> neighbours(const Query &query, int machine) const;
 

@@ -1,0 +1,251 @@
+// The search with an invented clock and invented noise: what it picks, what it spends, when it stops.
+#include "search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace fourfold::test {
+namespace {
+
+using namespace fourfold::cli;
+
+/// A shared machine: jitter and spikes that only ever add, drift that hits whoever runs, and a slow first run of each.
+class Machine {
+public:
+    Machine(std::vector<double> seconds, uint64_t seed, double jitter = 0.03, double spikes = 0.1, double drift = 0.1)
+        : seconds_(std::move(seconds)), random_(seed), jitter_(jitter), spikes_(spikes), drift_(drift) {
+    }
+    double run(size_t i) {
+        runs++;
+        const double phase = 1.0 + drift_ * (0.5 + 0.5 * std::sin(clock * 0.7));
+        double t = seconds_[i] * phase * (1.0 + jitter_ * std::exponential_distribution<double>(1.0)(random_));
+        t *= std::bernoulli_distribution(spikes_)(random_) ? 1.5 : 1.0;
+        clock += t;
+        return t;
+    }
+    double clock = 0.0;
+    int runs = 0;
+
+private:
+    std::vector<double> seconds_;
+    std::mt19937_64 random_;
+    double jitter_, spikes_, drift_;
+};
+
+struct Space {
+    std::vector<SearchCandidate> candidates;
+    std::vector<double> seconds;
+};
+
+/// Groups whose bests differ by tens of per cent, schedules within them by single ones, predictions off by up to half.
+Space random_space(uint64_t seed) {
+    std::mt19937_64 random(seed);
+    Space space;
+    for (int g = 0; g < 4; g++) {
+        const double base = std::exp(std::uniform_real_distribution<double>(0.0, 1.2)(random)) * 1e-3;
+        for (int s = 0; s < 6; s++) {
+            const double seconds = base * std::exp(std::exponential_distribution<double>(5.0)(random));
+            SearchCandidate c;
+            c.group = "group " + std::to_string(g);
+            c.predicted = seconds * std::exp(std::normal_distribution<double>(0.4, 0.2)(random));
+            space.candidates.push_back(c);
+            space.seconds.push_back(seconds);
+        }
+    }
+    return space;
+}
+
+TEST(Search, FindsTheFastestOnASharedMachineWithFewSamples) {
+    int near = 0, runs = 0, candidates = 0;
+    double logs = 0.0;
+    constexpr int spaces = 200;
+    for (uint64_t seed = 1; seed <= spaces; seed++) {
+        const Space space = random_space(seed);
+        Machine machine(space.seconds, seed);
+        SearchOptions options;
+        options.clock = [&] { return machine.clock; };
+        options.seed = seed;
+        const SearchResult r = find_fastest(space.candidates, options, [&](size_t i) { return machine.run(i); });
+        ASSERT_GE(r.best, 0) << seed;
+        EXPECT_TRUE(r.complete);
+        const double best = *std::min_element(space.seconds.begin(), space.seconds.end()), chosen = space.seconds[static_cast<size_t>(r.best)];
+        near += chosen <= 1.03 * best;
+        logs += std::log(best / chosen);
+        runs += machine.runs;
+        candidates += static_cast<int>(space.seconds.size());
+    }
+    EXPECT_GE(std::exp(logs / spaces), 0.99) << "mean efficiency";
+    EXPECT_GE(near, spaces * 93 / 100) << "picks within 3 %";
+    EXPECT_LE(runs, 10 * candidates) << "samples, ten a candidate on average";
+}
+
+TEST(Search, TheSameSeedIsTheSameSearch) {
+    const Space space = random_space(7);
+    std::vector<int> picks, runs;
+    for (int repeat = 0; repeat < 2; repeat++) {
+        Machine machine(space.seconds, 3);
+        SearchOptions options;
+        options.seed = 5;
+        picks.push_back(find_fastest(space.candidates, options, [&](size_t i) { return machine.run(i); }).best);
+        runs.push_back(machine.runs);
+    }
+    EXPECT_EQ(picks[0], picks[1]);
+    EXPECT_EQ(runs[0], runs[1]);
+}
+
+TEST(Search, HopelessPredictionsAreNotTried) {
+    std::vector<SearchCandidate> candidates(3);
+    for (size_t i = 0; i < 3; i++) {
+        candidates[i].group = "one";
+        candidates[i].predicted = i == 2 ? 100.0 : 1.0;
+    }
+    std::vector<int> asked(3, 0);
+    find_fastest(candidates, {}, [&](size_t i) {
+        asked[i]++;
+        return 1.0 + 0.001 * static_cast<double>(i);
+    });
+    EXPECT_GT(asked[0], 0);
+    EXPECT_GT(asked[1], 0);
+    EXPECT_EQ(asked[2], 0);
+}
+
+TEST(Search, TiesGoToLessWorkspaceThenToTheIncumbent) {
+    std::vector<SearchCandidate> candidates(3);
+    const std::vector<double> seconds = {1.0, 1.005, 1.01};
+    for (SearchCandidate &c : candidates) {
+        c.group = "one";
+        c.predicted = 1.0;
+        c.workspace = 100;
+    }
+    const auto pick = [&] { return find_fastest(candidates, {}, [&](size_t i) { return seconds[i]; }).best; };
+    EXPECT_EQ(pick(), 0);
+    candidates[1].incumbent = true;
+    EXPECT_EQ(pick(), 1);
+    candidates[2].workspace = 10;
+    EXPECT_EQ(pick(), 2);
+    SearchOptions strict;
+    strict.tie = 0.0;
+    EXPECT_EQ(find_fastest(candidates, strict, [&](size_t i) { return seconds[i]; }).best, 0);
+}
+
+TEST(Search, AFailureIsNotAskedAgainAndNeverWins) {
+    std::vector<SearchCandidate> candidates(4);
+    for (SearchCandidate &c : candidates) {
+        c.group = "one";
+        c.predicted = 1.0;
+    }
+    candidates[3].failed = true;  // known from before
+    std::vector<int> asked(4, 0);
+    const SearchResult r = find_fastest(candidates, {}, [&](size_t i) {
+        asked[i]++;
+        return i == 0 ? (asked[0] < 3 ? 0.5 : -1.0) : i == 1 ? std::nan("") : 1.0;
+    });
+    EXPECT_EQ(r.best, 2);
+    EXPECT_EQ(asked[0], 3);
+    EXPECT_EQ(asked[1], 1);
+    EXPECT_EQ(asked[3], 0);
+    EXPECT_TRUE(r.failed[0] && r.failed[1] && !r.failed[2] && r.failed[3]);
+    const SearchResult none = find_fastest(candidates, {}, [](size_t) { return -1.0; });
+    EXPECT_EQ(none.best, -1);
+    EXPECT_FALSE(none.complete);
+}
+
+TEST(Search, BudgetTrialsPatienceAndStop) {
+    std::vector<SearchCandidate> candidates(20);
+    for (size_t i = 0; i < candidates.size(); i++) {
+        candidates[i].group = "one";
+        candidates[i].predicted = 1.0 + 0.01 * static_cast<double>(i);
+    }
+    double clock = 0.0;
+    std::vector<int> asked(candidates.size(), 0);
+    const auto cost = [&](size_t i) {
+        asked[i]++;
+        clock += 1.0;
+        return 1.0 + 0.1 * static_cast<double>(i);  // the first leads
+    };
+    const auto tried = [&] { return std::count_if(asked.begin(), asked.end(), [](int n) { return n > 0; }); };
+    SearchOptions budget;
+    budget.clock = [&] { return clock; };
+    budget.budget = 10.0;
+    const SearchResult cut = find_fastest(candidates, budget, cost);
+    EXPECT_LE(clock, 11.0);
+    EXPECT_FALSE(cut.complete);
+    EXPECT_GE(cut.best, 0) << "what was found so far";
+
+    asked.assign(candidates.size(), 0);
+    SearchOptions trials;
+    trials.trials = 5;
+    EXPECT_TRUE(find_fastest(candidates, trials, cost).complete);
+    EXPECT_EQ(tried(), 5);
+
+    asked.assign(candidates.size(), 0);
+    SearchOptions patience;
+    patience.patience = 3;
+    EXPECT_TRUE(find_fastest(candidates, patience, cost).complete);
+    EXPECT_LE(tried(), 5) << "the leader, and three that did not lead";
+
+    asked.assign(candidates.size(), 0);
+    SearchOptions stopped;
+    int calls = 0;
+    stopped.stopped = [&] { return calls >= 4; };
+    const SearchResult r = find_fastest(candidates, stopped, [&](size_t i) {
+        calls++;
+        return cost(i);
+    });
+    EXPECT_FALSE(r.complete);
+    EXPECT_EQ(calls, 4);
+}
+
+TEST(Search, SamplesOfAnInterruptedSearchCount) {
+    std::vector<SearchCandidate> candidates(3);
+    for (SearchCandidate &c : candidates) {
+        c.group = "one";
+        c.predicted = 1.0;
+        c.samples.assign(30, 1.0);
+    }
+    candidates[1].samples.assign(30, 0.5);
+    int asked = 0;
+    const SearchResult r = find_fastest(candidates, {}, [&](size_t) {
+        asked++;
+        return 1.0;
+    });
+    EXPECT_EQ(asked, 0);
+    EXPECT_EQ(r.best, 1);
+}
+
+TEST(Confirmation, NeedsMoreThanLuck) {
+    std::mt19937_64 random(1);
+    int kept = 0;
+    for (int repeat = 0; repeat < 200; repeat++) {
+        std::vector<double> a, b;
+        for (int i = 0; i < 30; i++) {
+            a.push_back(1.0 + std::exponential_distribution<double>(30.0)(random));
+            b.push_back(1.0 + std::exponential_distribution<double>(30.0)(random));
+        }
+        kept += confirmed(a, b, 0.01);
+    }
+    EXPECT_LE(kept, 2) << "of 200 equals";
+    std::vector<double> fast(30, 0.95), slow(30, 1.0);
+    EXPECT_TRUE(confirmed(fast, slow, 0.01));
+    EXPECT_FALSE(confirmed(slow, fast, 0.01));
+    EXPECT_FALSE(confirmed({0.5, 0.5}, {1.0, 1.0}, 0.01)) << "two pairs prove nothing";
+}
+
+TEST(MannWhitney, KnownValues) {
+    EXPECT_EQ(mann_whitney({1, 2}, {3, 4}), 1.0);
+    EXPECT_EQ(mann_whitney({1, 1, 1}, {1, 1, 1}), 1.0);
+    // By hand, with the correction for continuity: U = 0, z = 49.5 / sqrt(175); and U = 10, z = 2 / sqrt(25 * 11 / 12).
+    std::vector<double> low, high;
+    for (int i = 1; i <= 10; i++) {
+        low.push_back(i);
+        high.push_back(10 + i);
+    }
+    EXPECT_NEAR(mann_whitney(low, high), 0.00018267, 1e-7);
+    EXPECT_NEAR(mann_whitney({1, 3, 5, 7, 9}, {2, 4, 6, 8, 10}), 0.67610, 1e-4);
+}
+
+}  // namespace
+}  // namespace fourfold::test

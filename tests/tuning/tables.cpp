@@ -1,0 +1,462 @@
+// Tables: what decides, in which order, and what no file can make the library do.
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "fourfold/fourfold.h"
+#include "records.h"
+#include "support/problems.h"
+#include "support/random.h"
+#include "support/run_plan.h"
+#include "support/spawn.h"
+
+namespace fourfold::test {
+namespace {
+
+using cli::header_line;
+using cli::make_record;
+using cli::merge_tables;
+using cli::record_line;
+
+/// Every test begins and ends without tables.
+class TablesTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        unload_tables(false);
+    }
+    void TearDown() override {
+        unload_tables(true);
+        EXPECT_TRUE(block_choices({}).ok());
+    }
+};
+using Tiers = TablesTest;
+using Hostile = TablesTest;
+using Blocked = TablesTest;
+using Choices = TablesTest;
+
+Plan plan_of(const Conv2dProblem &p, const PlanOptions &options = {}) {
+    Result<Plan> plan = Plan::create(p, options);
+    EXPECT_TRUE(plan.ok()) << plan.status().message();
+    return *plan;
+}
+
+PlanOptions one_thread() {
+    PlanOptions options;
+    options.threads = 1;
+    return options;
+}
+
+Record timed(const Conv2dProblem &p, const std::string &choice, double seconds, bool winner, double predicted = 1e-3) {
+    Record r = make_record(p, one_thread(), choice);
+    r.winner = winner;
+    r.seconds_min = r.seconds_median = seconds;
+    r.seconds_predicted = predicted;
+    r.samples = 10;
+    return r;
+}
+
+std::vector<Candidate> choices_of(const Conv2dProblem &p, const PlanOptions &options = {}) {
+    const Result<std::vector<Candidate>> list = list_choices(p, options);
+    EXPECT_TRUE(list.ok()) << list.status().message();
+    return list.ok() ? *list : std::vector<Candidate>();
+}
+
+/// A choice that the cost model would not take.
+std::string unlikely(const Conv2dProblem &p) {
+    return choices_of(p).back().choice;
+}
+
+const char *const kProblems[] = {"b2 ic20 i15x18 oc24 f3 p1", "b1 ic1 i60 oc1 f9", "b2 ic16 i14 oc16 f3 p1 g16", "b1 ic8 i16 oc12 f3 s2 p1 nhwc", "b2 ic16 i12 oc16 f3 p1 g16 nhwc",
+                                 "bwd-data b2 ic12 i15 oc20 f3 s2 p1", "bwd-data b1 ic16 i12 oc16 f3 p1", "bwd-filters b2 ic12 i15 oc20 f3 p1"};
+
+TEST_F(Choices, EachIsReproducedAndRight) {
+    for (const char *text : kProblems) {
+        const Conv2dProblem p = parse_problem(text);
+        const std::vector<Candidate> list = choices_of(p, one_thread());
+        std::set<std::string> seen;
+        EXPECT_GE(list.size(), machine().isa == std::string("avx512") ? 5u : 3u) << text;
+        for (const Candidate &c : list) {
+            EXPECT_TRUE(seen.insert(c.choice).second) << c.choice << " is listed twice";
+            PlanOptions options;
+            options.threads = 1;
+            options.choice = c.choice;
+            const Plan plan = plan_of(p, options);
+            EXPECT_EQ(plan.choice(), c.choice) << text;
+            EXPECT_EQ(plan.tier(), Tier::kCaller);
+            EXPECT_EQ(plan.algorithm(), c.algorithm);
+            EXPECT_EQ(plan.workspace_bytes(), c.workspace_bytes);
+            Operands operands(p, 11);
+            ASSERT_TRUE(run_plan(plan, operands).ok()) << text << " " << c.choice;
+            EXPECT_TRUE(matches(operands, operands.expected(), error_limit(c.algorithm))) << text << " " << c.choice;
+        }
+    }
+}
+
+TEST_F(Choices, WhatTheCostModelChoosesIsAmongThem) {
+    for (const char *text : kProblems) {
+        const Conv2dProblem p = parse_problem(text);
+        const std::string chosen = plan_of(p).choice();
+        const std::vector<Candidate> list = choices_of(p);
+        EXPECT_TRUE(std::any_of(list.begin(), list.end(), [&](const Candidate &c) { return c.choice == chosen; })) << text << ": " << chosen;
+    }
+}
+
+TEST_F(Choices, BadOnesAreRefusedWithTheirName) {
+    const Conv2dProblem p = parse_problem("b1 ic4 i12 oc4 f3 p1");
+    const auto status = [&](const std::string &choice) {
+        PlanOptions options;
+        options.choice = choice;
+        return Plan::create(p, options).status();
+    };
+    EXPECT_EQ(status("abacus").code(), StatusCode::kInvalidArgument);
+    EXPECT_NE(status("direct abacus_avx512").message().find("abacus_avx512"), std::string::npos);
+    EXPECT_EQ(status("direct rows=99").code(), StatusCode::kUnsupported);
+    EXPECT_EQ(status("auto").code(), StatusCode::kInvalidArgument);
+    EXPECT_TRUE(status("direct").ok()) << "what is left out is chosen";
+    PlanOptions both;
+    both.choice = "direct";
+    both.algorithm = Algorithm::kIm2col;
+    EXPECT_EQ(Plan::create(p, both).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(Tiers, RecordComesBeforeTheCostModel) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    EXPECT_EQ(plan_of(p).tier(), Tier::kCostModel);
+    const std::string choice = unlikely(p);
+    const Result<TableInfo> info = load_table_text("mine", header_line() + record_line(timed(p, choice, 1e-4, true)));
+    ASSERT_TRUE(info.ok()) << info.status().message();
+    EXPECT_EQ(info->records, 1);
+    const Plan plan = plan_of(p);
+    EXPECT_EQ(plan.tier(), Tier::kRecord);
+    EXPECT_EQ(plan.choice(), choice);
+    EXPECT_NE(plan.describe().find("mine"), std::string::npos) << plan.describe();
+    // What every plan does alike at the end does not make another problem; anything else does.
+    EXPECT_EQ(plan_of(parse_problem("b2 ic20 i15x18 oc24 f3 p1 conv residual relu")).choice(), choice);
+    EXPECT_NE(plan_of(parse_problem("b2 ic20 i15x18 oc24 f3 p1 nhwc")).tier(), Tier::kRecord);
+    EXPECT_NE(plan_of(parse_problem("b3 ic20 i15x18 oc24 f3 p1")).tier(), Tier::kRecord);
+    PlanOptions cold;
+    cold.cache = CacheState::kCold;
+    EXPECT_NE(plan_of(p, cold).tier(), Tier::kRecord) << "warm and cold are different keys";
+    // A later table comes first; unloading brings back what was.
+    const std::string other = choices_of(p).front().choice;
+    ASSERT_TRUE(load_table_text("later", header_line() + record_line(timed(p, other, 2e-4, true))).ok());
+    EXPECT_EQ(plan_of(p).choice(), other);
+    unload_tables(false);
+    EXPECT_EQ(plan_of(p).tier(), Tier::kCostModel);
+}
+
+TEST_F(Tiers, TheCallerComesBeforeARecord) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(p, unlikely(p), 1e-4, true))).ok());
+    PlanOptions options;
+    options.algorithm = Algorithm::kDirect;
+    EXPECT_EQ(plan_of(p, options).algorithm(), Algorithm::kDirect);
+    EXPECT_EQ(plan_of(p, options).tier(), Tier::kCaller);
+    const Result<std::vector<Candidate>> candidates = explain(p);
+    ASSERT_TRUE(candidates.ok());
+    const auto chosen = std::find_if(candidates->begin(), candidates->end(), [](const Candidate &c) { return c.chosen; });
+    ASSERT_NE(chosen, candidates->end());
+    EXPECT_EQ(chosen->choice, plan_of(p).choice());
+    EXPECT_NE(chosen->reason.find("record"), std::string::npos) << chosen->reason;
+}
+
+TEST_F(Tiers, ARecordThatDoesNotFitGivesWayToTheNext) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    std::vector<Candidate> list = choices_of(p, one_thread());
+    std::sort(list.begin(), list.end(), [](const Candidate &a, const Candidate &b) { return a.workspace_bytes > b.workspace_bytes; });
+    const Candidate &large = list.front(), &small = list.back();
+    ASSERT_LT(small.workspace_bytes, large.workspace_bytes);
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(p, large.choice, 1e-4, true)) + record_line(timed(p, small.choice, 2e-4, false))).ok());
+    EXPECT_EQ(plan_of(p).choice(), large.choice);
+    PlanOptions limited;
+    limited.blocked = {large.choice.substr(0, large.choice.find(' '))};
+    const Plan next = plan_of(p, limited);
+    EXPECT_NE(next.choice(), large.choice);
+    PlanOptions tight;
+    tight.threads = 1;
+    tight.workspace_limit = small.workspace_bytes;
+    const Plan fitting = plan_of(p, tight);
+    EXPECT_LE(fitting.workspace_bytes(), small.workspace_bytes);
+}
+
+TEST_F(Tiers, AccuracyIsKept) {
+    const Conv2dProblem p = parse_problem("b1 ic32 i24 oc32 f3 p1");
+    PlanOptions relaxed, strict;
+    relaxed.accuracy = Accuracy::kRelaxed;
+    strict.accuracy = Accuracy::kStrict;
+    std::string largest;
+    for (const Candidate &c : choices_of(p, relaxed)) {
+        largest = c.choice.find("_m6 ") != std::string::npos && c.algorithm == Algorithm::kWinograd ? c.choice : largest;
+    }
+    ASSERT_FALSE(largest.empty());
+    Record r = timed(p, largest, 1e-5, true);
+    r.accuracy = Accuracy::kRelaxed;
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(r)).ok());
+    EXPECT_EQ(plan_of(p, relaxed).choice(), largest);
+    EXPECT_NE(plan_of(p).choice(), largest) << "a record must not loosen what the caller asked for";
+    EXPECT_NE(plan_of(p, strict).algorithm(), Algorithm::kWinograd);
+}
+
+TEST_F(Tiers, ChoicesDoNotDependOnThreadsUnlessAsked) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const std::vector<Candidate> list = choices_of(p);
+    Record one = timed(p, list[0].choice, 1e-4, true), two = timed(p, list[1].choice, 1e-4, true);
+    two.threads = 2;
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(one) + record_line(two)).ok());
+    for (int threads : {1, 2, 3}) {
+        PlanOptions options;
+        options.threads = threads;
+        EXPECT_EQ(plan_of(p, options).choice(), list[0].choice) << threads;
+        options.choose_for_threads = true;
+        EXPECT_EQ(plan_of(p, options).choice(), list[threads == 1 ? 0 : 1].choice) << threads;
+    }
+}
+
+TEST_F(Tiers, NeighboursVote) {
+    // Of six similar problems one algorithm was five times slower than predicted.
+    const Conv2dProblem p = parse_problem("b2 ic20 i20 oc24 f3 p1");
+    const Algorithm loser = plan_of(p).algorithm();
+    std::string text = header_line();
+    for (int i : {16, 18, 19, 21, 22, 24}) {
+        Conv2dProblem near = p;
+        near.in_height = near.in_width = i;
+        for (const Candidate &c : choices_of(near, one_thread())) {
+            text += record_line(timed(near, c.choice, c.predicted_seconds * (c.algorithm == loser ? 5.0 : 1.0), false, c.predicted_seconds));
+        }
+    }
+    ASSERT_TRUE(load_table_text("neighbours", text).ok());
+    const Plan plan = plan_of(p);
+    EXPECT_EQ(plan.tier(), Tier::kNeighbours) << plan.decided_by();
+    EXPECT_NE(plan.algorithm(), loser);
+    // Nothing like it: the corrected cost model.
+    EXPECT_EQ(plan_of(parse_problem("b1 ic1 i2000 oc1 f31")).tier(), Tier::kCostModel);
+    EXPECT_EQ(plan_of(p).describe(), plan_of(p).describe());
+}
+
+TEST_F(Tiers, TheFamilyIsAPrior) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i20 oc24 f3 p1");
+    const std::string choice = unlikely(p);
+    Record r = timed(p, choice, 1e-4, true);
+    r.microarchitecture = "skylake-avx512";
+    Record kin = timed(p, choices_of(p).front().choice, 1e-4, true);
+    kin.microarchitecture = machine().microarchitecture.rfind("znver", 0) == 0 ? "znver1" : "haswell";
+    ASSERT_TRUE(load_table_text("theirs", header_line() + record_line(r)).ok());
+    EXPECT_EQ(plan_of(p).tier(), machine().microarchitecture == "skylake-avx512" ? Tier::kRecord : Tier::kFamily);
+    EXPECT_EQ(plan_of(p).choice(), choice);
+    EXPECT_NE(plan_of(p).decided_by().find("skylake-avx512"), std::string::npos) << plan_of(p).decided_by();
+    ASSERT_TRUE(load_table_text("kin", header_line() + record_line(kin)).ok());
+    if (machine().microarchitecture.rfind("znver", 0) == 0) {
+        EXPECT_EQ(plan_of(p).choice(), kin.choice) << "nearer kin counts first";
+    }
+    Record other = r;
+    other.isa = machine().isa == std::string("generic") ? "avx2" : "generic";
+    const Result<TableInfo> info = load_table_text("other rung", header_line() + record_line(other));
+    ASSERT_TRUE(info.ok());
+    EXPECT_EQ(info->foreign, 1);
+}
+
+TEST_F(Tiers, StaleRecordsAreSkippedOneByOne) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const std::vector<Candidate> list = choices_of(p);
+    Record stale = timed(p, list.back().choice, 1e-5, true), current = timed(p, list[1].choice, 1e-4, false), gone = timed(p, list.back().choice, 1e-5, true);
+    ASSERT_FALSE(stale.variants.empty());
+    stale.variants[0].second = "0123456789abcdef";
+    gone.choice += " gemm_avx512_m99_n99";
+    const Result<TableInfo> info = load_table_text("old", header_line() + record_line(stale) + record_line(current) + record_line(gone));
+    ASSERT_TRUE(info.ok());
+    EXPECT_EQ(info->stale, 2);
+    EXPECT_EQ(info->records, 1);
+    EXPECT_NE(info->summary().find("2 stale"), std::string::npos) << info->summary();
+    EXPECT_EQ(plan_of(p).choice(), list[1].choice);
+}
+
+TEST_F(Tiers, FailuresAreNeverChosen) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    Record failed = timed(p, plan_of(p).choice(), 1e-5, false);
+    failed.failure = "crash";
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(failed)).ok());
+    EXPECT_TRUE(Plan::create(p).ok());
+    EXPECT_NE(plan_of(p).tier(), Tier::kRecord);
+}
+
+TEST_F(Tiers, TheReferenceIsTheLastResort) {
+    const Conv2dProblem p = parse_problem("b1 ic4 i12 oc4 f3 p1");
+    PlanOptions options;
+    options.blocked = {"direct", "im2col", "fft", "fft_tiled", "winograd"};
+    const Plan plan = plan_of(p, options);
+    EXPECT_EQ(plan.algorithm(), Algorithm::kNaive);
+    EXPECT_EQ(plan.tier(), Tier::kReference);
+}
+
+TEST_F(Blocked, NamesAreNotChosenButMayBeNamed) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const Plan first = plan_of(p);
+    ASSERT_TRUE(block_choices({first.variant()}).ok());
+    EXPECT_NE(plan_of(p).variant(), first.variant());
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(p, first.choice(), 1e-5, true))).ok());
+    EXPECT_NE(plan_of(p).variant(), first.variant()) << "not by a record either";
+    PlanOptions named;
+    named.choice = first.choice();
+    EXPECT_EQ(plan_of(p, named).choice(), first.choice());
+    ASSERT_TRUE(block_choices({to_string(first.algorithm())}).ok());
+    EXPECT_NE(plan_of(p).algorithm(), first.algorithm());
+    ASSERT_TRUE(block_choices({}).ok());
+    EXPECT_EQ(plan_of(p).variant(), first.variant());
+    EXPECT_EQ(block_choices({"abacus"}).code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(Choices, EffortMeasureMeasuresOnceAndRemembers) {
+    const Conv2dProblem p = parse_problem("b1 ic8 i16 oc16 f3 p1");
+    PlanOptions options;
+    options.effort = Effort::kMeasure;
+    options.threads = 1;
+    const Plan plan = plan_of(p, options);
+    EXPECT_EQ(plan.tier(), Tier::kRecord);
+    EXPECT_NE(plan.decided_by().find("this process"), std::string::npos) << plan.decided_by();
+    EXPECT_EQ(plan_of(p).choice(), plan.choice()) << "remembered";
+    Operands operands(p, 3);
+    EXPECT_TRUE(run_plan(plan, operands).ok());
+}
+
+/// A table with everything in it, as lines.
+std::string sound_table() {
+    std::string text = header_line();
+    for (const char *line : kProblems) {
+        const Conv2dProblem p = parse_problem(line);
+        for (const Candidate &c : choices_of(p, one_thread())) {
+            text += record_line(timed(p, c.choice, c.predicted_seconds, false, c.predicted_seconds));
+        }
+    }
+    return text;
+}
+
+/// Whatever was loaded, plans are made, and are right.
+void expect_sane(const std::string &what) {
+    for (const char *text : {"b2 ic20 i15x18 oc24 f3 p1", "b1 ic8 i16 oc12 f3 s2 p1 nhwc"}) {
+        const Conv2dProblem p = parse_problem(text);
+        const Result<Plan> plan = Plan::create(p);
+        ASSERT_TRUE(plan.ok()) << what << ": " << plan.status().message();
+        Operands operands(p, 5);
+        ASSERT_TRUE(run_plan(*plan, operands).ok()) << what;
+        EXPECT_TRUE(matches(operands, operands.expected(), 2e-5)) << what;
+    }
+}
+
+TEST_F(Hostile, TruncatedAnywhere) {
+    const std::string text = sound_table();
+    for (size_t i = 0; i < 60; i++) {
+        const size_t length = i < 45 ? i : text.size() * (i - 44) / 16 - i;
+        const Result<TableInfo> info = load_table_text("cut", text.substr(0, length));
+        if (info.ok()) {
+            EXPECT_LE(info->unreadable, 0);
+        } else {
+            EXPECT_EQ(info.status().code(), StatusCode::kInvalidArgument);
+            EXPECT_LT(length, header_line().size());
+        }
+    }
+    expect_sane("truncated");
+}
+
+TEST_F(Hostile, CorruptedBytes) {
+    const std::string text = sound_table();
+    Random random(test_seed());
+    for (int repeat = 0; repeat < 100; repeat++) {
+        std::string bad = text;
+        for (int i = 0; i < 30; i++) {
+            bad[static_cast<size_t>(random.between(0, static_cast<int64_t>(bad.size()) - 1))] = static_cast<char>(random.between(0, 255));
+        }
+        const Result<TableInfo> info = load_table_text("corrupted", bad);
+        EXPECT_TRUE(info.ok() || info.status().code() == StatusCode::kInvalidArgument);
+    }
+    expect_sane("corrupted, seed " + std::to_string(test_seed()));
+}
+
+TEST_F(Hostile, ForeignFiles) {
+    for (const std::string &text : {std::string(), std::string("\n\n"), std::string("hello\n"), std::string("{}\n"), std::string("[]\n"), std::string("{\"format\":\"other\",\"version\":1}\n"),
+                                    std::string("{\"format\":\"fourfold-records\",\"version\":999}\n"), std::string("{\"format\":7}\n"), std::string(100000, '{'), std::string(100000, '[') + "\n", std::string("\0\1\2\n", 4)}) {
+        const Result<TableInfo> info = load_table_text("foreign", text);
+        EXPECT_FALSE(info.ok()) << text.substr(0, 40);
+    }
+    EXPECT_EQ(load_table("/no/such/table.json").status().code(), StatusCode::kInvalidArgument);
+    EXPECT_FALSE(load_table("/").ok());
+}
+
+TEST_F(Hostile, LinesThatAreAlmostRecords) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const std::string good = record_line(timed(p, unlikely(p), 1e-4, true));
+    const std::pair<const char *, const char *> edits[] = {
+        {"\"threads\":1", "\"threads\":0"}, {"\"threads\":1", "\"threads\":1e30"}, {"\"threads\":1", "\"threads\":\"1\""}, {"\"ms_min\":0.1", "\"ms_min\":-1"}, {"\"ms_min\":0.1", "\"ms_min\":0"},
+        {"\"ms_min\":0.1", "\"ms_min\":1e999"}, {"\"ms_min\":0.1", "\"ms_min\":null"}, {"\"samples\":10", "\"samples\":-3"}, {"\"samples\":10", "\"samples\":18446744073709551615"},
+        {"\"role\":\"winner\"", "\"role\":\"king\""}, {"\"cache\":\"warm\"", "\"cache\":\"hot\""}, {"\"accuracy\":\"default\"", "\"accuracy\":\"\""}, {"fwd b2", "fwd b0"}, {"fwd b2", "fwd b99999999999999999999"},
+        {"fwd b2", "jump b2"}, {"\"choice\":\"", "\"choice\":\"\\u001b[31m"}, {"\"variants\":{", "\"variants\":[{"}, {"oc24", "oc24 g7"}};
+    for (const auto &[from, to] : edits) {
+        std::string bad = good;
+        const size_t at = bad.find(from);
+        ASSERT_NE(at, std::string::npos) << from;
+        bad.replace(at, std::string(from).size(), to);
+        unload_tables(false);
+        const Result<TableInfo> info = load_table_text("almost", header_line() + bad + good);
+        ASSERT_TRUE(info.ok()) << to;
+        EXPECT_EQ(info->unreadable, 1) << to;
+        EXPECT_EQ(info->records, 1) << to << ": the sound line after it still counts";
+    }
+    // A choice that this problem cannot have, with sound hashes.
+    Record impossible = timed(p, plan_of(parse_problem("b2 ic16 i14 oc16 f3 p1 g16")).choice(), 1e-9, true);
+    unload_tables(false);
+    ASSERT_TRUE(load_table_text("impossible", header_line() + record_line(impossible)).ok());
+    expect_sane("impossible");
+    // Unknown fields and unknown lines are let be.
+    std::string more = good;
+    more.insert(1, "\"colour\":{\"deep\":[1,2,3]},");
+    unload_tables(false);
+    const Result<TableInfo> info = load_table_text("later version", header_line() + "{\"comment\":\"of a later version\"}\n" + more);
+    ASSERT_TRUE(info.ok());
+    EXPECT_EQ(info->records, 1);
+    EXPECT_EQ(info->unreadable, 0);
+}
+
+TEST_F(Hostile, AbsurdTimesCannotBreakTheRanking) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i20 oc24 f3 p1");
+    std::string text = header_line();
+    for (int i : {16, 18, 19, 21, 22, 24}) {
+        Conv2dProblem near = p;
+        near.in_height = near.in_width = i;
+        for (const Candidate &c : choices_of(near)) {
+            text += record_line(timed(near, c.choice, 1e5, true, 1e-12));
+        }
+    }
+    ASSERT_TRUE(load_table_text("absurd", text).ok());
+    expect_sane("absurd");
+    EXPECT_TRUE(Plan::create(p).ok());
+}
+
+TEST_F(Hostile, MergeKeepsUnknownFieldsAndTheBetterMeasured) {
+    const TemporaryFolder folder;
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const std::vector<Candidate> list = choices_of(p);
+    Record first = timed(p, list[0].choice, 1e-4, true), better = timed(p, list[1].choice, 5e-5, true), hasty = timed(p, list[0].choice, 9e-5, false);
+    hasty.samples = 1;
+    std::string line = record_line(first);
+    line.insert(1, "\"colour\":\"blue\",");
+    write_bytes(folder / "a.json", header_line() + line);
+    write_bytes(folder / "b.json", header_line() + record_line(better) + record_line(hasty) + "{\"torn");
+    const Result<std::string> merged = merge_tables({folder / "a.json", folder / "b.json"});
+    ASSERT_TRUE(merged.ok()) << merged.status().message();
+    EXPECT_NE(merged->find("\"colour\":\"blue\""), std::string::npos);
+    EXPECT_EQ(merged->find("torn"), std::string::npos);
+    ASSERT_TRUE(load_table_text("merged", *merged).ok());
+    EXPECT_EQ(plan_of(p).choice(), list[1].choice) << "the later table's winner";
+    write_bytes(folder / "merged.json", *merged);
+    const Result<std::string> again = merge_tables({folder / "merged.json", folder / "merged.json"});
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(*again, *merged) << "merging with itself changes nothing";
+}
+
+}  // namespace
+}  // namespace fourfold::test
