@@ -14,11 +14,6 @@
 namespace fourfold {
 namespace {
 
-/// A library made for a list of problems reads no environment.
-const char *environment_cap() {
-    return dispatch_list().empty() ? std::getenv("FOURFOLD_ISA") : nullptr;
-}
-
 Isa detect_isa() {
 #if defined(__x86_64__)
     // GCC's runtime check includes the operating system's support for the wide registers (XGETBV).
@@ -30,7 +25,7 @@ Isa detect_isa() {
     Isa isa = Isa::kGeneric;
 #endif
     isa = std::max(isa, highest_isa());
-    if (const char *cap = environment_cap()) {
+    if (const char *cap = environment("FOURFOLD_ISA")) {
         for (Isa lower : {Isa::kAvx512, Isa::kAvx2, Isa::kGeneric}) {
             if (std::strcmp(cap, to_string(lower)) == 0 && lower > isa) {
                 isa = lower;
@@ -146,7 +141,7 @@ const char *to_string(Isa isa) {
 }
 
 Status isa_cap_status() {
-    const char *cap = environment_cap();
+    const char *cap = environment("FOURFOLD_ISA");
     if (cap == nullptr || *cap == '\0') {
         return Status();
     }

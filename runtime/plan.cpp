@@ -426,15 +426,15 @@ bool follow_records(const PlanRequest &request, const MeasuredProblem &measured,
 /// The tiers of tuning.h that need no prediction: environment, record, and the family's record where neighbours do not vote.
 bool decide_by_record(const PlanRequest &request, const Tables &tables, const Tables::Query &query, const Tables::Ranking *ranking, Planned &planned, Tier &tier, std::string &text) {
     if (ranking == nullptr) {
-        static const char *const environment = std::getenv("FOURFOLD_CHOICE");
-        if (environment != nullptr && *environment != '\0') {
-            static const Status known = check_choice(environment);
+        static const char *const forced_choice = environment("FOURFOLD_CHOICE");
+        if (forced_choice != nullptr && *forced_choice != '\0') {
+            static const Status known = check_choice(forced_choice);
             if (!known.ok()) {
                 planned.status = known;
                 tier = Tier::kEnvironment;
                 return true;
             }
-            if (Planned p = plan_choice(request, environment); p.plan != nullptr) {
+            if (Planned p = plan_choice(request, forced_choice); p.plan != nullptr) {
                 planned = std::move(p);
                 tier = Tier::kEnvironment;
                 text = "named by FOURFOLD_CHOICE";
@@ -534,7 +534,7 @@ Status all_refused(const std::vector<Planned> &list) {
 
 /// FOURFOLD_CAPTURE: each problem once per process, as a line that `fourfold tune --shapes` reads.
 void capture(const Conv2dProblem &problem) {
-    static const char *const path = std::getenv("FOURFOLD_CAPTURE");
+    static const char *const path = environment("FOURFOLD_CAPTURE");
     if (path == nullptr || *path == '\0') {
         return;
     }
@@ -561,7 +561,7 @@ void capture(const Conv2dProblem &problem) {
 }
 
 void say(const Plan &plan) {
-    static const char *const value = std::getenv("FOURFOLD_VERBOSE");
+    static const char *const value = environment("FOURFOLD_VERBOSE");
     static const bool verbose = value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
     if (verbose) {
         std::fprintf(stderr, "fourfold: %s -> %s (%s: %s)\n", plan.problem().to_string().c_str(), plan.choice().c_str(), to_string(plan.tier()), plan.decided_by().c_str());

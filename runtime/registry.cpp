@@ -5,6 +5,10 @@
 
 namespace fourfold {
 
+const char *environment(const char *name) {
+    return dispatch_list().empty() ? std::getenv(name) : nullptr;
+}
+
 std::atomic<RegistryTracer *> registry_tracer{nullptr};
 
 namespace {

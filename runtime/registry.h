@@ -53,6 +53,8 @@ struct Dispatch {
 const std::vector<Dispatch> &dispatch_list();
 /// The rung that the library was made for; kAvx512 where it has all.
 Isa highest_isa();
+/// std::getenv, but null in a library that was made for a list of problems: that reads no environment.
+const char *environment(const char *name);
 
 /// The kernel for a call of these sizes: one of variant.sized where it fits exactly, otherwise the variant itself.
 inline int (*kernel_for(const Variant &variant, const int32_t *sizes, int count))(void **) {

@@ -462,7 +462,7 @@ State &state() {
         for (const EmbeddedTable &table : embedded_tables()) {
             s->sources.push_back({table.name, true, false, 0, shipped_records(table)});
         }
-        for (const std::string &path : split_names(std::getenv("FOURFOLD_TABLE"), ':')) {
+        for (const std::string &path : split_names(environment("FOURFOLD_TABLE"), ':')) {
             const Result<std::string> text = read_whole(path);
             Result<State::Source> source = text ? source_from(path, *text) : Result<State::Source>(text.status());
             if (source) {
@@ -502,10 +502,10 @@ void remember(const Record &record) {
 }
 
 std::vector<std::string> process_blocked() {
-    static const std::vector<std::string> environment = split_names(std::getenv("FOURFOLD_BLOCK"), ',');
+    static const std::vector<std::string> from_environment = split_names(environment("FOURFOLD_BLOCK"), ',');
     State &s = state();
     std::lock_guard<std::mutex> lock(s.mutex);
-    std::vector<std::string> names = environment;
+    std::vector<std::string> names = from_environment;
     names.insert(names.end(), s.blocked.begin(), s.blocked.end());
     return names;
 }
