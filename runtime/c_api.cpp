@@ -72,7 +72,8 @@ Status read_struct(const char *name, const Struct *given, Struct &known) {
     const size_t size = given->struct_size;
     if (size < sizeof(size_t) || size > sizeof(Struct)) {
         return bad(std::string(name) + " has struct_size " + std::to_string(size) + "; this library knows up to " + std::to_string(sizeof(Struct)) +
-                   (size == 0 ? " (was it initialised?)" : size > sizeof(Struct) ? " (compiled against a newer fourfold_c.h?)" : ""));
+                   (size == 0 ? " (was it initialised?)" : size > sizeof(Struct) ? " (compiled against a newer fourfold_c.h?)"
+                                                                                 : ""));
     }
     std::memcpy(static_cast<void *>(&known), given, size);
     return Status();
@@ -364,7 +365,8 @@ fourfold_status fourfold_problem_set_padding(fourfold_problem *problem, int32_t 
         if (!status.ok()) {
             return status;
         }
-        p = padding == FOURFOLD_VALID ? p.valid() : padding == FOURFOLD_FULL ? p.full() : p.same();
+        p = padding == FOURFOLD_VALID ? p.valid() : padding == FOURFOLD_FULL ? p.full()
+                                                                             : p.same();
         return write_struct("problem", to_c(p), problem, problem->struct_size);
     });
 }
@@ -528,7 +530,8 @@ fourfold_status fourfold_profile_reset(fourfold_profile *profile) {
 fourfold_status fourfold_profile_stages(const fourfold_profile *profile, fourfold_stage *stages, size_t capacity, size_t *count) {
     return guarded([&] {
         if (profile == nullptr || count == nullptr || (stages == nullptr && capacity != 0)) {
-            return bad(profile == nullptr ? "profile is null" : count == nullptr ? "count is null" : "stages is null");
+            return bad(profile == nullptr ? "profile is null" : count == nullptr ? "count is null"
+                                                                                 : "stages is null");
         }
         const std::vector<Profile::Stage> list = profile->profile.stages();
         for (size_t i = 0; i < std::min(capacity, list.size()); i++) {

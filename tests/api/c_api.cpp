@@ -358,9 +358,7 @@ TEST(CApi, ExplainAndListings) {
                   auto &f = *static_cast<Found *>(data);
                   f.algorithms.push_back(c->algorithm);
                   f.chosen = c->chosen ? c->algorithm : f.chosen;
-                  EXPECT_STRNE(c->reason, ""); }, &found),
-              FOURFOLD_OK)
-        << fourfold_last_error();
+                  EXPECT_STRNE(c->reason, ""); }, &found), FOURFOLD_OK) << fourfold_last_error();
     const std::vector<Candidate> expected = *explain(parse_problem(text));
     ASSERT_EQ(found.algorithms.size(), expected.size());
     EXPECT_EQ(found.chosen, static_cast<int>(Plan::create(parse_problem(text))->algorithm()));

@@ -68,9 +68,13 @@ enum fourfold_padding_mode {
     FOURFOLD_REPLICATE = 4,
     FOURFOLD_CIRCULAR = 5
 };
-enum fourfold_filter_mode { FOURFOLD_CORRELATION = 0, FOURFOLD_CONVOLUTION = 1 };
-enum fourfold_layout { FOURFOLD_NCHW = 0, FOURFOLD_NHWC = 1 };
-enum fourfold_post_op { FOURFOLD_POST_NONE = 0, FOURFOLD_POST_RELU = 1, FOURFOLD_POST_CLAMP = 2 };
+enum fourfold_filter_mode { FOURFOLD_CORRELATION = 0,
+                            FOURFOLD_CONVOLUTION = 1 };
+enum fourfold_layout { FOURFOLD_NCHW = 0,
+                       FOURFOLD_NHWC = 1 };
+enum fourfold_post_op { FOURFOLD_POST_NONE = 0,
+                        FOURFOLD_POST_RELU = 1,
+                        FOURFOLD_POST_CLAMP = 2 };
 
 /* What to compute: Conv2dProblem of problem.h, member by member. Sizes in elements. */
 typedef struct fourfold_problem {
@@ -105,7 +109,9 @@ fourfold_status fourfold_problem_output_size(const fourfold_problem *problem, in
 /* 2*b*oc*o0*o1*(ic/groups)*f0*f1: multiply-adds of the direct algorithm times two. */
 fourfold_status fourfold_problem_flops(const fourfold_problem *problem, double *flops);
 
-enum fourfold_padding { FOURFOLD_VALID = 0, FOURFOLD_FULL = 1, FOURFOLD_SAME = 2 };
+enum fourfold_padding { FOURFOLD_VALID = 0,
+                        FOURFOLD_FULL = 1,
+                        FOURFOLD_SAME = 2 };
 /* Sets the four paddings by name: none; every overlap of filter and image; o = ceil(i / stride), the odd one after. */
 fourfold_status fourfold_problem_set_padding(fourfold_problem *problem, int32_t padding);
 
@@ -136,10 +142,18 @@ enum fourfold_algorithm {
     FOURFOLD_ALGORITHM_FFT_TILED = 5,
     FOURFOLD_ALGORITHM_WINOGRAD = 6
 };
-enum fourfold_device { FOURFOLD_CPU = 0, FOURFOLD_CUDA = 1, FOURFOLD_OPENCL = 2 };
-enum fourfold_accuracy { FOURFOLD_ACCURACY_STRICT = 0, FOURFOLD_ACCURACY_DEFAULT = 1, FOURFOLD_ACCURACY_RELAXED = 2 };
-enum fourfold_fft_backend { FOURFOLD_FFT_AUTO = 0, FOURFOLD_FFT_FFTW = 1, FOURFOLD_FFT_KISSFFT = 2 };
-enum fourfold_fft_rigor { FOURFOLD_FFT_ESTIMATE = 0, FOURFOLD_FFT_MEASURE = 1, FOURFOLD_FFT_PATIENT = 2 };
+enum fourfold_device { FOURFOLD_CPU = 0,
+                       FOURFOLD_CUDA = 1,
+                       FOURFOLD_OPENCL = 2 };
+enum fourfold_accuracy { FOURFOLD_ACCURACY_STRICT = 0,
+                         FOURFOLD_ACCURACY_DEFAULT = 1,
+                         FOURFOLD_ACCURACY_RELAXED = 2 };
+enum fourfold_fft_backend { FOURFOLD_FFT_AUTO = 0,
+                            FOURFOLD_FFT_FFTW = 1,
+                            FOURFOLD_FFT_KISSFFT = 2 };
+enum fourfold_fft_rigor { FOURFOLD_FFT_ESTIMATE = 0,
+                          FOURFOLD_FFT_MEASURE = 1,
+                          FOURFOLD_FFT_PATIENT = 2 };
 
 /* "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd"; NULL for any other value. */
 const char *fourfold_algorithm_name(int32_t algorithm);

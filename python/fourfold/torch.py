@@ -1,0 +1,277 @@
+"""fourfold in PyTorch, on the CPU in float32: operators with autograd, layers, and a swap of a model's layers.
+
+    print(fourfold.torch.replace(model))       # nn.Conv2d and nn.ConvTranspose2d now compute by fourfold; what not, and why
+
+    layer = fourfold.torch.Conv2d(64, 64, 3, padding=1)      # PyTorch's arguments and state_dict
+
+The operators are torch.ops.fourfold.conv2d, conv2d_backward_data (also the transposed convolution) and conv2d_backward_weight.
+The convolution is bilinear: each one's gradients are the other two, so any order of differentiation works. All are registered through
+torch.library, with shapes for torch.compile. Tensors are read where they lie, contiguous or channels_last; any other memory is
+copied first. Plans are kept by problem, the last 1,024 of them; threads are torch.get_num_threads().
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import List, Optional
+
+import torch
+from torch import Tensor, nn
+
+from . import Plan, _by, _layout, _reads, _two
+
+__all__ = ["Conv2d", "ConvTranspose2d", "Report", "conv2d", "conv_transpose2d", "replace"]
+
+
+@lru_cache(maxsize=1024)
+def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads):
+    return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
+                f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} {padding_mode} {layout}",
+                threads=threads)
+
+
+def _check(**tensors):
+    for name, t in tensors.items():
+        if t is None:
+            continue
+        if t.dtype != torch.float32:
+            raise NotImplementedError(f"{name} is {t.dtype}; fourfold.torch computes torch.float32")
+        if t.device.type not in ("cpu", "meta"):
+            raise NotImplementedError(f"{name} is on {t.device}; fourfold.torch computes on the CPU")
+        if t.dim() != (1 if name == "bias" else 4):
+            raise ValueError(f"{name} has shape {tuple(t.shape)}; it must have {1 if name == 'bias' else 4} dimensions")
+
+
+def _layout_of(t):
+    return _layout(t.shape, t.stride()) or "nchw"
+
+
+def _laid_out(t, layout):
+    """The tensor, copied only where it does not lie in that layout."""
+    return t if _reads(t.shape, t.stride(), layout) else t.contiguous(memory_format=_FORMATS[layout])
+
+
+_FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+
+
+def _empty(like, shape):
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=_FORMATS[_layout_of(like)])
+
+
+def _out_size(size, filters, stride, padding, dilation):
+    pads = (padding[0] + padding[1], padding[2] + padding[3])
+    return [(size[a] + pads[a] - dilation[a] * (filters[a] - 1) - 1) // stride[a] + 1 for a in range(2)]
+
+
+def _filters(weight):
+    """Read in any order of memory with positive strides."""
+    return weight.detach() if min(weight.stride()) > 0 else weight.detach().contiguous()
+
+
+def _dense_bias(bias):
+    return None if bias is None else bias.detach().contiguous()
+
+
+# ------------------------------------------------------------------------------------------------------------- operators
+# padding is top, bottom, left, right. Autograd never enters an implementation; detach() is what DLPack asks for.
+
+
+@torch.library.custom_op("fourfold::conv2d", mutates_args=(), device_types="cpu")
+def _conv2d(input: Tensor, weight: Tensor, bias: Optional[Tensor], stride: List[int], padding: List[int], dilation: List[int], groups: int,
+            padding_mode: str) -> Tensor:
+    _check(input=input, weight=weight, bias=bias)
+    layout = _layout_of(input)
+    plan = _plan("fwd", layout, input.shape[0], input.shape[1], tuple(input.shape[2:]), weight.shape[0], tuple(weight.shape[2:]),
+                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
+    output = _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode)
+    plan._execute(input=_laid_out(input.detach(), layout), filters=_filters(weight), bias=_dense_bias(bias), output=output)
+    return output
+
+
+@_conv2d.register_fake
+def _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode):
+    size = _out_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return _empty(input, [input.shape[0], weight.shape[0], *size])
+
+
+@torch.library.custom_op("fourfold::conv2d_backward_data", mutates_args=(), device_types="cpu")
+def _backward_data(grad_output: Tensor, weight: Tensor, bias: Optional[Tensor], size: List[int], stride: List[int], padding: List[int],
+                   dilation: List[int], groups: int, padding_mode: str) -> Tensor:
+    _check(grad_output=grad_output, weight=weight, bias=bias)
+    layout = _layout_of(grad_output)
+    plan = _plan("bwd-data", layout, grad_output.shape[0], weight.shape[1] * groups, tuple(size), weight.shape[0], tuple(weight.shape[2:]),
+                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
+    grad_input = _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
+    plan._execute(grad_output=_laid_out(grad_output.detach(), layout), filters=_filters(weight), bias=_dense_bias(bias), grad_input=grad_input)
+    return grad_input
+
+
+@_backward_data.register_fake
+def _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode):
+    return _empty(grad_output, [grad_output.shape[0], weight.shape[1] * groups, *size])
+
+
+@torch.library.custom_op("fourfold::conv2d_backward_weight", mutates_args=(), device_types="cpu")
+def _backward_weight(input: Tensor, grad_output: Tensor, filter_size: List[int], stride: List[int], padding: List[int], dilation: List[int],
+                     groups: int, padding_mode: str) -> Tensor:
+    _check(input=input, grad_output=grad_output)
+    layout = _layout_of(input)
+    plan = _plan("bwd-filters", layout, input.shape[0], input.shape[1], tuple(input.shape[2:]), grad_output.shape[1], tuple(filter_size),
+                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
+    grad_weight = _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode)
+    plan._execute(input=_laid_out(input.detach(), layout), grad_output=_laid_out(grad_output.detach(), layout), grad_filters=grad_weight)
+    return grad_weight
+
+
+@_backward_weight.register_fake
+def _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode):
+    return input.new_empty([grad_output.shape[1], input.shape[1] // groups, *filter_size])
+
+
+# ----------------------------------------------------------------------------------------------------------- gradients
+# With F(x, w) = y, D(g, w) = gx and W(x, g) = gw: dF = (D(g, w), W(x, g)); for h of gx's shape dD = (F(h, w), W(h, g)); for v of
+# gw's shape dW = (D(g, v), F(x, v)).
+
+
+def _save(ctx, inputs, output):
+    a, b, _, *ctx.arguments = inputs
+    ctx.save_for_backward(a, b)
+    ctx.size = a.shape[2:]
+
+
+def _conv2d_gradients(ctx, g):
+    x, w = ctx.saved_tensors
+    need = ctx.needs_input_grad
+    gx = _backward_data(g, w, None, list(ctx.size), *ctx.arguments) if need[0] else None
+    gw = _backward_weight(x, g, list(w.shape[2:]), *ctx.arguments) if need[1] else None
+    return (gx, gw, g.sum((0, 2, 3)) if need[2] else None) + (None,) * 5
+
+
+def _backward_data_gradients(ctx, h):
+    g, w = ctx.saved_tensors
+    arguments = ctx.arguments[1:]  # without the size
+    need = ctx.needs_input_grad
+    gg = _conv2d(h, w, None, *arguments) if need[0] else None
+    gw = _backward_weight(h, g, list(w.shape[2:]), *arguments) if need[1] else None
+    return (gg, gw, h.sum((0, 2, 3)) if need[2] else None) + (None,) * 6
+
+
+def _backward_weight_gradients(ctx, v):
+    x, g = ctx.saved_tensors
+    need = ctx.needs_input_grad
+    gx = _backward_data(g, v, None, list(ctx.size), *ctx.arguments) if need[0] else None
+    gg = _conv2d(x, v, None, *ctx.arguments) if need[1] else None
+    return (gx, gg) + (None,) * 6
+
+
+_conv2d.register_autograd(_conv2d_gradients, setup_context=_save)
+_backward_data.register_autograd(_backward_data_gradients, setup_context=_save)
+_backward_weight.register_autograd(_backward_weight_gradients, setup_context=_save)
+
+for _operator in (_conv2d, _backward_data, _backward_weight):
+    _operator.register_autocast("cpu", torch.float32)  # under torch.autocast: what other layers left in bfloat16
+
+
+# ------------------------------------------------------------------------------------------------- functions and layers
+
+
+def _batched(function, name, input):
+    """PyTorch's layers take (channels, rows, columns) as well."""
+    if input.dim() not in (3, 4):
+        raise ValueError(f"{name} has shape {tuple(input.shape)}; it must have 3 or 4 dimensions")
+    return function(input) if input.dim() == 4 else function(input.unsqueeze(0)).squeeze(0)
+
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
+    """torch.nn.functional.conv2d, with padding modes as in fourfold.conv2d and padding also as (top, bottom, left, right)."""
+    _check(weight=weight, bias=bias)
+    stride, dilation = _two("stride", stride), _two("dilation", dilation)
+    if padding == "valid":
+        padding = (0, 0, 0, 0)
+    elif padding == "same":
+        if stride != (1, 1):
+            raise ValueError(f"padding 'same' needs stride 1, as in PyTorch; it is {stride}")
+        total = [d * (f - 1) for d, f in zip(dilation, weight.shape[2:])]
+        padding = (total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2)
+    elif isinstance(padding, str):
+        raise ValueError(f"padding is '{padding}'; it must be numbers, valid or same")
+    elif isinstance(padding, int) or len(padding) != 4:
+        rows, columns = _two("padding", padding)
+        padding = (rows, rows, columns, columns)
+    return _batched(lambda x: _conv2d(x, weight, bias, list(stride), list(padding), list(dilation), groups, padding_mode), "input", input)
+
+
+def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """torch.nn.functional.conv_transpose2d."""
+    _check(weight=weight, bias=bias)
+    stride, padding, dilation = _two("stride", stride), _two("padding", padding), _two("dilation", dilation)
+    extra = _two("output_padding", output_padding)
+    i, f = input.shape[-2:], weight.shape[2:]
+    size = [(i[a] - 1) * stride[a] - 2 * padding[a] + dilation[a] * (f[a] - 1) + extra[a] + 1 for a in range(2)]
+    # With output padding of a whole stride (allowed under dilation) less padding keeps the filter positions.
+    after = [padding[a] - extra[a] // stride[a] * stride[a] for a in range(2)]
+    pads = [padding[0], after[0], padding[1], after[1]]
+    return _batched(lambda x: _backward_data(x, weight, bias, size, list(stride), pads, list(dilation), groups, "zeros"), "input", input)
+
+
+class Conv2d(nn.Conv2d):
+    """nn.Conv2d, computed by fourfold: the same arguments, parameters and state_dict."""
+
+    def _conv_forward(self, input, weight, bias):
+        return conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """nn.ConvTranspose2d, computed by fourfold: the same arguments, parameters and state_dict."""
+
+    def forward(self, input, output_size=None):
+        extra = self._output_padding(input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation)
+        return conv_transpose2d(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
+
+
+# --------------------------------------------------------------------------------------------------------- replacement
+
+
+@dataclass
+class Report:
+    """What replace() did: names of modules, each with its layer or the reason."""
+
+    swapped: list = field(default_factory=list)
+    kept: list = field(default_factory=list)
+
+    def __str__(self):
+        lines = [f"fourfold: {len(self.swapped)} convolutions swapped, {len(self.kept)} kept"]
+        lines += [f"  swapped  {name or '(the model)'}: {layer}" for name, layer in self.swapped]
+        lines += [f"  kept     {name or '(the model)'}: {reason}" for name, reason in self.kept]
+        return "\n".join(lines)
+
+
+_SWAPS = {nn.Conv2d: Conv2d, nn.ConvTranspose2d: ConvTranspose2d}
+
+
+def _reason_to_keep(module):
+    """None for a layer to be swapped, "" for what is no convolution."""
+    if not isinstance(module, nn.modules.conv._ConvNd) or isinstance(module, tuple(_SWAPS.values())):
+        return ""
+    if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
+        return "not initialised yet: run the model once, then replace"
+    if type(module) not in _SWAPS:
+        return f"{type(module).__name__} is neither nn.Conv2d nor nn.ConvTranspose2d"
+    if module.weight.dtype != torch.float32:
+        return f"its weight is {module.weight.dtype}; fourfold.torch computes torch.float32"
+    if module.weight.device.type != "cpu":
+        return f"its weight is on {module.weight.device}; fourfold.torch computes on the CPU"
+    return None
+
+
+def replace(model):
+    """Swaps every nn.Conv2d and nn.ConvTranspose2d in the model, itself included, for fourfold's, in place: the modules stay
+    the same objects, with their parameters, hooks and names. Returns a Report of what was swapped, what not, and why."""
+    report = Report()
+    for name, module in model.named_modules():
+        reason = _reason_to_keep(module)
+        if reason is None:
+            report.swapped.append((name, str(module)))
+            module.__class__ = _SWAPS[type(module)]
+        elif reason:
+            report.kept.append((name, reason))
+    return report

@@ -1,0 +1,258 @@
+"""fourfold on NumPy arrays and DLPack: values against a plain float64 sum, memory layouts, errors, threads."""
+
+import sys
+import threading
+import unittest
+
+from support import require
+
+require("numpy")
+import fourfold
+import numpy as np
+
+SEED = 20261120
+PAD_MODES = {"zeros": "constant", "reflect": "reflect", "symmetric": "symmetric", "replicate": "edge", "circular": "wrap"}
+
+
+def random(*shape, seed=SEED):
+    return np.random.default_rng(seed + sum(shape)).uniform(-1, 1, shape).astype(np.float32)
+
+
+def reference(x, w, bias=None, stride=(1, 1), pads=(0, 0, 0, 0), dilation=(1, 1), groups=1, mode="zeros"):
+    x, w = x.astype(np.float64), w.astype(np.float64)
+    x = np.pad(x, ((0, 0), (0, 0), pads[:2], pads[2:]), mode=PAD_MODES[mode])
+    oc, icg, f0, f1 = w.shape
+    o0 = (x.shape[2] - dilation[0] * (f0 - 1) - 1) // stride[0] + 1
+    o1 = (x.shape[3] - dilation[1] * (f1 - 1) - 1) // stride[1] + 1
+    y = np.zeros((x.shape[0], oc, o0, o1))
+    for g in range(groups):
+        xs, ks = x[:, g * icg:(g + 1) * icg], slice(g * oc // groups, (g + 1) * oc // groups)
+        for r in range(f0):
+            for s in range(f1):
+                part = xs[:, :, r * dilation[0]:, s * dilation[1]:][:, :, :o0 * stride[0]:stride[0], :o1 * stride[1]:stride[1]]
+                y[:, ks] += np.einsum("nchw,kc->nkhw", part[:, :, :o0, :o1], w[ks, :, r, s])
+    return y if bias is None else y + bias.astype(np.float64)[None, :, None, None]
+
+
+class Conv2d(unittest.TestCase):
+    def check(self, y, expected):
+        self.assertEqual(y.dtype, np.float32)
+        self.assertEqual(y.shape, expected.shape)
+        self.assertLess(np.abs(y - expected).max() / np.abs(expected).max(), 2e-5)
+
+    def test_values(self):
+        for stride, pads, dilation, groups, mode in [
+            ((1, 1), (0, 0, 0, 0), (1, 1), 1, "zeros"),
+            ((2, 1), (1, 0, 2, 1), (1, 2), 2, "zeros"),
+            ((1, 1), (2, 2, 1, 1), (1, 1), 1, "reflect"),
+            ((1, 2), (1, 1, 1, 1), (2, 1), 3, "circular"),
+            ((1, 1), (1, 1, 1, 1), (1, 1), 6, "replicate"),
+            ((1, 1), (3, 1, 0, 2), (1, 1), 1, "symmetric"),
+        ]:
+            with self.subTest(stride=stride, pads=pads, dilation=dilation, groups=groups, mode=mode):
+                x, w, b = random(2, 6, 13, 11), random(12, 6 // groups, 3, 4), random(12)
+                y = fourfold.conv2d(x, w, b, stride=stride, padding=pads, dilation=dilation, groups=groups, padding_mode=mode)
+                self.check(y, reference(x, w, b, stride, pads, dilation, groups, mode))
+
+    def test_named_padding(self):
+        x, w = random(1, 3, 10, 9), random(4, 3, 3, 4)
+        self.check(fourfold.conv2d(x, w, padding="same"), reference(x, w, pads=(1, 1, 1, 2)))
+        self.check(fourfold.conv2d(x, w, padding="full"), reference(x, w, pads=(2, 2, 3, 3)))
+        self.check(fourfold.conv2d(x, w, padding="valid"), reference(x, w))
+        self.assertEqual(fourfold.conv2d(x, w, padding="same", stride=2).shape, (1, 4, 5, 5))
+
+    def test_algorithms_post_op_and_residual(self):
+        x, w, b, z = random(2, 8, 12, 12), random(8, 8, 3, 3), random(8), random(2, 8, 12, 12, seed=7)
+        expected = np.maximum(reference(x, w, b, pads=(1, 1, 1, 1)) + z, 0)
+        for algorithm in ["auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd"]:
+            with self.subTest(algorithm):
+                self.check(fourfold.conv2d(x, w, b, padding=1, residual=z, post_op="relu", algorithm=algorithm), expected)
+
+    def test_flipped_filters(self):
+        x, w = random(1, 2, 9, 9), random(3, 2, 3, 3)
+        self.check(fourfold.conv2d(x, w, filter_mode="conv"), reference(x, w[:, :, ::-1, ::-1]))
+
+    def test_memory(self):
+        """Regions, channels last and transposed arrays give the same values; only what cannot be read in place is copied."""
+        whole, w = random(2, 6, 20, 20), random(8, 6, 3, 3)
+        region = whole[:, :, 3:14, 2:17]
+        self.check(fourfold.conv2d(region, w), reference(region, w))
+        last = np.ascontiguousarray(whole.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        y = fourfold.conv2d(last, w)
+        self.check(y, reference(whole, w))
+        self.assertTrue(y.transpose(0, 2, 3, 1).flags.c_contiguous)
+        for strange in [whole.transpose(0, 1, 3, 2), whole[:, :, ::-1], whole[:, :, :, ::2], np.broadcast_to(whole[:1], (3, 6, 20, 20))]:
+            self.check(fourfold.conv2d(strange, w), reference(strange, w))
+        for array, copied in [(region, False), (last, False), (whole[1:], False), (whole[:, :, ::-1], True), (whole[..., ::2], True)]:
+            self.assertEqual(fourfold._image("x", array)[0] is not array, copied)
+        self.check(fourfold.conv2d(whole, w[:, :, ::-1]), reference(whole, w[:, :, ::-1]))
+        # Filters in any order of memory.
+        other = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)
+        self.check(fourfold.conv2d(whole, other), reference(whole, w))
+
+    def test_out(self):
+        x, w, frame = random(1, 3, 8, 8), random(4, 3, 3, 3), np.full((1, 4, 10, 9), 7, np.float32)
+        out = frame[:, :, 2:8, 1:7]
+        self.assertIs(fourfold.conv2d(x, w, out=out), out)
+        self.check(out, reference(x, w))
+        frame[:, :, 2:8, 1:7] = 7
+        self.assertTrue((frame == 7).all())
+
+    def test_dlpack_is_read_in_place(self):
+        class Foreign:  # only the protocol, of nobody's array type
+            def __init__(self, array):
+                self.array = array
+
+            def __dlpack__(self, **keywords):
+                return self.array.__dlpack__(**keywords)
+
+            def __dlpack_device__(self):
+                return self.array.__dlpack_device__()
+
+        x, w = random(1, 3, 8, 8), random(4, 3, 3, 3)
+        self.check(fourfold.conv2d(Foreign(x), Foreign(w)), reference(x, w))
+        self.assertEqual(fourfold._array("x", Foreign(x), 4).ctypes.data, x.ctypes.data)
+        self.check(np.from_dlpack(fourfold.conv2d(x, w)), reference(x, w))
+
+    def test_read_only_input(self):
+        x, w = random(1, 3, 8, 8), random(4, 3, 3, 3)
+        x.flags.writeable = w.flags.writeable = False
+        self.check(fourfold.conv2d(x, w), reference(x, w))
+        with self.assertRaises((TypeError, ValueError)):
+            fourfold.conv2d(x, w, out=x[:, :, :6, :6])
+
+
+class ConvTranspose2d(unittest.TestCase):
+    def test_is_the_adjoint(self):
+        """<conv(x, w), g> = <x, transposed(g, w)>."""
+        for stride, padding, extra, dilation, groups in [(1, 0, 0, 1, 1), (2, 1, 1, 1, 2), (3, (2, 1), (0, 2), 1, 1), (2, 1, 0, 2, 2)]:
+            with self.subTest(stride=stride, padding=padding, extra=extra, dilation=dilation, groups=groups):
+                g, w = random(2, 8, 6, 5), random(8, 6 // groups, 3, 3)
+                x = fourfold.conv_transpose2d(g, w, stride=stride, padding=padding, output_padding=extra, dilation=dilation, groups=groups)
+                probe = random(*x.shape, seed=3)
+                y = fourfold.conv2d(probe, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+                self.assertEqual(y.shape, g.shape)
+                left, right = (y.astype(np.float64) * g).sum(), (probe.astype(np.float64) * x).sum()
+                self.assertLess(abs(left - right), 1e-4 * max(1, abs(left)))
+
+    def test_bias(self):
+        g, w, b = random(2, 4, 6, 5), random(4, 3, 3, 3), random(3)
+        plain = fourfold.conv_transpose2d(g, w)
+        self.assertLess(np.abs(fourfold.conv_transpose2d(g, w, b) - plain - b[None, :, None, None]).max(), 1e-5)
+
+
+class Plans(unittest.TestCase):
+    def test_packed_filters(self):
+        x, w, b = random(2, 8, 12, 12), random(8, 8, 3, 3), random(8)
+        plan = fourfold.Plan("b2 ic8 i12 oc8 f3 p1", algorithm="direct", threads=1)
+        self.assertEqual((plan.algorithm, plan.threads, str(plan.problem)), ("direct", 1, "fwd b2 ic8 i12x12 oc8 f3x3 p1,1,1,1"))
+        packed = plan.pack_filters(w)
+        self.assertEqual(packed.nbytes, plan.packed_filter_bytes)
+        y = plan.execute(input=x, filters=packed, bias=b)
+        self.assertTrue((y == plan.execute(input=x, filters=w, bias=b)).all())
+        saved = fourfold.PackedFilters(bytes(packed))
+        self.assertTrue((y == plan.execute(input=x, filters=saved, bias=b)).all())
+        with self.assertRaisesRegex(ValueError, "packed"):
+            plan.execute(input=x, filters=fourfold.PackedFilters(bytes(packed.nbytes)))
+
+    def test_gradients(self):
+        x, w, g = random(2, 6, 10, 9), random(4, 6, 3, 3), random(2, 4, 10, 9)
+        gx = fourfold.Plan("bwd-data b2 ic6 i10x9 oc4 f3 p1").execute(grad_output=g, filters=w)
+        gb = np.empty(4, np.float32)
+        gw = fourfold.Plan("bwd-filters b2 ic6 i10x9 oc4 f3 p1").execute(input=x, grad_output=g, grad_bias=gb)
+        y = fourfold.conv2d(x, w, padding=1)
+        inner = (y.astype(np.float64) * g).sum()
+        self.assertAlmostEqual((gx.astype(np.float64) * x).sum(), inner, delta=1e-3)
+        self.assertAlmostEqual((gw.astype(np.float64) * w).sum(), inner, delta=1e-3)
+        self.assertLess(np.abs(gb - g.sum((0, 2, 3))).max(), 1e-4)
+
+    def test_problem(self):
+        p = fourfold.Problem("b8 ic64 i56 oc32 f3 p1 s2")
+        self.assertEqual((p.input_shape, p.filter_shape, p.output_shape), ((8, 64, 56, 56), (32, 64, 3, 3), (8, 32, 28, 28)))
+        self.assertEqual(p, fourfold.Problem(str(p)))
+        self.assertEqual(hash(p), hash(fourfold.Problem(str(p))))
+        self.assertNotEqual(p, p.valid())
+        self.assertEqual(p.flops, 2 * 8 * 32 * 28 * 28 * 64 * 9)
+
+    def test_explain(self):
+        candidates = fourfold.explain("b8 ic64 i56 oc64 f3 p1")
+        chosen = [c["algorithm"] for c in candidates if c["chosen"]]
+        self.assertEqual(chosen, [fourfold.Plan("b8 ic64 i56 oc64 f3 p1").algorithm])
+        self.assertTrue(all(c["reason"] for c in candidates))
+
+    def test_threads_run_at_once(self):
+        """Other Python threads go on while the library works, and each caller gets its own result."""
+        plan = fourfold.Plan("b4 ic32 i64 oc32 f5 p2", threads=1)
+        w = random(32, 32, 5, 5)
+        inputs = [random(4, 32, 64, 64, seed=s) for s in range(4)]
+        expected = [plan.execute(input=x, filters=w) for x in inputs]
+        results = [None] * len(inputs)
+
+        def work(i):
+            for _ in range(3):
+                results[i] = plan.execute(input=inputs[i], filters=w)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for y, e in zip(results, expected):
+            self.assertTrue((y == e).all())
+
+    def test_gil_is_released(self):
+        """A thread that asks for the GIL only every 100 s would wait that long, were execute to keep it."""
+        plan = fourfold.Plan("b2 ic64 i64 oc64 f3 p1", threads=1, algorithm="naive")
+        x, w = random(2, 64, 64, 64), random(64, 64, 3, 3)
+        inside, count = threading.Event(), 0
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(100)
+        try:
+            def work():
+                inside.set()
+                plan.execute(input=x, filters=w)
+                inside.clear()
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            inside.wait()
+            while inside.is_set() and count < 1000:  # no longer: the thread needs the GIL to return
+                count += 1
+            thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        self.assertGreater(count, 0)
+
+
+class Errors(unittest.TestCase):
+    def test_messages(self):
+        x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
+        for error, text, call in [
+            (ValueError, "float64", lambda: fourfold.conv2d(x.astype(np.float64), w)),
+            (ValueError, "w has 4 input channels in each of 2 groups", lambda: fourfold.conv2d(x, w, groups=2)),
+            (ValueError, "dimensions", lambda: fourfold.conv2d(x[0], w)),
+            (ValueError, "list", lambda: fourfold.conv2d([[1.0]], w)),
+            (ValueError, "larger than the padded input", lambda: fourfold.conv2d(x, random(4, 4, 9, 9))),
+            (ValueError, "bias has shape", lambda: fourfold.conv2d(x, w, random(3))),
+            (ValueError, "output has shape", lambda: fourfold.conv2d(x, w, out=np.empty((1, 4, 5, 6), np.float32))),
+            (ValueError, "overlap", lambda: fourfold.conv2d(x, w, padding=1, out=x)),
+            (ValueError, "neither an array", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(input=x, filters="w")),
+            (ValueError, "somewhere", lambda: fourfold.conv2d(x, w, padding="somewhere")),
+            (ValueError, "padding is", lambda: fourfold.conv2d(x, w, padding=(1, 2, 3))),
+            (ValueError, "banana", lambda: fourfold.conv2d(x, w, algorithm="banana")),
+            (ValueError, "banana", lambda: fourfold.Plan("b1 banana")),
+            (ValueError, "reflect", lambda: fourfold.conv2d(x, w, padding=8, padding_mode="reflect")),
+            (ValueError, "stride_h is 0", lambda: fourfold.conv2d(x, w, stride=0)),
+            (ValueError, "filters", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(input=x)),
+            (ValueError, "input is null", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(filters=w)),
+            (ValueError, "input has shape", lambda: fourfold.Plan("b1 ic4 i9 oc4 f3").execute(input=x, filters=w)),
+            (ValueError, "input has 4|w has 4 input channels", lambda: fourfold.conv_transpose2d(random(1, 5, 8, 8), w)),
+            (NotImplementedError, "winograd", lambda: fourfold.conv2d(x, random(4, 4, 5, 4), algorithm="winograd")),
+            (MemoryError, "limit", lambda: fourfold.Plan("b1 ic4 i64 oc4 f3 p1", algorithm="fft", workspace_limit=64)),
+        ]:
+            with self.subTest(text), self.assertRaisesRegex(error, text):
+                call()
+
+
+if __name__ == "__main__":
+    unittest.main()

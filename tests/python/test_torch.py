@@ -1,0 +1,274 @@
+"""fourfold.torch against PyTorch's own convolutions: values, gradients of both orders, torch.library's checks, layers, replace()."""
+
+import copy
+import os
+import pickle
+import sys
+import threading
+import unittest
+
+from support import require
+
+require("numpy", "torch")
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import fourfold.torch as ff
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples"))
+import train_digits
+
+SEED = 20261120
+
+# stride, padding, dilation, groups of a convolution of (2, 6, 11, 10) by (12, 6/groups, 3, 4)
+CASES = [(1, 0, 1, 1), (1, 1, 1, 1), (2, 1, 1, 1), ((2, 1), (0, 2), (1, 2), 2), (3, (2, 1), 1, 6), (1, 1, 2, 3)]
+
+
+def random(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(SEED + seed + sum(shape))) * 2 - 1
+
+
+class Case(unittest.TestCase):
+    def close(self, ours, theirs, limit=2e-5):
+        self.assertEqual(ours.shape, theirs.shape)
+        self.assertLess((ours - theirs).abs().max().item() / max(theirs.abs().max().item(), 1e-30), limit)
+
+    def same_gradients(self, ours, theirs, tensors):
+        """Both functions of the tensors: values, gradients, and the gradients of a functional of the gradients."""
+        results = []
+        for function in (ours, theirs):
+            leaves = [t.clone().requires_grad_() for t in tensors]
+            y = function(*leaves)
+            weights = random(*y.shape, seed=1)
+            first = torch.autograd.grad((y * weights).sum() + (y * y).sum(), leaves, create_graph=True)
+            second = torch.autograd.grad(sum((g * g).sum() for g in first), leaves)
+            results.append([y, *first, *second])
+        for a, b in zip(*results):
+            self.close(a.detach(), b.detach(), 1e-4)
+
+
+class Functions(Case):
+    def test_conv2d(self):
+        for stride, padding, dilation, groups in CASES:
+            with self.subTest(stride=stride, padding=padding, dilation=dilation, groups=groups):
+                tensors = random(2, 6, 11, 10), random(12, 6 // groups, 3, 4), random(12)
+                arguments = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+                self.same_gradients(lambda x, w, b: ff.conv2d(x, w, b, **arguments), lambda x, w, b: F.conv2d(x, w, b, **arguments), tensors)
+
+    def test_conv_transpose2d(self):
+        for stride, padding, extra, groups, dilation in [(1, 0, 0, 1, 1), (2, 1, 1, 1, 1), ((3, 2), (1, 0), (2, 0), 2, 1), (2, 1, 0, 3, 2), (1, 2, 1, 1, 2)]:
+            with self.subTest(stride=stride, padding=padding, extra=extra, groups=groups, dilation=dilation):
+                tensors = random(2, 6, 6, 5), random(6, 8 // 2, 3, 4), random(4 * groups)
+                arguments = dict(stride=stride, padding=padding, output_padding=extra, groups=groups, dilation=dilation)
+                self.same_gradients(lambda x, w, b: ff.conv_transpose2d(x, w, b, **arguments), lambda x, w, b: F.conv_transpose2d(x, w, b, **arguments), tensors)
+
+    def test_central_differences(self):
+        """The map is bilinear, so a large step is exact but for rounding."""
+        x, w = random(1, 4, 9, 9).requires_grad_(), random(5, 4, 3, 3).requires_grad_()
+        function = lambda x, w: ff.conv2d(x, w, padding=1, stride=2)
+        y = function(x, w)
+        g, dx, dw = random(*y.shape), random(*x.shape, seed=5), random(*w.shape, seed=6)
+        gx, gw = torch.autograd.grad(y, (x, w), g)
+        for analytic, difference in [((gx * dx).sum(), function(x + dx, w) - function(x - dx, w)), ((gw * dw).sum(), function(x, w + dw) - function(x, w - dw))]:
+            self.assertAlmostEqual(analytic.item(), (difference * g).sum().item() / 2, delta=1e-4)
+
+    def test_layouts_are_read_in_place(self):
+        x, w = random(2, 16, 12, 10), random(8, 16, 3, 3)
+        expected = F.conv2d(x, w, padding=1)
+        last = x.contiguous(memory_format=torch.channels_last)
+        whole = random(2, 16, 20, 20)
+        whole[:, :, 4:16, 3:13] = x
+        region = whole[:, :, 4:16, 3:13]
+        for t in (last, region):
+            self.assertIs(ff._laid_out(t, ff._layout_of(t)), t)
+            self.close(ff.conv2d(t, w, padding=1), expected)
+        self.assertTrue(ff.conv2d(last, w, padding=1).is_contiguous(memory_format=torch.channels_last))
+        for t in (x.transpose(2, 3).contiguous().transpose(2, 3), x[:1].expand(2, -1, -1, -1)):
+            self.close(ff.conv2d(t, w, padding=1), F.conv2d(t, w, padding=1))
+        self.close(ff.conv2d(x, w.contiguous(memory_format=torch.channels_last), padding=1), expected)
+        arguments = lambda x, w: (x.contiguous(memory_format=torch.channels_last), w)
+        self.same_gradients(lambda x, w: ff.conv2d(*arguments(x, w)), lambda x, w: F.conv2d(*arguments(x, w)), (x, w))
+
+    def test_opcheck(self):
+        x, w, b = random(2, 4, 9, 8).requires_grad_(), random(6, 2, 3, 3).requires_grad_(), random(6).requires_grad_()
+        last = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        rest = ([2, 1], [1, 0, 1, 1], [1, 1], 2, "zeros")
+        g = random(*torch.ops.fourfold.conv2d(x, w, b, *rest).shape).requires_grad_()
+        for operator, arguments in [
+            (torch.ops.fourfold.conv2d, (x, w, b, *rest)),
+            (torch.ops.fourfold.conv2d, (last, w, None, *rest)),
+            (torch.ops.fourfold.conv2d_backward_data, (g, w, None, [9, 8], *rest)),
+            (torch.ops.fourfold.conv2d_backward_weight, (x, g, [3, 3], *rest)),
+        ]:
+            with self.subTest(str(operator)):
+                torch.library.opcheck(operator.default, arguments)
+
+    def test_compile(self):
+        """Traced whole, with sizes that may change, forward and backward."""
+        layer = ff.Conv2d(4, 6, 3, padding=1, stride=2)
+        traced = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
+        for size in (9, 12):
+            x = random(2, 4, size, size).requires_grad_()
+            y, z = layer(x), traced(x)
+            self.close(z.detach(), y.detach())
+            self.close(torch.autograd.grad(z.sum(), x)[0], torch.autograd.grad(y.sum(), x)[0])
+
+    def test_autocast(self):
+        x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = ff.conv2d(x.bfloat16(), w)
+        self.assertEqual(y.dtype, torch.float32)
+        self.close(y, F.conv2d(x.bfloat16().float(), w))
+
+    def test_errors(self):
+        x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
+        for error, text, call in [
+            (NotImplementedError, "float64", lambda: ff.conv2d(x.double(), w)),
+            (NotImplementedError, "bfloat16", lambda: ff.conv2d(x, w.bfloat16())),
+            (ValueError, "filters has shape", lambda: ff.conv2d(random(1, 5, 8, 8), w)),
+            (ValueError, "larger than the padded input", lambda: ff.conv2d(random(1, 4, 2, 2), w)),
+            (ValueError, "reflect", lambda: ff.conv2d(x, w, padding=9, padding_mode="reflect")),
+            (ValueError, "needs stride 1", lambda: ff.conv2d(x, w, padding="same", stride=2)),
+            (ValueError, "3 or 4 dimensions", lambda: ff.conv2d(x[0, 0], w)),
+            (ValueError, "bias has shape", lambda: ff.conv2d(x, w, random(3))),
+        ]:
+            with self.subTest(text), self.assertRaisesRegex(error, text):
+                call()
+
+    def test_plans_are_cached_and_bounded(self):
+        x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
+        ff.conv2d(x, w)
+        before = ff._plan.cache_info()
+        ff.conv2d(x, w)
+        after = ff._plan.cache_info()
+        self.assertEqual((after.hits, after.misses), (before.hits + 1, before.misses))
+        self.assertIsNotNone(after.maxsize)
+
+    def test_threads(self):
+        """Several Python threads at once, each with its own workspace."""
+        w = random(16, 16, 3, 3)
+        inputs = [random(2, 16, 24, 24, seed=s) for s in range(4)]
+        expected = [ff.conv2d(x, w, padding=1) for x in inputs]
+        wrong = []
+
+        def work(i):
+            for _ in range(20):
+                if not torch.equal(ff.conv2d(inputs[i], w, padding=1), expected[i]):
+                    wrong.append(i)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(wrong, [])
+
+
+class Layers(Case):
+    def pairs(self):
+        for arguments, keywords in [
+            ((6, 8, 3), {}),
+            ((6, 8, (3, 5)), dict(stride=(2, 1), padding=(1, 2), bias=False)),
+            ((6, 12, 3), dict(padding=2, dilation=2, groups=3)),
+            ((6, 8, 4), dict(padding="same")),
+            ((6, 8, 3), dict(padding="valid")),
+            ((6, 8, 3), dict(padding=1, padding_mode="reflect")),
+            ((6, 8, 5), dict(padding=2, padding_mode="circular", stride=2)),
+            ((6, 6, 3), dict(padding=(1, 0), padding_mode="replicate", groups=6)),
+        ]:
+            yield nn.Conv2d(*arguments, **keywords), ff.Conv2d(*arguments, **keywords)
+        for arguments, keywords in [((6, 8, 3), {}), ((6, 8, 3), dict(stride=2, padding=1, output_padding=1, groups=2)), ((6, 4, (2, 3)), dict(stride=(2, 3), bias=False))]:
+            yield nn.ConvTranspose2d(*arguments, **keywords), ff.ConvTranspose2d(*arguments, **keywords)
+
+    def test_same_state_dict_and_values(self):
+        x = random(2, 6, 12, 11)
+        for theirs, ours in self.pairs():
+            with self.subTest(str(theirs)):
+                self.assertEqual(list(theirs.state_dict()), list(ours.state_dict()))
+                ours.load_state_dict(theirs.state_dict())
+                self.close(ours(x).detach(), theirs(x).detach())
+                self.close(ours(x[0]).detach(), theirs(x[0]).detach())
+                theirs.load_state_dict(ours.state_dict())
+                self.assertEqual(str(theirs), str(ours))
+
+    def test_output_size(self):
+        theirs, ours = nn.ConvTranspose2d(6, 4, 3, stride=2), ff.ConvTranspose2d(6, 4, 3, stride=2)
+        ours.load_state_dict(theirs.state_dict())
+        x = random(2, 6, 5, 5)
+        self.close(ours(x, output_size=[12, 11]).detach(), theirs(x, output_size=[12, 11]).detach())
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, groups=2))
+        self.shared = self.features[3]
+        self.up = nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.line = nn.Conv1d(4, 4, 3)
+        self.double = nn.Conv2d(4, 4, 1).double()
+
+    def forward(self, x):
+        return self.line(self.up(self.features(x)).flatten(2))
+
+
+class Replace(Case):
+    def test_report(self):
+        model = Small()
+        x = random(2, 1, 16, 16)
+        before, parameters = model(x).detach(), [id(p) for p in model.parameters()]
+        report = ff.replace(model)
+        self.assertEqual([name for name, _ in report.swapped], ["features.0", "features.3", "up"])
+        self.assertEqual([name for name, _ in report.kept], ["line", "double"])
+        reasons = dict(report.kept)
+        self.assertIn("Conv1d", reasons["line"])
+        self.assertIn("float64", reasons["double"])
+        self.assertIs(type(model.shared), ff.Conv2d)
+        self.assertIs(model.shared, model.features[3])
+        self.assertEqual([id(p) for p in model.parameters()], parameters)
+        for _ in range(2):  # BatchNorm is in training mode and its output does not depend on the first call
+            self.close(model(x).detach(), before)
+        self.assertIn("3 convolutions swapped, 2 kept", str(report))
+        again = ff.replace(model)
+        self.assertEqual((len(again.swapped), len(again.kept)), (0, 2))
+
+    def test_what_is_kept(self):
+        class Mine(nn.Conv2d):
+            pass
+
+        for module, reason in [(Mine(1, 1, 1), "Mine"), (nn.LazyConv2d(4, 3), "not initialised"), (nn.Conv2d(1, 1, 1).bfloat16(), "bfloat16"), (nn.Conv2d(1, 1, 1, device="meta"), "meta")]:
+            with self.subTest(reason):
+                kind = type(module)
+                report = ff.replace(module)
+                self.assertIn(reason, report.kept[0][1])
+                self.assertIs(type(module), kind)
+
+    def test_copies(self):
+        model = Small()
+        ff.replace(model)
+        again = pickle.loads(pickle.dumps(model))
+        x = random(2, 1, 16, 16)
+        for other in (again, copy.deepcopy(model)):
+            self.assertIs(type(other.up), ff.ConvTranspose2d)
+            self.assertTrue(torch.equal(other.eval()(x), model.eval()(x)))
+
+    def test_the_model_itself(self):
+        layer = nn.Conv2d(1, 1, 1)
+        self.assertEqual(ff.replace(layer).swapped[0][0], "")
+        self.assertIs(type(layer), ff.Conv2d)
+
+
+class Training(Case):
+    def test_lenet_follows_pytorch(self):
+        """From the same start on the same batches the loss differs by rounding, and falls."""
+        theirs = train_digits.lenet(SEED)
+        ours = copy.deepcopy(theirs)
+        self.assertEqual(len(ff.replace(ours).swapped), 2)
+        a, b = train_digits.train(theirs, 60), train_digits.train(ours, 60)
+        for step, (x, y) in enumerate(zip(a, b)):
+            self.assertLess(abs(x - y), 2e-3 * max(x, 1e-2), f"step {step}: {x} and {y}")
+        self.assertLess(b[-1], 0.7 * b[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
