@@ -74,13 +74,16 @@ struct PlanRequest {
     PlanOptions options;
     std::vector<std::string> choice = {};                  ///< tokens that the plan's choice must have; empty: any
     std::vector<std::string> *collect = nullptr;           ///< where the choice of every plan that was considered is added
-    std::function<double(const AlgorithmPlan &)> rank = {};  ///< what plans are ranked by; empty: serial_seconds
+    std::function<double(const std::string &choice, double serial_seconds)> rank = {};  ///< what plans are ranked by; empty: serial_seconds
 
     /// Whether a plan has all tokens of `choice` and none that is blocked; fills in its choice where that is the variant alone.
     bool admits(AlgorithmPlan &plan) const;
     bool admits(const std::string &choice_of_plan) const;
     /// False where `choice` names another variant of the stage.
     bool admits(const Variant &variant) const;
+    double ranked(const std::string &choice_of_plan, double serial_seconds) const {
+        return rank ? rank(choice_of_plan, serial_seconds) : serial_seconds;
+    }
     /// Sets the plan's ranked_seconds and notes it as considered.
     void considered(AlgorithmPlan &plan) const;
     bool restricted() const {

@@ -581,14 +581,12 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &
     const bool wraps_h = zeros || (p.pad_top == 0 && p.pad_bottom == 0), wraps_w = zeros || (p.pad_left == 0 && p.pad_right == 0);
     const std::vector<LaneKernels> lengths = lane_lengths(isa);
     const CostModel model(isa);
-    // The best of each variant of the product; then the best of those, which measurements may rank.
-    struct Best {
-        const Variant *product;
-        double seconds;
-        std::unique_ptr<FftPlanesPlan> plan;
+    struct Tiled {
+        double ranked, seconds;
+        LaneTiling tiling;
     };
-    std::vector<Best> variants;
-    bool admitted = false, possible = false;
+    std::vector<Tiled> list;
+    bool possible = false;
     size_t least_bytes = std::numeric_limits<size_t>::max();
     Status status(StatusCode::kUnsupported, "the filter spans " + std::to_string(shift_h + 1) + "x" + std::to_string(shift_w + 1) + "; the longest transform has " + std::to_string(lengths.empty() ? 0 : lengths.back().n) + " points");
     for (const LaneKernels &vertical : lengths) {
@@ -609,37 +607,53 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &
                             continue;
                         }
                         possible = true;
-                        const double seconds = tiling.seconds(p, model);
-                        auto best = std::find_if(variants.begin(), variants.end(), [&](const Best &b) { return b.product == tiling.product(); });
-                        if ((best != variants.end() && seconds >= best->seconds) || (request.restricted() && !request.admits(tiling.choice()))) {
-                            continue;
-                        }
-                        admitted = true;
-                        auto plan = std::make_unique<FftPlanesPlan>(request, tiling);
-                        if (Status blocked = plan->block(request.options.workspace_limit); blocked.ok()) {
-                            if (best == variants.end()) {
-                                best = variants.insert(best, Best{tiling.product(), 0.0, nullptr});
-                            }
-                            best->seconds = seconds;
-                            best->plan = std::move(plan);
-                        } else if (plan->workspace_bytes < least_bytes) {
-                            least_bytes = plan->workspace_bytes;
-                            status = blocked;
+                        if (!request.restricted() || request.admits(tiling.choice())) {
+                            const double seconds = tiling.seconds(p, model);
+                            list.push_back({seconds, seconds, tiling});
                         }
                     }
                 }
             }
         }
     }
+    std::sort(list.begin(), list.end(), [](const Tiled &a, const Tiled &b) { return a.seconds < b.seconds; });
+    if (request.rank) {
+        // Of each variant of the product its best tiling; the others in proportion.
+        std::vector<std::pair<const Variant *, double>> factors;
+        for (Tiled &t : list) {
+            auto at = std::find_if(factors.begin(), factors.end(), [&](const auto &f) { return f.first == t.tiling.product(); });
+            if (at == factors.end()) {
+                at = factors.insert(at, {t.tiling.product(), request.ranked(t.tiling.choice(), t.seconds) / t.seconds});
+            }
+            t.ranked = t.seconds * at->second;
+        }
+        std::stable_sort(list.begin(), list.end(), [](const Tiled &a, const Tiled &b) { return a.ranked < b.ranked; });
+    }
     std::unique_ptr<AlgorithmPlan> best;
-    for (Best &one : variants) {
-        request.considered(*one.plan);
-        if (best == nullptr || one.plan->ranked_seconds < best->ranked_seconds) {
-            best = std::move(one.plan);
+    std::vector<const Variant *> done;  // when all are asked for, the best of each variant
+    for (const Tiled &t : list) {
+        if (std::find(done.begin(), done.end(), t.tiling.product()) != done.end()) {
+            continue;
+        }
+        auto plan = std::make_unique<FftPlanesPlan>(request, t.tiling);
+        if (Status blocked = plan->block(request.options.workspace_limit); !blocked.ok()) {
+            if (plan->workspace_bytes < least_bytes) {
+                least_bytes = plan->workspace_bytes;
+                status = blocked;
+            }
+            continue;
+        }
+        request.considered(*plan);
+        done.push_back(t.tiling.product());
+        if (best == nullptr) {
+            best = std::move(plan);
+        }
+        if (request.collect == nullptr) {
+            break;
         }
     }
     if (best == nullptr) {
-        return possible && !admitted ? request.not_admitted("lane_columns") : status;
+        return possible && list.empty() ? request.not_admitted("lane_columns") : status;
     }
     return best;
 }

@@ -331,7 +331,7 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     if (result.plan->choice.empty()) {
         result.plan->choice = result.plan->variant;
     }
-    result.plan->ranked_seconds = request.rank ? request.rank(*result.plan) : result.plan->serial_seconds;
+    result.plan->ranked_seconds = request.ranked(result.plan->choice, result.plan->serial_seconds);
     return result;
 }
 
@@ -486,7 +486,7 @@ Decision decide(const PlanRequest &request, bool list_all) {
         for (const AlgorithmEntry &entry : algorithms()) {
             PlanRequest ranked = request;
             if (!tables->empty()) {
-                ranked.rank = [&](const AlgorithmPlan &plan) { return plan.serial_seconds * std::exp(ranking.residual(entry.name, plan)); };
+                ranked.rank = [&](const std::string &choice, double seconds) { return seconds * std::exp(ranking.residual(entry.name, choice)); };
             }
             d.list.push_back(plan_candidate(entry, ranked));
             const Planned &p = d.list.back();
@@ -499,6 +499,9 @@ Decision decide(const PlanRequest &request, bool list_all) {
         }
     }
     if (found) {
+        if (list_all && !tables->empty()) {
+            recorded.plan->ranked_seconds *= std::exp(ranking.residual(recorded.entry->name, recorded.plan->choice));
+        }
         const auto at = std::find_if(d.list.begin(), d.list.end(), [&](const Planned &p) { return p.entry == recorded.entry; });
         d.chosen = static_cast<int>(at - d.list.begin());
         if (at == d.list.end()) {
@@ -997,7 +1000,7 @@ Result<std::vector<Candidate>> every_choice(const Conv2dProblem &problem, const 
         std::sort(choices.begin(), choices.end());
         choices.erase(std::unique(choices.begin(), choices.end()), choices.end());
         if (!tables->empty()) {
-            request.rank = [&](const AlgorithmPlan &plan) { return plan.serial_seconds * std::exp(ranking.residual(entry.name, plan)); };
+            request.rank = [&](const std::string &choice, double seconds) { return seconds * std::exp(ranking.residual(entry.name, choice)); };
         }
         for (const std::string &words : choices) {
             if (const Planned p = plan_choice(request, entry.name + (" " + words)); p.plan != nullptr && p.plan->choice == words) {

@@ -39,24 +39,43 @@ bool is_algorithm(std::string_view name) {
     return std::any_of(list.begin(), list.end(), [&](const AlgorithmEntry &entry) { return name == entry.name; });
 }
 
-/// Every variant that the choice names is built in, with the contents that were measured.
-bool is_current(const Record &record) {
-    const auto [algorithm, words] = split_choice(record.choice);
-    if (!is_algorithm(algorithm)) {
-        return false;
-    }
-    std::istringstream stream{std::string(words)};
-    for (std::string word; stream >> word;) {
-        if (word.find('=') != std::string::npos || word == algorithm) {
-            continue;
-        }
-        const auto at = std::find_if(record.variants.begin(), record.variants.end(), [&](const auto &v) { return v.first == word; });
-        const std::string hash = variant_hash(word);
-        if (at == record.variants.end() || hash.empty() || hash != at->second) {
+/// Calls each(word) for the words between blanks, while it returns true; whether it always did.
+template<typename Each>
+bool every_word(std::string_view text, const Each &each) {
+    while (!text.empty()) {
+        const std::string_view word = text.substr(0, text.find(' '));
+        text.remove_prefix(std::min(text.size(), word.size() + 1));
+        if (!word.empty() && !each(word)) {
             return false;
         }
     }
     return true;
+}
+
+/// A variant's place in the registry, or -1.
+int place_of(std::string_view name) {
+    static const std::unordered_map<std::string_view, int> places = [] {
+        std::unordered_map<std::string_view, int> map;
+        for (const Variant &v : registry()) {
+            map.emplace(v.name, static_cast<int>(map.size()));
+        }
+        return map;
+    }();
+    const auto at = places.find(name);
+    return at == places.end() ? -1 : at->second;
+}
+
+/// Every variant that the choice names is built in, with the contents that were measured.
+bool is_current(const Record &record) {
+    const auto [algorithm, words] = split_choice(record.choice);
+    return is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
+               if (word.find('=') != std::string_view::npos || word == own) {
+                   return true;
+               }
+               const auto at = std::find_if(record.variants.begin(), record.variants.end(), [&](const auto &v) { return v.first == word; });
+               const int place = place_of(word);
+               return at != record.variants.end() && place >= 0 && at->second == registry()[static_cast<size_t>(place)].hash;
+           });
 }
 
 /// Microarchitectures by who made them: the next of kin of one that was not measured.
@@ -137,7 +156,7 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
     info.unreadable = unreadable;
     info.torn = torn;
     const int table = static_cast<int>(infos_.size());
-    std::unordered_map<std::string, size_t> places;
+    size_t last = problems_.size();  // the problem of the record before
     for (const Record &r : records) {
         bool known = false;
         if (isa_named(r.isa, known) != best_isa() || !known) {
@@ -154,21 +173,27 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             machines_.push_back(r.microarchitecture);
             fits_.emplace_back();
         }
-        const std::string text = r.problem.to_string();
-        const std::string key = text + "|" + to_string(r.accuracy) + "|" + std::to_string(machine) + "|" + std::to_string(r.threads) + "|" + to_string(r.cache);
-        const auto [place, fresh] = places.emplace(key, problems_.size());
-        if (fresh) {
-            MeasuredProblem m;
-            m.problem = r.problem;
-            m.accuracy = r.accuracy;
-            m.threads = r.threads;
-            m.cache = r.cache;
-            m.machine = static_cast<int>(machine);
-            m.table = table;
-            by_problem_.emplace(text, problems_.size());
-            problems_.push_back(std::move(m));
+        const auto is_same = [&](const MeasuredProblem &m) {
+            return m.table == table && m.machine == static_cast<int>(machine) && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.problem == r.problem;
+        };
+        if (last >= problems_.size() || !is_same(problems_[last])) {
+            const std::string text = r.problem.to_string();
+            const auto [begin, end] = by_problem_.equal_range(text);
+            const auto at = std::find_if(begin, end, [&](const auto &place) { return is_same(problems_[place.second]); });
+            last = at != end ? at->second : problems_.size();
+            if (at == end) {
+                MeasuredProblem m;
+                m.problem = r.problem;
+                m.accuracy = r.accuracy;
+                m.threads = r.threads;
+                m.cache = r.cache;
+                m.machine = static_cast<int>(machine);
+                m.table = table;
+                by_problem_.emplace(text, last);
+                problems_.push_back(std::move(m));
+            }
         }
-        MeasuredProblem &m = problems_[place->second];
+        MeasuredProblem &m = problems_[last];
         MeasuredProblem::Entry entry;
         entry.choice = r.choice;
         entry.hash = choice_hash(r.choice);
@@ -214,12 +239,13 @@ void Tables::fit(int machine) {
     constexpr double strength = 4.0;  ///< how many measurements it takes to be half believed
     struct Term {
         MeasuredProblem::Entry *entry;
-        size_t problem;
-        uint64_t stage, choice;
-        double weight;  ///< candidates far behind say little about who wins
+        size_t problem, stage, choice;  ///< indices of shares
+        double weight;                  ///< candidates far behind say little about who wins
     };
+    std::unordered_map<uint64_t, size_t> stages, choices;
+    const auto index = [](std::unordered_map<uint64_t, size_t> &indices, uint64_t key) { return indices.emplace(key, indices.size()).first->second; };
     std::vector<Term> terms;
-    std::vector<double> shares;
+    size_t problems = 0;
     for (MeasuredProblem &m : problems_) {
         double best = std::numeric_limits<double>::infinity();
         for (const MeasuredProblem::Entry &e : m.entries) {
@@ -231,47 +257,44 @@ void Tables::fit(int machine) {
         for (MeasuredProblem::Entry &e : m.entries) {
             if (std::isfinite(e.seconds)) {
                 const auto [algorithm, words] = split_choice(e.choice);
-                terms.push_back({&e, shares.size(), stage_hash(m.problem.operation, algorithm, words), variant_key(e.hash, m.problem.operation), best / e.seconds * (best / e.seconds)});
+                const double share = best / e.seconds;
+                terms.push_back({&e, problems, index(stages, stage_hash(m.problem.operation, algorithm, words)), index(choices, variant_key(e.hash, m.problem.operation)), share * share});
             }
         }
-        shares.push_back(0.0);
+        problems++;
     }
-    struct Sum {
-        double total = 0.0, weight = 0.0;
-    };
-    Fit fitted;
-    fitted.records = static_cast<int>(terms.size());
-    for (int round = 0; round < rounds; round++) {
-        std::vector<Sum> problems(shares.size());
+    std::vector<double> by_problem(problems), by_stage(stages.size()), by_choice(choices.size());
+    const auto refine = [&](std::vector<double> &shares, size_t Term::*which, double prior) {
+        std::vector<double> totals(shares.size(), 0.0), weights(shares.size(), prior);
         for (const Term &t : terms) {
-            problems[t.problem].total += t.weight * (t.entry->residual - fitted.by_stage[t.stage] - fitted.by_choice[t.choice]);
-            problems[t.problem].weight += t.weight;
+            const double others = by_problem[t.problem] + by_stage[t.stage] + by_choice[t.choice] - shares[t.*which];
+            totals[t.*which] += t.weight * (t.entry->residual - others);
+            weights[t.*which] += t.weight;
         }
         for (size_t i = 0; i < shares.size(); i++) {
-            shares[i] = problems[i].total / problems[i].weight;
+            shares[i] = totals[i] / weights[i];
         }
-        const auto refine = [&](std::unordered_map<uint64_t, double> &refined, uint64_t Term::*key, const std::unordered_map<uint64_t, double> &others, uint64_t Term::*other) {
-            std::unordered_map<uint64_t, Sum> sums;
-            for (const Term &t : terms) {
-                const auto at = others.find(t.*other);
-                Sum &sum = sums[t.*key];
-                sum.total += t.weight * (t.entry->residual - shares[t.problem] - (at == others.end() ? 0.0 : at->second));
-                sum.weight += t.weight;
-            }
-            for (const auto &[k, sum] : sums) {
-                refined[k] = sum.total / (sum.weight + strength);
-            }
-        };
-        refine(fitted.by_stage, &Term::stage, fitted.by_choice, &Term::choice);
-        refine(fitted.by_choice, &Term::choice, fitted.by_stage, &Term::stage);
+    };
+    for (int round = 0; round < rounds; round++) {
+        refine(by_problem, &Term::problem, 0.0);
+        refine(by_stage, &Term::stage, strength);
+        refine(by_choice, &Term::choice, strength);
     }
-    for (double share : shares) {
-        fitted.scale += share / static_cast<double>(shares.size());
+    Fit &fitted = fits_[static_cast<size_t>(machine)];
+    fitted = Fit();
+    fitted.records = static_cast<int>(terms.size());
+    for (double share : by_problem) {
+        fitted.scale += share / static_cast<double>(problems);
+    }
+    for (const auto &[key, i] : stages) {
+        fitted.by_stage[key] = by_stage[i];
+    }
+    for (const auto &[key, i] : choices) {
+        fitted.by_choice[key] = by_choice[i];
     }
     for (const Term &t : terms) {
-        t.entry->residual -= shares[t.problem];
+        t.entry->residual -= by_problem[t.problem];
     }
-    fits_[static_cast<size_t>(machine)] = std::move(fitted);
 }
 
 const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
@@ -346,18 +369,18 @@ Tables::Ranking Tables::ranking(const Query &query) const {
     return r;
 }
 
-double Tables::Ranking::residual(std::string_view algorithm, const AlgorithmPlan &plan) const {
+double Tables::Ranking::residual(std::string_view algorithm, const std::string &words) const {
     if (machine_ < 0) {
         return 0.0;
     }
     const Fit &fit = tables_->fits_[static_cast<size_t>(machine_)];
-    const std::string choice = std::string(algorithm) + " " + plan.choice;
+    const std::string choice = std::string(algorithm) + " " + words;
     const uint64_t hash = choice_hash(choice);
     const auto share = [](const std::unordered_map<uint64_t, double> &shares, uint64_t key) {
         const auto at = shares.find(key);
         return at == shares.end() ? 0.0 : at->second;
     };
-    double total = share(fit.by_stage, stage_hash(operation_, algorithm, plan.choice)) + share(fit.by_choice, variant_key(hash, operation_)), weights = 1.0;
+    double total = share(fit.by_stage, stage_hash(operation_, algorithm, words)) + share(fit.by_choice, variant_key(hash, operation_)), weights = 1.0;
     for (const Neighbour &n : neighbours_) {
         for (const MeasuredProblem::Entry &e : n.problem->entries) {
             if (e.hash == hash && std::isfinite(e.seconds)) {
@@ -400,24 +423,32 @@ struct State {
 std::vector<Record> shipped_records(const EmbeddedTable &table) {
     std::vector<Record> records;
     records.reserve(table.count);
+    const char *text = "";
+    Conv2dProblem problem;
     for (size_t i = 0; i < table.count; i++) {
         const EmbeddedRecord &e = table.records[i];
-        Record r;
-        const Result<Conv2dProblem> problem = Conv2dProblem::parse(e.problem);
-        if (!problem) {
-            continue;
+        if (std::strcmp(text, e.problem) != 0) {  // a problem's records follow each other
+            text = e.problem;
+            problem = *Conv2dProblem::parse(text);  // the build has parsed it before
         }
-        r.problem = *problem;
+        Record r;
+        r.problem = problem;
         r.accuracy = static_cast<Accuracy>(e.accuracy);
         r.microarchitecture = e.microarchitecture;
         r.isa = e.isa;
         r.threads = e.threads;
         r.cache = static_cast<CacheState>(e.cache);
         r.choice = e.choice;
-        std::istringstream words(e.variants);
-        for (std::string name, hash; words >> name >> hash;) {
-            r.variants.emplace_back(name, hash);
-        }
+        std::string_view name;
+        every_word(e.variants, [&](std::string_view word) {
+            if (name.empty()) {
+                name = word;
+            } else {
+                r.variants.emplace_back(name, word);
+                name = {};
+            }
+            return true;
+        });
         r.winner = e.winner;
         r.failure = e.failure;
         r.seconds_min = r.seconds_median = e.seconds_min;
@@ -578,15 +609,8 @@ Status block_choices(const std::vector<std::string> &names) {
 }
 
 std::string variant_hash(const std::string &name) {
-    static const std::unordered_map<std::string, const char *> hashes = [] {
-        std::unordered_map<std::string, const char *> map;
-        for (const Variant &v : registry()) {
-            map.emplace(v.name, v.hash);
-        }
-        return map;
-    }();
-    const auto at = hashes.find(name);
-    return at == hashes.end() ? "" : at->second;
+    const int place = place_of(name);
+    return place < 0 ? "" : registry()[static_cast<size_t>(place)].hash;
 }
 
 const char *to_string(Tier tier) {

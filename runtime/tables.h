@@ -66,8 +66,8 @@ public:
     /// Corrections of the predictions for one query.
     class Ranking {
     public:
-        /// log(expected / predicted).
-        double residual(std::string_view algorithm, const AlgorithmPlan &plan) const;
+        /// log(expected / predicted) of a plan, by its algorithm and the rest of its choice.
+        double residual(std::string_view algorithm, const std::string &words) const;
 
         Tier tier = Tier::kCostModel;
         std::string text;

@@ -114,6 +114,9 @@ protected:
     void SetUp() override {
         write_bytes(folder / "shapes.csv", kShapes);
     }
+    void TearDown() override {
+        unload_tables(true);  // other tests compare with the commands, which have the shipped tables
+    }
     Arguments tune(const Arguments &more = {}) const {
         Arguments arguments = {"tune", "--shapes", folder / "shapes.csv", "--out", folder / "t.json", "--trials", "4"};
         arguments.insert(arguments.end(), more.begin(), more.end());
