@@ -1,4 +1,4 @@
-// naive: the plain loop nest in C++. The baseline that every comparison shows, and nothing more; auto never picks it.
+// naive: the plain loop nest in C++. The baseline that every comparison shows, and nothing more; auto takes it only where nothing else can do a problem.
 #include <algorithm>
 
 #include "algorithm.h"

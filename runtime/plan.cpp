@@ -510,7 +510,8 @@ Decision decide(const PlanRequest &request, bool list_all) {
             *at = std::move(recorded);
         }
     }
-    if (d.chosen < 0 && automatic) {
+    // A library made for a list of problems refuses all others.
+    if (d.chosen < 0 && automatic && dispatch_list().empty()) {
         for (size_t i = 0; i < d.list.size(); i++) {
             if (d.list[i].entry->algorithm == Algorithm::kNaive && d.list[i].plan != nullptr) {
                 d.chosen = static_cast<int>(i);
