@@ -199,7 +199,7 @@ void TiledPlan::predict() {
     const double arithmetic = steps * static_cast<double>(mults * r_ * width_ / kLanes) * vectors / 2.0 / 0.85 / model.hertz;
     // The first register tile of a block to meet a panel of filters waits for it; to the others it is near.
     const double first = arithmetic / static_cast<double>(block_tiles(block_rows_) / r_);
-    const bool beyond = static_cast<double>(packed_bytes) > 0.9 * static_cast<double>(machine().l3_bytes);
+    const bool beyond = static_cast<double>(packed_bytes) > 0.65 * static_cast<double>(machine().l3_bytes);
     // A panel one block of 16 wide asks for memory too slowly: 13 GB/s, where wider ones get 20 to 33.
     const double stream = static_cast<double>(packed_bytes) * blocks / (beyond ? 28e9 : 45e9) * (width_ == kLanes ? 2.2 : 1.0);
     const double multiply = arithmetic - first + std::max(first, stream);
