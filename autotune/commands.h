@@ -18,6 +18,7 @@ Action add_bench(CLI::App &verb);
 Action add_compare(CLI::App &verb);
 Action add_explain(CLI::App &verb);
 Action add_list(CLI::App &verb);
+Action add_spectral(CLI::App &verb);
 
 /// Options that several verbs share.
 struct PlanFlags {

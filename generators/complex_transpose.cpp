@@ -26,7 +26,7 @@ public:
         Func block("block"), turned("turned");
         // Blocks of 8 x 8 read under a mask what lies in the input.
         const Expr inside = p < in.dim(0).extent() && q < in.dim(1).extent();
-        block(p, q, o) = fourfold::load_if(inside, in(p, min(q, in.dim(1).max()), o));
+        block(p, q, o) = fourfold::load_if(inside, in(unsafe_promise_clamped(p, 0, in.dim(0).max()), min(q, in.dim(1).max()), o));
         turned(q, p, o) = block(p, q, o);
         out(q, p, o) = select(q < in.dim(1).extent(), turned(q, p, o) ^ flip, cast<uint64_t>(0));
         stages = {out, turned, block, p, q, o};

@@ -78,6 +78,9 @@ inline bool fits(const int32_t &) {
 inline bool fits(const float &) {
     return true;
 }
+inline bool fits(const uint64_t &) {
+    return true;
+}
 template<typename T, int Rank>
 void *argument(const KernelBuffer<T, Rank> &b) {
     return b.argument();
@@ -87,6 +90,9 @@ inline void *argument(const int32_t &v) {
 }
 inline void *argument(const float &v) {
     return const_cast<float *>(&v);
+}
+inline void *argument(const uint64_t &v) {
+    return const_cast<uint64_t *>(&v);
 }
 }  // namespace detail
 

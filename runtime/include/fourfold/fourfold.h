@@ -5,5 +5,6 @@
 #include "fourfold/plan.h"
 #include "fourfold/problem.h"
 #include "fourfold/profile.h"
+#include "fourfold/spectral.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"

@@ -1,0 +1,140 @@
+// The spectral product: convolution's sum over channels on half spectra that the caller has and keeps.
+#pragma once
+
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "fourfold/plan.h"
+#include "fourfold/problem.h"
+#include "fourfold/status.h"
+#include "fourfold/tensor.h"
+
+namespace fourfold {
+
+using Complex = std::complex<float>;
+using ConstSpectrumView = TensorView<const Complex>;
+using MutableSpectrumView = TensorView<Complex>;
+
+/// Order of the dimensions in memory, last one fastest.
+///
+///     kBijc    x (b, i0, i1h, ic)   w (i0, i1h, ic, oc)   y (b, i0, i1h, oc)
+///     kBcij    x (b, ic, i0, i1h)   w (oc, ic, i0, i1h)   y (b, oc, i0, i1h)
+enum class SpectralOrder { kBijc, kBcij };
+const char *to_string(SpectralOrder order);
+/// "bijc", "bcij".
+Result<SpectralOrder> parse_spectral_order(std::string_view name);
+
+/// Products of complex64 numbers, summed over channels; a frequency is a pair (i0, i1h). `operation` is one of
+///
+///     kForward           y[b,f,k] = sum_c x[b,f,c] w[f,c,k]
+///     kBackwardData      gx[b,f,c] = sum_k gy[b,f,k] conj(w[f,c,k])
+///     kBackwardFilters   gw[f,c,k] = sum_b conj(x[b,f,c]) gy[b,f,k]
+///
+/// the two gradients such that Re<gy, y> = Re<gx, x> = Re<gw, w> (the convention of PyTorch's autograd).
+struct SpectralProblem {
+    Operation operation = Operation::kForward;
+    int64_t batch = 1;
+    int64_t in_channels = 1;
+    int64_t height = 1;      ///< rows of a spectrum: those of the image
+    int64_t half_width = 1;  ///< columns of a half spectrum: width / 2 + 1
+    int64_t out_channels = 1;
+    SpectralOrder order = SpectralOrder::kBijc;
+
+    constexpr int64_t frequencies() const {
+        return height * half_width;
+    }
+    /// Real operations: 8 for a complex multiplication with its addition.
+    constexpr double flops() const {
+        return 8.0 * static_cast<double>(batch) * static_cast<double>(in_channels) * static_cast<double>(out_channels) * static_cast<double>(height) * static_cast<double>(half_width);
+    }
+    /// Errors: kInvalidArgument, naming the offending size.
+    Status validate() const;
+    /// "spectral b128 ic32 i28x15 oc64"; then "bwd-data" or "bwd-filters", and "bcij", where they apply.
+    std::string to_string() const;
+    /// Reads the same, tokens in any order. Does not validate the sizes.
+    static Result<SpectralProblem> parse(std::string_view text);
+
+    friend constexpr bool operator==(const SpectralProblem &a, const SpectralProblem &b) {
+        return a.operation == b.operation && a.batch == b.batch && a.in_channels == b.in_channels && a.height == b.height && a.half_width == b.half_width && a.out_channels == b.out_channels && a.order == b.order;
+    }
+    friend constexpr bool operator!=(const SpectralProblem &a, const SpectralProblem &b) {
+        return !(a == b);
+    }
+};
+
+struct SpectralOptions {
+    int threads = 0;      ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
+    std::string variant;  ///< of complex_gemm, by name; empty: chosen
+};
+
+/// Filter spectra as the caller has them, or a block that SpectralPlan::pack_filters wrote.
+struct SpectralFilters {
+    ConstSpectrumView view;
+    ConstMemoryBlock packed;
+
+    SpectralFilters() = default;
+    SpectralFilters(const Complex *data)  // NOLINT: implicit by design
+        : view(data) {
+    }
+    SpectralFilters(ConstSpectrumView v)  // NOLINT
+        : view(v) {
+    }
+    SpectralFilters(ConstMemoryBlock block)  // NOLINT
+        : packed(block) {
+    }
+    SpectralFilters(const AlignedBuffer &block)  // NOLINT
+        : packed(block) {
+    }
+};
+
+/// The arguments of one execution: forward reads input and filters, kBackwardData grad_output and filters, kBackwardFilters
+/// input and grad_output. Views index (n, channel, row, column), filters (oc, ic, row, column), whatever the order in memory;
+/// strides count complex numbers, that of the order's last dimension is 1 and rows follow each other without a gap (row stride =
+/// half_width * column stride). Inputs may not overlap outputs.
+struct SpectralTensors {
+    ConstSpectrumView input;
+    SpectralFilters filters;
+    MutableSpectrumView output;
+    ConstSpectrumView grad_output;
+    MutableSpectrumView grad_input;
+    MutableSpectrumView grad_filters;
+    bool accumulate = false;  ///< adds to what the result holds instead of overwriting it
+};
+
+/// Immutable and cheap to copy; every member is safe to call from several threads at once.
+class SpectralPlan {
+public:
+    struct Impl;
+
+    /// Errors: kInvalidArgument (the problem or an option), kResourceExhausted.
+    static Result<SpectralPlan> create(const SpectralProblem &problem, const SpectralOptions &options = {});
+
+    const SpectralProblem &problem() const;
+    /// "complex_gemm_avx512_r6_w16".
+    const std::string &variant() const;
+    int threads() const;
+    /// Bytes of workspace with packed filters, and with filters as they are. kBackwardFilters: both are the same.
+    size_t workspace_bytes() const;
+    size_t workspace_bytes_unpacked() const;
+    /// Bytes of the block that pack_filters writes; 0 for kBackwardFilters. pack_filters needs no workspace.
+    size_t packed_filter_bytes() const;
+    /// Several lines for people.
+    std::string describe() const;
+
+    /// Brings filters into the form that execute reads. The block starts with a header that execute checks, is free of
+    /// pointers, and may be saved and reused by an equal plan of the same build, of any batch.
+    Status pack_filters(ConstSpectrumView filters, MemoryBlock packed, const ExecutionContext &context = {}) const;
+    /// Computes the problem. Allocates nothing, throws nothing, writes only to the result and the workspace, which must not be
+    /// shared with a concurrent call. Errors: kInvalidArgument; the result is then untouched.
+    Status execute(const SpectralTensors &tensors, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+
+private:
+    static Result<SpectralPlan> make(const SpectralProblem &problem, const SpectralOptions &options);
+    std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace fourfold
