@@ -178,6 +178,38 @@ TEST_P(NoAllocation, InEveryVariant) {
     }
 }
 
+TEST(SpectralProduct, AllocatesNothing) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    for (const char *text : {"spectral b9 ic13 i8x5 oc21", "spectral b9 ic13 i8x5 oc21 bcij", "spectral b3 ic1 i28x15 oc32"}) {
+        for (int threads : {1, 3}) {
+            const Result<SpectralProblem> p = SpectralProblem::parse(text);
+            ASSERT_TRUE(p.ok()) << p.status().message();
+            const Result<SpectralPlan> plan = SpectralPlan::create(*p, {threads, ""});
+            ASSERT_TRUE(plan.ok()) << plan.status().message();
+            const auto spectrum = [&](int64_t a, int64_t b) { return std::vector<Complex>(static_cast<size_t>(a * b * p->frequencies())); };
+            const std::vector<Complex> x = spectrum(p->batch, p->in_channels), w = spectrum(p->out_channels, p->in_channels);
+            std::vector<Complex> y = spectrum(p->batch, p->out_channels);
+            const AlignedBuffer workspace(plan->workspace_bytes_unpacked()), packed(plan->packed_filter_bytes());
+            ASSERT_TRUE(plan->pack_filters(w.data(), packed).ok());
+            SpectralTensors t;
+            t.input = x.data();
+            t.output = y.data();
+            for (bool pack : {true, false}) {
+                t.filters = pack ? SpectralFilters(packed) : SpectralFilters(w.data());
+                allocations = 0;
+                counting = true;
+                const Status status = plan->execute(t, workspace);
+                counting = false;
+                EXPECT_TRUE(status.ok()) << status.message();
+                EXPECT_EQ(allocations, 0) << text << (pack ? ", packed, " : ", ") << threads << " threads";
+            }
+        }
+    }
+}
+
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
     return to_string(info.param);
 }
