@@ -93,11 +93,17 @@ Table make_table(const std::vector<Shape> &shapes) {
                   {"ms median", 9}, {"GFLOP/s", 8}, {"% peak", 6}, {"% mem", 6}, {"workspace", 9}, {"packed", 9}, {"max error", 9}});
 }
 
+/// What counts as arithmetic: unfold and fold only move.
+double arithmetic(const Conv2dProblem &p) {
+    return p.moves_columns() ? 0.0 : p.flops();
+}
+
 /// Bytes that any algorithm has to move, as a share of what memory could in that time; only where memory, not arithmetic,
 /// is the tighter limit. Over 100% means that caches held part of it.
 std::string bandwidth_share(const Conv2dProblem &p, double seconds, const MachineLimits &limits) {
-    const double bytes = 4.0 * static_cast<double>(p.input_elements() + p.filter_elements() + p.output_elements());
-    const bool memory_bound = limits.bandwidth() > 0 && bytes / limits.bandwidth() > p.flops() / limits.peak_flops;
+    const double others = p.moves_columns() ? static_cast<double>(p.column_elements()) : static_cast<double>(p.filter_elements()) + static_cast<double>(p.output_elements());
+    const double bytes = 4.0 * (static_cast<double>(p.input_elements()) + others);
+    const bool memory_bound = limits.bandwidth() > 0 && bytes / limits.bandwidth() > arithmetic(p) / limits.peak_flops;
     return memory_bound ? fmt::format("{:.0f}", 100 * bytes / seconds / limits.bandwidth()) : "-";
 }
 
@@ -106,7 +112,7 @@ std::string table_row(const Table &table, const Shape &shape, const Entry &e, co
     if (e.outcome != Outcome::kTimed) {
         return table.row({shape.name, mark, to_string(e.algorithm), fmt::format("{}: {}", to_string(e.outcome), e.reason)});
     }
-    const double rate = shape.problem.flops() / e.min_seconds;
+    const double rate = arithmetic(shape.problem) / e.min_seconds;
     return table.row({shape.name, mark, to_string(e.algorithm), e.variant, milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds),
                       fmt::format("{:.1f}", rate / 1e9), fmt::format("{:.1f}", 100 * rate / limits.peak_flops), bandwidth_share(shape.problem, e.min_seconds, limits),
                       bytes_text(e.workspace_bytes), bytes_text(e.packed_filter_bytes), error_text(e.max_error)});
@@ -130,7 +136,7 @@ std::string json_line(const Shape &shape, const Entry &e, const MachineLimits &l
     line["threads"] = e.threads;
     line["ms_min"] = e.min_seconds * 1e3;
     line["ms_median"] = e.median_seconds * 1e3;
-    line["gflops"] = shape.problem.flops() / e.min_seconds / 1e9;
+    line["gflops"] = arithmetic(shape.problem) / e.min_seconds / 1e9;
     line["workspace_bytes"] = e.workspace_bytes;
     line["packed_filter_bytes"] = e.packed_filter_bytes;
     line["max_error"] = e.max_error < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(e.max_error);

@@ -1,6 +1,8 @@
 // fourfold compare: every algorithm on many problems, as a table, results.csv and a page with plots.
 #include <chrono>
+#include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <system_error>
 
@@ -13,6 +15,7 @@
 #include "machine_limits.h"
 #include "progress.h"
 #include "report.h"
+#include "search.h"
 #include "shapes.h"
 #include "table.h"
 #include "text.h"
@@ -22,7 +25,7 @@ namespace {
 
 struct CompareFlags {
     std::vector<std::string> shapes, problems, algorithms, sweeps;
-    std::string out;
+    std::string out, against;
     double min_time = 0.0;
     bool quick = false;
     PlanFlags plan;
@@ -94,6 +97,10 @@ Result<ContestOptions> contest_options(const CompareFlags &flags) {
     options.measure.min_samples = 3;
     options.measure.slow_seconds = 0.4;
     options.measure.min_samples_slow = 1;
+    if (!flags.against.empty()) {
+        // Fewer could never differ significantly.
+        options.measure.min_samples = options.measure.min_samples_slow = 6;
+    }
     options.check_all_below_flops = flags.quick ? 2e7 : 2e8;
     options.naive_flops = flags.quick ? 1e8 : 3e8;
     options.hopeless_factor = 15;
@@ -161,6 +168,39 @@ void print_table(const Report &report, const ContestOptions &options) {
     }
 }
 
+/// Each time beside the earlier one: better or worse where a rank test says that they differ, otherwise ~.
+void print_differences(const Report &report, const std::vector<EarlierResult> &earlier) {
+    constexpr double significant = 0.05, least = 0.01;
+    std::map<std::pair<std::string, std::string>, const EarlierResult *> known;
+    for (const EarlierResult &r : earlier) {
+        known[{r.problem, r.algorithm}] = &r;
+    }
+    const Table table({{"name", 24, true}, {"algorithm", 9, true}, {"ms before", 9}, {"ms now", 9}, {"before/now", 10}, {"p", 6}, {"", 6, true}});
+    fmt::print("\n{}", table.header());
+    int better = 0, worse = 0, same = 0;
+    double logs = 0.0;
+    for (const ReportGroup &group : report.groups) {
+        for (const ReportItem &item : group.items) {
+            for (const Entry &e : item.entries) {
+                const auto at = known.find({item.problem.to_string(), to_string(e.algorithm)});
+                if (at == known.end() || e.outcome != Outcome::kTimed || at->second->seconds.empty()) {
+                    continue;
+                }
+                const std::vector<double> &before = at->second->seconds;
+                const double p = mann_whitney(before, e.seconds), ratio = median(before) / median(e.seconds);
+                const bool differs = p < significant && std::fabs(std::log(ratio)) > least;
+                better += differs && ratio > 1;
+                worse += differs && ratio < 1;
+                same += !differs;
+                logs += std::log(ratio);
+                fmt::print("{}", table.row({item.name, to_string(e.algorithm), milliseconds_text(median(before)), milliseconds_text(median(e.seconds)), fmt::format("{:.3f}", ratio), fmt::format("{:.3f}", p), !differs ? "~" : ratio > 1 ? "better" : "worse"}));
+            }
+        }
+    }
+    const int all = better + worse + same;
+    fmt::print("medians; {} better, {} worse, {} ~ (Mann-Whitney, p < {}, over {:.0f} %); before/now {:.3f} on average\n", better, worse, same, significant, 100 * least, all > 0 ? std::exp(logs / all) : 1.0);
+}
+
 /// Failures as lines; returns how many.
 int print_failures(const Report &report) {
     int failures = 0;
@@ -200,6 +240,13 @@ Status compare(const CompareFlags &flags) {
     if (!groups) {
         return groups.status();
     }
+    Result<std::vector<EarlierResult>> earlier = std::vector<EarlierResult>();
+    if (!flags.against.empty()) {
+        earlier = read_results(flags.against);  // now: --out may be where it lies
+        if (!earlier) {
+            return earlier.status();
+        }
+    }
     if (Status status = make_folder(flags.out); !status) {
         return status;
     }
@@ -236,6 +283,9 @@ Status compare(const CompareFlags &flags) {
     const ChoiceSummary summary = summarize_choices(report);
     fmt::print("\n* is what auto chose: the fastest, within 2%, for {} of {} problems; {:.2f} times the best time on average{}\n", summary.fastest, summary.problems, summary.mean_ratio,
                summary.worst_name.empty() ? "" : fmt::format(", {:.2f} at worst ({})", summary.worst_ratio, summary.worst_name));
+    if (!flags.against.empty()) {
+        print_differences(report, *earlier);
+    }
     const int failures = print_failures(report);
     const std::filesystem::path folder(flags.out);
     const std::string csv = (folder / "results.csv").string(), html = (folder / "index.html").string();
@@ -259,6 +309,7 @@ Action add_compare(CLI::App &verb) {
     verb.add_option("--sweep", flags->sweeps,
                     "AXIS=LO:HI, by doubling around \"b4 ic32 i32 oc32 f3 p1\", same padding; axes b, ic, oc, i, f (may be given several times). Default: all five; none: no sweep");
     verb.add_option("--out", flags->out, "folder for results.csv and index.html")->required();
+    verb.add_option("--against", flags->against, "an earlier results.csv: marks each time better, worse or ~ by a rank test");
     verb.add_option("--min-time", flags->min_time, "seconds per candidate (default: 0.06, with --quick 0.02)")->check(CLI::Range(0.0, 3600.0));
     verb.add_flag("--quick", flags->quick, "shorter samples, and the reference checks fewer outputs");
     add_plan_flags(verb, flags->plan);

@@ -9,72 +9,12 @@
 #include <fmt/format.h>
 
 #include "machine_limits.h"
+#include "problem_data.h"
 #include "reference.h"
 #include "text.h"
 
 namespace fourfold::cli {
 namespace {
-
-/// SplitMix64 (Steele et al. 2014) to floats uniform on [-1, 1].
-void fill_uniform(float *data, int64_t elements, uint64_t seed) {
-    uint64_t state = seed * 0x9e3779b97f4a7c15u;
-    for (int64_t i = 0; i < elements; ++i) {
-        uint64_t z = (state += 0x9e3779b97f4a7c15u);
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        data[i] = static_cast<float>(static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-52 - 1.0);
-    }
-}
-
-class FloatBuffer {
-public:
-    FloatBuffer() = default;
-    explicit FloatBuffer(int64_t elements)
-        : buffer_(static_cast<size_t>(elements) * sizeof(float)) {
-    }
-    float *data() const {
-        return static_cast<float *>(buffer_.data());
-    }
-
-private:
-    AlignedBuffer buffer_;
-};
-
-struct ProblemData {
-    FloatBuffer input, filters, bias, residual, grad_output, output;
-
-    static int64_t result_elements(const Conv2dProblem &p) {
-        const std::array<int64_t, 4> sizes = result_sizes(p);
-        return sizes[0] * sizes[1] * sizes[2] * sizes[3];
-    }
-    /// Filters have one order here, whatever the images' layout.
-    template<typename T>
-    static TensorView<T> filter_view(const Conv2dProblem &p, T *data) {
-        const int64_t plane = p.filter_height * p.filter_width;
-        return {data, p.in_channels / p.groups * plane, plane, p.filter_width, 1};
-    }
-
-    /// Empty when memory ran out.
-    static std::unique_ptr<ProblemData> make(const Conv2dProblem &p, uint64_t seed) {
-        auto data = std::make_unique<ProblemData>();
-        auto fill = [&, stream = seed * 8](FloatBuffer &buffer, int64_t elements) mutable {
-            buffer = FloatBuffer(elements);
-            if (buffer.data() != nullptr) {
-                fill_uniform(buffer.data(), elements, ++stream);
-            }
-            return buffer.data() != nullptr;
-        };
-        const bool forward = p.operation == Operation::kForward;
-        bool ok = p.operation == Operation::kBackwardData || fill(data->input, p.input_elements());
-        ok = ok && (p.operation == Operation::kBackwardFilters || fill(data->filters, p.filter_elements()));
-        ok = ok && (forward ? fill(data->bias, p.out_channels) : fill(data->grad_output, p.output_elements()));
-        ok = ok && fill(data->output, result_elements(p)) && (!p.residual || fill(data->residual, result_elements(p)));
-        return ok ? std::move(data) : nullptr;
-    }
-    static double bytes(const Conv2dProblem &p) {
-        return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.filter_elements()) + static_cast<double>(p.output_elements()) + (p.residual ? static_cast<double>(result_elements(p)) : 0.0));
-    }
-};
 
 struct Contender {
     Entry entry;
@@ -139,12 +79,6 @@ public:
     }
 
 private:
-    /// (oc, ic/groups, f0, f1) whatever the images' layout, as the reference wants them.
-    ConstView filters() const {
-        const Conv2dProblem &p = problem_;
-        const int64_t taps = p.filter_height * p.filter_width;
-        return ConstView(data_->filters.data(), p.in_channels / p.groups * taps, taps, p.filter_width, 1);
-    }
     static bool is_left(const Contender &c) {
         return c.entry.outcome == Outcome::kTimed;
     }
@@ -259,22 +193,14 @@ private:
             c.packed = AlignedBuffer(c.plan->packed_filter_bytes());
             if (c.packed.data() == nullptr) {
                 drop(c, Outcome::kSkipped, "memory ran out");
-            } else if (Status status = c.plan->pack_filters(filters(), c.packed, workspace_); !status) {
+            } else if (Status status = c.plan->pack_filters(data_->filter_view(problem_), c.packed, workspace_); !status) {
                 drop(c, Outcome::kWrong, "pack_filters failed: " + status.message());
             }
         }
     }
 
     Status execute(const Contender &c, Profile *profile = nullptr) const {
-        Tensors tensors;
-        tensors.input = data_->input.data();
-        tensors.filters = c.packed.data() != nullptr ? Filters(c.packed) : Filters(filters());
-        tensors.bias = data_->bias.data();
-        tensors.residual = problem_.residual ? ConstView(data_->residual.data()) : ConstView();
-        tensors.grad_output = data_->grad_output.data();
-        tensors.output = data_->output.data();
-        tensors.grad_input = data_->output.data();
-        tensors.grad_filters = ProblemData::filter_view<float>(problem_, data_->output.data());
+        const Tensors tensors = data_->tensors(problem_, c.packed, data_->output.data());
         // No more than the plan asked for, so that it has to keep its word.
         const size_t bytes = tensors.filters.is_packed() || c.plan->packed_filter_bytes() == 0 ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
         ExecutionContext context;
@@ -285,7 +211,7 @@ private:
     void check() {
         std::optional<Reference> reference;
         if (options_.check && any_left()) {
-            reference.emplace(problem_, Arrays{data_->input.data(), data_->filters.data(), data_->bias.data(), data_->residual.data(), data_->grad_output.data()}, options_.check_all_below_flops);
+            reference.emplace(problem_, data_->arrays(), options_.check_all_below_flops);
         }
         for (Contender &c : contenders_) {
             if (!is_left(c) || !reference) {
@@ -330,6 +256,7 @@ private:
             }
             timed[i]->entry.min_seconds = timings[i].min_seconds;
             timed[i]->entry.median_seconds = timings[i].median_seconds;
+            timed[i]->entry.seconds = timings[i].seconds;
         }
     }
 

@@ -48,6 +48,7 @@ struct Entry {
     std::string reason;   ///< unless timed
     int threads = 1;
     double min_seconds = 0.0, median_seconds = 0.0;
+    std::vector<double> seconds;  ///< of each sample
     size_t workspace_bytes = 0, packed_filter_bytes = 0;
     double max_error = -1.0;  ///< negative: not checked
     std::vector<Profile::Stage> stages;  ///< of one execution, when profiled

@@ -47,7 +47,7 @@ void print_variants(bool verbose) {
                 continue;
             }
             if (verbose) {
-                fmt::print("    {:<40} {:<8} {:<24} {}\n", v.name, v.isa, v.parameters, v.runnable ? "runs here" : "does not run here");
+                fmt::print("    {:<40} {:<8} {:<24} {} {}\n", v.name, v.isa, v.parameters, v.hash, v.runnable ? "runs here" : "does not run here");
             } else {
                 fmt::print("    {}\n", v.runnable ? v.name : "(" + v.name + ")");
             }
@@ -76,7 +76,7 @@ Status list_all(bool verbose) {
 
 Action add_list(CLI::App &verb) {
     auto verbose = std::make_shared<bool>(false);
-    verb.add_flag("--verbose", *verbose, "with ISA and parameters of every variant");
+    verb.add_flag("--verbose", *verbose, "with ISA, parameters and content hash of every variant");
     return [verbose] { return list_all(*verbose); };
 }
 

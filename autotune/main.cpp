@@ -86,8 +86,13 @@ int run_command(int argc, char **argv) {
         {"spectral", "multiply spectra (.npy, complex64), summed over channels", add_spectral},
         {"bench", "time problems, after checking the results", add_bench},
         {"compare", "compare all algorithms on many problems: table, results.csv, HTML with plots", add_compare},
+        {"tune", "measure which plan is fastest for each of many problems, and record it", add_tune},
+        {"tables", "merge, diff or show tables of measurements", add_tables},
+        {"report", "how close to the best a table's choices are, beside simpler rules", add_report},
         {"explain", "show every candidate for a problem, chosen or not, with the reason", add_explain},
+        {"generate", "make a library for exactly the problems of a file, kernels of fixed size included", add_generate},
         {"list", "list variants, algorithms, FFT backends and this machine", add_list},
+        {"candidate", "", add_candidate},
     };
     Action chosen;
     for (const Verb &verb : verbs) {

@@ -20,6 +20,8 @@ struct Progress {
     bool done = false;
 };
 
+}  // namespace
+
 double median(std::vector<double> values) {
     const size_t middle = values.size() / 2;
     std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(middle), values.end());
@@ -29,8 +31,6 @@ double median(std::vector<double> values) {
     }
     return (upper + *std::max_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(middle))) / 2;
 }
-
-}  // namespace
 
 std::vector<Timing> measure_interleaved(const std::vector<std::function<Status()>> &candidates, const MeasureOptions &options) {
     const std::function<double()> clock = options.clock ? options.clock : steady_seconds;
@@ -88,6 +88,7 @@ std::vector<Timing> measure_interleaved(const std::vector<std::function<Status()
     for (size_t i = 0; i < candidates.size(); ++i) {
         const std::vector<double> &samples = progress[i].samples;
         timings[i].samples = static_cast<int>(samples.size());
+        timings[i].seconds = samples;
         if (!samples.empty()) {
             timings[i].min_seconds = *std::min_element(samples.begin(), samples.end());
             timings[i].median_seconds = median(samples);

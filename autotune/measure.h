@@ -25,8 +25,12 @@ struct Timing {
     double min_seconds = 0.0;
     double median_seconds = 0.0;
     int samples = 0;
+    std::vector<double> seconds;  ///< of each sample
     int repeats = 1;  ///< runs in one sample
 };
+
+/// The middle value, or the mean of the two in the middle. Of no values: not allowed.
+double median(std::vector<double> values);
 
 /// Times each candidate; the result has their order. Every candidate first runs once untimed.
 std::vector<Timing> measure_interleaved(const std::vector<std::function<Status()>> &candidates, const MeasureOptions &options);

@@ -70,21 +70,35 @@ class Evaluator {
 public:
     Evaluator(const Conv2dProblem &p, const Arrays &a)
         : p_(p), a_(a), in_(p.layout, p.in_channels, p.in_height, p.in_width), out_(p.layout, p.out_channels, p.out_height(), p.out_width()) {
-        if (p.operation == Operation::kBackwardData) {
+        if (p.operation == Operation::kBackwardData || p.operation == Operation::kFold) {
             rows_ = readers(p.in_height, p.out_height(), p.filter_height, p.stride_h, p.dilation_h, p.pad_top, p.padding_mode);
             columns_ = readers(p.in_width, p.out_width(), p.filter_width, p.stride_w, p.dilation_w, p.pad_left, p.padding_mode);
         }
     }
 
     Sums operator()(const OutputIndex &o, std::vector<int64_t> &columns) const {
-        return p_.operation == Operation::kBackwardData ? input_gradient(o) : p_.operation == Operation::kBackwardFilters ? filter_gradient(o) : forward(o, columns);
+        switch (p_.operation) {
+        case Operation::kBackwardData:
+            return input_gradient(o);
+        case Operation::kBackwardFilters:
+            return filter_gradient(o);
+        case Operation::kUnfold:
+            return unfolded(o);
+        case Operation::kFold:
+            return folded(o);
+        default:
+            return forward(o, columns);
+        }
     }
 
     int64_t offset(const OutputIndex &o) const {
         if (p_.operation == Operation::kBackwardFilters) {
             return ((o.n * (p_.in_channels / p_.groups) + o.k) * p_.filter_height + o.p) * p_.filter_width + o.q;
         }
-        const Strides &s = p_.operation == Operation::kBackwardData ? in_ : out_;
+        if (p_.operation == Operation::kUnfold) {
+            return column(o.n, o.k, o.p, o.q);
+        }
+        const Strides &s = p_.operation == Operation::kBackwardData || p_.operation == Operation::kFold ? in_ : out_;
         return o.n * s.n + o.k * s.c + o.p * s.row + o.q * s.column;
     }
 
@@ -92,6 +106,30 @@ private:
     int64_t tap_index(int64_t r, int64_t s) const {
         const bool flip = p_.filter_mode == FilterMode::kConvolution;
         return (flip ? p_.filter_height - 1 - r : r) * p_.filter_width + (flip ? p_.filter_width - 1 - s : s);
+    }
+
+    int64_t column(int64_t n, int64_t c, int64_t tap, int64_t pixel) const {
+        return ((n * p_.in_channels + c) * p_.filter_height * p_.filter_width + tap) * p_.out_height() * p_.out_width() + pixel;
+    }
+
+    Sums unfolded(const OutputIndex &o) const {
+        const int64_t row = source(o.q / p_.out_width() * p_.stride_h + o.p / p_.filter_width * p_.dilation_h - p_.pad_top, p_.in_height, p_.padding_mode);
+        const int64_t column = source(o.q % p_.out_width() * p_.stride_w + o.p % p_.filter_width * p_.dilation_w - p_.pad_left, p_.in_width, p_.padding_mode);
+        const bool inside = row != kOutside && column != kOutside;
+        const double value = inside ? static_cast<double>(a_.input[o.n * in_.n + o.k * in_.c + row * in_.row + column * in_.column]) : p_.padding_mode == PaddingMode::kConstant ? static_cast<double>(p_.padding_value) : 0.0;
+        return {value, std::abs(value)};
+    }
+
+    Sums folded(const OutputIndex &o) const {
+        Sums sums;
+        for (const Pair &row : rows_[static_cast<size_t>(o.p)]) {
+            for (const Pair &at : columns_[static_cast<size_t>(o.q)]) {
+                const double term = static_cast<double>(a_.input[column(o.n, o.k, row.tap * p_.filter_width + at.tap, row.out * p_.out_width() + at.out)]);
+                sums.value += term;
+                sums.magnitude += std::abs(term);
+            }
+        }
+        return sums;
     }
 
     Sums input_gradient(const OutputIndex &o) const {
@@ -180,7 +218,7 @@ private:
     const Conv2dProblem &p_;
     const Arrays &a_;
     Strides in_, out_;
-    std::vector<std::vector<Pair>> rows_, columns_;  ///< bwd-data
+    std::vector<std::vector<Pair>> rows_, columns_;  ///< bwd-data, fold
 };
 
 /// The first and last few positions of an axis, and those on both sides of where tiles and vectors may meet.
@@ -211,7 +249,10 @@ std::vector<int64_t> interesting(int64_t size) {
 std::array<int64_t, 4> result_sizes(const Conv2dProblem &p) {
     switch (p.operation) {
     case Operation::kBackwardData:
+    case Operation::kFold:
         return {p.batch, p.in_channels, p.in_height, p.in_width};
+    case Operation::kUnfold:
+        return {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
     case Operation::kBackwardFilters:
         return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
     default:

@@ -9,12 +9,14 @@
 
 namespace fourfold::cli {
 
-/// Coordinates of one element of the result: (image, channel, row, column), or of bwd-filters (oc, ic/groups, row, column).
+/// Coordinates of one element of the result: (image, channel, row, column), of bwd-filters (oc, ic/groups, row, column), of
+/// unfold (image, channel, tap, pixel).
 struct OutputIndex {
     int64_t n = 0, k = 0, p = 0, q = 0;
 };
 
-/// Dense arrays in the problem's layout; filters and their gradient always (oc, ic/groups, f0, f1). Those that the operation
+/// Dense arrays in the problem's layout; filters and their gradient always (oc, ic/groups, f0, f1), the columns that fold has as
+/// input always (b, ic*f0*f1, o0*o1). Those that the operation
 /// does not read, bias and residual may be null.
 struct Arrays {
     const float *input = nullptr;
@@ -24,7 +26,7 @@ struct Arrays {
     const float *grad_output = nullptr;
 };
 
-/// Sizes of the result: of y, of x for bwd-data, of w for bwd-filters.
+/// Sizes of the result: of y, of x for bwd-data and fold, of w for bwd-filters, of the columns for unfold.
 std::array<int64_t, 4> result_sizes(const Conv2dProblem &problem);
 
 /// Every output when there are at most `limit`, otherwise `limit` of them: the borders, both sides of likely seams of

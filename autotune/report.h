@@ -42,6 +42,13 @@ ChoiceSummary summarize_choices(const Report &report);
 
 /// One row per problem and algorithm.
 std::string to_csv(const Report &report);
+/// What an earlier to_csv says of one problem and algorithm.
+struct EarlierResult {
+    std::string problem, algorithm;
+    std::vector<double> seconds;  ///< of each sample
+};
+/// Timed rows only. Errors: kInvalidArgument (unreadable, no such table).
+Result<std::vector<EarlierResult>> read_results(const std::string &path);
 /// Self-contained: no script, no font, nothing from the network; light and dark.
 std::string to_html(const Report &report);
 

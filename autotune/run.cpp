@@ -46,7 +46,13 @@ Shape4 filter_shape(const Conv2dProblem &p) {
     return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
 }
 
-/// What the files of an operation hold: fwd: x, w -> y. bwd-data: gy, w -> gx. bwd-filters: x, gy -> gw.
+/// Columns in a file: (b, ic*f0*f1, o0*o1).
+Shape4 column_shape(const Conv2dProblem &p) {
+    return {p.batch, p.in_channels * p.filter_height * p.filter_width, p.out_height() * p.out_width()};
+}
+
+/// What the files of an operation hold: fwd: x, w -> y. bwd-data: gy, w -> gx. bwd-filters: x, gy -> gw. unfold: x -> columns.
+/// fold: columns -> x.
 struct Roles {
     Shape4 input, filters, output;
     int64_t channels;  ///< of the bias, read or written
@@ -57,6 +63,10 @@ Roles roles(const Conv2dProblem &p) {
         return {output_shape(p), filter_shape(p), input_shape(p), p.in_channels};
     case Operation::kBackwardFilters:
         return {input_shape(p), output_shape(p), filter_shape(p), p.out_channels};
+    case Operation::kUnfold:
+        return {input_shape(p), {}, column_shape(p), 0};
+    case Operation::kFold:
+        return {column_shape(p), {}, input_shape(p), 0};
     default:
         return {input_shape(p), filter_shape(p), output_shape(p), p.out_channels};
     }
@@ -104,6 +114,9 @@ Result<Inputs> read_inputs(const RunFlags &flags) {
             return array.status();
         }
         in.array = std::move(*array);
+    }
+    if (flags.filters.empty()) {
+        return in;
     }
     if (is_filter_name(flags.filters)) {
         Result<NamedFilter> named = make_named_filter(flags.filters);
@@ -229,6 +242,9 @@ Status expect_image(const RunFlags &flags, const Image &image, const Conv2dProbl
 
 /// The filters as (oc, ic/groups, f0, f1); a named one is repeated for every channel.
 Result<std::vector<float>> filters_of(const RunFlags &flags, Inputs &in, const Conv2dProblem &p) {
+    if (p.moves_columns()) {
+        return std::vector<float>();
+    }
     if (in.filters) {
         if (Status status = expect_shape(flags.filters, in.filters->shape, roles(p).filters, p); !status) {
             return status;
@@ -327,11 +343,14 @@ Status run(const RunFlags &flags) {
         }
         problem = *parsed;
     }
-    const bool forward = problem.operation == Operation::kForward;
-    if (!forward && problem.operation != Operation::kBackwardData && problem.operation != Operation::kBackwardFilters) {
+    const bool forward = problem.operation == Operation::kForward, columns = problem.moves_columns();
+    if (problem.operation == Operation::kSpectral) {
         // The planner knows why.
         const Result<Plan> plan = Plan::create(problem, *options);
-        return plan ? Status(StatusCode::kUnsupported, "the command runs fwd, bwd-data and bwd-filters only") : plan_failure(plan.status(), *algorithm);
+        return plan ? Status(StatusCode::kUnsupported, "'run' does not do the spectral product") : plan_failure(plan.status(), *algorithm);
+    }
+    if (flags.filters.empty() != columns) {
+        return bad(columns ? fmt::format("'{}' reads no --filters", problem.to_string()) : "--filters is required, except by unfold and fold");
     }
 
     Result<Inputs> in = read_inputs(flags);
@@ -349,6 +368,9 @@ Status run(const RunFlags &flags) {
     }
     if (!forward && (in->image || in->named)) {
         return bad(fmt::format("'{}' works on arrays; images and named filters are for fwd", problem.to_string()));
+    }
+    if (columns && !(flags.bias.empty() && flags.residual.empty())) {
+        return bad(fmt::format("'{}' reads no {}", problem.to_string(), flags.bias.empty() ? "--residual" : "--bias"));
     }
     const bool filter_gradient = problem.operation == Operation::kBackwardFilters;
     if (!flags.bias_output.empty() && !filter_gradient) {
@@ -407,6 +429,9 @@ Status run(const RunFlags &flags) {
         tensors.grad_output = filters->data();
         tensors.grad_filters = filter_view(problem, y.data());
         tensors.grad_bias = flags.bias_output.empty() ? nullptr : bias_gradient.data();
+    } else if (columns) {
+        tensors.input = x;
+        tensors.output = y.data();
     } else {
         (forward ? tensors.input : tensors.grad_output) = x;
         (forward ? tensors.output : tensors.grad_input) = y.data();
@@ -433,12 +458,12 @@ Status run(const RunFlags &flags) {
 Action add_run(CLI::App &verb) {
     auto flags = std::make_shared<RunFlags>();
     CLI::Option *problem = verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank); default: from the arrays' shapes");
-    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM or PPM image; bwd-data: the gradient of y")->required();
-    verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names() + "; bwd-filters: the gradient of y")->required();
+    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM or PPM image; bwd-data: the gradient of y; fold: columns (b, ic*f0*f1, o0*o1)")->required();
+    verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names() + "; bwd-filters: the gradient of y; not for unfold and fold");
     verb.add_option("--bias", flags->bias, ".npy float32 (oc,); bwd-data, a transposed convolution's: (ic,)");
     verb.add_option("--bias-output", flags->bias_output, "bwd-filters: where the gradient of the bias goes, .npy float32 (oc,)");
     verb.add_option("--residual", flags->residual, ".npy float32 of the output's shape, added before the post-op");
-    verb.add_option("--output", flags->output, "y: .npy (bwd-data: the gradient of x, bwd-filters: of w); for an image also .png, .jpg, .pgm, .ppm, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8)")->required();
+    verb.add_option("--output", flags->output, "y: .npy (bwd-data: the gradient of x, bwd-filters: of w; unfold: columns, fold: x); for an image also .png, .jpg, .pgm, .ppm, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8)")->required();
     verb.add_flag("--raw", flags->raw, "write an image's result as it is: .npy float32 (channels, height, width), not clamped");
     verb.add_option("--algorithm", flags->algorithm, "auto, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);

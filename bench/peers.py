@@ -7,6 +7,7 @@ Per shape, rounds alternate between `fourfold bench` and every peer on the same 
 over 1, fourfold is faster.
 """
 import argparse
+import dataclasses
 import os
 import pathlib
 import re
@@ -74,7 +75,7 @@ def measure(np, options, ours, libraries, file, p):
     if first["ms_min"] > SLOW_SECONDS * 1e3:
         row.ours.rounds = min(2, options.rounds)
     for library in libraries:
-        for name, kind in library.sides.items():
+        for name, kind in (library.sides if p.operation == "fwd" else library.gradients).items():
             side = Side(name, kind.layout, kind.filters)
             # A side keeps to a thread of its own, made for this shape: once PyTorch's oneDNN has failed to generate a kernel, it
             # generates none in that thread any more. And oneDNN's scratch memory belongs to the thread that made the primitive.
@@ -106,20 +107,23 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", action="append", metavar="F.csv", help="may be repeated; default: the three files in shapes/")
     parser.add_argument("--only", metavar="REGEX", help="only shapes whose name matches")
-    parser.add_argument("--peers", default="torch,onednn,opencv,scipy", metavar="LIST", help="default: %(default)s")
+    parser.add_argument("--peers", metavar="LIST", help="default: torch,onednn,opencv,scipy; for gradients torch")
     parser.add_argument("--threads", type=int, default=1, help="of every side; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--min-time", type=float, default=0.1, metavar="SECONDS", help="per side and round; default: %(default)s")
+    parser.add_argument("--operation", choices=["fwd", "bwd-data", "bwd-filters"], default="fwd", help="the shapes' layers, or a gradient of them; default: %(default)s")
+    parser.add_argument("--include-packing", action="store_true", help="give fourfold its filters unpacked in every call, as training does")
     parser.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw", help="of fourfold's input and output; default: %(default)s")
     parser.add_argument("--algorithm", default="auto", help="fourfold's; default: %(default)s")
     parser.add_argument("--cores", metavar="LIST", help="bind every side to these processors, e.g. 0 or 0,1")
     parser.add_argument("--fourfold", type=pathlib.Path, default=FOURFOLD, metavar="PATH", help="default: build/release/bin/fourfold")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "out/bench", metavar="DIR", help="peers.csv and peers.html; default: out/bench")
     options = parser.parse_args()
-    options.peers = [p for p in options.peers.split(",") if p]
+    able = [name for name, peer in PEERS.items() if options.operation == "fwd" or peer is sides.Torch]
+    options.peers = able if options.peers is None else [p for p in options.peers.split(",") if p]
     for name in options.peers:
-        if name not in PEERS:
-            parser.error(f"no peer '{name}'; there are: {', '.join(PEERS)}")
+        if name not in able:
+            parser.error(f"no peer '{name}' for {options.operation}; there are: {', '.join(able)}")
     if options.threads < 1 or options.rounds < 1:
         parser.error("--threads and --rounds must be at least 1")
     if not os.access(options.fourfold, os.X_OK):
@@ -130,6 +134,7 @@ def parse_arguments():
             problems = read_shapes(path)
         except (OSError, ValueError, TypeError) as error:
             parser.error(f"{path}: {error}")
+        problems = [dataclasses.replace(p, operation=options.operation) for p in problems]
         options.problems += [(pathlib.Path(path).stem, p) for p in problems if not options.only or re.search(options.only, p.name)]
     if not options.problems:
         parser.error("no shapes to measure")
@@ -159,9 +164,9 @@ def main():
         return 1
     import numpy as np
 
-    ours = sides.Fourfold(options.fourfold.resolve(), options.algorithm, options.threads, options.min_time, options.layout)
+    ours = sides.Fourfold(options.fourfold.resolve(), options.algorithm, options.threads, options.min_time, options.layout, options.include_packing)
     versions = [ours.version, *(library.version for library in libraries)]
-    print(f"{report.cpu_name()}, {options.threads} thread(s), {options.rounds} rounds, {options.layout.upper()}\n{' · '.join(versions)}")
+    print(f"{report.cpu_name()}, {options.threads} thread(s), {options.rounds} rounds, {report.terms(options)}\n{' · '.join(versions)}")
     rows = []
     try:
         for file, p in options.problems:

@@ -29,6 +29,11 @@ def failed_sides(rows):
     return [(r, s) for r in rows for s in r.peers if s.failed]
 
 
+def terms(options):
+    """What is computed: "bwd-data NCHW, packing included"."""
+    return ("" if options.operation == "fwd" else options.operation + " ") + options.layout.upper() + (", packing included" if options.include_packing else "")
+
+
 def cpu_name():
     try:
         for line in open("/proc/cpuinfo"):
@@ -203,15 +208,16 @@ def key():
     return f'<p class="key">Each dot is a side: {layouts}· {filters}· the bar ends at the fastest, |—| is its interval. Point at a dot for its name and kernel.</p>'
 
 
-def legend(rows, layout):
+def legend(rows, options):
     kinds = {s.name: s for r in rows for s in r.peers}
     seen = {s.name for r in rows for s in r.timed}
     order = "packed beforehand", "plain, as the program has them"
+    ours = "none" if options.operation == "bwd-filters" else order[options.include_packing]
     lines = "".join(
         f'<tr><td><svg width="12" height="12" style="display:inline">{dot(6, 6, s.layout, s.filters)}</svg> {e(n)}<td class="text">{e(s.layout)}<td class="text">{order[s.filters == "plain"]}'
         f'<td class="text">{"" if n in seen else "no times here"}</tr>' for n, s in kinds.items())
     return ('<h2>The sides</h2><div class="wide"><table><tr><th>side<th class="text">reads and writes<th class="text">filters<th></tr>'
-            f'<tr><td><b>fourfold</b><td class="text">{layout.upper()}<td class="text">{order[0]}<td></tr>{lines}</table></div>')
+            f'<tr><td><b>fourfold</b><td class="text">{options.layout.upper()}<td class="text">{ours}<td></tr>{lines}</table></div>')
 
 
 def losses(rows):
@@ -258,7 +264,7 @@ def write_html(path, rows, options, versions):
     plural = "s" if options.threads > 1 else ""
     parts = [f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
              f"<title>fourfold and its peers</title><style>{STYLE}</style><h1>fourfold and its peers</h1>",
-             f'<p class="soft">{e(cpu_name())} · {options.threads} thread{plural} · {options.rounds} round{"s" if options.rounds > 1 else ""} · {options.layout.upper()} · {e(" · ".join(versions))}</p>',
+             f'<p class="soft">{e(cpu_name())} · {options.threads} thread{plural} · {options.rounds} round{"s" if options.rounds > 1 else ""} · {e(terms(options))} · {e(" · ".join(versions))}</p>',
              "<p>A ratio is <b>peer time / fourfold time</b>: over 1, fourfold is faster. All sides run in turns on the same threads and their results are checked. "
              'The ratio is the median of the rounds\'; the range after it, and the whisker, is its 95 % interval. '
              'A <b class="tie">~</b> says that the interval contains 1: undecided. <i>Same layout</i>: the fastest peer that reads and writes what fourfold does; '
@@ -269,5 +275,5 @@ def write_html(path, rows, options, versions):
                  f'(<a href="#losses">which</a>), undecided on <b class="tie">{verdicts.count("tie")}</b> of {len(rows)} shapes.'
                  + (f' <b class="loss">{failures}</b> <a href="#failed">failed</a>.' if failures else "") + "</p>")
     parts += [file_section(file, [r for r in rows if r.file == file]) for file in files(rows)]
-    parts += [losses(rows), left_out(rows), legend(rows, options.layout)]
+    parts += [losses(rows), left_out(rows), legend(rows, options)]
     path.write_text("\n".join(parts) + "</html>\n", encoding="utf-8")

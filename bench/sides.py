@@ -1,7 +1,8 @@
 """The libraries that bench/peers.py times, and fourfold's command beside them.
 
-A library names its sides, ways to call it, in `sides`. A side's prepare(p, x, w, bias) gets NCHW arrays and returns a function
-without arguments that convolves; to_numpy() turns what that returned into an NCHW array. set_threads() acts on the calling
+A library names its sides, ways to call it, in `sides`, and those that compute gradients in `gradients`, if it has any. A side's
+prepare(p, x, w, bias) gets NCHW arrays, of a gradient the two that it reads, and returns a function without arguments that
+convolves; to_numpy() turns what that returned into an NCHW array. set_threads() acts on the calling
 thread: measure() calls it in each.
 """
 import dataclasses
@@ -51,6 +52,10 @@ class Torch:
             "torch-prepacked": Kind(self.prepacked, "NHWC", "packed"),
             "torch-onednn": Kind(self.blocked, "oneDNN's blocks", "packed"),  # at times reordered once more in the call
         }
+        self.gradients = {
+            "torch-nchw": Kind(self.gradient_nchw, "NCHW", "plain"),
+            "torch-channels_last": Kind(self.gradient_channels_last, "NHWC", "plain"),
+        }
 
     def set_threads(self):
         self.torch.set_num_threads(self.threads)
@@ -80,6 +85,26 @@ class Torch:
         x, w = (t.contiguous(memory_format=self.torch.channels_last) for t in (x, w))
         conv2d = self.torch.nn.functional.conv2d
         return self.call(lambda: conv2d(x, w, bias, p.stride, p.pad, p.dilation, p.groups))
+
+    def gradient(self, p, a, b, memory_format):
+        """What autograd calls, for the one gradient asked for."""
+        torch, data = self.torch, p.operation == "bwd-data"
+        a, b = (torch.from_numpy(t).contiguous(memory_format=memory_format) for t in (a, b))
+        gy = a if data else b
+        # Of the third array only sizes and strides matter.
+        other = torch.zeros(p.input_shape if data else p.filter_shape).contiguous(memory_format=memory_format)
+        x, w = (other, b) if data else (a, other)
+        backward = torch.ops.aten.convolution_backward
+        mask = [data, not data, False]
+        return self.call(lambda: backward(gy, x, w, None, [p.stride] * 2, [p.pad] * 2, [p.dilation] * 2, False, [0, 0], p.groups, mask)[0 if data else 1])
+
+    def gradient_nchw(self, p, a, b):
+        return self.gradient(p, a, b, self.torch.contiguous_format)
+
+    def gradient_channels_last(self, p, a, b):
+        if p.one_channel:
+            raise Skip("one channel: the same memory as NCHW")
+        return self.gradient(p, a, b, self.torch.channels_last)
 
     def nchw_prepacked(self, p, x, w, bias):
         if not self.has_onednn:
@@ -239,7 +264,7 @@ def find_libraries():
 class Fourfold:
     """The command, as a process per round; it times inside itself, so starting it and planning do not count."""
 
-    def __init__(self, path, algorithm, threads, min_time, layout):
+    def __init__(self, path, algorithm, threads, min_time, layout, include_packing):
         self.path, self.algorithm, self.threads, self.layout = str(path), algorithm, threads, layout
         self.environment = dict(os.environ)
         if SAVED_LIBRARY_PATH in self.environment:
@@ -249,6 +274,7 @@ class Fourfold:
                 del self.environment["LD_LIBRARY_PATH"]
         self.version = self.run("--version", check=False).split("\n")[0].strip() or "fourfold"
         self.options = ["--min-time", str(min_time), "--trust"]  # measure() has verified through `run`
+        self.options += ["--include-packing"] if include_packing else []
 
     def run(self, *arguments, check=True):
         done = subprocess.run([self.path, *arguments], env=self.environment, capture_output=True, text=True)
@@ -267,14 +293,18 @@ class Fourfold:
             raise RuntimeError(f"fourfold bench printed no result for {p.line()}")
         return rows[0]
 
-    def compute(self, np, p, x, w, bias):
+    def compute(self, np, p, x, w, bias=None):
         with tempfile.TemporaryDirectory() as folder:
             file = {name: os.path.join(folder, name + ".npy") for name in ("x", "w", "b", "y")}
-            nhwc = self.layout == "nhwc"
-            np.save(file["x"], np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if nhwc else x)
-            np.save(file["w"], w)
-            np.save(file["b"], bias)
-            self.run("run", "--problem", self.line(p), "--input", file["x"], "--filters", file["w"], "--bias", file["b"], "--output", file["y"],
+            nhwc, filters = self.layout == "nhwc", p.operation == "bwd-filters"
+            to_file = lambda a: np.ascontiguousarray(a.transpose(0, 2, 3, 1)) if nhwc else a
+            np.save(file["x"], to_file(x))
+            np.save(file["w"], to_file(w) if filters else w)
+            given = []
+            if bias is not None:
+                np.save(file["b"], bias)
+                given = ["--bias", file["b"]]
+            self.run("run", "--problem", self.line(p), "--input", file["x"], "--filters", file["w"], *given, "--output", file["y"],
                      "--algorithm", self.algorithm, "--threads", str(self.threads))
             y = np.load(file["y"])
-            return y.transpose(0, 3, 1, 2) if nhwc else y
+            return y.transpose(0, 3, 1, 2) if nhwc and not filters else y

@@ -5,7 +5,12 @@
 #   all objects + Halide's runtime + halide_hooks    -> kernels.o, in which every halide_* symbol is local
 #   the list                                         -> registry_list.cpp
 #
+# The same code makes the library for all problems and, from a shorter list, libraries for certain ones
+# (fourfold_add_library below). FOURFOLD_ROOT is the source tree, or what is installed of it under share/fourfold.
+#
 # Adding a variant is a line in the list. Adding a stage is a generator, its schedule and an entry in the list.
+
+get_filename_component(FOURFOLD_ROOT "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
 
 # "m=8 n=3" -> "_m8_n3"; "mode=constant layout=nchw" -> "_constant_nchw"
 function(_fourfold_suffix parameters result)
@@ -18,18 +23,60 @@ function(_fourfold_suffix parameters result)
     set(${result} "${text}" PARENT_SCOPE)
 endfunction()
 
-# One program per stem, so that a change to one schedule recompiles its own variants only.
+# The sources of a stem's generator: its two files and whatever they include from here, as paths from the root.
+function(_fourfold_sources stem result)
+    set(queue "generators/${stem}.cpp" "schedules/cpu/${stem}.cpp")
+    set(found "")
+    while(queue)
+        list(POP_FRONT queue file)
+        if(file IN_LIST found OR NOT EXISTS "${FOURFOLD_ROOT}/${file}")
+            continue()
+        endif()
+        list(APPEND found "${file}")
+        file(STRINGS "${FOURFOLD_ROOT}/${file}" includes REGEX "^#include \"")
+        list(TRANSFORM includes REPLACE "^#include \"([^\"]*)\".*" "\\1")
+        list(APPEND queue ${includes})
+    endwhile()
+    list(SORT found)
+    set(${result} "${found}" PARENT_SCOPE)
+endfunction()
+
+# What a stem's machine code depends on besides parameters and target: the text of its sources and Halide's version.
+# A change to any of the sources configures again.
+function(_fourfold_source_hash stem result)
+    _fourfold_sources(${stem} sources)
+    set(text "Halide ${Halide_VERSION}\n")
+    foreach(file IN LISTS sources)
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${FOURFOLD_ROOT}/${file}")
+        file(SHA256 "${FOURFOLD_ROOT}/${file}" hash)
+        string(APPEND text "${file} ${hash}\n")
+    endforeach()
+    string(SHA256 hash "${text}")
+    set(${result} "${hash}" PARENT_SCOPE)
+endfunction()
+
+# One program per stem, so that a change to one schedule recompiles its own variants only. With FOURFOLD_SIZED, one that takes
+# sizes=LIST too (generators/sized.cpp).
 function(_fourfold_add_generator stem)
     if(TARGET generate_${stem})
         return()
     endif()
-    add_executable(generate_${stem} generators/${stem}.cpp schedules/cpu/${stem}.cpp)
-    target_include_directories(generate_${stem} PRIVATE "${PROJECT_SOURCE_DIR}")
-    target_link_libraries(generate_${stem} PRIVATE Halide::Generator)
+    add_executable(generate_${stem} "${FOURFOLD_ROOT}/generators/${stem}.cpp" "${FOURFOLD_ROOT}/schedules/cpu/${stem}.cpp")
+    target_include_directories(generate_${stem} PRIVATE "${FOURFOLD_ROOT}")
     # Generators run at build time only: quick to compile beats quick to run.
     target_compile_options(generate_${stem} PRIVATE -Wall -Wextra -O1)
     if(FOURFOLD_WERROR)
         target_compile_options(generate_${stem} PRIVATE -Werror)
+    endif()
+    if(FOURFOLD_SIZED)
+        if(NOT TARGET fourfold_sized_main)
+            add_library(fourfold_sized_main OBJECT "${FOURFOLD_ROOT}/generators/sized.cpp")
+            target_link_libraries(fourfold_sized_main PRIVATE Halide::Halide)
+            target_compile_options(fourfold_sized_main PRIVATE -Wall -Wextra -O1)
+        endif()
+        target_link_libraries(generate_${stem} PRIVATE fourfold_sized_main Halide::Halide)
+    else()
+        target_link_libraries(generate_${stem} PRIVATE Halide::Generator)
     endif()
 endfunction()
 
@@ -40,50 +87,79 @@ function(_fourfold_compile stem symbol target parameters output)
     add_custom_command(
         OUTPUT "${output}"
         # Halide's warnings are errors here: the script fails when the generator says anything at all.
-        COMMAND sh "${PROJECT_SOURCE_DIR}/cmake/quiet.sh" $<TARGET_FILE:generate_${stem}>
+        COMMAND sh "${FOURFOLD_ROOT}/cmake/quiet.sh" $<TARGET_FILE:generate_${stem}>
                 -g ${stem} -f ${symbol} -n ${symbol} -e object -o "${directory}"
                 target=${target}-no_runtime-user_context ${arguments}
-        DEPENDS generate_${stem} "${PROJECT_SOURCE_DIR}/cmake/quiet.sh"
+        DEPENDS generate_${stem} "${FOURFOLD_ROOT}/cmake/quiet.sh"
         COMMENT "Halide: ${symbol}"
         VERBATIM)
 endfunction()
 
-function(fourfold_add_kernels)
-    set(list_file "${PROJECT_SOURCE_DIR}/schedules/cpu/variants.json")
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
-    file(READ "${list_file}" list)
-    set(directory "${PROJECT_BINARY_DIR}/kernels")
-    file(MAKE_DIRECTORY "${directory}" "${directory}/arm64")
+# avx512 -> Avx512, as in enum Isa
+function(_fourfold_isa_constant isa result)
+    string(SUBSTRING "${isa}" 0 1 first)
+    string(SUBSTRING "${isa}" 1 -1 rest)
+    string(TOUPPER "${first}" first)
+    set(${result} "${first}${rest}" PARENT_SCOPE)
+endfunction()
 
+# Compiles a list of variants (in the form of variants.json) into DIRECTORY: FOURFOLD_KERNELS_OBJECT, FOURFOLD_REGISTRY_SOURCE
+# and the target ${name}_kernels. `from` is what the generated file names as its origin.
+function(_fourfold_build_kernels name list from directory)
+    file(MAKE_DIRECTORY "${directory}")
+    file(READ "${FOURFOLD_ROOT}/schedules/cpu/variants.json" all)
     set(objects "")
     set(arm_objects "")
     set(declarations "")
     set(entries "")
-    set(isas avx512 avx2 generic)
     string(JSON stage_count LENGTH "${list}" stages)
     math(EXPR last_stage "${stage_count} - 1")
     foreach(s RANGE ${last_stage})
         string(JSON stem MEMBER "${list}" stages ${s})
         _fourfold_add_generator(${stem})
-        foreach(isa IN LISTS isas)
-            string(JSON target GET "${list}" targets ${isa})
-            string(JSON count LENGTH "${list}" stages ${stem} ${isa})
+        _fourfold_source_hash(${stem} source_hash)
+        foreach(isa avx512 avx2 generic)
+            string(JSON target GET "${all}" targets ${isa})
+            string(JSON count ERROR_VARIABLE none LENGTH "${list}" stages ${stem} ${isa})
+            if(none OR count EQUAL 0)
+                continue()
+            endif()
+            _fourfold_isa_constant(${isa} constant)
             math(EXPR last "${count} - 1")
             foreach(v RANGE ${last})
                 string(JSON parameters GET "${list}" stages ${stem} ${isa} ${v})
                 _fourfold_suffix("${parameters}" suffix)
-                set(name "${stem}_${isa}${suffix}")
-                set(object "${directory}/fourfold_${name}.o")
-                _fourfold_compile(${stem} fourfold_${name} ${target} "${parameters}" "${object}")
+                string(SHA256 hash "${source_hash} ${target} ${parameters}")
+                string(SUBSTRING "${hash}" 0 16 hash)
+                set(variant "${stem}_${isa}${suffix}")
+                set(object "${directory}/fourfold_${variant}.o")
+                _fourfold_compile(${stem} fourfold_${variant} ${target} "${parameters}" "${object}")
                 list(APPEND objects "${object}")
-                string(TOUPPER "${isa}" constant)
-                string(REPLACE "AVX" "Avx" constant "${constant}")
-                string(REPLACE "GENERIC" "Generic" constant "${constant}")
-                string(APPEND declarations "extern \"C\" int fourfold_${name}_argv(void **);\n")
-                string(APPEND entries "        {\"${stem}\", Isa::k${constant}, \"${parameters}\", \"${name}\", fourfold_${name}_argv},\n")
+                string(APPEND declarations "extern \"C\" int fourfold_${variant}_argv(void **);\n")
+
+                # The variant again for certain sizes.
+                set(sized "")
+                string(JSON size_count ERROR_VARIABLE none LENGTH "${list}" sized ${variant})
+                if(NOT none AND size_count GREATER 0)
+                    set(kernels "")
+                    math(EXPR last_size "${size_count} - 1")
+                    foreach(k RANGE ${last_size})
+                        string(JSON sizes GET "${list}" sized ${variant} ${k})
+                        set(symbol "fourfold_${variant}_sized${k}")
+                        _fourfold_compile(${stem} ${symbol} ${target} "${parameters} sizes=${sizes}" "${directory}/${symbol}.o")
+                        list(APPEND objects "${directory}/${symbol}.o")
+                        string(REPLACE "*" "fourfold::kAnySize" sizes "${sizes}")
+                        string(APPEND declarations "extern \"C\" int ${symbol}_argv(void **);\nstatic const int32_t ${symbol}[] = {${sizes}};\n")
+                        string(APPEND kernels "{${symbol}, ${symbol}_argv}, ")
+                    endforeach()
+                    string(APPEND declarations "static const fourfold::SizedKernel fourfold_${variant}_sized[] = {${kernels}};\n")
+                    set(sized ", fourfold_${variant}_sized, ${size_count}")
+                endif()
+                string(APPEND entries "        {\"${stem}\", Isa::k${constant}, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, \"${hash}\"${sized}},\n")
                 if(isa STREQUAL generic)
-                    set(arm_object "${directory}/arm64/fourfold_${name}.o")
-                    _fourfold_compile(${stem} fourfold_${name} arm-64-linux "${parameters}" "${arm_object}")
+                    set(arm_object "${directory}/arm64/fourfold_${variant}.o")
+                    file(MAKE_DIRECTORY "${directory}/arm64")
+                    _fourfold_compile(${stem} fourfold_${variant} arm-64-linux "${parameters}" "${arm_object}")
                     list(APPEND arm_objects "${arm_object}")
                 endif()
             endforeach()
@@ -91,11 +167,26 @@ function(fourfold_add_kernels)
     endforeach()
 
     # 64-bit ARM: the generic variants at least compile. Not part of the default build; a test builds it.
-    add_custom_target(fourfold_kernels_arm64 DEPENDS ${arm_objects})
+    add_custom_target(${name}_kernels_arm64 DEPENDS ${arm_objects})
 
-    set(registry "${PROJECT_BINARY_DIR}/kernels/registry_list.cpp")
+    set(dispatch "")
+    set(highest avx512)
+    string(JSON problem_count ERROR_VARIABLE none LENGTH "${list}" problems)
+    if(NOT none)
+        string(JSON highest GET "${list}" isa)
+        math(EXPR last_problem "${problem_count} - 1")
+        foreach(p RANGE ${last_problem})
+            string(JSON problem GET "${list}" problems ${p} problem)
+            string(JSON algorithm GET "${list}" problems ${p} algorithm)
+            string(JSON variant GET "${list}" problems ${p} variant)
+            string(APPEND dispatch "        {\"${problem}\", *parse_algorithm(\"${algorithm}\"), \"${variant}\"},\n")
+        endforeach()
+    endif()
+    _fourfold_isa_constant(${highest} highest)
+
+    set(registry "${directory}/registry_list.cpp")
     file(CONFIGURE OUTPUT "${registry}" CONTENT
-"// Generated from schedules/cpu/variants.json; do not edit.
+"// Generated from ${from}; do not edit.
 #include \"registry.h\"
 
 ${declarations}
@@ -107,22 +198,36 @@ ${entries}    };
     return list;
 }
 
+const std::vector<Dispatch> &dispatch_list() {
+    static const std::vector<Dispatch> list = {
+${dispatch}    };
+    return list;
+}
+
+Isa highest_isa() {
+    return Isa::k${highest};
+}
+
 }  // namespace fourfold
 " @ONLY)
 
+    # Any generator can write Halide's runtime.
+    string(JSON stem MEMBER "${list}" stages 0)
     set(runtime "${directory}/halide_runtime.o")
-    list(GET objects 0 first_object)
     add_custom_command(
         OUTPUT "${runtime}"
-        COMMAND generate_crop -r halide_runtime -e object -o "${directory}" target=x86-64-linux-user_context
-        DEPENDS generate_crop
+        COMMAND generate_${stem} -r halide_runtime -e object -o "${directory}" target=x86-64-linux-user_context
+        DEPENDS generate_${stem}
         COMMENT "Halide: runtime"
         VERBATIM)
 
-    add_library(fourfold_halide_hooks OBJECT runtime/halide_hooks.cpp)
-    target_include_directories(fourfold_halide_hooks PRIVATE runtime)
-    target_link_libraries(fourfold_halide_hooks PRIVATE Halide::Runtime)
-    fourfold_private_options(fourfold_halide_hooks)
+    if(NOT TARGET fourfold_halide_hooks)
+        add_library(fourfold_halide_hooks OBJECT "${FOURFOLD_ROOT}/runtime/halide_hooks.cpp")
+        set_target_properties(fourfold_halide_hooks PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_STANDARD 20)
+        target_include_directories(fourfold_halide_hooks PRIVATE "${FOURFOLD_ROOT}/runtime")
+        target_link_libraries(fourfold_halide_hooks PRIVATE Halide::Runtime)
+        fourfold_private_options(fourfold_halide_hooks)
+    endif()
 
     # One relocatable object whose only global names are ours: another Halide-made library in the same program keeps its
     # own handlers, allocator and thread pool.
@@ -132,7 +237,8 @@ ${entries}    };
     file(CONFIGURE OUTPUT "${response}" CONTENT "${lines}\n${runtime}\n" @ONLY)
     add_custom_command(
         OUTPUT "${combined}"
-        COMMAND ${CMAKE_LINKER} -r -o "${combined}.all" "@${response}" $<TARGET_OBJECTS:fourfold_halide_hooks>
+        # Groups too must go: a linker that meets the same one in another Halide-made library would drop ours.
+        COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o "${combined}.all" "@${response}" $<TARGET_OBJECTS:fourfold_halide_hooks>
         COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=fourfold_* "${combined}.all" "${combined}"
         COMMAND ${CMAKE_COMMAND} -E rm "${combined}.all"
         DEPENDS ${objects} "${runtime}" "${response}" fourfold_halide_hooks $<TARGET_OBJECTS:fourfold_halide_hooks>
@@ -141,5 +247,79 @@ ${entries}    };
         VERBATIM)
     set(FOURFOLD_KERNELS_OBJECT "${combined}" PARENT_SCOPE)
     set(FOURFOLD_REGISTRY_SOURCE "${registry}" PARENT_SCOPE)
-    add_custom_target(fourfold_kernels DEPENDS "${combined}")
+    add_custom_target(${name}_kernels DEPENDS "${combined}")
+endfunction()
+
+# The library for all problems.
+function(fourfold_add_kernels)
+    set(list_file "${FOURFOLD_ROOT}/schedules/cpu/variants.json")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
+    file(READ "${list_file}" list)
+    _fourfold_build_kernels(fourfold "${list}" schedules/cpu/variants.json "${PROJECT_BINARY_DIR}/kernels")
+    set(FOURFOLD_KERNELS_OBJECT "${FOURFOLD_KERNELS_OBJECT}" PARENT_SCOPE)
+    set(FOURFOLD_REGISTRY_SOURCE "${FOURFOLD_REGISTRY_SOURCE}" PARENT_SCOPE)
+endfunction()
+
+# fourfold_add_library(name SHAPES net.csv | LIST library.json [ISA avx512|avx2|generic] [THREADS n...])
+#
+# A static library with fourfold's headers for exactly the problems of a file (as `fourfold compare --shapes` takes it): the
+# plan that the library would choose for each, its kernels once more with all sizes fixed, and nothing else. It reads no file
+# and no environment. Link `name` instead of fourfold::fourfold, not beside it; the archive is lib<name>.a in the current
+# binary directory. THREADS are the numbers of threads that sizes are fixed for (default 1); others are computed by
+# kernels for any size, with the same result. ISA is the instruction set to build for (default: this machine's).
+function(fourfold_add_library name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "SHAPES;LIST;ISA" "THREADS")
+    set(directory "${CMAKE_CURRENT_BINARY_DIR}/${name}.fourfold")
+    file(MAKE_DIRECTORY "${directory}")
+    if(arg_SHAPES AND NOT arg_LIST)
+        get_filename_component(arg_SHAPES "${arg_SHAPES}" ABSOLUTE)
+        set(arg_LIST "${directory}/library.json")
+        get_target_property(command fourfold::command LOCATION)
+        set(environment "")
+        if(arg_ISA)
+            set(environment "FOURFOLD_ISA=${arg_ISA}")
+        endif()
+        set(threads "")
+        if(arg_THREADS)
+            list(JOIN arg_THREADS "," threads)
+            set(threads --threads ${threads})
+        endif()
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${arg_SHAPES}" "${command}")
+        execute_process(COMMAND ${CMAKE_COMMAND} -E env ${environment} "${command}" generate --list-only --shapes "${arg_SHAPES}" --out "${directory}" ${threads}
+            RESULT_VARIABLE status ERROR_VARIABLE error OUTPUT_QUIET)
+        if(NOT status EQUAL 0)
+            message(FATAL_ERROR "fourfold_add_library(${name}): ${error}")
+        endif()
+    elseif(NOT arg_LIST OR arg_SHAPES)
+        message(FATAL_ERROR "fourfold_add_library(${name}) needs SHAPES file.csv or LIST library.json")
+    endif()
+    get_filename_component(arg_LIST "${arg_LIST}" ABSOLUTE)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${arg_LIST}")
+    file(READ "${arg_LIST}" list)
+    set(FOURFOLD_SIZED ON)
+    _fourfold_build_kernels(${name} "${list}" "${arg_LIST}" "${directory}")
+
+    add_library(${name}_registry OBJECT "${FOURFOLD_REGISTRY_SOURCE}")
+    set_target_properties(${name}_registry PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_compile_features(${name}_registry PRIVATE cxx_std_17)
+    target_include_directories(${name}_registry PRIVATE "${FOURFOLD_ROOT}/runtime" $<TARGET_PROPERTY:fourfold::fourfold,INTERFACE_INCLUDE_DIRECTORIES>)
+
+    # The installed library with its kernels and their registry exchanged.
+    set(archive "${CMAKE_CURRENT_BINARY_DIR}/lib${name}.a")
+    add_custom_command(
+        OUTPUT "${archive}"
+        COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:fourfold::fourfold> "${archive}"
+        COMMAND ${CMAKE_AR} d "${archive}" kernels.o registry_list.cpp.o
+        COMMAND ${CMAKE_AR} qs "${archive}" "${FOURFOLD_KERNELS_OBJECT}" $<TARGET_OBJECTS:${name}_registry>
+        DEPENDS "${FOURFOLD_KERNELS_OBJECT}" ${name}_registry $<TARGET_OBJECTS:${name}_registry> $<TARGET_FILE:fourfold::fourfold>
+        COMMAND_EXPAND_LISTS
+        COMMENT "Archiving lib${name}.a"
+        VERBATIM)
+    add_custom_target(${name}_archive ALL DEPENDS "${archive}")
+    add_library(${name} INTERFACE)
+    add_dependencies(${name} ${name}_archive)
+    target_compile_features(${name} INTERFACE cxx_std_17)
+    target_include_directories(${name} INTERFACE $<TARGET_PROPERTY:fourfold::fourfold,INTERFACE_INCLUDE_DIRECTORIES>)
+    get_target_property(libraries fourfold::fourfold INTERFACE_LINK_LIBRARIES)
+    target_link_libraries(${name} INTERFACE "${archive}" ${libraries})
 endfunction()

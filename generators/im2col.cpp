@@ -14,6 +14,9 @@ namespace {
 
 class Im2col : public Generator<Im2col> {
 public:
+    /// 1: rows are written to their end and not beyond.
+    GeneratorParam<int> exact{"exact", 0};
+
     /// Padded, decimated input of a strip, flat: (j, channel).
     Input<Buffer<float, 2>> x{"x"};
     /// Distance in x of each tap from its output pixel, in [0, offset_max].
@@ -21,8 +24,8 @@ public:
     Input<int32_t> offset_max{"offset_max"};
     /// Distance in x between output rows.
     Input<int32_t> pitch{"pitch"};
-    /// (output column, output row, tap, channel). Its width is a multiple of the vector length, although rows may lie
-    /// closer together: they are written in order, each over the overhang of the one before.
+    /// (output column, output row, tap, channel). Unless exact, its width is a multiple of the vector length, although rows
+    /// may lie closer together: they are written in order, each over the overhang of the one before.
     Output<Buffer<float, 4>> out{"out"};
 
     void generate() {
@@ -35,7 +38,7 @@ public:
         fourfold::require_origin(x);
         fourfold::require_origin(offset);
         fourfold::require_origin(out);
-        fourfold::cpu::schedule_im2col(stages, get_target());
+        fourfold::cpu::schedule_im2col(stages, exact != 0, get_target());
     }
 
 private:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "parallel.h"
 
 namespace fourfold {
+
+struct Variant;
 
 /// Views with their strides filled in: (n, c, h, w), or (k, c, r, s) for filters.
 template<typename T>
@@ -21,7 +24,7 @@ using StridedIn = Strided<const float>;
 using StridedOut = Strided<float>;
 
 /// The tensors of one forward execution, validated. bwd-data is such an execution of its own plan: from the gradient of the
-/// output to that of the input.
+/// output to that of the input. So are unfold and fold, whose columns are (n, c, tap, pixel).
 struct ForwardTensors {
     StridedIn input;
     const float *bias = nullptr;
@@ -57,7 +60,10 @@ public:
     double serial_seconds = 0.0;     ///< predicted for one thread; what plans are ranked by, so that the choice, and with
                                      ///< it every bit of the result, is the same for any number of threads
     double predicted_seconds = 0.0;  ///< predicted for the plan's threads
+    double ranked_seconds = 0.0;     ///< serial_seconds, corrected by what was measured (PlanRequest::rank)
     std::string variant;  ///< the main stage's
+    std::string choice;   ///< all that was chosen for this plan: names of variants and key=value, separated by blanks; a plan
+                          ///< made with the same tokens as PlanRequest::choice is the same plan
     std::string layout;   ///< everything that the packed block's form depends on, as text
     std::string details;  ///< blocking, for describe()
 };
@@ -66,6 +72,22 @@ public:
 struct PlanRequest {
     Conv2dProblem problem;
     PlanOptions options;
+    std::vector<std::string> choice = {};                  ///< tokens that the plan's choice must have; empty: any
+    std::vector<std::string> *collect = nullptr;           ///< where the choice of every plan that was considered is added
+    std::function<double(const AlgorithmPlan &)> rank = {};  ///< what plans are ranked by; empty: serial_seconds
+
+    /// Whether a plan has all tokens of `choice` and none that is blocked; fills in its choice where that is the variant alone.
+    bool admits(AlgorithmPlan &plan) const;
+    bool admits(const std::string &choice_of_plan) const;
+    /// False where `choice` names another variant of the stage.
+    bool admits(const Variant &variant) const;
+    /// Sets the plan's ranked_seconds and notes it as considered.
+    void considered(AlgorithmPlan &plan) const;
+    bool restricted() const {
+        return !choice.empty() || !options.blocked.empty();
+    }
+    /// Why no plan was admitted.
+    Status not_admitted(const char *stage) const;
 };
 
 /// A plan, or why not: kUnsupported for a problem or build that the algorithm cannot do, kResourceExhausted with the
@@ -79,6 +101,7 @@ struct AlgorithmEntry {
     Planner plan;            ///< null: planned for a later version
     bool automatic;          ///< whether kAuto may pick it
     Planner plan_filter_gradient = nullptr;  ///< bwd-filters, whose sum runs over images and pixels; null: not by this algorithm
+    Planner plan_columns = nullptr;          ///< unfold and fold; null: not by this algorithm
 };
 
 /// The list of algorithms: adding one adds a line here.
@@ -110,19 +133,25 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanReq
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);
 
+/// unfold and fold: by plain loops, and by generated kernels (unfold.cpp, fold.cpp).
+Result<std::unique_ptr<AlgorithmPlan>> plan_columns_naive(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_columns(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_fold(const PlanRequest &request);
+
 /// The post-op as the kernels take it.
 struct KernelPostOp {
     int32_t kind = 0;  ///< 0 none, 1 clamp
     float lo = 0.0f, hi = 0.0f;
 };
 KernelPostOp kernel_post_op(const Conv2dProblem &problem);
+/// The same as a clamp always, for kernels that have nothing else.
+KernelPostOp kernel_clamp(const Conv2dProblem &problem);
 
 /// Whether single image planes, which strips and tiles are cut from, stay under 2^31 bytes.
 Status planes_within_reach(const Conv2dProblem &problem);
 /// The error for a workspace limit below the least that blocking reaches.
 Status workspace_exhausted(size_t needed, size_t limit);
 /// The forced variant of a main stage, or null when none is named. Errors: no such variant, wrong stage, not for this CPU.
-struct Variant;
 Result<const Variant *> forced_variant(const PlanOptions &options, const char *stage);
 
 }  // namespace fourfold

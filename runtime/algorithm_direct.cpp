@@ -28,6 +28,7 @@ public:
     DirectPlan(const PlanRequest &request, const Variant &kernel, int64_t row_block)
         : problem_(request.problem), geometry_(problem_, row_block), kernel_(kernel), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), columns_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find(problem_.layout)), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
         variant = kernel.name;
+        choice = variant + " rows=" + std::to_string(row_block);
         outputs_ = problem_.out_channels / problem_.groups * row_block;
         channels_ = problem_.in_channels / problem_.groups;
         // About 256 terms before a partial sum joins the total: the error of long sums grows with the root of this.
@@ -59,7 +60,7 @@ public:
         serial_workspace_bytes = workspace_bytes;
         split_for_threads(b);
         lay_out(b);
-        b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        b.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         // A kernel call indexes its strip with 32 bits.
@@ -305,7 +306,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_pixels(const PlanRequest &req
             }
         }
     });
-    return depthwise.ok() && (!flat.ok() || (*depthwise)->serial_seconds < (*flat)->serial_seconds) ? std::move(depthwise) : std::move(flat);
+    return depthwise.ok() && (!flat.ok() || (*depthwise)->ranked_seconds < (*flat)->ranked_seconds) ? std::move(depthwise) : std::move(flat);
 }
 
 }  // namespace
@@ -320,7 +321,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request) {
         return pixels;
     }
     Result<std::unique_ptr<AlgorithmPlan>> channels = plan_direct_oc(request);
-    const bool better = channels.ok() && (!pixels.ok() || (*channels)->serial_seconds < (*pixels)->serial_seconds);
+    const bool better = channels.ok() && (!pixels.ok() || (*channels)->ranked_seconds < (*pixels)->ranked_seconds);
     return better ? std::move(channels) : std::move(pixels);
 }
 

@@ -47,11 +47,7 @@ public:
         columns_read_ = (p.out_width() - 1) * p.stride_w + (p.filter_width - 1) * p.dilation_w + 1;
         row_block_ = std::max<int64_t>(1, kTapBlock / p.filter_width);
         padded_ = p.pad_top > 0 || p.pad_bottom > 0 || p.pad_left > 0 || p.pad_right > 0;
-        post_ = kernel_post_op(p);
-        if (p.post_op == PostOp::kNone) {
-            post_.lo = -kInfinity;
-            post_.hi = kInfinity;
-        }
+        post_ = kernel_clamp(p);
         const bool skips = padded_ && pad_.zeros;
         rows_ = classes(p.out_height(), p.stride_h, p.dilation_h, p.pad_top, p.in_height, p.filter_height, skips);
         columns_ = classes(p.out_width(), p.stride_w, p.dilation_w, p.pad_left, p.in_width, p.filter_width, skips);
@@ -114,7 +110,7 @@ public:
                 lay_out(best);
             }
         }
-        slots_ = static_cast<int>(std::min<double>({double(threads_), double(tasks()), slot_bytes_ == 0 ? double(threads_) : 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        slots_ = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(best);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         layout = "direct depthwise nhwc";

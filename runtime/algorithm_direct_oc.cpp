@@ -110,7 +110,7 @@ public:
         serial_workspace_bytes = workspace_bytes;
         split_for_threads(best);
         lay_out(best);
-        best.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        best.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(best);
         // A copy's form is known here, an image's strides only at the call.
         for (Kind &kind : kinds_) {

@@ -14,18 +14,10 @@
 namespace fourfold {
 namespace {
 
-std::vector<TileTransform> tile_sizes(Isa isa) {
-    return tile_transforms(isa, "tile_forward", "tile_inverse", [](const Variant &forward, const Variant &inverse) {
-        const int64_t t = forward.parameter("t", 0);
-        return TileTransform{&forward, &inverse, t, t / 2 + 1, 2};
-    });
-}
-
 class FftTiledPlan final : public TiledPlan {
 public:
-    // Of the Hermitian columns kx = 0 and t/2 the inverse reads ky <= t/2 only.
     FftTiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile)
-        : TiledPlan(request, product, tile, {{0, tile.t / 2 + 1}, {tile.t, tile.t * tile.t / 2}, {tile.t * tile.t / 2, tile.t * tile.t / 2 + tile.t / 2 + 1}}), place_(*find_variant("place_filters")), block_(*find_variant("block_channels", "layout=nchw")), pack_(*find_variant("pack_tile_filters")), real_channels_(problem_.in_channels / problem_.groups) {
+        : TiledPlan(request, product, tile, hermitian_points(tile.t)), place_(*find_variant("place_filters")), block_(*find_variant("block_channels", "layout=nchw")), pack_(*find_variant("pack_tile_filters")), real_channels_(problem_.in_channels / problem_.groups) {
         const auto as_is = [](int64_t shift) { return shift; };
         row_places_ = blocks_.rows().filter_places(problem_.filter_mode, as_is);
         column_places_ = blocks_.columns().filter_places(problem_.filter_mode, as_is);
@@ -118,11 +110,11 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request
     if (!request.options.variant.empty()) {
         // A variant may force the tile size (tile_forward_...), the product, or transforms without a sum (lane_columns_...).
         const bool lanes = request.options.variant.rfind("lane_columns", 0) == 0;
-        return lanes ? plan_fft_tiled_planes(request) : best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", tile_sizes);
+        return lanes ? plan_fft_tiled_planes(request) : best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", fft_tile_sizes);
     }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", tile_sizes);
+    Result<std::unique_ptr<AlgorithmPlan>> plan = best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", fft_tile_sizes);
     Result<std::unique_ptr<AlgorithmPlan>> planes = plan_fft_tiled_planes(request);
-    const bool better = planes.ok() ? !plan.ok() || (*planes)->serial_seconds < (*plan)->serial_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
+    const bool better = planes.ok() ? !plan.ok() || (*planes)->ranked_seconds < (*plan)->ranked_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
     return better ? std::move(planes) : std::move(plan);
 }
 

@@ -155,6 +155,14 @@ struct LaneTiling {
     int64_t column_pitch() const {
         return rows.n * 2 * kLanes + kLanes;
     }
+    /// As a plan's choice: "lane_columns_avx512_n60_lanes rows=60w columns=96", w for whole axes in one transform.
+    std::string choice() const {
+        const auto axis = [](const LaneAxis &a) { return std::to_string(a.n) + (a.whole ? "w" : ""); };
+        return std::string(product()->name) + " rows=" + axis(rows) + " columns=" + axis(columns);
+    }
+    const Variant *product() const {
+        return channel_lanes ? rows_kernels.columns_lanes : rows_kernels.columns_one;
+    }
     double spectrum_floats() const {
         return static_cast<double>(half()) * static_cast<double>(column_pitch());
     }
@@ -200,9 +208,10 @@ double LaneTiling::seconds(const Conv2dProblem &p, const CostModel &model) const
 class FftPlanesPlan final : public AlgorithmPlan {
 public:
     FftPlanesPlan(const PlanRequest &request, const LaneTiling &tiling)
-        : problem_(request.problem), tiling_(tiling), rows_(tiling.rows), columns_(tiling.columns), rows_forward_(*tiling.columns_kernels.rows_forward), rows_inverse_(*tiling.columns_kernels.rows_inverse), multiply_(*(tiling.channel_lanes ? tiling.rows_kernels.columns_lanes : tiling.rows_kernels.columns_one)), transform_(*tiling.rows_kernels.columns_none), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), unblock_(*find_variant("unblock_channels", "layout=nchw")), post_(kernel_post_op(problem_)), threads_(request.options.threads), half_(tiling.half()), column_pitch_(tiling.column_pitch()) {
+        : problem_(request.problem), tiling_(tiling), rows_(tiling.rows), columns_(tiling.columns), rows_forward_(*tiling.columns_kernels.rows_forward), rows_inverse_(*tiling.columns_kernels.rows_inverse), multiply_(*tiling.product()), transform_(*tiling.rows_kernels.columns_none), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), unblock_(*find_variant("unblock_channels", "layout=nchw")), post_(kernel_post_op(problem_)), threads_(request.options.threads), half_(tiling.half()), column_pitch_(tiling.column_pitch()) {
         const Conv2dProblem &p = problem_;
         variant = multiply_.name;
+        choice = tiling.choice();
         outputs_ = p.out_channels / p.in_channels;
         groups_ = tiling_.groups(p);
         rows_.inside(inside_top_, inside_bottom_);
@@ -572,8 +581,14 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &
     const bool wraps_h = zeros || (p.pad_top == 0 && p.pad_bottom == 0), wraps_w = zeros || (p.pad_left == 0 && p.pad_right == 0);
     const std::vector<LaneKernels> lengths = lane_lengths(isa);
     const CostModel model(isa);
-    std::unique_ptr<FftPlanesPlan> best;
-    double least_seconds = std::numeric_limits<double>::infinity();
+    // The best of each variant of the product; then the best of those, which measurements may rank.
+    struct Best {
+        const Variant *product;
+        double seconds;
+        std::unique_ptr<FftPlanesPlan> plan;
+    };
+    std::vector<Best> variants;
+    bool admitted = false, possible = false;
     size_t least_bytes = std::numeric_limits<size_t>::max();
     Status status(StatusCode::kUnsupported, "the filter spans " + std::to_string(shift_h + 1) + "x" + std::to_string(shift_w + 1) + "; the longest transform has " + std::to_string(lengths.empty() ? 0 : lengths.back().n) + " points");
     for (const LaneKernels &vertical : lengths) {
@@ -590,17 +605,23 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &
                     }
                     for (const bool channel_lanes : {false, true}) {
                         const LaneTiling tiling(vertical, horizontal, rows, columns, channel_lanes);
-                        if (forced != nullptr && forced != (channel_lanes ? vertical.columns_lanes : vertical.columns_one)) {
+                        if (forced != nullptr && forced != tiling.product()) {
                             continue;
                         }
+                        possible = true;
                         const double seconds = tiling.seconds(p, model);
-                        if (seconds >= least_seconds) {
+                        auto best = std::find_if(variants.begin(), variants.end(), [&](const Best &b) { return b.product == tiling.product(); });
+                        if ((best != variants.end() && seconds >= best->seconds) || (request.restricted() && !request.admits(tiling.choice()))) {
                             continue;
                         }
+                        admitted = true;
                         auto plan = std::make_unique<FftPlanesPlan>(request, tiling);
                         if (Status blocked = plan->block(request.options.workspace_limit); blocked.ok()) {
-                            least_seconds = seconds;
-                            best = std::move(plan);
+                            if (best == variants.end()) {
+                                best = variants.insert(best, Best{tiling.product(), 0.0, nullptr});
+                            }
+                            best->seconds = seconds;
+                            best->plan = std::move(plan);
                         } else if (plan->workspace_bytes < least_bytes) {
                             least_bytes = plan->workspace_bytes;
                             status = blocked;
@@ -610,10 +631,17 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &
             }
         }
     }
-    if (best == nullptr) {
-        return status;
+    std::unique_ptr<AlgorithmPlan> best;
+    for (Best &one : variants) {
+        request.considered(*one.plan);
+        if (best == nullptr || one.plan->ranked_seconds < best->ranked_seconds) {
+            best = std::move(one.plan);
+        }
     }
-    return std::unique_ptr<AlgorithmPlan>(std::move(best));
+    if (best == nullptr) {
+        return possible && !admitted ? request.not_admitted("lane_columns") : status;
+    }
+    return best;
 }
 
 }  // namespace fourfold

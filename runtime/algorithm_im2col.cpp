@@ -25,7 +25,7 @@ struct Blocking {
 class Im2colPlan final : public AlgorithmPlan {
 public:
     Im2colPlan(const PlanRequest &request, const Variant &kernel)
-        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2col_(*find_variant("im2col")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find(problem_.layout)), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
+        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2col_(*find_variant("im2col", "exact=0")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), crop_(CropStage::find(problem_.layout)), post_(kernel_post_op(problem_)), packer_(geometry_, static_cast<int>(m_)), threads_(request.options.threads) {
         variant = kernel.name;
         outputs_ = problem_.out_channels / problem_.groups;
         channels_ = problem_.in_channels / problem_.groups;
@@ -55,7 +55,7 @@ public:
         serial_workspace_bytes = workspace_bytes;
         split_for_threads(b);
         lay_out(b);
-        b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - std::min(workspace_limit, workspace_bytes)) / double(slot_bytes_)}));
+        b.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         if (input_.value().scratch_floats(channels_, readable()) > double(1 << 29) || static_cast<double>(depth_) * static_cast<double>(column_pitch_) > double(1 << 29)) {

@@ -91,7 +91,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_winograd(const PlanRequest &request)
             const int64_t t = forward.parameter("m", 0) + kTaps - 1;
             return TileTransform{&forward, &inverse, t, t, 1};
         });
-        list.erase(std::remove_if(list.begin(), list.end(), [&](const TileTransform &size) { return size.t > 6 && !relaxed && request.options.variant != size.forward->name; }), list.end());
+        list.erase(std::remove_if(list.begin(), list.end(), [&](const TileTransform &size) { return size.t > 7 && !relaxed && request.options.variant != size.forward->name && std::find(request.choice.begin(), request.choice.end(), size.forward->name) == request.choice.end(); }), list.end());
         return list;
     });
 }

@@ -1,6 +1,7 @@
 // Workspace layout: offsets handed out at plan time, pointers at run time.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -40,6 +41,13 @@ private:
     static constexpr size_t kLimit = size_t{1} << 62;
     size_t size_ = 0;
 };
+
+/// Tasks that may run at the same time: no more than threads and tasks, and no more slots of scratch than the limit leaves room
+/// for besides the first, which `used` counts.
+inline int affordable_slots(int threads, int64_t tasks, size_t slot_bytes, size_t used, size_t limit) {
+    const double room = slot_bytes == 0 ? static_cast<double>(threads) : 1.0 + static_cast<double>(limit - std::min(limit, used)) / static_cast<double>(slot_bytes);
+    return static_cast<int>(std::min({static_cast<double>(threads), static_cast<double>(tasks), room}));
+}
 
 inline float *floats_at(std::byte *base, size_t offset) {
     return reinterpret_cast<float *>(base + offset);

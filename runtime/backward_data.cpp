@@ -13,8 +13,8 @@
 #include <algorithm>
 #include <cstring>
 #include <array>
-#include <numeric>
 
+#include "adjoint.h"
 #include "algorithm.h"
 #include "arena.h"
 #include "cost_model.h"
@@ -23,44 +23,6 @@
 
 namespace fourfold {
 namespace {
-
-/// One phase of one axis.
-struct AxisPhase {
-    int64_t first, count;         ///< positions first, first + s, ... of the input
-    int64_t tap, tap_step, taps;  ///< its taps in the filter
-    int64_t skip, size;           ///< the part of gy that they read
-    int64_t before, after, dilation;
-};
-
-/// The phases of an axis of `size` positions that taps reach, ascending in the tap.
-std::vector<AxisPhase> axis_phases(int64_t size, int64_t pad, int64_t stride, int64_t dilation, int64_t taps, int64_t out) {
-    std::vector<AxisPhase> phases;
-    const int64_t g = std::gcd(stride, dilation), step = stride / g;
-    for (int64_t r = 0; r < std::min(taps, step); r++) {
-        AxisPhase p{};
-        p.first = ((r * dilation - pad) % stride + stride) % stride;
-        if (p.first >= size) {
-            continue;
-        }
-        p.count = ceil_div(size - p.first, stride);
-        p.tap = r;
-        p.tap_step = step;
-        p.taps = ceil_div(taps - r, step);
-        p.dilation = p.taps == 1 ? 1 : dilation / g;
-        const int64_t reach = (p.taps - 1) * p.dilation;
-        const int64_t before = reach - (p.first + pad - r * dilation) / stride;
-        p.skip = std::max<int64_t>(0, -before);
-        p.before = std::max<int64_t>(0, before);
-        const int64_t after = p.count + reach - (out - p.skip) - p.before;
-        p.size = out - p.skip + std::min<int64_t>(0, after);
-        p.after = std::max<int64_t>(0, after);
-        // A phase whose window lies outside gy altogether is zero too.
-        if (p.size >= 1) {
-            phases.push_back(p);
-        }
-    }
-    return phases;
-}
 
 /// The adjoint problem of one pair of phases.
 struct Phase {
@@ -75,7 +37,7 @@ public:
     BackwardDataPlan(const PlanRequest &request, int64_t images)
         : problem_(request.problem), post_(kernel_post_op(problem_)), threads_(request.options.threads), images_(images), last_(problem_.layout == Layout::kNhwc) {
         const Conv2dProblem &p = problem_;
-        folds_ = p.padding_mode != PaddingMode::kZeros && p.padding_mode != PaddingMode::kConstant && (p.pad_top | p.pad_bottom | p.pad_left | p.pad_right) != 0;
+        folds_ = folds_padding(p);
         height_ = p.in_height + (folds_ ? p.pad_top + p.pad_bottom : 0);
         width_ = p.in_width + (folds_ ? p.pad_left + p.pad_right : 0);
         rows_ = axis_phases(height_, folds_ ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height());
@@ -114,10 +76,25 @@ public:
         size_t most = 0, most_serial = 0, most_pack = 0;
         double parallel = 0.0, flops = -1.0;
         layout = "bwd-data";
+        double most_flops = -1.0;
+        for (const AxisPhase &a : rows_) {
+            for (const AxisPhase &b : columns_) {
+                most_flops = std::max(most_flops, adjoint(a, b).flops());
+            }
+        }
+        part.rank = nullptr;  // it knows the whole problem only
         for (const AxisPhase &a : rows_) {
             for (const AxisPhase &b : columns_) {
                 part.problem = adjoint(a, b);
+                // A choice is the largest phase's; the others follow where they can.
+                const bool largest = part.problem.flops() == most_flops && flops < most_flops;
+                part.collect = largest ? request.collect : nullptr;
+                part.choice = request.choice;
                 Result<std::unique_ptr<AlgorithmPlan>> plan = plan_forward(entry, part);
+                if (!plan && !largest && !request.choice.empty()) {
+                    part.choice.clear();
+                    plan = plan_forward(entry, part);
+                }
                 if (!plan) {
                     return Status(plan.status().code(), "as a forward problem, '" + part.problem.to_string() + "': " + plan.status().message() + (phases_offset_ > 0 ? " (besides " + std::to_string(phases_offset_) + " bytes of gradients in passing)" : ""));
                 }
@@ -131,6 +108,7 @@ public:
                 if (part.problem.flops() > flops) {
                     flops = part.problem.flops();
                     variant = one.variant;
+                    choice = one.choice;
                     details = "as '" + part.problem.to_string() + "': " + one.details;
                 }
                 phases_.push_back({a, b, std::move(*plan), packed.reserve(static_cast<double>(one.packed_bytes))});
@@ -138,7 +116,7 @@ public:
         }
         packed_bytes = packed.bytes();
         if (phases_.empty()) {
-            variant = entry.name;
+            choice = variant = entry.name;
             details = "no tap reaches the input";
         } else if (phases_.size() > 1) {
             details = std::to_string(phases_.size()) + " phases of " + std::to_string(problem_.stride_h) + "x" + std::to_string(problem_.stride_w) + ", the largest " + details;
@@ -325,30 +303,9 @@ private:
         const int64_t blocks = ceil_div(p.in_channels, at_once);
         Status status = parallel_for(finish.execution, threads_, images_ * blocks, [&](int64_t index, int, KernelContext &) {
             const int64_t c = index % blocks * at_once;
-            const int64_t channels = std::min(at_once, p.in_channels - c);
-            float *plane = padded.data + index / blocks * padded.s[0] + c * padded.s[1];
-            const auto add = [&](float *to, const float *from) {
-                for (int64_t i = 0; i < channels; i++) {
-                    to[i * padded.s[1]] += from[i * padded.s[1]];
-                }
-            };
-            for (int64_t y = 0; y < height_; y++) {
-                float *row = plane + y * padded.s[2];
-                for (int64_t x = 0; x < width_; x++) {
-                    if (x < p.pad_left || x >= p.pad_left + p.in_width) {
-                        add(row + (p.pad_left + padding_source(p.padding_mode, x - p.pad_left, p.in_width)) * padded.s[3], row + x * padded.s[3]);
-                    }
-                }
-            }
-            for (int64_t y = 0; y < height_; y++) {
-                if (y < p.pad_top || y >= p.pad_top + p.in_height) {
-                    float *to = plane + (p.pad_top + padding_source(p.padding_mode, y - p.pad_top, p.in_height)) * padded.s[2];
-                    const float *from = plane + y * padded.s[2];
-                    for (int64_t x = p.pad_left; x < p.pad_left + p.in_width; x++) {
-                        add(to + x * padded.s[3], from + x * padded.s[3]);
-                    }
-                }
-            }
+            StridedOut planes = padded;
+            planes.data += index / blocks * padded.s[0] + c * padded.s[1];
+            fold_padding(p, planes, std::min(at_once, p.in_channels - c));
             return true;
         });
         if (!status.ok()) {

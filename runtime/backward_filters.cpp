@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cost_model.h"
-#include "geometry.h"
 #include "kernel.h"
 
 namespace fourfold {
@@ -85,12 +84,20 @@ Status store_filters(const Conv2dProblem &p, const float *parts, int64_t count, 
     });
 }
 
+std::vector<int32_t> filter_offsets(const StripGeometry &geometry, int64_t strip) {
+    std::vector<int32_t> offsets = geometry.offsets(strip);
+    if (geometry.problem.filter_mode == FilterMode::kConvolution) {
+        std::reverse(offsets.begin(), offsets.end());
+    }
+    return offsets;
+}
+
 namespace {
 
 class NaiveBackwardFilters final : public BackwardFiltersPlan {
 public:
     explicit NaiveBackwardFilters(const PlanRequest &request)
-        : problem_(request.problem), threads_(request.options.threads) {
+        : BackwardFiltersPlan(request) {
         variant = "naive";
         layout = "naive";
         details = "seven loops";
@@ -134,8 +141,6 @@ private:
         return static_cast<float>(total);
     }
 
-    const Conv2dProblem problem_;
-    const int threads_;
 };
 
 }  // namespace

@@ -5,16 +5,13 @@
 // The sum runs over images and pixels, so it is cut where no thread count can move it: into parts that the plan fixes.
 #pragma once
 
+#include <vector>
+
 #include "algorithm.h"
 #include "arena.h"
+#include "geometry.h"
 
 namespace fourfold {
-
-class BackwardFiltersPlan : public AlgorithmPlan {
-public:
-    Status pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const final;
-    Status forward(const ForwardTensors &, const std::byte *, std::byte *, const Execution &) const final;
-};
 
 /// Sums of gy over images and pixels, in double precision.
 Status bias_gradient(const Conv2dProblem &problem, const StridedIn &grad_output, float *grad_bias, int threads, const Execution &execution);
@@ -23,5 +20,35 @@ Status bias_gradient(const Conv2dProblem &problem, const StridedIn &grad_output,
 bool is_dense(const Conv2dProblem &problem, const StridedOut &filters);
 /// filters = the sum of `parts` dense arrays, one after the other.
 Status store_filters(const Conv2dProblem &problem, const float *parts, int64_t count, const StridedOut &filters, int threads, const Execution &execution);
+
+/// Of each tap of the caller's filter the distance in a strip from its output pixel.
+std::vector<int32_t> filter_offsets(const StripGeometry &geometry, int64_t strip);
+
+class BackwardFiltersPlan : public AlgorithmPlan {
+public:
+    Status pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const final;
+    Status forward(const ForwardTensors &, const std::byte *, std::byte *, const Execution &) const final;
+
+protected:
+    explicit BackwardFiltersPlan(const PlanRequest &request)
+        : problem_(request.problem), threads_(request.options.threads) {
+    }
+
+    /// Both gradients from sum(target), which fills `parts` dense arrays of filters: `sums`, or where the sum has one part and
+    /// the view its order the caller's memory.
+    template<typename Sum>
+    Status store_sum(const FilterGradientTensors &t, int64_t parts, float *sums, const Execution &execution, const Sum &sum) const {
+        const bool in_place = parts == 1 && is_dense(problem_, t.grad_filters);
+        float *target = in_place ? t.grad_filters.data : sums;
+        Status status = sum(target);
+        if (status.ok() && !in_place) {
+            status = store_filters(problem_, target, parts, t.grad_filters, threads_, execution);
+        }
+        return status.ok() ? bias_gradient(problem_, t.grad_output, t.grad_bias, threads_, execution) : status;
+    }
+
+    const Conv2dProblem problem_;
+    const int threads_;
+};
 
 }  // namespace fourfold

@@ -31,10 +31,7 @@ struct Blocking {
 class DirectBackwardFilters final : public BackwardFiltersPlan {
 public:
     DirectBackwardFilters(const PlanRequest &request, const Variant &kernel)
-        : problem_(request.problem), geometry_(problem_), kernel_(kernel), r_(kernel.parameter("r", 1)), v_(kernel.parameter("v", 1)), threads_(request.options.threads) {
-        Conv2dProblem zeros = problem_;
-        zeros.padding_mode = PaddingMode::kZeros;
-        copy_ = PadStage::find(zeros);
+        : BackwardFiltersPlan(request), geometry_(problem_), kernel_(kernel), r_(kernel.parameter("r", 1)), v_(kernel.parameter("v", 1)), copy_(PadStage::find_zeros(problem_)) {
         variant = kernel.name;
         layout = "direct";
         channels_ = problem_.in_channels / problem_.groups;
@@ -67,7 +64,7 @@ public:
         }
         predict();
         serial_workspace_bytes = workspace_bytes;
-        b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - workspace_bytes) / double(slot_bytes_)}));
+        b.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         details = "strips of " + std::to_string(b.strip) + " output rows in " + std::to_string(b.parts) + " parts, " + std::to_string(b.channels) + " of " + std::to_string(channels_) + " channels of " + std::to_string(b.groups) + " groups a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time; " + std::to_string(geometry_.phases()) + " phases";
@@ -75,16 +72,11 @@ public:
     }
 
     Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
-        // The sum goes straight to the caller where it is one and the view has its order.
-        const bool in_place = blocking_.parts == 1 && is_dense(problem_, t.grad_filters);
-        float *sums = in_place ? t.grad_filters.data : floats_at(workspace, sums_offset_);
-        Status status = parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-            return task(t, sums, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
+        return store_sum(t, blocking_.parts, floats_at(workspace, sums_offset_), execution, [&](float *sums) {
+            return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+                return task(t, sums, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
+            });
         });
-        if (status.ok() && !in_place) {
-            status = store_filters(problem_, sums, blocking_.parts, t.grad_filters, threads_, execution);
-        }
-        return status.ok() ? bias_gradient(problem_, t.grad_output, t.grad_bias, threads_, execution) : status;
     }
 
 private:
@@ -134,10 +126,7 @@ private:
 
     void lay_out(const Blocking &b) {
         blocking_ = b;
-        offsets_ = geometry_.offsets(b.strip);
-        if (problem_.filter_mode == FilterMode::kConvolution) {
-            std::reverse(offsets_.begin(), offsets_.end());
-        }
+        offsets_ = filter_offsets(geometry_, b.strip);
         offset_max_ = *std::max_element(offsets_.begin(), offsets_.end());
         input_.emplace(geometry_, b.strip);
         grad_pitch_ = round_up(b.strip * geometry_.pitch, kLanes);
@@ -232,12 +221,10 @@ private:
         return copy_.run(in, out, 1, 1, 0, 0, context);
     }
 
-    const Conv2dProblem problem_;
     const StripGeometry geometry_;
     const Variant &kernel_;
     const int64_t r_, v_;
-    const int threads_;
-    PadStage copy_;
+    const PadStage copy_;
     int64_t channels_, outputs_, taps_;  ///< of a group
     std::optional<StripInput> input_;
     Blocking blocking_{};

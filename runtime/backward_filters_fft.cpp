@@ -16,7 +16,7 @@ namespace {
 class FftBackwardFilters final : public BackwardFiltersPlan {
 public:
     explicit FftBackwardFilters(const PlanRequest &request)
-        : problem_(request.problem), threads_(request.options.threads), one_by_one_(problem_.groups > 1) {
+        : BackwardFiltersPlan(request), one_by_one_(problem_.groups > 1) {
         const Conv2dProblem &p = problem_;
         Conv2dProblem &q = exchanged_;
         q.batch = p.in_channels / p.groups;
@@ -42,6 +42,7 @@ public:
     Status plan(const AlgorithmEntry &entry, const PlanRequest &request) {
         PlanRequest part = request;
         part.problem = exchanged_;
+        part.rank = nullptr;  // it knows the whole problem only
         Arena arena;
         sums_offset_ = arena.reserve_floats(static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width()));
         packed_offset_ = arena.bytes();
@@ -70,6 +71,7 @@ public:
         }
         serial_workspace_bytes = own + std::max(plan_->serial_workspace_bytes, plan_->pack_workspace_bytes);
         variant = plan_->variant;
+        choice = plan_->choice;
         layout = plan_->layout;
         details = "as '" + exchanged_.to_string() + "'" + (one_by_one_ ? ", image by image" : "") + ": " + plan_->details;
         // Packing transforms one plane for each of gy.
@@ -132,8 +134,6 @@ private:
         after = std::max<int64_t>(0, end - in);
     }
 
-    const Conv2dProblem problem_;
-    const int threads_;
     const bool one_by_one_;  ///< images one after the other
     Conv2dProblem exchanged_;
     std::unique_ptr<AlgorithmPlan> plan_;

@@ -14,13 +14,12 @@
 // Stride and dilation by decimation (channel_blocks.h): phases are further channels, lattices further tiles.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "backward_filters.h"
 #include "channel_blocks.h"
 #include "cost_model.h"
 #include "kernel.h"
-#include "variant_choice.h"
+#include "tiled_plan.h"
 
 namespace fourfold {
 namespace {
@@ -28,21 +27,13 @@ namespace {
 constexpr int64_t kLanes = ChannelBlocks::kLanes;
 constexpr int64_t kInverses = 4;  ///< channels whose inverse transforms are one task
 
-struct TileKernels {
-    const Variant *forward;
-    const Variant *inverse;
-    int64_t t;
-};
-
 class FftTiledBackwardFilters final : public BackwardFiltersPlan {
 public:
-    FftTiledBackwardFilters(const PlanRequest &request, const Variant &product, const TileKernels &tile)
-        : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), transpose_(*find_variant("block_channels", "layout=nchw")), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)) {
+    FftTiledBackwardFilters(const PlanRequest &request, const Variant &product, const TileTransform &tile)
+        : BackwardFiltersPlan(request), product_(product), tile_(tile), blocks_(problem_), transpose_(*find_variant("block_channels", "layout=nchw")), copy_(PadStage::find_zeros(problem_)), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), useful_(hermitian_points(t_)) {
         const Conv2dProblem &p = problem_;
-        Conv2dProblem zeros = p;
-        zeros.padding_mode = PaddingMode::kZeros;
-        copy_ = PadStage::find(zeros);
         variant = product.name;
+        choice = std::string(tile.forward->name) + " " + product.name;
         layout = "fft_tiled";
         step_h_ = t_ - blocks_.rows().shift_max;
         step_w_ = t_ - blocks_.columns().shift_max;
@@ -130,7 +121,7 @@ private:
         return round_up(outputs_, width_);
     }
     size_t heap_bytes() const {
-        return static_cast<size_t>(t_ * (t_ + 2) * kLanes) * sizeof(float) + 4 * kAlignment;
+        return tile_heap_bytes(t_);
     }
     std::byte *slot_memory(std::byte *workspace, int slot, KernelContext &context) const {
         std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
@@ -268,30 +259,17 @@ private:
     }
 
     Status multiply(std::byte *workspace, const Execution &execution, int64_t channels, int64_t rows, bool accumulate) const {
-        // Of the Hermitian columns kx = 0 and t/2 the inverse reads ky <= t/2 only.
-        const int64_t half = t_ / 2 + 1;
-        const int64_t useful = 2 * half + (t_ / 2 - 1) * t_;
-        const int64_t parts = std::min<int64_t>(useful, 8 * threads_);
+        const int64_t useful = count_points(useful_), parts = std::min<int64_t>(useful, 8 * threads_);
         const int64_t tiles = rows * row_tiles_, all = tile_rows_ * row_tiles_;
         const float *x = floats_at(workspace, x_offset_), *gy = floats_at(workspace, g_offset_);
         float *sums = floats_at(workspace, sums_offset_);
         return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
-            int64_t at = useful * index / parts;
-            const int64_t end = useful * (index + 1) / parts;
-            while (at < end) {
-                // Useful frequencies lie in three runs: [0, half), [t, t*t/2), [t*t/2, t*t/2 + half).
-                const bool head = at < half, tail = at >= useful - half;
-                const int64_t f = head ? at : tail ? t_ * t_ / 2 + at - (useful - half) : t_ + at - half;
-                const int64_t n = std::min(end, head ? half : tail ? useful : useful - half) - at;
+            return for_each_piece(useful_, useful * index / parts, useful * (index + 1) / parts, [&](int64_t f, int64_t n) {
                 const Floats<4> in(x + f * x_frequency_, {{round_up(channels, r_), 1}, {2, block_channels_}, {tiles, 2 * block_channels_}, {n, x_frequency_}});
                 const Floats<5> g(gy + f * g_frequency_, {{width_, 1}, {2, width_}, {tiles, 2 * width_}, {padded_outputs() / width_, all * 2 * width_}, {n, g_frequency_}});
                 const Floats<4> out(sums + f * sum_frequency_, {{padded_outputs(), 1}, {2, padded_outputs()}, {round_up(channels, r_), 2 * padded_outputs()}, {n, sum_frequency_}});
-                if (!call(product_, context, in, g, out, static_cast<int32_t>(accumulate), out)) {
-                    return false;
-                }
-                at += n;
-            }
-            return true;
+                return call(product_, context, in, g, out, static_cast<int32_t>(accumulate), out);
+            });
         });
     }
 
@@ -333,14 +311,13 @@ private:
         }
     }
 
-    const Conv2dProblem problem_;
     const Variant &product_;
-    const TileKernels tile_;
+    const TileTransform tile_;
     const ChannelBlocks blocks_;
     const Variant &transpose_;
-    PadStage copy_;
-    const int threads_;
+    const PadStage copy_;
     const int64_t t_, r_, width_;  ///< tile size; channels and outputs of the product's register tile
+    const std::vector<PointRun> useful_;
     int64_t step_h_, step_w_;      ///< rows and columns of gy in a tile
     int64_t lattices_h_, lattices_w_;
     int64_t channels_, outputs_;  ///< of a group; channels_ counts phases
@@ -350,39 +327,10 @@ private:
     size_t x_offset_ = 0, g_offset_ = 0, sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
 };
 
-/// The inverse of the same tile size and rung, or null.
-const Variant *inverse_of(const Variant &forward) {
-    for (const Variant &v : registry()) {
-        if (v.isa == forward.isa && std::strcmp(v.stage, "tile_inverse") == 0 && std::strcmp(v.parameters, forward.parameters) == 0) {
-            return &v;
-        }
-    }
-    return nullptr;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request) {
-    PlanRequest unforced = request;
-    std::vector<const Variant *> forwards = variants_of("tile_forward");
-    // A variant may force the tile size (tile_forward_...) or the product.
-    for (const Variant &v : registry()) {
-        if (request.options.variant == v.name && std::strcmp(v.stage, "tile_forward") == 0 && v.isa >= best_isa()) {
-            forwards = {&v};
-            unforced.options.variant.clear();
-        }
-    }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = best_variant<FftTiledBackwardFilters>(unforced, "tile_correlation", [&](const Variant &product, const auto &consider) {
-        for (const Variant *forward : forwards) {
-            if (const Variant *inverse = inverse_of(*forward)) {
-                consider(std::make_unique<FftTiledBackwardFilters>(unforced, product, TileKernels{forward, inverse, forward->parameter("t", 0)}));
-            }
-        }
-    });
-    if (plan.ok() && unforced.options.variant != request.options.variant) {
-        (*plan)->variant = request.options.variant;
-    }
-    return plan;
+    return best_tiled_plan<FftTiledBackwardFilters>(request, "tile_forward", "tile_correlation", fft_tile_sizes);
 }
 
 }  // namespace fourfold

@@ -36,7 +36,7 @@ struct Blocking {
 class Im2colBackwardFilters final : public BackwardFiltersPlan {
 public:
     Im2colBackwardFilters(const PlanRequest &request, const Variant &kernel)
-        : problem_(request.problem), geometry_(problem_), kernel_(kernel), im2row_(*find_variant("im2row")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)), threads_(request.options.threads) {
+        : BackwardFiltersPlan(request), geometry_(problem_), kernel_(kernel), im2row_(*find_variant("im2row")), m_(kernel.parameter("m", 1)), n_(kernel.parameter("n", 1)), tile_(n_ * vector_lanes(kernel.isa)) {
         variant = kernel.name;
         layout = "im2col";
         channels_ = problem_.in_channels / problem_.groups;
@@ -73,7 +73,7 @@ public:
         }
         predict();
         serial_workspace_bytes = workspace_bytes;
-        b.slots = static_cast<int>(std::min<double>({double(threads_), double(tasks()), 1.0 + double(workspace_limit - workspace_bytes) / double(slot_bytes_)}));
+        b.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
         details = "products of " + std::to_string(b.images) + " images and " + std::to_string(b.strip) + " output rows in " + std::to_string(b.parts) + " parts, " + std::to_string(b.channels) + " of " + std::to_string(channels_) + " channels a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time; " + std::to_string(geometry_.phases()) + " phases";
@@ -81,8 +81,6 @@ public:
     }
 
     Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
-        const bool in_place = blocking_.parts == 1 && is_dense(problem_, t.grad_filters);
-        float *sums = in_place ? t.grad_filters.data : floats_at(workspace, sums_offset_);
         float *zeros = floats_at(workspace, zeros_offset_);
         std::fill_n(zeros, padded_, 0.0f);
         Status status;
@@ -95,13 +93,11 @@ public:
         if (!status.ok()) {
             return status;
         }
-        status = parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-            return task(t, sums, zeros, workspace, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
+        return store_sum(t, blocking_.parts, floats_at(workspace, sums_offset_), execution, [&](float *sums) {
+            return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+                return task(t, sums, zeros, workspace, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
+            });
         });
-        if (status.ok() && !in_place) {
-            status = store_filters(problem_, sums, blocking_.parts, t.grad_filters, threads_, execution);
-        }
-        return status.ok() ? bias_gradient(problem_, t.grad_output, t.grad_bias, threads_, execution) : status;
     }
 
 private:
@@ -153,10 +149,7 @@ private:
 
     void lay_out(const Blocking &b) {
         blocking_ = b;
-        offsets_ = geometry_.offsets(b.strip);
-        if (problem_.filter_mode == FilterMode::kConvolution) {
-            std::reverse(offsets_.begin(), offsets_.end());
-        }
+        offsets_ = filter_offsets(geometry_, b.strip);
         offset_max_ = *std::max_element(offsets_.begin(), offsets_.end());
         input_.emplace(geometry_, b.strip);
         row_pitch_ = std::max(round_up(b.channels * taps_, tile_), round_up(b.channels * taps_, kColumns));
@@ -292,11 +285,9 @@ private:
         }
     }
 
-    const Conv2dProblem problem_;
     const StripGeometry geometry_;
     const Variant &kernel_, &im2row_;
     const int64_t m_, n_, tile_;
-    const int threads_;
     int64_t channels_, outputs_, padded_, taps_;  ///< of a group; padded_ outputs in whole register tiles
     std::optional<StripInput> input_;
     Blocking blocking_{};

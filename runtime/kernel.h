@@ -53,6 +53,9 @@ public:
     void *argument() const {
         return const_cast<halide_buffer_t *>(&buffer_);
     }
+    const halide_dimension_t &dim(int d) const {
+        return dims_[d];
+    }
 
 private:
     // Halide refuses buffers of 2^31 bytes and more without its large_buffers feature.
@@ -93,6 +96,35 @@ inline void *argument(const float &v) {
 }
 inline void *argument(const uint64_t &v) {
     return const_cast<uint64_t *>(&v);
+}
+
+/// The sizes of a call, as SizedKernel has them.
+template<typename T, int Rank>
+constexpr int size_count(const KernelBuffer<T, Rank> *) {
+    return 2 * Rank;
+}
+constexpr int size_count(const int32_t *) {
+    return 1;
+}
+constexpr int size_count(const float *) {
+    return 0;
+}
+constexpr int size_count(const uint64_t *) {
+    return 0;
+}
+template<typename T, int Rank>
+void append_sizes(int32_t *&at, const KernelBuffer<T, Rank> &b) {
+    for (int d = 0; d < Rank; d++) {
+        *at++ = b.dim(d).extent;
+        *at++ = b.dim(d).stride;
+    }
+}
+inline void append_sizes(int32_t *&at, const int32_t &v) {
+    *at++ = v;
+}
+inline void append_sizes(int32_t *&, const float &) {
+}
+inline void append_sizes(int32_t *&, const uint64_t &) {
 }
 }  // namespace detail
 
@@ -138,8 +170,23 @@ bool call(const Variant &variant, KernelContext &context, const Args &...args) {
     }
     void *user_context = &context;
     void *argv[] = {&user_context, detail::argument(args)...};
+    int (*function)(void **) = variant.call;
+    RegistryTracer *const tracer = registry_tracer.load(std::memory_order_relaxed);
+    if (variant.sized_count > 0 || tracer != nullptr) {
+        constexpr int count = (detail::size_count(static_cast<const Args *>(nullptr)) + ...);
+        int32_t sizes[count];
+        int32_t *at = sizes;
+        (detail::append_sizes(at, args), ...);
+        if (tracer != nullptr) {
+            const auto begin = std::chrono::steady_clock::now();
+            const bool ok = function(argv) == 0;
+            tracer->called(variant, sizes, count, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+            return ok;
+        }
+        function = kernel_for(variant, sizes, count);
+    }
     const StageTimer timer(context.profile, variant.stage);
-    return variant.call(argv) == 0;
+    return function(argv) == 0;
 }
 
 }  // namespace fourfold

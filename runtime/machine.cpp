@@ -1,8 +1,11 @@
 #include "machine.h"
 
+#include "registry.h"
+
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -10,6 +13,11 @@
 
 namespace fourfold {
 namespace {
+
+/// A library made for a list of problems reads no environment.
+const char *environment_cap() {
+    return dispatch_list().empty() ? std::getenv("FOURFOLD_ISA") : nullptr;
+}
 
 Isa detect_isa() {
 #if defined(__x86_64__)
@@ -21,7 +29,8 @@ Isa detect_isa() {
 #else
     Isa isa = Isa::kGeneric;
 #endif
-    if (const char *cap = std::getenv("FOURFOLD_ISA")) {
+    isa = std::max(isa, highest_isa());
+    if (const char *cap = environment_cap()) {
         for (Isa lower : {Isa::kAvx512, Isa::kAvx2, Isa::kGeneric}) {
             if (std::strcmp(cap, to_string(lower)) == 0 && lower > isa) {
                 isa = lower;
@@ -137,7 +146,7 @@ const char *to_string(Isa isa) {
 }
 
 Status isa_cap_status() {
-    const char *cap = std::getenv("FOURFOLD_ISA");
+    const char *cap = environment_cap();
     if (cap == nullptr || *cap == '\0') {
         return Status();
     }

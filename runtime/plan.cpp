@@ -1,13 +1,18 @@
 // Plan, explain and the checks at the door: everything past this file works on validated problems and tensors.
 #include "fourfold/plan.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <set>
 #include <sstream>
 
 #include "algorithm.h"
@@ -15,6 +20,9 @@
 #include "fft/fft.h"
 #include "halide_hooks.h"
 #include "machine.h"
+#include "plan_measure.h"
+#include "registry.h"
+#include "tables.h"
 
 namespace fourfold {
 namespace {
@@ -94,18 +102,34 @@ std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::ar
     return {begin, begin + static_cast<uintptr_t>(last + 1) * sizeof(float)};
 }
 
+Status check_choice(const std::string &choice);
+
 Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     Status status = prepare_process(options.threads);
     status = status.ok() ? problem.validate() : status;
     if (!status.ok()) {
         return status;
     }
+    if (!options.choice.empty() && (options.algorithm != Algorithm::kAuto || !options.variant.empty())) {
+        return bad("choice '" + options.choice + "' leaves nothing for the options algorithm and variant to name");
+    }
     if (options.device != Device::kCpu) {
         return Status(StatusCode::kUnsupported, std::string("device '") + to_string(options.device) + "' is not in this build");
     }
-    if (problem.operation != Operation::kForward && problem.operation != Operation::kBackwardData && problem.operation != Operation::kBackwardFilters) {
-        const std::string text = problem.to_string();
-        return Status(StatusCode::kUnsupported, "operation '" + text.substr(0, text.find(' ')) + "' is not in this version; fwd, bwd-data and bwd-filters are" + (problem.operation == Operation::kSpectral ? "; SpectralPlan makes spectral products" : ""));
+    if (problem.operation == Operation::kSpectral) {
+        return Status(StatusCode::kUnsupported, "operation 'spectral' is no Plan's; SpectralPlan makes spectral products");
+    }
+    if (!options.choice.empty()) {
+        if (Status known = check_choice(options.choice); !known.ok()) {
+            return known;
+        }
+    }
+    // Who names a plan gets it.
+    const bool named = !options.choice.empty() || !options.variant.empty();
+    if (const std::vector<std::string> blocked = process_blocked(); !named) {
+        options.blocked.insert(options.blocked.end(), blocked.begin(), blocked.end());
+    } else {
+        options.blocked.clear();
     }
     return Status();
 }
@@ -129,15 +153,30 @@ size_t physical_memory() {
     return bytes;
 }
 
+bool names(const std::vector<std::string> &list, std::string_view name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+}
+
 struct Planned {
     const AlgorithmEntry *entry;
     Status status;
     std::unique_ptr<AlgorithmPlan> plan;
 };
 
-/// What the caller holds; bwd-filters has nothing to pack.
+/// Operations that read filters, packed or not.
+bool reads_filters(const Conv2dProblem &problem) {
+    return problem.operation == Operation::kForward || problem.operation == Operation::kBackwardData;
+}
+
+/// What the caller holds.
 size_t packed_bytes(const Conv2dProblem &problem, const AlgorithmPlan &plan) {
-    return problem.operation == Operation::kBackwardFilters ? 0 : plan.packed_bytes + sizeof(PackedHeader);
+    return reads_filters(problem) ? plan.packed_bytes + sizeof(PackedHeader) : 0;
+}
+
+/// "bwd-data", "unfold", ...
+std::string operation_name(const Conv2dProblem &problem) {
+    const std::string text = problem.to_string();
+    return text.substr(0, text.find(' '));
 }
 
 /// Within the limits of generated code, with strides cut to what they mean: with one output in an axis a stride past the
@@ -166,20 +205,49 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
     if (request.problem.operation == Operation::kBackwardData) {
         return plan_backward_data(entry, reachable);
     }
-    if (entry.plan_filter_gradient == nullptr) {
-        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no bwd-filters");
+    const Planner planner = request.problem.moves_columns() ? entry.plan_columns : entry.plan_filter_gradient;
+    if (planner == nullptr) {
+        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no " + operation_name(request.problem));
     }
-    return entry.plan_filter_gradient(reachable);
+    return planner(reachable);
+}
+
+/// In a library made for a list of problems, what it holds: one algorithm for each of them, and the naive loop.
+Result<PlanRequest> dispatched(const AlgorithmEntry &entry, PlanRequest request) {
+    const std::vector<Dispatch> &list = dispatch_list();
+    if (list.empty() || entry.main_stage == nullptr) {
+        return request;
+    }
+    if (best_isa() != highest_isa()) {
+        return Status(StatusCode::kUnsupported, std::string("this library was made for ") + to_string(highest_isa()) + "; this machine offers " + to_string(best_isa()));
+    }
+    const std::string problem = request.problem.to_string();
+    const auto found = std::find_if(list.begin(), list.end(), [&](const Dispatch &d) { return problem == d.problem; });
+    if (found == list.end()) {
+        return Status(StatusCode::kUnsupported, "this library was made for " + std::to_string(list.size()) + " problems, and '" + problem + "' is not among them");
+    }
+    if (found->algorithm != entry.algorithm) {
+        return Status(StatusCode::kUnsupported, std::string("this library holds '") + to_string(found->algorithm) + "' for this problem");
+    }
+    if (request.options.variant.empty()) {
+        request.options.variant = found->variant;
+    }
+    return request;
 }
 
 /// Plans one algorithm within the limits.
 Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     Planned result{&entry, Status(), nullptr};
+    if (request.options.algorithm == Algorithm::kAuto && names(request.options.blocked, entry.name)) {
+        result.status = Status(StatusCode::kUnsupported, "on the block-list");
+        return result;
+    }
     if (entry.plan == nullptr) {
         result.status = Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
         return result;
     }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = plan_operation(entry, request);
+    const Result<PlanRequest> admitted = dispatched(entry, request);
+    Result<std::unique_ptr<AlgorithmPlan>> plan = admitted ? plan_operation(entry, *admitted) : admitted.status();
     if (!plan) {
         result.status = plan.status();
         return result;
@@ -190,35 +258,245 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
         return result;
     }
     result.plan = std::move(*plan);
+    // Only what chose among variants has filled these in.
+    if (result.plan->choice.empty()) {
+        result.plan->choice = result.plan->variant;
+    }
+    result.plan->ranked_seconds = request.rank ? request.rank(*result.plan) : result.plan->serial_seconds;
     return result;
 }
 
-/// All candidates, and the index of the one that the options choose, or -1.
-std::vector<Planned> plan_all(const PlanRequest &request, int &chosen) {
-    std::vector<Planned> list;
-    chosen = -1;
-    for (const AlgorithmEntry &entry : algorithms()) {
-        list.push_back(plan_one(entry, request));
-        Planned &p = list.back();
-        const bool automatic = request.options.algorithm == Algorithm::kAuto;
-        const bool eligible = automatic ? entry.automatic : entry.algorithm == request.options.algorithm;
-        if (automatic && entry.algorithm == Algorithm::kWinograd && request.options.accuracy == Accuracy::kStrict && p.plan != nullptr) {
-            p.status = Status(StatusCode::kUnsupported, "not within accuracy 'strict': its error limit is 2e-5");
+/// What kAuto refuses of a plan that can be made.
+Status objection(const PlanRequest &request, const AlgorithmEntry &entry, const AlgorithmPlan &plan) {
+    const Accuracy accuracy = request.options.accuracy;
+    if (entry.algorithm == Algorithm::kWinograd && accuracy == Accuracy::kStrict) {
+        return Status(StatusCode::kUnsupported, "not within accuracy 'strict': its error limit is 2e-5");
+    }
+    if (entry.algorithm == Algorithm::kWinograd && accuracy != Accuracy::kRelaxed && plan.choice.find("_m6 ") != std::string::npos) {
+        return Status(StatusCode::kUnsupported, "winograd's largest tile is within accuracy 'relaxed' only");
+    }
+    // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
+    const size_t needed = plan.packed_bytes + plan.serial_workspace_bytes;
+    if (needed > physical_memory() / 2) {
+        return Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this machine's memory");
+    }
+    return Status();
+}
+
+/// One algorithm as kAuto sees it.
+Planned plan_candidate(const AlgorithmEntry &entry, const PlanRequest &request) {
+    Planned p = plan_one(entry, request);
+    if (p.plan != nullptr && entry.automatic && request.options.algorithm == Algorithm::kAuto) {
+        if (Status status = objection(request, entry, *p.plan); !status.ok()) {
+            p.status = status;
             p.plan.reset();
         }
-        if (automatic && entry.automatic && p.plan != nullptr) {
-            // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
-            const size_t needed = p.plan->packed_bytes + p.plan->serial_workspace_bytes;
-            if (needed > physical_memory() / 2) {
-                p.status = Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this machine's memory");
-                p.plan.reset();
-            }
-        }
-        if (p.plan != nullptr && eligible && (chosen < 0 || p.plan->serial_seconds < list[chosen].plan->serial_seconds)) {
-            chosen = static_cast<int>(list.size()) - 1;
+    }
+    return p;
+}
+
+/// The plan that a choice describes.
+Planned plan_choice(const PlanRequest &request, std::string_view choice) {
+    const auto [algorithm, words] = split_choice(choice);
+    PlanRequest forced = request;
+    std::istringstream stream{std::string(words)};
+    for (std::string word; stream >> word;) {
+        if (word != algorithm) {  // an algorithm without variants is its own
+            forced.choice.push_back(word);
         }
     }
-    return list;
+    for (const AlgorithmEntry &entry : algorithms()) {
+        if (algorithm == entry.name) {
+            return plan_candidate(entry, forced);
+        }
+    }
+    return {nullptr, bad("choice '" + std::string(choice) + "' does not begin with an algorithm"), nullptr};
+}
+
+/// Whether PlanOptions::choice, or FOURFOLD_CHOICE, says something that this build knows.
+Status check_choice(const std::string &choice) {
+    const auto [name, words] = split_choice(choice);
+    const Result<Algorithm> algorithm = parse_algorithm(name);
+    if (!algorithm || *algorithm == Algorithm::kAuto) {
+        return bad("choice '" + choice + "' does not begin with an algorithm");
+    }
+    std::istringstream stream{std::string(words)};
+    for (std::string word; stream >> word;) {
+        if (word != name && word.find('=') == std::string::npos && variant_hash(word).empty()) {
+            return bad("choice '" + choice + "': '" + word + "' is no variant of this build and no key=value");
+        }
+    }
+    return Status();
+}
+
+/// What was decided, with all algorithms' answers where they were asked.
+struct Decision {
+    std::vector<Planned> list;
+    int chosen = -1;
+    Tier tier = Tier::kCaller;
+    std::string text;
+    Status status;
+};
+
+/// The first of a problem's measured plans that fits.
+bool follow_records(const PlanRequest &request, const MeasuredProblem &measured, Planned &planned) {
+    constexpr size_t most = 8;
+    for (size_t i = 0; i < std::min(most, measured.entries.size()); i++) {
+        const MeasuredProblem::Entry &entry = measured.entries[i];
+        if (!std::isfinite(entry.seconds)) {
+            return false;
+        }
+        if (Planned p = plan_choice(request, entry.choice); p.plan != nullptr && p.entry->automatic) {
+            planned = std::move(p);
+            return true;
+        }
+    }
+    return false;
+}
+
+/// The tiers of tuning.h that need no prediction: environment, record, and the family's record where neighbours do not vote.
+bool decide_by_record(const PlanRequest &request, const Tables &tables, const Tables::Query &query, const Tables::Ranking *ranking, Planned &planned, Tier &tier, std::string &text) {
+    if (ranking == nullptr) {
+        static const char *const environment = std::getenv("FOURFOLD_CHOICE");
+        if (environment != nullptr && *environment != '\0') {
+            static const Status known = check_choice(environment);
+            if (!known.ok()) {
+                planned.status = known;
+                tier = Tier::kEnvironment;
+                return true;
+            }
+            if (Planned p = plan_choice(request, environment); p.plan != nullptr) {
+                planned = std::move(p);
+                tier = Tier::kEnvironment;
+                text = "named by FOURFOLD_CHOICE";
+                return true;
+            }
+        }
+    }
+    const MeasuredProblem *measured = ranking == nullptr ? tables.exact(query) : tables.exact_of_kin(query);
+    if (measured == nullptr || !follow_records(request, *measured, planned)) {
+        return false;
+    }
+    tier = ranking == nullptr ? Tier::kRecord : Tier::kFamily;
+    text = "record in " + tables.name_of(*measured) + (ranking == nullptr ? "" : ", measured on " + tables.machine_of(*measured));
+    return true;
+}
+
+Decision decide(const PlanRequest &request, bool list_all) {
+    Decision d;
+    const std::shared_ptr<const Tables> tables = current_tables();
+    const PlanOptions &options = request.options;
+    const Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
+    const bool automatic = options.algorithm == Algorithm::kAuto;
+    Planned recorded{nullptr, Status(), nullptr};
+    bool found = false;
+    if (!options.choice.empty()) {
+        PlanRequest named = request;
+        named.options.algorithm = *parse_algorithm(split_choice(options.choice).first);  // checked with the options
+        recorded = plan_choice(named, options.choice);
+        if (recorded.plan == nullptr) {
+            d.status = Status(recorded.status.code(), std::string(recorded.entry->name) + ": " + recorded.status.message());
+            return d;
+        }
+        found = true;
+        d.text = "named by the caller";
+    }
+    found = found || (automatic && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
+    Tables::Ranking ranking;
+    if (!found || list_all) {
+        ranking = tables->ranking(query);
+        if (!found && automatic && ranking.tier != Tier::kNeighbours) {
+            found = decide_by_record(request, *tables, query, &ranking, recorded, d.tier, d.text);
+        }
+    }
+    if (found && recorded.plan == nullptr) {
+        d.status = recorded.status;
+        return d;
+    }
+    if (!found || list_all) {
+        for (const AlgorithmEntry &entry : algorithms()) {
+            PlanRequest ranked = request;
+            if (!tables->empty()) {
+                ranked.rank = [&](const AlgorithmPlan &plan) { return plan.serial_seconds * std::exp(ranking.residual(entry.name, plan)); };
+            }
+            d.list.push_back(plan_candidate(entry, ranked));
+            const Planned &p = d.list.back();
+            const bool eligible = automatic ? entry.automatic : entry.algorithm == options.algorithm;
+            if (!found && p.plan != nullptr && eligible && (d.chosen < 0 || p.plan->ranked_seconds < d.list[static_cast<size_t>(d.chosen)].plan->ranked_seconds)) {
+                d.chosen = static_cast<int>(d.list.size()) - 1;
+                d.tier = automatic ? ranking.tier : Tier::kCaller;
+                d.text = automatic ? ranking.text : "named by the caller";
+            }
+        }
+    }
+    if (found) {
+        const auto at = std::find_if(d.list.begin(), d.list.end(), [&](const Planned &p) { return p.entry == recorded.entry; });
+        d.chosen = static_cast<int>(at - d.list.begin());
+        if (at == d.list.end()) {
+            d.list.push_back(std::move(recorded));
+        } else {
+            *at = std::move(recorded);
+        }
+    }
+    if (d.chosen < 0 && automatic) {
+        for (size_t i = 0; i < d.list.size(); i++) {
+            if (d.list[i].entry->algorithm == Algorithm::kNaive && d.list[i].plan != nullptr) {
+                d.chosen = static_cast<int>(i);
+                d.tier = Tier::kReference;
+                d.text = "nothing else can do this problem";
+            }
+        }
+    }
+    return d;
+}
+
+/// Every automatic candidate said no: their reasons, worst code first.
+Status all_refused(const std::vector<Planned> &list) {
+    std::string reasons;
+    StatusCode code = StatusCode::kUnsupported;
+    for (const Planned &p : list) {
+        if (p.entry->automatic) {
+            reasons += (reasons.empty() ? "" : "; ") + std::string(p.entry->name) + ": " + p.status.message();
+            code = p.status.code() == StatusCode::kInvalidArgument ? StatusCode::kInvalidArgument : p.status.code() == StatusCode::kResourceExhausted && code != StatusCode::kInvalidArgument ? StatusCode::kResourceExhausted : code;
+        }
+    }
+    return Status(code, "no algorithm can do this: " + reasons);
+}
+
+/// FOURFOLD_CAPTURE: each problem once per process, as a line that `fourfold tune --shapes` reads.
+void capture(const Conv2dProblem &problem) {
+    static const char *const path = std::getenv("FOURFOLD_CAPTURE");
+    if (path == nullptr || *path == '\0') {
+        return;
+    }
+    static std::mutex mutex;
+    static std::set<std::string> seen;
+    const std::string text = tuning_problem(problem).to_string();
+    std::lock_guard<std::mutex> lock(mutex);
+    if (!seen.insert(text).second) {
+        return;
+    }
+    std::string name = text;
+    std::replace(name.begin(), name.end(), ' ', '_');
+    std::replace(name.begin(), name.end(), ',', '.');
+    const std::string line = name + "," + text + "\n";
+    // One write a line, so that processes may share the file.
+    const int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file < 0 || write(file, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
+        static std::once_flag once;
+        std::call_once(once, [] { std::fprintf(stderr, "fourfold: cannot write FOURFOLD_CAPTURE's file '%s'\n", path); });
+    }
+    if (file >= 0) {
+        close(file);
+    }
+}
+
+void say(const Plan &plan) {
+    static const char *const value = std::getenv("FOURFOLD_VERBOSE");
+    static const bool verbose = value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
+    if (verbose) {
+        std::fprintf(stderr, "fourfold: %s -> %s (%s: %s)\n", plan.problem().to_string().c_str(), plan.choice().c_str(), to_string(plan.tier()), plan.decided_by().c_str());
+    }
 }
 
 }  // namespace
@@ -239,6 +517,8 @@ struct Plan::Impl {
     const AlgorithmEntry *entry;
     std::unique_ptr<AlgorithmPlan> plan;
     PackedHeader header{};
+    std::string choice;
+    Tier tier = Tier::kCaller;
     std::string why;
 
     size_t packed_bytes() const {
@@ -247,6 +527,9 @@ struct Plan::Impl {
     /// (b, oc, o0, o1) for fwd, (b, ic, i0, i1) for bwd-data.
     std::array<int64_t, 4> result_size() const {
         return problem.operation == Operation::kForward ? output_size() : input_size();
+    }
+    std::array<int64_t, 4> column_size() const {
+        return {problem.batch, problem.in_channels, problem.filter_height * problem.filter_width, problem.out_height() * problem.out_width()};
     }
     std::array<int64_t, 4> input_size() const {
         return {problem.batch, problem.in_channels, problem.in_height, problem.in_width};
@@ -265,6 +548,8 @@ struct Plan::Impl {
     /// fwd and bwd-data, which read filters and write images; and bwd-filters.
     Status execute_image(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
     Status execute_filter_gradient(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
+    /// unfold and fold.
+    Status execute_columns(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
 
     Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const {
         StridedIn w;
@@ -284,7 +569,12 @@ struct Plan::Impl {
 
 Result<Plan> Plan::create(const Conv2dProblem &problem, const PlanOptions &options) {
     try {
-        return make(problem, options);
+        Result<Plan> plan = make(problem, options);
+        if (plan && !measuring_choices()) {
+            capture(problem);
+            say(*plan);
+        }
+        return plan;
     } catch (const std::bad_alloc &) {
         return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
     }
@@ -298,40 +588,40 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     }
     auto impl = std::make_shared<Impl>();
     impl->problem = problem;
+    Planned planned{nullptr, Status(), nullptr};
     if (options.algorithm != Algorithm::kAuto) {
         for (const AlgorithmEntry &entry : algorithms()) {
-            if (entry.algorithm != options.algorithm) {
-                continue;
+            if (entry.algorithm == options.algorithm) {
+                planned = plan_one(entry, request);
             }
-            Planned planned = plan_one(entry, request);
-            if (planned.plan == nullptr) {
-                return Status(planned.status.code(), std::string(entry.name) + ": " + planned.status.message());
-            }
-            impl->entry = &entry;
-            impl->plan = std::move(planned.plan);
-            impl->why = "named by the caller";
         }
-        if (impl->plan == nullptr) {
+        if (planned.entry == nullptr) {
             return bad("algorithm " + std::to_string(static_cast<int>(options.algorithm)) + " does not exist");
         }
+        impl->why = "named by the caller";
     } else {
-        int chosen = -1;
-        std::vector<Planned> list = plan_all(request, chosen);
-        if (chosen < 0) {
-            // Every automatic candidate said no: their reasons, worst code first.
-            std::string reasons;
-            StatusCode code = StatusCode::kUnsupported;
-            for (const Planned &p : list) {
-                if (p.entry->automatic) {
-                    reasons += (reasons.empty() ? "" : "; ") + std::string(p.entry->name) + ": " + p.status.message();
-                    code = p.status.code() == StatusCode::kInvalidArgument ? StatusCode::kInvalidArgument : p.status.code() == StatusCode::kResourceExhausted && code != StatusCode::kInvalidArgument ? StatusCode::kResourceExhausted : code;
-                }
-            }
-            return Status(code, "no algorithm can do this: " + reasons);
+        if (options.effort == Effort::kMeasure && options.choice.empty()) {
+            measure_choices(problem, request.options);
         }
-        impl->entry = list[chosen].entry;
-        impl->plan = std::move(list[chosen].plan);
-        impl->why = "least time by the cost model";
+        Decision decision = decide(request, false);
+        if (!decision.status.ok()) {
+            return decision.status;
+        }
+        if (decision.chosen < 0) {
+            return all_refused(decision.list);
+        }
+        planned = std::move(decision.list[static_cast<size_t>(decision.chosen)]);
+        impl->tier = decision.tier;
+        impl->why = decision.text;
+    }
+    if (planned.plan == nullptr) {
+        return Status(planned.status.code(), (planned.entry == nullptr ? "" : std::string(planned.entry->name) + ": ") + planned.status.message());
+    }
+    impl->entry = planned.entry;
+    impl->plan = std::move(planned.plan);
+    impl->choice = impl->entry->name;
+    if (impl->plan->choice != impl->choice) {
+        impl->choice += " " + impl->plan->choice;
     }
     impl->options = request.options;
     // Whatever changes the bytes of a packed block must change this line.
@@ -339,7 +629,7 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     filters.batch = 1;
     filters.post_op = PostOp::kNone;
     filters.residual = false;
-    if (problem.operation != Operation::kBackwardFilters) {
+    if (reads_filters(problem)) {
         impl->header = make_header(std::string(version()) + "|" + impl->plan->layout + "|" + filters.to_string(), impl->plan->packed_bytes);
     }
     Plan plan;
@@ -357,6 +647,18 @@ Algorithm Plan::algorithm() const {
 
 const std::string &Plan::variant() const {
     return impl_->plan->variant;
+}
+
+const std::string &Plan::choice() const {
+    return impl_->choice;
+}
+
+Tier Plan::tier() const {
+    return impl_->tier;
+}
+
+const std::string &Plan::decided_by() const {
+    return impl_->why;
 }
 
 int Plan::threads() const {
@@ -382,8 +684,10 @@ double Plan::predicted_seconds() const {
 std::string Plan::describe() const {
     std::ostringstream s;
     s << "problem    " << impl_->problem.to_string() << "\n"
-      << "algorithm  " << impl_->entry->name << " (" << impl_->why << ")\n"
+      << "algorithm  " << impl_->entry->name << "\n"
       << "variant    " << impl_->plan->variant << "\n"
+      << "choice     " << impl_->choice << "\n"
+      << "decided by " << to_string(impl_->tier) << ": " << impl_->why << "\n"
       << "blocking   " << impl_->plan->details << "\n"
       << "memory     workspace " << bytes_text(workspace_bytes()) << ", packed filters " << bytes_text(packed_filter_bytes()) << "\n"
       << "threads    " << impl_->options.threads << "\n"
@@ -396,8 +700,8 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with Plan::create");
     }
-    if (impl_->problem.operation == Operation::kBackwardFilters) {
-        return bad("bwd-filters reads no filters; there is nothing to pack");
+    if (!reads_filters(impl_->problem)) {
+        return bad(operation_name(impl_->problem) + " reads no filters; there is nothing to pack");
     }
     Status status = check_block("packed", packed.data, packed.bytes, impl_->packed_bytes());
     if (status.ok()) {
@@ -413,6 +717,9 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
 Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with Plan::create");
+    }
+    if (impl_->problem.moves_columns()) {
+        return impl_->execute_columns(tensors, workspace, context);
     }
     return impl_->problem.operation == Operation::kBackwardFilters ? impl_->execute_filter_gradient(tensors, workspace, context) : impl_->execute_image(tensors, workspace, context);
 }
@@ -533,7 +840,50 @@ Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock w
     return plan->filter_gradient(t, static_cast<std::byte *>(workspace.data), execution);
 }
 
+Status Plan::Impl::execute_columns(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
+    // Columns have one order, whatever the images' layout.
+    const bool unfold = problem.operation == Operation::kUnfold;
+    const std::array<int64_t, 4> in_size = unfold ? input_size() : column_size(), out_size = unfold ? column_size() : input_size();
+    ForwardTensors t;
+    Status status = resolve("input", tensors.input, unfold ? problem.layout : Layout::kNchw, in_size, Role::kInput, t.input);
+    if (status.ok()) {
+        status = resolve("output", tensors.output, unfold ? Layout::kNchw : problem.layout, out_size, Role::kOutput, t.output);
+    }
+    if (status.ok()) {
+        status = check_block("workspace", workspace.data, workspace.bytes, plan->workspace_bytes);
+    }
+    if (!status.ok()) {
+        return status;
+    }
+    const auto out = address_range(t.output, out_size);
+    if (tensors.output.dense && tensors.input.dense && same_memory(out, address_range(t.input, in_size))) {
+        return bad("input and output overlap");
+    }
+    if (workspace.data != nullptr && same_memory(out, block_range(workspace.data, plan->workspace_bytes))) {
+        return bad("workspace and output overlap");
+    }
+    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    return plan->forward(t, nullptr, static_cast<std::byte *>(workspace.data), execution);
+}
+
 namespace {
+
+Candidate candidate_of(const Conv2dProblem &problem, const Planned &p) {
+    Candidate c;
+    c.algorithm = p.entry->algorithm;
+    c.supported = p.plan != nullptr;
+    if (p.plan == nullptr) {
+        c.reason = p.status.message();
+        return c;
+    }
+    c.variant = p.plan->variant;
+    c.choice = p.plan->choice == p.entry->name ? p.plan->choice : p.entry->name + (" " + p.plan->choice);
+    c.predicted_seconds = p.plan->predicted_seconds;
+    c.corrected_seconds = p.plan->ranked_seconds;
+    c.workspace_bytes = p.plan->workspace_bytes;
+    c.packed_filter_bytes = packed_bytes(problem, *p.plan);
+    return c;
+}
 
 Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, const PlanOptions &options) {
     PlanRequest request{problem, options};
@@ -541,26 +891,52 @@ Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, con
     if (!status.ok()) {
         return status;
     }
-    int chosen = -1;
-    std::vector<Planned> list = plan_all(request, chosen);
+    const Decision decision = decide(request, true);
+    if (!decision.status.ok()) {
+        return decision.status;
+    }
     std::vector<Candidate> candidates;
-    for (size_t i = 0; i < list.size(); i++) {
-        const Planned &p = list[i];
-        Candidate c;
-        c.algorithm = p.entry->algorithm;
-        c.supported = p.plan != nullptr;
-        c.chosen = static_cast<int>(i) == chosen;
+    for (size_t i = 0; i < decision.list.size(); i++) {
+        const Planned &p = decision.list[i];
+        Candidate c = candidate_of(problem, p);
+        c.chosen = static_cast<int>(i) == decision.chosen;
         if (p.plan != nullptr) {
-            c.variant = p.plan->variant;
-            c.predicted_seconds = p.plan->predicted_seconds;
-            c.workspace_bytes = p.plan->workspace_bytes;
-            c.packed_filter_bytes = packed_bytes(problem, *p.plan);
-            c.reason = c.chosen ? (options.algorithm == Algorithm::kAuto ? "least time by the cost model" : "named by the caller") : p.entry->automatic ? "slower on one thread by the cost model" : "a baseline, never chosen";
-        } else {
-            c.reason = p.status.message();
+            c.reason = c.chosen ? std::string(to_string(decision.tier)) + ": " + decision.text : p.entry->automatic ? "expected to be slower on one thread" : "a baseline";
         }
         candidates.push_back(std::move(c));
     }
+    return candidates;
+}
+
+Result<std::vector<Candidate>> every_choice(const Conv2dProblem &problem, const PlanOptions &options) {
+    PlanRequest request{problem, options};
+    Status status = resolve_options(problem, request.options);
+    if (!status.ok()) {
+        return status;
+    }
+    const std::shared_ptr<const Tables> tables = current_tables();
+    const Tables::Ranking ranking = tables->ranking({tuning_problem(problem), options.accuracy, options.choose_for_threads ? request.options.threads : 1, options.cache});
+    std::vector<Candidate> candidates;
+    for (const AlgorithmEntry &entry : algorithms()) {
+        if (!entry.automatic || (options.algorithm != Algorithm::kAuto && options.algorithm != entry.algorithm)) {
+            continue;
+        }
+        std::vector<std::string> choices;
+        PlanRequest collecting = request;
+        collecting.collect = &choices;
+        plan_candidate(entry, collecting);
+        std::sort(choices.begin(), choices.end());
+        choices.erase(std::unique(choices.begin(), choices.end()), choices.end());
+        if (!tables->empty()) {
+            request.rank = [&](const AlgorithmPlan &plan) { return plan.serial_seconds * std::exp(ranking.residual(entry.name, plan)); };
+        }
+        for (const std::string &words : choices) {
+            if (const Planned p = plan_choice(request, entry.name + (" " + words)); p.plan != nullptr && p.plan->choice == words) {
+                candidates.push_back(candidate_of(problem, p));
+            }
+        }
+    }
+    std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate &a, const Candidate &b) { return a.corrected_seconds < b.corrected_seconds; });
     return candidates;
 }
 
@@ -569,6 +945,14 @@ Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, con
 Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanOptions &options) {
     try {
         return list_candidates(problem, options);
+    } catch (const std::bad_alloc &) {
+        return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
+    }
+}
+
+Result<std::vector<Candidate>> list_choices(const Conv2dProblem &problem, const PlanOptions &options) {
+    try {
+        return every_choice(problem, options);
     } catch (const std::bad_alloc &) {
         return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
     }

@@ -313,9 +313,7 @@ Status Conv2dProblem::validate() const {
         detail = "groups " + std::to_string(groups) + ", in_channels " + std::to_string(in_channels) + ", out_channels " + std::to_string(out_channels);
     } else if (post_op == PostOp::kClamp && !(clamp_lo <= clamp_hi)) {
         detail = "lo " + number(clamp_lo) + ", hi " + number(clamp_hi);
-    } else if (operation == Operation::kBackwardFilters && (post_op != PostOp::kNone || residual)) {
-        detail = to_string();
-    } else if (std::string_view(what) == kTooManyElements) {
+    } else if (std::string_view(what) == kTooManyElements || ((operation == Operation::kBackwardFilters || moves_columns()) && (post_op != PostOp::kNone || residual || filter_mode != FilterMode::kCorrelation))) {
         detail = to_string();
     } else {
         detail = "input " + shape(in_height, in_width) + ", filter " + shape(filter_height, filter_width) + ", dilation " + shape(dilation_h, dilation_w) + ", " + padding;

@@ -5,6 +5,8 @@
 
 namespace fourfold {
 
+std::atomic<RegistryTracer *> registry_tracer{nullptr};
+
 int Variant::parameter(const char *key, int fallback) const {
     const size_t length = std::strlen(key);
     for (const char *at = parameters; *at != '\0';) {
@@ -30,6 +32,9 @@ std::vector<const Variant *> variants_of(const char *stage) {
 const Variant *find_variant(const char *stage, const char *parameters) {
     for (const Variant *v : variants_of(stage)) {
         if (std::strcmp(v->parameters, parameters) == 0) {
+            if (RegistryTracer *tracer = registry_tracer.load(std::memory_order_relaxed)) {
+                tracer->looked_up(*v);
+            }
             return v;
         }
     }
@@ -43,7 +48,7 @@ const char *layout_parameter(Layout layout) {
 std::vector<VariantInfo> list_variants() {
     std::vector<VariantInfo> list;
     for (const Variant &v : registry()) {
-        list.push_back({v.name, v.stage, to_string(v.isa), v.parameters, v.isa >= best_isa()});
+        list.push_back({v.name, v.stage, to_string(v.isa), v.parameters, v.isa >= best_isa(), v.hash});
     }
     return list;
 }

@@ -41,6 +41,11 @@ PadStage PadStage::find(const Conv2dProblem &problem) {
     return stage;
 }
 
+PadStage PadStage::find_zeros(Conv2dProblem problem) {
+    problem.padding_mode = PaddingMode::kZeros;
+    return find(problem);
+}
+
 bool PadStage::run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const {
     const Floats<3> from = planes3(in, in.width, in.height, in.planes);
     const Floats<3> to = planes3(out, out.width, out.height, out.planes);

@@ -32,6 +32,8 @@ struct PadStage {
     float value = 0.0f;
 
     static PadStage find(const Conv2dProblem &problem);
+    /// Zeros outside whatever the problem's padding mode: copies of gradients.
+    static PadStage find_zeros(Conv2dProblem problem);
     /// The origin is the position in the image of out's first element.
     bool run(const PlanesIn &in, const PlanesOut &out, int64_t step_x, int64_t step_y, int64_t origin_x, int64_t origin_y, KernelContext &context) const;
     /// The same for planes of transforms: the first used_x columns and used_y rows only, zeros beyond, since what the padding

@@ -7,9 +7,33 @@
 
 namespace fourfold {
 
-TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<Run> useful)
-    : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), factors_(product.parameter("mults", 4) == 3 ? 3 : tile.parts), useful_(std::move(useful)) {
+std::vector<TileTransform> fft_tile_sizes(Isa isa) {
+    return tile_transforms(isa, "tile_forward", "tile_inverse", [](const Variant &forward, const Variant &inverse) {
+        const int64_t t = forward.parameter("t", 0);
+        return TileTransform{&forward, &inverse, t, t / 2 + 1, 2};
+    });
+}
+
+size_t tile_heap_bytes(int64_t t) {
+    return static_cast<size_t>(t * (t + 2) * ChannelBlocks::kLanes) * sizeof(float) + 4 * kAlignment;
+}
+
+std::vector<PointRun> hermitian_points(int64_t t) {
+    return {{0, t / 2 + 1}, {t, t * t / 2}, {t * t / 2, t * t / 2 + t / 2 + 1}};
+}
+
+int64_t count_points(const std::vector<PointRun> &runs) {
+    int64_t count = 0;
+    for (const PointRun &run : runs) {
+        count += run.end - run.begin;
+    }
+    return count;
+}
+
+TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<PointRun> useful)
+    : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), factors_(product.parameter("mults", 4) == 3 ? 3 : tile.parts), useful_(std::move(useful)), useful_points_(count_points(useful_)) {
     variant = product.name;
+    choice = std::string(tile.forward->name) + " " + product.name;
     const Conv2dProblem &p = problem_;
     step_h_ = t_ - blocks_.rows().shift_max;
     step_w_ = t_ - blocks_.columns().shift_max;
@@ -20,9 +44,6 @@ TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const T
     channel_blocks_ = ceil_div(channels_, kLanes);
     output_blocks_ = ceil_div(outputs_, width_);
     points_ = t_ * tile.columns;
-    for (const Run &run : useful_) {
-        useful_points_ += run.end - run.begin;
-    }
     tiles_w_ = ceil_div(ceil_div(p.out_width(), blocks_.lattice_w()), std::max<int64_t>(1, step_w_));
     tiles_h_ = ceil_div(ceil_div(p.out_height(), blocks_.lattice_h()), std::max<int64_t>(1, step_h_));
     row_tiles_ = tiles_w_ * lattices_w_;
@@ -179,7 +200,8 @@ void TiledPlan::predict() {
     // The first register tile of a block to meet a panel of filters waits for it; to the others it is near.
     const double first = arithmetic / static_cast<double>(block_tiles(block_rows_) / r_);
     const bool beyond = static_cast<double>(packed_bytes) > 0.9 * static_cast<double>(machine().l3_bytes);
-    const double stream = static_cast<double>(packed_bytes) * blocks / (beyond ? 28e9 : 45e9);
+    // A panel one block of 16 wide asks for memory too slowly: 13 GB/s, where wider ones get 20 to 33.
+    const double stream = static_cast<double>(packed_bytes) * blocks / (beyond ? 28e9 : 45e9) * (width_ == kLanes ? 2.2 : 1.0);
     const double multiply = arithmetic - first + std::max(first, stream);
     const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
     // Transforms are written once and read once, from near L2 or from beyond.
@@ -224,15 +246,11 @@ Status TiledPlan::multiply(const std::byte *packed, std::byte *workspace, const 
     float *x = floats_at(workspace, x_offset_);
     float *y = floats_at(workspace, y_offset_);
     return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
-        // Number `at` among the useful points lies in the run that begins at number `skipped`.
-        int64_t at = useful_points_ * index / parts, skipped = 0;
-        const int64_t end = useful_points_ * (index + 1) / parts;
-        for (const Run &run : useful_) {
-            const int64_t length = run.end - run.begin;
-            while (at < end && at < skipped + length) {
-                const int64_t f = run.begin + at - skipped;
-                // 32-bit indices into the filters.
-                const int64_t n = std::min({end - at, run.end - f, std::max<int64_t>(1, (int64_t{1} << 28) / step)});
+        return for_each_piece(useful_, useful_points_ * index / parts, useful_points_ * (index + 1) / parts, [&](int64_t first, int64_t count) {
+            // 32-bit indices into the filters.
+            const int64_t at_once = std::max<int64_t>(1, (int64_t{1} << 28) / step);
+            for (int64_t f = first; f < first + count; f += at_once) {
+                const int64_t n = std::min(at_once, first + count - f);
                 // Tiles that only fill up the register tile: their products are never read, but old denormals would be slow.
                 for (int64_t i = f; i < f + n; i++) {
                     std::fill(x + i * x_point_ + rows * row_tiles_ * x_tile_, x + i * x_point_ + tiles * x_tile_, 0.0f);
@@ -243,11 +261,9 @@ Status TiledPlan::multiply(const std::byte *packed, std::byte *workspace, const 
                 if (!call(product_, context, in, w, out)) {
                     return false;
                 }
-                at += n;
             }
-            skipped += length;
-        }
-        return true;
+            return true;
+        });
     });
 }
 

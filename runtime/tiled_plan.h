@@ -49,6 +49,38 @@ std::vector<TileTransform> tile_transforms(Isa isa, const char *forward_stage, c
     return list;
 }
 
+/// The generated DFTs of a rung.
+std::vector<TileTransform> fft_tile_sizes(Isa isa);
+/// What tile transforms put between their two passes, in bytes.
+size_t tile_heap_bytes(int64_t t);
+
+/// Points of a transform, one after the other.
+struct PointRun {
+    int64_t begin, end;
+};
+/// Those of a t x t DFT that its inverse reads: of the Hermitian columns kx = 0 and t/2 only ky <= t/2.
+std::vector<PointRun> hermitian_points(int64_t t);
+int64_t count_points(const std::vector<PointRun> &runs);
+/// Calls body(first, count) for the points that are number [at, end) among those of the runs, piece by piece. False, and no
+/// further piece, when a call returns false.
+template<typename Body>
+bool for_each_piece(const std::vector<PointRun> &runs, int64_t at, int64_t end, const Body &body) {
+    // Number `at` among all lies in the run that begins at number `skipped`.
+    int64_t skipped = 0;
+    for (const PointRun &run : runs) {
+        const int64_t length = run.end - run.begin;
+        if (at < end && at < skipped + length) {
+            const int64_t f = run.begin + at - skipped, n = std::min(end - at, run.end - f);
+            if (!body(f, n)) {
+                return false;
+            }
+            at += n;
+        }
+        skipped += length;
+    }
+    return true;
+}
+
 class TiledPlan : public AlgorithmPlan {
 public:
     Status block(size_t workspace_limit);
@@ -56,12 +88,9 @@ public:
 
 protected:
     static constexpr int64_t kLanes = ChannelBlocks::kLanes;
-    struct Run {
-        int64_t begin, end;
-    };
 
     /// `useful`: the runs of points whose products the inverse reads.
-    TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<Run> useful);
+    TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<PointRun> useful);
 
     /// Bytes of a pack task's scratch.
     virtual size_t lay_out_packing() = 0;
@@ -74,9 +103,8 @@ protected:
         return Status();
     }
 
-    /// What the tile transforms put between their two passes.
     size_t heap_bytes() const {
-        return static_cast<size_t>(t_ * (t_ + 2) * kLanes) * sizeof(float) + 4 * kAlignment;
+        return tile_heap_bytes(t_);
     }
     void give_heap(KernelContext &context, std::byte *base, size_t offset) const {
         context.heap = base + offset;
@@ -123,8 +151,8 @@ private:
     Status multiply(const std::byte *packed, std::byte *workspace, const Execution &execution, int64_t g, int64_t rows) const;
     Status transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, const Execution &execution, int64_t g, int64_t first, int64_t bands) const;
 
-    const std::vector<Run> useful_;
-    int64_t useful_points_ = 0;
+    const std::vector<PointRun> useful_;
+    const int64_t useful_points_;
     int64_t lattices_h_, lattices_w_;  ///< that have outputs
     int64_t tiles_h_, tiles_w_;        ///< of one lattice
     int64_t row_tiles_, rows_;         ///< tiles of a row, all lattices'; rows of all images

@@ -22,7 +22,12 @@ Result<std::unique_ptr<AlgorithmPlan>> best_variant(const PlanRequest &request, 
     std::unique_ptr<AlgorithmPlan> best;
     Status status(StatusCode::kUnsupported, std::string("no variant of ") + stage + " for this CPU");
     size_t least = std::numeric_limits<size_t>::max();
+    bool admitted = false;
     const auto consider = [&](std::unique_ptr<PlanType> plan) {
+        if (!request.admits(*plan)) {
+            return;
+        }
+        admitted = true;
         const Status blocked = plan->block(request.options.workspace_limit);
         if (!blocked.ok()) {
             // Of all that do not fit, the one that needs least says how much would do.
@@ -31,7 +36,10 @@ Result<std::unique_ptr<AlgorithmPlan>> best_variant(const PlanRequest &request, 
                 status = blocked;
                 least = exhausted ? plan->workspace_bytes : least;
             }
-        } else if (best == nullptr || plan->serial_seconds < best->serial_seconds) {
+            return;
+        }
+        request.considered(*plan);
+        if (best == nullptr || plan->ranked_seconds < best->ranked_seconds) {
             best = std::move(plan);
         }
     };
@@ -39,11 +47,13 @@ Result<std::unique_ptr<AlgorithmPlan>> best_variant(const PlanRequest &request, 
         make(**forced, consider);
     } else {
         for (const Variant *variant : variants_of(stage)) {
-            make(*variant, consider);
+            if (request.admits(*variant)) {
+                make(*variant, consider);
+            }
         }
     }
     if (best == nullptr) {
-        return status;
+        return admitted || !request.restricted() ? status : request.not_admitted(stage);
     }
     return best;
 }

@@ -17,6 +17,8 @@
 
 #include <algorithm>
 
+#include "schedules/cpu/register_tile.h"
+
 using namespace Halide;
 
 namespace fourfold::cpu {
@@ -32,20 +34,8 @@ void schedule(ConvDirectOcStages &s, PixelTile tile, const Target &target) {
         .unroll(ki)
         .unroll(ji);
     s.at.compute_at(s.out, jo).bound_extent(s.j, tile.r).unroll(s.j);
-    s.total.compute_at(s.out, jo)
-        .bound_extent(s.k, width)
-        .bound_extent(s.j, tile.r)
-        .vectorize(s.k, vec)
-        .unroll(s.k)
-        .unroll(s.j);
-    s.total.update().reorder(s.k, s.j, s.kb).vectorize(s.k, vec).unroll(s.k).unroll(s.j);
-    s.block.compute_at(s.total, s.kb)
-        .bound_extent(s.k, width)
-        .bound_extent(s.j, tile.r)
-        .vectorize(s.k, vec)
-        .unroll(s.k)
-        .unroll(s.j);
-    s.block.update().reorder(s.k, s.j, s.d).vectorize(s.k, vec).unroll(s.k).unroll(s.j);
+    accumulate_in_registers(s.total, s.out, jo, s.k, width, s.j, tile.r, {s.kb}, vec);
+    accumulate_in_registers(s.block, s.total, s.kb, s.k, width, s.j, tile.r, {s.d}, vec);
 }
 
 }  // namespace fourfold::cpu

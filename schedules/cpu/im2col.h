@@ -4,6 +4,7 @@
 
 namespace fourfold::cpu {
 
-void schedule_im2col(MemoryStages &stages, const Halide::Target &target);
+/// `exact`: no lane reads or writes beyond a row's end.
+void schedule_im2col(MemoryStages &stages, bool exact, const Halide::Target &target);
 
 }  // namespace fourfold::cpu

@@ -1,10 +1,28 @@
-// The register tile that conv_direct and gemm share: m rows (output channels) times n vectors (pixels) of accumulators.
+// Register tiles: accumulators that live in registers through a whole reduction.
 #pragma once
+
+#include <vector>
 
 #include "Halide.h"
 
 namespace fourfold::cpu {
 
+/// Puts `f` at loop `at` of its consumer, as rows x width accumulators in registers while `reduction`, innermost first, goes
+/// through. The extents are pinned, otherwise a guarded edge would make them dynamic and put them in memory: edge tiles compute
+/// in full.
+inline void accumulate_in_registers(Halide::Func f, Halide::Func consumer, const Halide::VarOrRVar &at, const Halide::Var &lane, int width, const Halide::Var &row, int rows, const std::vector<Halide::VarOrRVar> &reduction, int vec) {
+    f.compute_at(Halide::LoopLevel(consumer, at))
+        .bound_extent(lane, width)
+        .bound_extent(row, rows)
+        .vectorize(lane, vec)
+        .unroll(lane)
+        .unroll(row);
+    std::vector<Halide::VarOrRVar> order = {lane, row};
+    order.insert(order.end(), reduction.begin(), reduction.end());
+    f.update().reorder(order).vectorize(lane, vec).unroll(lane).unroll(row);
+}
+
+/// The tile that conv_direct and gemm share: m rows (output channels) times n vectors (pixels).
 struct RegisterTile {
     int m;  ///< rows: values broadcast from the packed left operand
     int n;  ///< vectors of the right operand
@@ -14,8 +32,7 @@ struct RegisterTile {
 ///
 /// Loop nest, outside in: j tiles, i tiles, blocks of the reduction, the reduction, the unrolled tile. j is the outer loop
 /// so that a tile's columns stay in L1 while the packed filters, which the runtime keeps to half of L2, stream past them.
-/// Extents are pinned (bound_extent), otherwise the guarded edge would make the accumulators' size dynamic and put them
-/// in memory; edge tiles compute in full and store under a mask.
+/// Edge tiles store under a mask.
 ///
 /// `total` and `block` together are more than the registers hold, so several blocks keep `total` in memory. With one block
 /// only the bias joins at the end: m*n loads and stores fewer a tile, which short sums feel.
@@ -36,22 +53,8 @@ inline void schedule_register_tile(Halide::Func out, Halide::Func total, Halide:
         .vectorize(ji, vec)
         .unroll(ji)
         .unroll(ii);
-    total.compute_at(out, io)
-        .bound_extent(j, vec * tile.n)
-        .bound_extent(i, tile.m)
-        .vectorize(j, vec)
-        .unroll(j)
-        .unroll(i);
-    total.update().reorder(j, i, kb).vectorize(j, vec).unroll(j).unroll(i);
-    block.compute_at(total, kb)
-        .bound_extent(j, vec * tile.n)
-        .bound_extent(i, tile.m)
-        .vectorize(j, vec)
-        .unroll(j)
-        .unroll(i);
-    std::vector<VarOrRVar> order = {j, i};
-    order.insert(order.end(), reduction.begin(), reduction.end());
-    block.update().reorder(order).vectorize(j, vec).unroll(j).unroll(i);
+    accumulate_in_registers(total, out, io, j, vec * tile.n, i, tile.m, {kb}, vec);
+    accumulate_in_registers(block, total, kb, j, vec * tile.n, i, tile.m, reduction, vec);
     out.specialize(one_block);
 }
 

@@ -17,6 +17,8 @@
 // only fill up, v = 3 by outputs. Halide's prefetch of the filters 8, 32, 128 or a panel's channels ahead cost 1 to 15 %.
 #include "schedules/cpu/winograd_product.h"
 
+#include "schedules/cpu/register_tile.h"
+
 using namespace Halide;
 
 namespace fourfold::cpu {
@@ -32,20 +34,8 @@ void schedule(WinogradProductStages &s, WinogradProductTile tile, const Target &
         .vectorize(ki, vec)
         .unroll(ki)
         .unroll(ti);
-    s.total.compute_at(s.out, to)
-        .bound_extent(s.k, width)
-        .bound_extent(s.tile, tile.r)
-        .vectorize(s.k, vec)
-        .unroll(s.k)
-        .unroll(s.tile);
-    s.total.update().reorder(s.k, s.tile, s.cb).vectorize(s.k, vec).unroll(s.k).unroll(s.tile);
-    s.sum.compute_at(s.total, s.cb)
-        .bound_extent(s.k, width)
-        .bound_extent(s.tile, tile.r)
-        .vectorize(s.k, vec)
-        .unroll(s.k)
-        .unroll(s.tile);
-    s.sum.update().reorder(s.k, s.tile, s.c).vectorize(s.k, vec).unroll(s.k).unroll(s.tile);
+    accumulate_in_registers(s.total, s.out, to, s.k, width, s.tile, tile.r, {s.cb}, vec);
+    accumulate_in_registers(s.sum, s.total, s.cb, s.k, width, s.tile, tile.r, {s.c}, vec);
 }
 
 }  // namespace fourfold::cpu

@@ -162,6 +162,23 @@ TEST_P(NoAllocation, InTheGradients) {
     }
 }
 
+TEST(NoAllocationOfColumns, DuringExecute) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    for (const char *text : kProblems) {
+        for (Operation operation : {Operation::kUnfold, Operation::kFold}) {
+            for (int threads : {1, 3}) {
+                PlanOptions options;
+                options.threads = threads;
+                const Prepared p = prepare(gradient_of(parse_problem(text), operation), options, test_seed());
+                EXPECT_EQ(count_during(p, p.operands.tensors()), 0) << p.plan.problem().to_string() << ", " << threads << " threads";
+            }
+        }
+    }
+}
+
 TEST_P(NoAllocation, InEveryVariant) {
     if (!FOURFOLD_CAN_COUNT) {
         GTEST_SKIP() << "malloc cannot be counted in this build";

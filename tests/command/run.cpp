@@ -12,6 +12,7 @@
 #include "fourfold/fourfold.h"
 #include "golden/golden_cases.h"
 #include "support/npy.h"
+#include "support/problems.h"
 #include "support/run_plan.h"
 
 namespace fourfold::test {
@@ -285,6 +286,28 @@ TEST_F(Failures, DiskFullWhileWriting) {
     SpawnOptions full;
     full.largest_file = 200;
     expect_failure(1, with({"run", "--problem", good.problem.to_string()}, operands_of(good)), {}, full);
+}
+
+TEST(RunColumns, UnfoldAndFold) {
+    const TemporaryFolder folder;
+    const Conv2dProblem p = parse_problem("b2 ic3 i6x5 f3x2 s2x1 p1,0,2,1");
+    Operands unfold(gradient_of(p, Operation::kUnfold), 3), fold(gradient_of(p, Operation::kFold), 4);
+    write_npy(folder / "x.npy", {{2, 3, 6, 5}, unfold.input.values()});
+    ASSERT_TRUE(exits_with(0, fourfold_command({"run", "--problem", unfold.problem.to_string(), "--input", folder / "x.npy", "--output", folder / "columns.npy"})));
+    const NpyArray columns = read_npy(folder / "columns.npy");
+    const reference::Forward expected = unfold.expected();
+    ASSERT_EQ(columns.shape, (std::vector<int64_t>{2, 18, p.out_height() * p.out_width()}));
+    EXPECT_TRUE(std::equal(columns.values.begin(), columns.values.end(), expected.y.begin(), expected.y.end()));
+    fold.input.assign(columns.values);
+    ASSERT_TRUE(exits_with(0, fourfold_command({"run", "--problem", fold.problem.to_string(), "--input", folder / "columns.npy", "--output", folder / "back.npy"})));
+    const NpyArray back = read_npy(folder / "back.npy");
+    ASSERT_EQ(back.shape, (std::vector<int64_t>{2, 3, 6, 5}));
+    fold.output.assign(back.values);
+    EXPECT_TRUE(matches(fold, fold.expected(), 1e-6));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"run", "--problem", unfold.problem.to_string(), "--input", folder / "x.npy", "--filters", folder / "x.npy", "--output", folder / "y.npy"})));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"run", "--problem", fold.problem.to_string(), "--input", folder / "x.npy", "--output", folder / "y.npy"})));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"run", "--problem", p.to_string(), "--input", folder / "x.npy", "--output", folder / "y.npy"})));
+    EXPECT_TRUE(exits_with(3, fourfold_command({"run", "--problem", unfold.problem.to_string(), "--algorithm", "fft", "--input", folder / "x.npy", "--output", folder / "y.npy"})));
 }
 
 }  // namespace

@@ -16,63 +16,11 @@ namespace {
 constexpr Operation kGradients[] = {Operation::kBackwardData, Operation::kBackwardFilters};
 
 TEST(Gradients, RandomProblems) {
-    const int64_t cases = test_cases(200);
-    for (int64_t i = 0; i < cases; i++) {
-        const uint64_t seed = test_seed() + static_cast<uint64_t>(i);
-        Random random(seed);
-        const Conv2dProblem forward = random_problem(random, 1e6);
-        const Values values = random.chance(0.2) ? Values::kPositive : Values::kUniform;
-        const Placement placement = kPlacements[random.between(0, 2)];
-        const bool regions = random.chance(0.3);
-        for (Operation operation : kGradients) {
-            Operands operands(gradient_of(forward, operation), seed, values, placement, regions);
-            const reference::Forward expected = operands.expected();
-            for (Algorithm algorithm : kAlgorithms) {
-                PlanOptions options;
-                options.algorithm = algorithm;
-                options.threads = static_cast<int>(random.between(1, 3));
-                const std::vector<std::string> variants = runnable_variants(algorithm, operation);
-                if (!variants.empty() && random.chance(0.7)) {
-                    options.variant = variants[static_cast<size_t>(random.between(0, static_cast<int64_t>(variants.size()) - 1))];
-                }
-                RunOptions how;
-                how.placement = placement;
-                how.unpacked = random.chance(0.3);
-                check(options, operands, expected, how);
-            }
-            check({}, operands, expected);
-        }
-    }
+    check_random_problems({std::begin(kGradients), std::end(kGradients)}, 1e6);
 }
 
 TEST(Gradients, TightWorkspace) {
-    const int64_t cases = std::max<int64_t>(1, test_cases(200) / 4);
-    for (int64_t i = 0; i < cases; i++) {
-        const uint64_t seed = test_seed() + static_cast<uint64_t>(i);
-        Random random(seed);
-        const Conv2dProblem forward = random_problem(random, 1e6);
-        for (Operation operation : kGradients) {
-            Operands operands(gradient_of(forward, operation), seed);
-            const reference::Forward expected = operands.expected();
-            for (Algorithm algorithm : kAlgorithms) {
-                PlanOptions options;
-                options.algorithm = algorithm;
-                const Result<Plan> whole = Plan::create(operands.problem, options);
-                if (!whole.ok() && may_refuse(algorithm)) {
-                    continue;
-                }
-                ASSERT_TRUE(whole.ok()) << whole.status().message();
-                options.workspace_limit = static_cast<size_t>(static_cast<double>(whole->workspace_bytes()) * random.uniform(0.1f, 1.0f));
-                const Result<Plan> tight = Plan::create(operands.problem, options);
-                if (!tight.ok()) {
-                    EXPECT_EQ(tight.status().code(), StatusCode::kResourceExhausted) << tight.status().message();
-                    continue;
-                }
-                EXPECT_LE(tight->workspace_bytes(), options.workspace_limit) << operands.to_string();
-                check(options, operands, expected);
-            }
-        }
-    }
+    check_tight_workspace({std::begin(kGradients), std::end(kGradients)});
 }
 
 TEST(Gradients, SameBitsForAnyNumberOfThreads) {

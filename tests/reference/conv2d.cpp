@@ -210,6 +210,62 @@ Forward backward_filters(const Conv2dProblem &p, const View &input, const View &
     return result;
 }
 
+namespace {
+
+/// Calls term(n, c, tap, pixel, row, column) for every element of the columns; row or column is -1 where the padding's constant
+/// is read.
+template<typename Term>
+void for_each_column(const Conv2dProblem &p, Term term) {
+    const int64_t o0 = count_positions(p.in_height, p.pad_top, p.pad_bottom, p.filter_height, p.dilation_h, p.stride_h);
+    const int64_t o1 = count_positions(p.in_width, p.pad_left, p.pad_right, p.filter_width, p.dilation_w, p.stride_w);
+    for (int64_t n = 0; n < p.batch; n++) {
+        for (int64_t c = 0; c < p.in_channels; c++) {
+            for (int64_t r = 0; r < p.filter_height; r++) {
+                for (int64_t s = 0; s < p.filter_width; s++) {
+                    for (int64_t i = 0; i < o0; i++) {
+                        const int64_t row = padded_source(i * p.stride_h + r * p.dilation_h - p.pad_top, p.in_height, p.padding_mode);
+                        for (int64_t j = 0; j < o1; j++) {
+                            const int64_t column = padded_source(j * p.stride_w + s * p.dilation_w - p.pad_left, p.in_width, p.padding_mode);
+                            term(n, c, r * p.filter_width + s, i * o1 + j, row, column);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+Forward unfold(const Conv2dProblem &p, const View &input) {
+    Forward result;
+    result.out_height = p.filter_height * p.filter_width;
+    for_each_column(p, [&](int64_t n, int64_t c, int64_t, int64_t pixel, int64_t row, int64_t column) {
+        const double value = row >= 0 && column >= 0 ? input(n, c, row, column) : p.padding_mode == PaddingMode::kConstant ? p.padding_value : 0.0;
+        result.y.push_back(value);
+        result.scale = std::max(result.scale, std::fabs(value));
+        result.out_width = std::max(result.out_width, pixel + 1);
+    });
+    return result;
+}
+
+Forward fold(const Conv2dProblem &p, const View &columns) {
+    Forward result;
+    result.out_height = p.in_height;
+    result.out_width = p.in_width;
+    result.y.assign(p.batch * p.in_channels * p.in_height * p.in_width, 0.0);
+    std::vector<double> magnitude(result.y.size(), 0.0);
+    for_each_column(p, [&](int64_t n, int64_t c, int64_t tap, int64_t pixel, int64_t row, int64_t column) {
+        if (row >= 0 && column >= 0) {
+            const int64_t at = ((n * p.in_channels + c) * p.in_height + row) * p.in_width + column;
+            result.y[at] += columns(n, c, tap, pixel);
+            magnitude[at] += std::fabs(columns(n, c, tap, pixel));
+        }
+    });
+    result.scale = *std::max_element(magnitude.begin(), magnitude.end());
+    return result;
+}
+
 Forward bias_gradient(const Conv2dProblem &p, const View &grad_output) {
     const int64_t o0 = count_positions(p.in_height, p.pad_top, p.pad_bottom, p.filter_height, p.dilation_h, p.stride_h);
     const int64_t o1 = count_positions(p.in_width, p.pad_left, p.pad_right, p.filter_width, p.dilation_w, p.stride_w);

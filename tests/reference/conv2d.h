@@ -39,6 +39,9 @@ Forward forward(const Conv2dProblem &problem, const View &input, const View &fil
 /// bias (one value an input channel), residual (of the input's shape) and post-op.
 Forward backward_data(const Conv2dProblem &problem, const View &grad_output, const View &filters, const float *bias, const View &residual);
 Forward backward_filters(const Conv2dProblem &problem, const View &input, const View &grad_output);
+/// Columns as (b, ic, f0*f1, o0*o1), read by fold and computed by unfold.
+Forward unfold(const Conv2dProblem &problem, const View &input);
+Forward fold(const Conv2dProblem &problem, const View &columns);
 /// (oc), with scale max over k of sum |grad_output|.
 Forward bias_gradient(const Conv2dProblem &problem, const View &grad_output);
 

@@ -15,9 +15,12 @@ Conv2dProblem parse_problem(std::string_view text) {
 
 Conv2dProblem gradient_of(Conv2dProblem problem, Operation operation) {
     problem.operation = operation;
-    if (operation == Operation::kBackwardFilters) {
+    if (operation == Operation::kBackwardFilters || problem.moves_columns()) {
         problem.post_op = PostOp::kNone;
         problem.residual = false;
+    }
+    if (problem.moves_columns()) {
+        problem.filter_mode = FilterMode::kCorrelation;
     }
     return problem;
 }

@@ -16,7 +16,7 @@ Conv2dProblem parse_problem(std::string_view text);
 /// flipped filters, post-ops, residual.
 Conv2dProblem random_problem(Random &random, double max_macs);
 
-/// The same sizes as another operation; without post-op and residual where that has none.
+/// The same sizes as another operation; without post-op, residual and flipped filters where that has none.
 Conv2dProblem gradient_of(Conv2dProblem problem, Operation operation);
 
 }  // namespace fourfold::test

@@ -49,10 +49,18 @@ Operands::Operands(const Conv2dProblem &p, uint64_t seed, Values values, Placeme
     const std::array<int64_t, 4> x = {p.batch, p.in_channels, p.in_height, p.in_width}, w = {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width},
                                  y = {p.batch, p.out_channels, p.out_height(), p.out_width()};
     const bool data = p.operation == Operation::kBackwardData, gradient = p.operation == Operation::kBackwardFilters;
-    const int64_t channels = data ? p.in_channels : p.out_channels;
-    const auto make = [&](Array &array, const std::array<int64_t, 4> &sizes) { array = Array(sizes, placement, regions, p.layout); };
     Random random(seed);
     const auto fill = [&](float &value) { value = draw(random, values); };
+    if (p.moves_columns()) {
+        const std::array<int64_t, 4> columns = {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
+        const bool unfold = p.operation == Operation::kUnfold;
+        input = unfold ? Array(x, placement, regions, p.layout) : Array(columns, placement, regions);
+        output = unfold ? Array(columns, placement, regions) : Array(x, placement, regions, p.layout);
+        input.for_each(fill);
+        return;
+    }
+    const int64_t channels = data ? p.in_channels : p.out_channels;
+    const auto make = [&](Array &array, const std::array<int64_t, 4> &sizes) { array = Array(sizes, placement, regions, p.layout); };
     if (!data) {
         make(input, x);
     }
@@ -94,6 +102,11 @@ Tensors Operands::tensors() const {
         t.grad_filters = output.mutable_view();
         t.grad_bias = reinterpret_cast<float *>(bias.data());
         break;
+    case Operation::kUnfold:
+    case Operation::kFold:
+        t.input = input.view();
+        t.output = output.mutable_view();
+        break;
     default:
         t.input = input.view();
         t.filters = filters.view();
@@ -109,6 +122,9 @@ reference::Forward Operands::expected() const {
     }
     if (problem.operation == Operation::kBackwardFilters) {
         return reference::backward_filters(problem, input.reference_view(), grad_output.reference_view());
+    }
+    if (problem.moves_columns()) {
+        return problem.operation == Operation::kUnfold ? reference::unfold(problem, input.reference_view()) : reference::fold(problem, input.reference_view());
     }
     return reference::forward(problem, input.reference_view(), filters.reference_view(), reinterpret_cast<const float *>(bias.data()),
                               residual.reference_view());
@@ -266,7 +282,7 @@ std::string main_stage(Algorithm algorithm, Operation operation) {
     case Algorithm::kDirect:
         return operation == Operation::kBackwardFilters ? "conv_backward_filters" : "conv_direct";
     case Algorithm::kIm2col:
-        return "gemm";
+        return operation == Operation::kUnfold ? "im2col" : operation == Operation::kFold ? "fold" : "gemm";
     case Algorithm::kFft:
         return "spectral_product";
     case Algorithm::kFftTiled:
@@ -287,7 +303,8 @@ std::vector<std::string> runnable_variants(Algorithm algorithm, Operation operat
         // A tile size may be forced too, the length of transforms without a sum over channels, and the other form of direct.
         const bool tile = (algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward") || (algorithm == Algorithm::kWinograd && variant.stage == "winograd_forward");
         const bool lanes = operation != Operation::kBackwardFilters && ((algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc") || (algorithm == Algorithm::kFftTiled && variant.stage == "lane_columns" && variant.parameters.find("mode=none") == std::string::npos));
-        if (variant.runnable && (tile || lanes || variant.stage == main_stage(algorithm, operation))) {
+        const bool inexact = operation == Operation::kUnfold && variant.parameters == "exact=0";
+        if (variant.runnable && !inexact && (tile || lanes || variant.stage == main_stage(algorithm, operation))) {
             names.push_back(variant.name);
         }
     }

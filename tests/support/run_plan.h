@@ -25,9 +25,9 @@ struct Operands {
     uint64_t seed = 0;
     Placement placement = Placement::kGuardBytes;
     bool regions = false;
-    Array input, filters, grad_output;  ///< of the three those that the operation reads
+    Array input, filters, grad_output;  ///< of the three those that the operation reads; the columns of fold are its input
     Array residual, output;             ///< output is the result: y, or a gradient of x or w
-    GuardedBuffer bias;                 ///< read, or by bwd-filters written
+    GuardedBuffer bias;                 ///< read, or by bwd-filters written; unfold and fold have none
 
     Operands(const Conv2dProblem &problem, uint64_t seed, Values values = Values::kUniform, Placement placement = Placement::kGuardBytes,
              bool regions = false);

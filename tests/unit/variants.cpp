@@ -25,6 +25,15 @@ TEST(Variants, NamesAreUniqueAndDecode) {
     EXPECT_FALSE(names.empty());
 }
 
+TEST(Variants, HashesTellVariantsApart) {
+    std::set<std::string> hashes;
+    for (const VariantInfo &variant : list_variants()) {
+        EXPECT_EQ(variant.hash.size(), 16u) << variant.name;
+        EXPECT_EQ(variant.hash.find_first_not_of("0123456789abcdef"), std::string::npos) << variant.name;
+        EXPECT_TRUE(hashes.insert(variant.hash).second) << variant.name << " has another's hash";
+    }
+}
+
 /// The list that the build read.
 nlohmann::json variant_list() {
     std::ifstream file(FOURFOLD_VARIANTS_JSON);

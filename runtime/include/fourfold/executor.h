@@ -16,7 +16,8 @@ public:
 };
 
 /// The process-wide pool: one worker per hardware thread less one (the caller works too), started at first use with more
-/// than one job. After fork() the child has no workers and runs everything on the calling thread.
+/// than one job. After fork() the child has no workers and runs everything on the calling thread: plans made before may be
+/// executed there, and new ones made unless another of the parent's threads was planning at the fork.
 Executor &default_executor();
 
 }  // namespace fourfold

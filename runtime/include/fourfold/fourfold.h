@@ -8,3 +8,4 @@
 #include "fourfold/spectral.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"
+#include "fourfold/tuning.h"

@@ -18,7 +18,7 @@
 namespace fourfold {
 
 /// How to compute a problem. kAuto picks among the generated ones; kNaive is the plain loop nest in C++, a baseline that
-/// kAuto never picks.
+/// kAuto picks only where nothing else can do the problem.
 enum class Algorithm { kAuto, kNaive, kDirect, kIm2col, kFft, kFftTiled, kWinograd };
 enum class Device { kCpu, kCuda, kOpenCl };
 /// Which library transforms whole planes. kAuto is FFTW where it was built in, otherwise KissFFT.
@@ -33,6 +33,14 @@ enum class Accuracy {
     kDefault,  ///< 2e-5: winograd's F(2x2,3x3) and F(4x4,3x3); these stay below 3e-6 as measured
     kRelaxed,  ///< 1e-4: F(6x6,3x3) too; 6e-6 as measured
 };
+
+/// How plans are chosen: from tables and predictions in microseconds, or by timing the likely ones when the plan is made, some
+/// tenths of a second, remembered by the process. What was measured may differ from run to run.
+enum class Effort { kTable, kMeasure };
+/// Whether what an execution reads is in the caches before; records of either state are kept apart.
+enum class CacheState { kWarm, kCold };
+/// What decided for a plan; see tuning.h.
+enum class Tier { kCaller, kEnvironment, kRecord, kNeighbours, kFamily, kCostModel, kReference, kMeasured };
 
 const char *to_string(Algorithm algorithm);
 const char *to_string(Device device);
@@ -56,6 +64,13 @@ struct PlanOptions {
     Accuracy accuracy = Accuracy::kDefault;
     FftBackend fft_backend = FftBackend::kAuto;
     FftRigor fft_rigor = FftRigor::kEstimate;
+    std::string choice;  ///< forces a plan by what was chosen for it, as Plan::choice() prints it: an algorithm, then names of
+                         ///< variants and key=value; what is left out is chosen. Replaces `algorithm` and `variant`.
+    Effort effort = Effort::kTable;
+    CacheState cache = CacheState::kWarm;
+    bool choose_for_threads = false;   ///< prefer what was measured with as many threads. Otherwise choices are the ones for one
+                                       ///< thread, whatever `threads` is, and with them every bit of the results.
+    std::vector<std::string> blocked;  ///< algorithms and variants by name that kAuto must not pick
 };
 
 /// Filters as the caller has them (oc, ic/groups, f0, f1), or a block that Plan::pack_filters wrote.
@@ -86,12 +101,14 @@ struct Filters {
 ///     fwd           input, filters, bias, residual -> output
 ///     bwd-data      grad_output, filters, bias, residual -> grad_input; the bias has ic values, the residual x's shape
 ///     bwd-filters   input, grad_output -> grad_filters, and grad_bias where it is given
+///     unfold        input -> output, the columns as (b, ic, f0*f1, o0*o1): dense, that is PyTorch's (b, ic*f0*f1, o0*o1)
+///     fold          input, the columns -> output, of x's shape
 struct Tensors {
-    ConstView input;                ///< x
+    ConstView input;                ///< x, or columns
     Filters filters;                ///< w, as it is or packed
     const float *bias = nullptr;    ///< one value for each channel of what is computed, or null
     ConstView residual;             ///< of the shape of what is computed, when problem.residual
-    MutableView output;             ///< y
+    MutableView output;             ///< y, or columns, or what is folded from them
     ConstView grad_output;          ///< y's shape; of a transposed convolution the layer's input
     MutableView grad_input;         ///< x's shape; of a transposed convolution the layer's output
     MutableView grad_filters;       ///< w's shape
@@ -111,7 +128,9 @@ struct Candidate {
     bool chosen = false;
     std::string reason;   ///< why not; or what decided
     std::string variant;  ///< the main stage's variant
-    double predicted_seconds = 0.0;
+    std::string choice;   ///< algorithm, variants and key=value: what PlanOptions::choice takes
+    double predicted_seconds = 0.0;  ///< by the cost model
+    double corrected_seconds = 0.0;  ///< for one thread, as measurements correct it: what candidates were ranked by
     size_t workspace_bytes = 0;
     size_t packed_filter_bytes = 0;
 };
@@ -130,12 +149,19 @@ public:
     /// The main stage's variant, such as "conv_direct_avx512_m8_n3".
     const std::string &variant() const;
     int threads() const;
+    /// All that was chosen, such as "winograd winograd_forward_avx512_m4 winograd_product_avx512_r8_v2"; PlanOptions::choice
+    /// with it makes this plan again.
+    const std::string &choice() const;
+    /// What decided, and the same in words: "record in znver5.json".
+    Tier tier() const;
+    const std::string &decided_by() const;
 
     /// Bytes of workspace that execute needs when filters are packed, and when they are given as they are. pack_filters
     /// needs no more than the latter.
     size_t workspace_bytes() const;
     size_t workspace_bytes_unpacked() const;
-    /// Bytes of the block that pack_filters writes; a multiple of kAlignment. 0 where there are no filters to pack: bwd-filters.
+    /// Bytes of the block that pack_filters writes; a multiple of kAlignment. 0 where there are no filters to pack: bwd-filters,
+    /// unfold, fold.
     size_t packed_filter_bytes() const;
     /// The cost model's time for one execution, in seconds.
     double predicted_seconds() const;
@@ -166,6 +192,7 @@ struct VariantInfo {
     std::string isa;         ///< "avx512", "avx2", "generic"
     std::string parameters;  ///< "m=8 n=3"
     bool runnable = false;   ///< on this machine, under the environment's cap
+    std::string hash;        ///< of everything that its machine code depends on: 16 hex digits
 };
 std::vector<VariantInfo> list_variants();
 

@@ -31,7 +31,11 @@ enum class PostOp { kNone, kRelu, kClamp };
 ///     bwd-data     gx = gradient of sum(gy * y) in x, then bias (ic values), residual and post-op on gx, as in a layer
 ///     bwd-filters  gw = gradient of sum(gy * y) in w, gb[k] = sum_{n,p,q} gy[n,k,p,q]
 ///
-/// both of the plain convolution: the post-op's own gradient is the caller's.
+/// both of the plain convolution: the post-op's own gradient is the caller's. And the two halves of a convolution by matrix
+/// product (im2col, col2im), in PyTorch's layout of columns whatever the images' layout; oc and groups do not matter:
+///
+///     unfold       columns[n, (c*f0 + r)*f1 + s, p*o1 + q] = xpad[n, c, p*stride_h + r*dilation_h, q*stride_w + s*dilation_w]
+///     fold         the adjoint of unfold: x[n,c,i,j] = the sum of all elements of columns that unfold reads from x[n,c,i,j]
 struct Conv2dProblem {
     Operation operation = Operation::kForward;
     int64_t batch = 1;
@@ -141,6 +145,14 @@ struct Conv2dProblem {
     constexpr int64_t output_elements() const {
         return batch * out_channels * out_height() * out_width();
     }
+    /// Of the columns that unfold writes and fold reads.
+    constexpr int64_t column_elements() const {
+        return batch * in_channels * filter_height * filter_width * out_height() * out_width();
+    }
+    /// Whether this is unfold or fold, which have columns in place of filters and outputs.
+    constexpr bool moves_columns() const {
+        return operation == Operation::kUnfold || operation == Operation::kFold;
+    }
 
     /// nullptr when the problem is valid, otherwise what is wrong. Usable in static_assert(p.error() == nullptr).
     constexpr const char *error() const {
@@ -193,6 +205,14 @@ struct Conv2dProblem {
         }
         if (operation == Operation::kBackwardFilters && (post_op != PostOp::kNone || residual)) {
             return "bwd-filters takes no post-op and no residual; give it the gradient before the post-op";
+        }
+        if (moves_columns()) {
+            if (post_op != PostOp::kNone || residual || filter_mode != FilterMode::kCorrelation) {
+                return "unfold and fold take no post-op, no residual and no flipped filters";
+            }
+            if (!fits(batch * in_channels, filter_height * filter_width, out_height(), out_width())) {
+                return kTooManyElements;
+            }
         }
         return nullptr;
     }

@@ -1,0 +1,340 @@
+// fourfold generate: a library for exactly the problems of a file. What each of them needs is found by doing it: the library
+// plans, packs and executes it while a tracer notes which variants were called and with which sizes.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+#include "files.h"
+#include "registry.h"
+#include "shapes.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+/// Jobs one after the other on the calling thread, so that the tracer sees one call at a time.
+class SerialExecutor : public Executor {
+public:
+    void run(int jobs, void (*job)(void *, int), void *argument) override {
+        for (int i = 0; i < jobs; i++) {
+            job(argument, i);
+        }
+    }
+};
+
+class Tracer : public RegistryTracer {
+public:
+    struct Calls {
+        std::vector<int32_t> sizes;
+        double seconds = 0.0;
+    };
+
+    Tracer() {
+        registry_tracer = this;
+    }
+    ~Tracer() override {
+        registry_tracer = nullptr;
+    }
+    void looked_up(const Variant &variant) override {
+        used.insert(&variant);
+    }
+    void called(const Variant &variant, const int32_t *sizes, int count, double seconds) override {
+        used.insert(&variant);
+        std::vector<Calls> &list = calls[&variant];
+        const auto same = [&](const Calls &c) { return std::equal(c.sizes.begin(), c.sizes.end(), sizes, sizes + count); };
+        auto found = std::find_if(list.begin(), list.end(), same);
+        if (found == list.end()) {
+            list.push_back({{sizes, sizes + count}, 0.0});
+            found = list.end() - 1;
+        }
+        found->seconds += seconds;
+    }
+
+    std::set<const Variant *> used;
+    std::map<const Variant *, std::vector<Calls>> calls;
+};
+
+/// Everything that the library has to hold.
+struct Contents {
+    std::set<const Variant *> variants;
+    std::map<const Variant *, std::vector<std::string>> sized;
+    std::vector<std::array<std::string, 3>> problems;  ///< problem, algorithm, variant
+};
+
+/// Calls that take this share of an execution get a kernel of their own; at most so many of a variant and problem.
+constexpr double kWorthwhile = 0.05;
+constexpr size_t kMostSized = 4;
+
+std::string sizes_text(const std::vector<int32_t> &sizes) {
+    std::string text;
+    for (int32_t v : sizes) {
+        text += (text.empty() ? "" : ",") + (v == kAnySize ? std::string("*") : std::to_string(v));
+    }
+    return text;
+}
+
+/// Adds what one execution called. Calls that differ in one place only, such as a strip's position, are made one with that
+/// place left open.
+void add_sized(const Tracer &tracer, Contents &contents) {
+    double total = 0.0;
+    for (const auto &[variant, calls] : tracer.calls) {
+        for (const Tracer::Calls &c : calls) {
+            total += c.seconds;
+        }
+    }
+    for (const auto &[variant, calls] : tracer.calls) {
+        std::vector<Tracer::Calls> merged;
+        for (const Tracer::Calls &c : calls) {
+            const auto close = std::find_if(merged.begin(), merged.end(), [&](const Tracer::Calls &m) {
+                int differ = 0;
+                for (size_t i = 0; i < c.sizes.size(); i++) {
+                    differ += m.sizes[i] != kAnySize && m.sizes[i] != c.sizes[i];
+                }
+                return differ == 0 || (differ == 1 && calls.size() > kMostSized);
+            });
+            if (close == merged.end()) {
+                merged.push_back(c);
+                continue;
+            }
+            for (size_t i = 0; i < c.sizes.size(); i++) {
+                close->sizes[i] = close->sizes[i] == c.sizes[i] ? c.sizes[i] : kAnySize;
+            }
+            close->seconds += c.seconds;
+        }
+        std::sort(merged.begin(), merged.end(), [](const Tracer::Calls &a, const Tracer::Calls &b) { return a.seconds > b.seconds; });
+        std::vector<std::string> &list = contents.sized[variant];
+        for (size_t i = 0; i < std::min(merged.size(), kMostSized) && merged[i].seconds >= kWorthwhile * total; i++) {
+            const std::string text = sizes_text(merged[i].sizes);
+            if (std::find(list.begin(), list.end(), text) == list.end()) {
+                list.push_back(text);
+            }
+        }
+    }
+}
+
+struct Data {
+    AlignedBuffer input, filters, bias, residual, output, packed, workspace;
+
+    explicit Data(const Conv2dProblem &p, const Plan &plan)
+        : input(bytes(p.input_elements())), filters(bytes(p.filter_elements())), bias(bytes(std::max(p.in_channels, p.out_channels))),
+          residual(bytes(std::max(p.input_elements(), p.output_elements()))), output(bytes(p.output_elements())), packed(plan.packed_filter_bytes()),
+          workspace(std::max(plan.workspace_bytes(), plan.workspace_bytes_unpacked())) {
+        for (AlignedBuffer *buffer : {&input, &filters, &bias, &residual, &output}) {
+            if (buffer->data() != nullptr) {
+                std::fill_n(static_cast<float *>(buffer->data()), buffer->bytes() / sizeof(float), 0.5f);
+            }
+        }
+    }
+    static size_t bytes(int64_t elements) {
+        return static_cast<size_t>(elements) * sizeof(float);
+    }
+    static float *floats(const AlignedBuffer &buffer) {
+        return static_cast<float *>(buffer.data());
+    }
+};
+
+Status execute(const Conv2dProblem &p, const Plan &plan, const Data &data, bool packed) {
+    Tensors t;
+    const bool filters_in = p.operation != Operation::kBackwardFilters;
+    t.filters = packed ? Filters(data.packed) : Filters(Data::floats(data.filters));
+    t.bias = filters_in ? Data::floats(data.bias) : nullptr;
+    if (p.residual) {
+        t.residual = Data::floats(data.residual);
+    }
+    t.input = Data::floats(data.input);
+    t.output = Data::floats(data.output);
+    t.grad_output = Data::floats(data.output);
+    t.grad_input = Data::floats(data.input);
+    t.grad_filters = Data::floats(data.filters);
+    t.grad_bias = filters_in ? nullptr : Data::floats(data.bias);
+    SerialExecutor serial;
+    ExecutionContext context;
+    context.executor = &serial;
+    return plan.execute(t, data.workspace, context);
+}
+
+Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads, Contents &contents) {
+    std::string algorithm, variant;
+    for (int n : threads) {
+        PlanOptions options;
+        options.threads = n;
+        const Result<Plan> chosen = Plan::create(problem, options);
+        if (!chosen) {
+            return chosen.status();
+        }
+        algorithm = to_string(chosen->algorithm());
+        variant = chosen->variant();
+        // The phases of bwd-data choose for themselves.
+        const bool several = problem.operation == Operation::kBackwardData;
+        options.algorithm = chosen->algorithm();
+        Tracer plans;
+        // Whatever its planner looks up on the way must be there, for its other forms too.
+        (void)Plan::create(problem, options);
+        options.variant = several ? "" : variant;
+        const Result<Plan> plan = Plan::create(problem, options);
+        if (!plan) {
+            return plan.status();
+        }
+        const Data data(problem, *plan);
+        if (plan->packed_filter_bytes() > 0) {
+            SerialExecutor serial;
+            ExecutionContext context;
+            context.executor = &serial;
+            if (Status status = plan->pack_filters(Data::floats(data.filters), data.packed, data.workspace, context); !status) {
+                return status;
+            }
+        }
+        if (Status status = execute(problem, *plan, data, plan->packed_filter_bytes() > 0); !status) {
+            return status;
+        }
+        contents.variants.insert(plans.used.begin(), plans.used.end());
+        Tracer timed;  // caches and pages are warm now
+        if (Status status = execute(problem, *plan, data, plan->packed_filter_bytes() > 0); !status) {
+            return status;
+        }
+        registry_tracer = nullptr;
+        add_sized(timed, contents);
+        for (const Variant &v : registry()) {
+            if (v.name == variant) {
+                contents.variants.insert(&v);
+            }
+        }
+        if (several) {
+            variant.clear();
+        }
+    }
+    contents.problems.push_back({problem.to_string(), algorithm, variant});
+    return {};
+}
+
+nlohmann::ordered_json to_json(const Contents &contents) {
+    nlohmann::ordered_json list;
+    list["isa"] = machine().isa;
+    for (const Variant &v : registry()) {
+        if (contents.variants.count(&v) > 0) {
+            list["stages"][v.stage][to_string(v.isa)].push_back(v.parameters);
+            const auto sized = contents.sized.find(&v);
+            if (sized != contents.sized.end() && !sized->second.empty()) {
+                list["sized"][v.name] = sized->second;
+            }
+        }
+    }
+    for (const auto &[problem, algorithm, variant] : contents.problems) {
+        list["problems"].push_back({{"problem", problem}, {"algorithm", algorithm}, {"variant", variant}});
+    }
+    return list;
+}
+
+/// Runs a program with our standard streams. Errors: kInternal, with its name and exit code.
+Status run_program(const std::vector<std::string> &command) {
+    std::vector<char *> arguments;
+    for (const std::string &argument : command) {
+        arguments.push_back(const_cast<char *>(argument.c_str()));
+    }
+    arguments.push_back(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+        execvp(arguments[0], arguments.data());
+        _exit(127);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        return Status(StatusCode::kInternal, "cannot start " + command[0]);
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        return Status(StatusCode::kInternal, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? command[0] + " is needed, and not in PATH" : command[0] + " failed");
+    }
+    return {};
+}
+
+struct Flags {
+    std::string shapes, out, name = "convolutions";
+    std::vector<int> threads = {1};
+    bool list_only = false;
+};
+
+Status generate(const Flags &flags) {
+    namespace fs = std::filesystem;
+    const Result<std::vector<Shape>> shapes = read_shapes(flags.shapes);
+    if (!shapes) {
+        return shapes.status();
+    }
+    if (shapes->empty()) {
+        return Status(StatusCode::kInvalidArgument, flags.shapes + " has no problems");
+    }
+    if (flags.name.empty() || flags.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != std::string::npos) {
+        return Status(StatusCode::kInvalidArgument, "--name is '" + flags.name + "'; letters, digits and _ make a library's name");
+    }
+    std::error_code error;
+    const fs::path out = fs::absolute(flags.out, error);
+    fs::create_directories(out, error);
+    if (error) {
+        return Status(StatusCode::kInternal, "cannot make the folder " + flags.out + ": " + error.message());
+    }
+    Contents contents;
+    std::set<std::string> seen;
+    for (const Shape &shape : *shapes) {
+        if (!seen.insert(shape.problem.to_string()).second) {
+            continue;
+        }
+        if (Status status = add_problem(shape.problem, flags.threads, contents); !status) {
+            return Status(status.code(), shape.name + ": " + status.message());
+        }
+    }
+    size_t sized = 0;
+    for (const auto &[variant, list] : contents.sized) {
+        sized += list.size();
+    }
+    if (Status status = write_file((out / "library.json").string(), to_json(contents).dump(1) + "\n"); !status) {
+        return status;
+    }
+    fmt::print("{} problems: {} variants, {} kernels of fixed size, for {}\n", contents.problems.size(), contents.variants.size(), sized, machine().isa);
+    if (flags.list_only) {
+        return {};
+    }
+    const std::string cmake = fmt::format("# Made by fourfold generate.\ncmake_minimum_required(VERSION 3.28)\nproject({0} LANGUAGES CXX)\n"
+                                          "find_package(fourfold {1} EXACT REQUIRED COMPONENTS library generators)\nfourfold_add_library({0} LIST library.json)\n",
+                                          flags.name, version());
+    if (Status status = write_file((out / "CMakeLists.txt").string(), cmake); !status) {
+        return status;
+    }
+    // The package beside this program.
+    const fs::path prefix = fs::canonical("/proc/self/exe", error).parent_path().parent_path();
+    Status status = run_program({"cmake", "-S", out.string(), "-B", (out / "build").string(), "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_PREFIX_PATH=" + prefix.string()});
+    if (status.ok()) {
+        status = run_program({"cmake", "--build", (out / "build").string()});
+    }
+    if (!status.ok()) {
+        return status;
+    }
+    const std::string archive = "lib" + flags.name + ".a";
+    fs::copy_file(out / "build" / archive, out / archive, fs::copy_options::overwrite_existing, error);
+    if (error) {
+        return Status(StatusCode::kInternal, "cannot write " + (out / archive).string() + ": " + error.message());
+    }
+    fmt::print("{}: {}, instead of libfourfold.a\n", (out / archive).string(), bytes_text(fs::file_size(out / archive, error)));
+    return {};
+}
+
+}  // namespace
+
+Action add_generate(CLI::App &verb) {
+    auto flags = std::make_shared<Flags>();
+    verb.add_option("--shapes", flags->shapes, "CSV file of problems")->required();
+    verb.add_option("--out", flags->out, "folder for the library")->required();
+    verb.add_option("--name", flags->name, "of the library: lib<name>.a")->capture_default_str();
+    verb.add_option("--threads", flags->threads, "numbers of threads that sizes are fixed for; others work too")->delimiter(',')->check(CLI::Range(1, 4096));
+    verb.add_flag("--list-only", flags->list_only, "write library.json, which fourfold_add_library() reads, and build nothing");
+    return [flags] { return generate(*flags); };
+}
+
+}  // namespace fourfold::cli

@@ -1,0 +1,77 @@
+#include "problem_data.h"
+
+#include <array>
+
+namespace fourfold::cli {
+namespace {
+
+/// SplitMix64 (Steele et al. 2014) to floats uniform on [-1, 1].
+void fill_uniform(float *data, int64_t elements, uint64_t seed) {
+    uint64_t state = seed * 0x9e3779b97f4a7c15u;
+    for (int64_t i = 0; i < elements; ++i) {
+        uint64_t z = (state += 0x9e3779b97f4a7c15u);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        data[i] = static_cast<float>(static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-52 - 1.0);
+    }
+}
+
+}  // namespace
+
+std::unique_ptr<ProblemData> ProblemData::make(const Conv2dProblem &p, uint64_t seed) {
+    auto data = std::make_unique<ProblemData>();
+    auto fill = [&, stream = seed * 8](FloatBuffer &buffer, int64_t elements) mutable {
+        buffer = FloatBuffer(elements);
+        if (buffer.data() != nullptr) {
+            fill_uniform(buffer.data(), elements, ++stream);
+        }
+        return buffer.data() != nullptr;
+    };
+    if (p.moves_columns()) {
+        const bool unfold = p.operation == Operation::kUnfold;
+        return fill(data->input, unfold ? p.input_elements() : p.column_elements()) && fill(data->output, result_elements(p)) ? std::move(data) : nullptr;
+    }
+    const bool forward = p.operation == Operation::kForward;
+    bool ok = p.operation == Operation::kBackwardData || fill(data->input, p.input_elements());
+    ok = ok && (p.operation == Operation::kBackwardFilters || fill(data->filters, p.filter_elements()));
+    ok = ok && (forward ? fill(data->bias, p.out_channels) : fill(data->grad_output, p.output_elements()));
+    ok = ok && fill(data->output, result_elements(p)) && (!p.residual || fill(data->residual, result_elements(p)));
+    return ok ? std::move(data) : nullptr;
+}
+
+int64_t ProblemData::result_elements(const Conv2dProblem &p) {
+    const std::array<int64_t, 4> sizes = result_sizes(p);
+    return sizes[0] * sizes[1] * sizes[2] * sizes[3];
+}
+
+double ProblemData::bytes(const Conv2dProblem &p) {
+    if (p.moves_columns()) {
+        return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.column_elements()));
+    }
+    return 4.0 * (static_cast<double>(p.input_elements()) + static_cast<double>(p.filter_elements()) + static_cast<double>(p.output_elements()) + (p.residual ? static_cast<double>(result_elements(p)) : 0.0));
+}
+
+ConstView ProblemData::filter_view(const Conv2dProblem &p) const {
+    const int64_t plane = p.filter_height * p.filter_width;
+    return {filters.data(), p.in_channels / p.groups * plane, plane, p.filter_width, 1};
+}
+
+Tensors ProblemData::tensors(const Conv2dProblem &p, const AlignedBuffer &packed, float *result) const {
+    const int64_t plane = p.filter_height * p.filter_width;
+    Tensors t;
+    t.input = input.data();
+    t.filters = packed.data() != nullptr ? Filters(packed) : Filters(filter_view(p));
+    t.bias = bias.data();
+    t.residual = p.residual ? ConstView(residual.data()) : ConstView();
+    t.grad_output = grad_output.data();
+    t.output = result;
+    t.grad_input = result;
+    t.grad_filters = MutableView(result, p.in_channels / p.groups * plane, plane, p.filter_width, 1);
+    return t;
+}
+
+Arrays ProblemData::arrays() const {
+    return {input.data(), filters.data(), bias.data(), residual.data(), grad_output.data()};
+}
+
+}  // namespace fourfold::cli

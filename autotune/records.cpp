@@ -1,0 +1,183 @@
+#include "records.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <sstream>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "files.h"
+#include "fourfold/tuning.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Times with five digits: more would be noise in a diff.
+double rounded(double seconds) {
+    return std::stod(fmt::format("{:.5g}", seconds * 1e3));
+}
+
+std::string machine_words() {
+    const MachineInfo &m = machine();
+    return fmt::format("{}; {} L1, {} L2, {} L3; {} threads", m.cpu, bytes_text(m.l1_bytes), bytes_text(m.l2_bytes), bytes_text(m.l3_bytes), m.hardware_threads);
+}
+
+Status cannot_write(const std::string &path) {
+    return {StatusCode::kInternal, fmt::format("cannot write '{}': {}", path, std::strerror(errno))};
+}
+
+}  // namespace
+
+std::string header_line() {
+    return fmt::format("{{\"format\":\"{}\",\"version\":{}}}\n", kRecordFormat, kRecordVersion);
+}
+
+std::string record_line(const Record &r) {
+    Json line;
+    line["problem"] = r.problem.to_string();
+    line["accuracy"] = to_string(r.accuracy);
+    line["microarchitecture"] = r.microarchitecture;
+    line["isa"] = r.isa;
+    line["threads"] = r.threads;
+    line["cache"] = to_string(r.cache);
+    line["role"] = r.winner ? "winner" : "candidate";
+    line["choice"] = r.choice;
+    if (r.failure.empty()) {
+        line["ms_min"] = rounded(r.seconds_min);
+        line["ms_median"] = rounded(r.seconds_median);
+        line["samples"] = r.samples;
+        line["ms_predicted"] = rounded(r.seconds_predicted);
+        line["workspace_bytes"] = r.workspace_bytes;
+    } else {
+        line["failure"] = r.failure;
+    }
+    line["variants"] = Json::object();
+    for (const auto &[name, hash] : r.variants) {
+        line["variants"][name] = hash;
+    }
+    line["machine"] = machine_words();
+    line["library"] = version();
+    line["date"] = fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+    return line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
+}
+
+std::string record_key(const Record &r) {
+    return fmt::format("{}|{}|{}|{}|{}|{}", r.problem.to_string(), to_string(r.accuracy), r.microarchitecture, r.isa, r.threads, to_string(r.cache));
+}
+
+Record make_record(const Conv2dProblem &problem, const PlanOptions &options, const std::string &choice) {
+    Record r;
+    r.problem = tuning_problem(problem);
+    r.accuracy = options.accuracy;
+    r.microarchitecture = machine().microarchitecture;
+    r.isa = machine().isa;
+    r.threads = options.threads;
+    r.cache = options.cache;
+    r.choice = choice;
+    std::istringstream words(choice);
+    for (std::string word; words >> word;) {
+        if (const std::string hash = variant_hash(word); !hash.empty()) {
+            r.variants.emplace_back(word, hash);
+        }
+    }
+    return r;
+}
+
+Status append_lines(const std::string &path, const std::string &lines, bool sync) {
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file < 0) {
+        return cannot_write(path);
+    }
+    struct stat info = {};
+    std::string text;
+    bool ok = ::fstat(file, &info) == 0;
+    if (ok && info.st_size == 0) {
+        text = header_line();
+    } else if (ok) {
+        // What an interrupted writer left of a line is closed, and read as one bad line.
+        char last = '\n';
+        ok = ::pread(file, &last, 1, info.st_size - 1) == 1;
+        text = last == '\n' ? "" : "\n";
+    }
+    text += lines;
+    ok = ok && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && (!sync || ::fsync(file) == 0);
+    const Status status = ok ? Status() : cannot_write(path);
+    ::close(file);
+    return status;
+}
+
+Result<std::vector<Record>> read_records(const std::string &path) {
+    const Result<std::string> text = read_file(path);
+    if (!text) {
+        return text.status();
+    }
+    ReadTable table = read_table(*text);
+    if (!table.header) {
+        return Status(StatusCode::kInvalidArgument, fmt::format("'{}' is no table of measurements{}", path, table.first_reason.empty() ? "" : ": " + table.first_reason));
+    }
+    return std::move(table.records);
+}
+
+Result<std::string> merge_tables(const std::vector<std::string> &paths) {
+    struct Kept {
+        Record record;
+        Json line;
+        size_t order;
+    };
+    std::map<std::pair<std::string, std::string>, Kept> kept;  // by key, then choice
+    size_t order = 0;
+    for (const std::string &path : paths) {
+        const Result<std::string> text = read_file(path);
+        if (!text) {
+            return text.status();
+        }
+        if (!read_table(*text).header) {
+            return Status(StatusCode::kInvalidArgument, fmt::format("'{}' is no table of measurements", path));
+        }
+        std::string_view rest = *text;
+        for (size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+            Record record;
+            std::string reason;
+            const std::string_view line = rest.substr(0, end);
+            rest.remove_prefix(end + 1);
+            if (parse_record_line(line, record, reason) != LineKind::kRecord) {
+                continue;
+            }
+            ++order;
+            const std::pair<std::string, std::string> place = {record_key(record), record.choice};
+            const auto at = kept.find(place);
+            // A later verdict on the same choice counts; a better measured time is not replaced by a hasty one.
+            if (at == kept.end() || record.winner || record.samples >= at->second.record.samples) {
+                kept[place] = {record, Json::parse(line), order};
+            }
+        }
+    }
+    std::map<std::string, size_t> last_winner;
+    for (const auto &[place, k] : kept) {
+        if (k.record.winner) {
+            last_winner[place.first] = std::max(last_winner[place.first], k.order);
+        }
+    }
+    std::string out = header_line();
+    for (auto &[place, k] : kept) {
+        if (k.record.winner && k.order != last_winner[place.first]) {
+            k.line["role"] = "candidate";
+        }
+        out += k.line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
+    }
+    return out;
+}
+
+}  // namespace fourfold::cli

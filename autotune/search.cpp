@@ -1,0 +1,260 @@
+#include "search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <random>
+
+namespace fourfold::cli {
+namespace {
+
+class Search {
+public:
+    Search(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost)
+        : candidates_(candidates), options_(options), cost_(cost), random_(options.seed), start_(now()) {
+        for (const SearchCandidate &c : candidates) {
+            result_.samples.push_back(c.samples);
+            result_.failed.push_back(c.failed);
+        }
+    }
+
+    SearchResult run() {
+        std::vector<size_t> survivors = schedules_of(settle_groups(likeliest()));
+        for (const SearchOptions::Stage &stage : options_.stages) {
+            const bool sampled = sample(survivors, stage.samples);
+            survivors = within(survivors, stage.keep);
+            if (!sampled || survivors.size() < 2) {
+                break;
+            }
+        }
+        result_.best = choose();
+        result_.complete = !over_ && result_.best >= 0;
+        for (const std::vector<double> &s : result_.samples) {
+            result_.sampled += !s.empty();
+        }
+        return std::move(result_);
+    }
+
+private:
+    double now() const {
+        return options_.clock ? options_.clock() : 0.0;
+    }
+    bool is_over() {
+        over_ = over_ || (options_.stopped && options_.stopped()) || (options_.budget > 0 && now() - start_ >= options_.budget);
+        return over_;
+    }
+    double best_of(size_t i) const {
+        const std::vector<double> &s = result_.samples[i];
+        return result_.failed[i] || s.empty() ? std::numeric_limits<double>::infinity() : *std::min_element(s.begin(), s.end());
+    }
+
+    /// Of each group the candidate with the least prediction, and the incumbent, unless hopeless.
+    std::vector<size_t> likeliest() const {
+        const double best = least_prediction();
+        std::map<std::string, size_t> first;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            const auto [at, fresh] = first.emplace(candidates_[i].group, i);
+            if (!fresh && candidates_[i].predicted < candidates_[at->second].predicted) {
+                at->second = i;
+            }
+        }
+        std::vector<size_t> list;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            const bool leads = first[candidates_[i].group] == i && candidates_[i].predicted <= 4 * options_.hopeless * best;
+            if (leads || candidates_[i].incumbent) {
+                list.push_back(i);
+            }
+        }
+        std::stable_sort(list.begin(), list.end(), [&](size_t a, size_t b) { return candidates_[a].predicted < candidates_[b].predicted; });
+        return list;
+    }
+    double least_prediction() const {
+        double best = std::numeric_limits<double>::infinity();
+        for (const SearchCandidate &c : candidates_) {
+            best = std::min(best, c.predicted);
+        }
+        return best;
+    }
+
+    /// The groups worth a look at their schedules.
+    std::vector<std::string> settle_groups(const std::vector<size_t> &first) {
+        sample(first, options_.group_samples);
+        std::vector<std::string> groups;
+        for (size_t i : within(first, options_.keep_group)) {
+            groups.push_back(candidates_[i].group);
+        }
+        return groups;
+    }
+
+    /// All candidates of the groups that are not hopeless, likeliest first, as far as trials and patience allow.
+    std::vector<size_t> schedules_of(const std::vector<std::string> &groups) {
+        const double best = least_prediction();
+        std::vector<size_t> list;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            const bool known = std::find(groups.begin(), groups.end(), candidates_[i].group) != groups.end();
+            if (known && !result_.failed[i] && (candidates_[i].predicted <= options_.hopeless * best || !result_.samples[i].empty())) {
+                list.push_back(i);
+            }
+        }
+        std::stable_sort(list.begin(), list.end(), [&](size_t a, size_t b) { return candidates_[a].predicted < candidates_[b].predicted; });
+        if (options_.trials > 0 && list.size() > static_cast<size_t>(options_.trials)) {
+            list.resize(static_cast<size_t>(options_.trials));
+        }
+        if (options_.patience == 0) {
+            return list;
+        }
+        // Brought in one by one, each measured against the leader as it then is.
+        std::vector<size_t> tried;
+        double leader = std::numeric_limits<double>::infinity();
+        int misses = 0;
+        for (size_t i : list) {
+            if (misses >= options_.patience || !sample({i}, 1)) {
+                break;
+            }
+            tried.push_back(i);
+            misses = best_of(i) < leader ? 0 : misses + 1;
+            leader = std::min(leader, best_of(i));
+        }
+        return tried;
+    }
+
+    /// Brings every one of the list to so many samples, in rounds. False when it was stopped.
+    bool sample(const std::vector<size_t> &list, size_t goal) {
+        const double begin = now();
+        std::vector<size_t> order = list;
+        const auto lacks = [&](size_t i) { return !result_.failed[i] && result_.samples[i].size() < goal; };
+        for (bool first = true; std::any_of(list.begin(), list.end(), lacks); first = false) {
+            if (!first && options_.stage_seconds > 0 && now() - begin > options_.stage_seconds) {
+                break;
+            }
+            std::shuffle(order.begin(), order.end(), random_);
+            for (size_t i : order) {
+                if (is_over()) {
+                    return false;
+                }
+                if (!lacks(i)) {
+                    continue;
+                }
+                const double seconds = cost_(i);
+                if (options_.stopped && options_.stopped()) {
+                    over_ = true;
+                    return false;  // what was interrupted says nothing
+                }
+                if (seconds < 0.0 || !std::isfinite(seconds)) {
+                    result_.failed[i] = true;
+                } else {
+                    result_.samples[i].push_back(seconds);
+                }
+            }
+        }
+        return true;
+    }
+
+    std::vector<size_t> within(const std::vector<size_t> &list, double factor) const {
+        double best = std::numeric_limits<double>::infinity();
+        for (size_t i : list) {
+            best = std::min(best, best_of(i));
+        }
+        std::vector<size_t> kept;
+        std::copy_if(list.begin(), list.end(), std::back_inserter(kept), [&](size_t i) { return std::isfinite(best_of(i)) && best_of(i) <= factor * best; });
+        return kept;
+    }
+
+    /// The fastest; of those within the tie band the one with least workspace, then the incumbent, then the faster.
+    int choose() const {
+        size_t most = 0;
+        double best = std::numeric_limits<double>::infinity();
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            best = std::min(best, best_of(i));
+            most = std::max(most, result_.samples[i].size());
+        }
+        int chosen = -1;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            // One lucky sample of somebody who left early is no tie.
+            const bool finalist = best_of(i) == best || 2 * result_.samples[i].size() >= most;
+            if (!std::isfinite(best_of(i)) || best_of(i) > (1.0 + options_.tie) * best || !finalist) {
+                continue;
+            }
+            if (chosen < 0 || better(i, static_cast<size_t>(chosen))) {
+                chosen = static_cast<int>(i);
+            }
+        }
+        return chosen;
+    }
+    bool better(size_t a, size_t b) const {
+        const SearchCandidate &x = candidates_[a], &y = candidates_[b];
+        if (x.workspace != y.workspace) {
+            return x.workspace < y.workspace;
+        }
+        return x.incumbent != y.incumbent ? x.incumbent : best_of(a) < best_of(b);
+    }
+
+    const std::vector<SearchCandidate> &candidates_;
+    const SearchOptions &options_;
+    const Cost &cost_;
+    std::mt19937_64 random_;
+    const double start_;
+    bool over_ = false;
+    SearchResult result_;
+};
+
+}  // namespace
+
+SearchResult search(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost) {
+    return Search(candidates, options, cost).run();
+}
+
+bool confirmed(const std::vector<double> &challenger, const std::vector<double> &incumbent, double tie) {
+    const size_t pairs = std::min(challenger.size(), incumbent.size());
+    if (pairs < 5) {
+        return false;
+    }
+    const double a = *std::min_element(challenger.begin(), challenger.end()), b = *std::min_element(incumbent.begin(), incumbent.end());
+    if (a * (1.0 + tie) > b) {
+        return false;
+    }
+    size_t wins = 0;
+    for (size_t i = 0; i < pairs; ++i) {
+        wins += challenger[i] < incumbent[i];
+    }
+    // One-sided sign test at 5 %, by the normal approximation: more wins than half plus 1.645 standard deviations.
+    const double n = static_cast<double>(pairs);
+    return static_cast<double>(wins) >= n / 2 + 1.645 * std::sqrt(n) / 2;
+}
+
+double mann_whitney(const std::vector<double> &a, const std::vector<double> &b) {
+    if (a.size() < 3 || b.size() < 3) {
+        return 1.0;
+    }
+    std::vector<std::pair<double, int>> all;
+    for (double v : a) {
+        all.emplace_back(v, 0);
+    }
+    for (double v : b) {
+        all.emplace_back(v, 1);
+    }
+    std::sort(all.begin(), all.end());
+    const double n = static_cast<double>(a.size()), m = static_cast<double>(b.size()), total = n + m;
+    double ranks = 0.0, ties = 0.0;
+    for (size_t i = 0; i < all.size();) {
+        size_t end = i;
+        while (end < all.size() && all[end].first == all[i].first) {
+            ++end;
+        }
+        const double count = static_cast<double>(end - i), rank = (static_cast<double>(i + end) + 1) / 2;
+        for (; i < end; ++i) {
+            ranks += all[i].second == 0 ? rank : 0.0;
+        }
+        ties += count * count * count - count;
+    }
+    const double u = ranks - n * (n + 1) / 2;
+    const double variance = n * m / 12 * (total + 1 - ties / (total * (total - 1)));
+    if (variance <= 0.0) {
+        return 1.0;
+    }
+    const double z = std::max(0.0, std::fabs(u - n * m / 2) - 0.5) / std::sqrt(variance);
+    return std::erfc(z / std::sqrt(2.0));
+}
+
+}  // namespace fourfold::cli

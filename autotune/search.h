@@ -1,0 +1,67 @@
+// Which of several plans is the fastest, found with few samples. Pure: the candidates and their costs come from outside, and
+// so does the clock; nothing here knows what a convolution is.
+//
+// First the algorithms: the likeliest candidate of each is sampled a few times, and those far behind leave with all their
+// schedules. Then successive halving over the schedules of the rest: rounds in which every survivor is sampled once, in a random
+// order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The minimum
+// counts, since the noise of a shared machine only ever adds. Ties go to less workspace, then to the incumbent.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace fourfold::cli {
+
+struct SearchCandidate {
+    std::string group;        ///< the algorithm, or a form of it
+    double predicted = 0.0;   ///< seconds, by the cost model as far as it is corrected
+    uint64_t workspace = 0;   ///< bytes
+    bool incumbent = false;
+    std::vector<double> samples;  ///< from an interrupted search
+    bool failed = false;      ///< known to fail
+};
+
+struct SearchOptions {
+    struct Stage {
+        size_t samples;  ///< of each survivor at the stage's end, earlier ones included
+        double keep;  ///< survivors are within this factor of the best afterwards
+    };
+    std::vector<Stage> stages = {{4, 1.25}, {10, 1.08}, {30, 1.0}};
+    size_t group_samples = 3;      ///< of the first look at the algorithms
+    double keep_group = 1.6;       ///< an algorithm's best schedule may be this much better than its likeliest
+    double hopeless = 3.0;         ///< candidates predicted beyond this factor of the best prediction are not tried; the
+                                   ///< likeliest of each group within 4 times this factor is
+    double tie = 0.02;             ///< times within this factor are equal
+    int trials = 0;                ///< at most so many candidates; 0: all
+    int patience = 0;              ///< stop bringing in candidates after so many in a row that did not lead; 0: never
+    double budget = 0.0;           ///< seconds; 0: no limit
+    double stage_seconds = 0.0;    ///< a stage's later rounds end after this; 0: no limit
+    std::function<double()> clock;          ///< seconds, monotonic
+    std::function<bool()> stopped;          ///< asked between samples; empty: never
+    uint64_t seed = 1;             ///< of the random orders
+};
+
+/// One sample of a candidate in seconds; negative where it fails, after which it is not asked again.
+using Cost = std::function<double(size_t candidate)>;
+
+struct SearchResult {
+    int best = -1;                 ///< -1 where every candidate failed, or the search was stopped before any was sampled
+    bool complete = false;         ///< neither stopped nor out of budget
+    std::vector<std::vector<double>> samples;  ///< of each candidate
+    std::vector<bool> failed;
+    int sampled = 0;               ///< candidates with samples
+};
+
+SearchResult search(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost);
+
+/// Paired times of a challenger and the incumbent, one pair a round: whether the challenger is better beyond doubt, by the
+/// minima (more than `tie`) and by a sign test over the pairs.
+bool confirmed(const std::vector<double> &challenger, const std::vector<double> &incumbent, double tie);
+
+/// Two-sided p-value that two samples come from the same distribution (Mann and Whitney 1947, normal approximation with
+/// ties). 1 where either has less than three values.
+double mann_whitney(const std::vector<double> &a, const std::vector<double> &b);
+
+}  // namespace fourfold::cli

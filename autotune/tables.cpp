@@ -1,0 +1,145 @@
+// fourfold tables: merge, diff, show.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "files.h"
+#include "fourfold/tuning.h"
+#include "records.h"
+#include "table.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+/// The winners of a table by their keys.
+std::map<std::string, Record> winners(const std::vector<Record> &records) {
+    std::map<std::string, Record> list;
+    for (const Record &r : records) {
+        if (r.winner) {
+            list[record_key(r)] = r;
+        }
+    }
+    return list;
+}
+
+std::string key_columns(const Record &r) {
+    return fmt::format("{}, {}, {} thread{}, {}, {}", r.microarchitecture, r.isa, r.threads, r.threads == 1 ? "" : "s", to_string(r.cache), to_string(r.accuracy));
+}
+
+Status merge(const std::vector<std::string> &inputs, const std::string &out) {
+    const Result<std::string> merged = merge_tables(inputs);
+    if (!merged) {
+        return merged.status();
+    }
+    if (Status status = write_file(out, *merged); !status) {
+        return status;
+    }
+    fmt::print("{}: {} lines from {} tables\n", out, std::count(merged->begin(), merged->end(), '\n') - 1, inputs.size());
+    return {};
+}
+
+/// Problem by problem, where two tables choose differently.
+Status diff(const std::string &first, const std::string &second) {
+    const Result<std::vector<Record>> a = read_records(first), b = read_records(second);
+    if (!a || !b) {
+        return (a ? b : a).status();
+    }
+    const std::map<std::string, Record> before = winners(*a), after = winners(*b);
+    int same = 0, tie = 0, changed = 0, added = 0, removed = 0;
+    const Table table({{"", 7, true}, {"ms before", 9}, {"ms after", 9}, {"problem; before -> after", 0, true}});
+    fmt::print("{}", table.header());
+    for (const auto &[key, x] : before) {
+        const auto at = after.find(key);
+        if (at == after.end()) {
+            ++removed;
+            fmt::print("{}", table.row({"removed", milliseconds_text(x.seconds_min), "-", x.problem.to_string()}));
+            continue;
+        }
+        const Record &y = at->second;
+        if (x.choice == y.choice) {
+            ++same;
+            continue;
+        }
+        // Another choice, but as fast as the first one was in the second table: noise decided.
+        const auto twin = std::find_if(b->begin(), b->end(), [&](const Record &r) { return r.failure.empty() && r.choice == x.choice && record_key(r) == key; });
+        const bool is_tie = twin != b->end() && twin->seconds_min <= 1.02 * y.seconds_min;
+        tie += is_tie;
+        changed += !is_tie;
+        fmt::print("{}", table.row({is_tie ? "tie" : "changed", milliseconds_text(x.seconds_min), milliseconds_text(y.seconds_min), fmt::format("{}; {} -> {}", x.problem.to_string(), x.choice, y.choice)}));
+    }
+    for (const auto &[key, y] : after) {
+        if (before.count(key) == 0) {
+            ++added;
+            fmt::print("{}", table.row({"added", "-", milliseconds_text(y.seconds_min), fmt::format("{}; {}", y.problem.to_string(), y.choice)}));
+        }
+    }
+    const int common = same + tie + changed;
+    fmt::print("{} problems in both: {} same, {} within 2 %, {} changed ({:.1f} % agree); {} added, {} removed\n", common, same, tie, changed, common > 0 ? 100.0 * (same + tie) / common : 100.0, added, removed);
+    return {};
+}
+
+Status show(const std::string &path, bool all) {
+    const Result<std::vector<Record>> records = read_records(path);
+    if (!records) {
+        return records.status();
+    }
+    std::map<std::string, std::vector<const Record *>> by_key;
+    std::vector<std::string> order;
+    for (const Record &r : *records) {
+        std::vector<const Record *> &list = by_key[record_key(r)];
+        if (list.empty()) {
+            order.push_back(record_key(r));
+        }
+        list.push_back(&r);
+    }
+    const Table table({{"", 1}, {"ms min", 9}, {"ms median", 9}, {"n", 3}, {"predicted", 9}, {"choice", 0, true}});
+    for (const std::string &key : order) {
+        std::vector<const Record *> list = by_key[key];
+        std::stable_sort(list.begin(), list.end(), [](const Record *a, const Record *b) { return a->failure.empty() != b->failure.empty() ? a->failure.empty() : a->seconds_min < b->seconds_min; });
+        fmt::print("{}  ({})\n", list.front()->problem.to_string(), key_columns(*list.front()));
+        for (const Record *r : list) {
+            if (!all && !r->winner) {
+                continue;
+            }
+            fmt::print("    {}", r->failure.empty() ? table.row({r->winner ? "*" : "", milliseconds_text(r->seconds_min), milliseconds_text(r->seconds_median), std::to_string(r->samples), milliseconds_text(r->seconds_predicted), r->choice})
+                                                     : table.row({"", r->failure, "", "", "", r->choice}));
+        }
+    }
+    unload_tables(false);
+    const Result<TableInfo> info = load_table(path);
+    fmt::print("{} problems; on this machine and in this build: {}\n", order.size(), info ? info->summary() : info.status().message());
+    return {};
+}
+
+}  // namespace
+
+Action add_tables(CLI::App &verb) {
+    struct Flags {
+        std::vector<std::string> inputs;
+        std::string first, second, out, path;
+        bool all = false;
+    };
+    auto flags = std::make_shared<Flags>();
+    auto chosen = std::make_shared<Action>();
+    verb.require_subcommand(1);
+    CLI::App *merging = verb.add_subcommand("merge", "one table of several; later ones win, better measured times stay");
+    merging->add_option("tables", flags->inputs, "tables")->required();
+    merging->add_option("--out", flags->out, "the merged table")->required();
+    merging->callback([flags, chosen] { *chosen = [flags] { return merge(flags->inputs, flags->out); }; });
+    CLI::App *differing = verb.add_subcommand("diff", "the problems for which two tables choose differently");
+    differing->add_option("first", flags->first)->required();
+    differing->add_option("second", flags->second)->required();
+    differing->callback([flags, chosen] { *chosen = [flags] { return diff(flags->first, flags->second); }; });
+    CLI::App *showing = verb.add_subcommand("show", "a table's winners, for people");
+    showing->add_option("table", flags->path)->required();
+    showing->add_flag("--all", flags->all, "every candidate that was measured");
+    showing->callback([flags, chosen] { *chosen = [flags] { return show(flags->path, flags->all); }; });
+    return [chosen] { return (*chosen)(); };
+}
+
+}  // namespace fourfold::cli

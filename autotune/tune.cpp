@@ -1,0 +1,701 @@
+// fourfold tune: measures plans of many problems, each candidate in a process of its own, and records what is fastest.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "candidate_process.h"
+#include "commands.h"
+#include "files.h"
+#include "fourfold/tuning.h"
+#include "machine_limits.h"
+#include "measure.h"
+#include "problem_data.h"
+#include "progress.h"
+#include "records.h"
+#include "reference.h"
+#include "search.h"
+#include "shapes.h"
+#include "table.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+struct TuneFlags {
+    std::vector<std::string> shapes, problems;
+    std::string out, budget, workspace_max, accuracy = "default";
+    int trials = 0, patience = 0, threads = 1;
+    bool resume = false, verify_only = false, cold = false;
+    double candidate_seconds = 60.0, hopeless = 3.0;
+    uint64_t seed = 1;
+};
+
+constexpr double kSampleSeconds = 2e-3;   ///< one sample lasts at least this long
+constexpr double kStageSeconds = 1.5;     ///< rounds of long problems end earlier
+constexpr int kPairs = 30;                ///< of a winner and the incumbent, when it is confirmed
+constexpr double kPairSeconds = 2.0;
+
+volatile std::sig_atomic_t interrupted = 0;
+
+bool is_stopped() {
+    return interrupted != 0;
+}
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Status bad(std::string message) {
+    return {StatusCode::kInvalidArgument, std::move(message)};
+}
+
+/// "90", "90s", "10m", "2h" as seconds.
+Result<double> parse_duration(const std::string &text) {
+    char *end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    const std::string unit(end == nullptr ? "" : end);
+    const double factor = unit.empty() || unit == "s" ? 1.0 : unit == "m" ? 60.0 : unit == "h" ? 3600.0 : 0.0;
+    if (end == text.c_str() || factor == 0.0 || !(value > 0.0) || value > 1e6) {
+        return bad(fmt::format("--budget is '{}'; expected a time such as 90s, 10m or 2h", text));
+    }
+    return value * factor;
+}
+
+/// About proportional to the time that a problem takes.
+double weight(const Conv2dProblem &p) {
+    return 1.0 + p.flops() * 2e-9;
+}
+
+/// Every sample as it is taken, so that nothing but the one under way is ever lost. Beside the table, and gone with the last
+/// problem.
+class Journal {
+public:
+    /// What an earlier run left of this key, by choice: samples, or a failure.
+    struct Left {
+        std::vector<double> samples;
+        std::string failure;
+    };
+    explicit Journal(std::string path)
+        : path_(std::move(path)) {
+    }
+    const std::string &path() const {
+        return path_;
+    }
+    Status load() {
+        if (!std::filesystem::exists(path_)) {
+            return {};
+        }
+        const Result<std::string> text = read_file(path_);
+        if (!text) {
+            return text.status();
+        }
+        std::string_view rest = *text;
+        for (size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+            const nlohmann::json line = nlohmann::json::parse(rest.substr(0, end), nullptr, false);
+            rest.remove_prefix(end + 1);
+            if (!line.is_object() || !line.contains("key") || !line["key"].is_string() || !line.contains("choice") || !line["choice"].is_string()) {
+                continue;
+            }
+            Left &left = left_[{line["key"].get<std::string>(), line["choice"].get<std::string>()}];
+            if (line.contains("s") && line["s"].is_number() && line["s"].get<double>() > 0.0) {
+                left.samples.push_back(line["s"].get<double>());
+            }
+            if (line.contains("failure") && line["failure"].is_string()) {
+                left.failure = line["failure"].get<std::string>();
+            }
+        }
+        return {};
+    }
+    Left left(const std::string &key, const std::string &choice) const {
+        const auto at = left_.find({key, choice});
+        return at == left_.end() ? Left() : at->second;
+    }
+    Status sample(const std::string &key, const std::string &choice, double seconds) {
+        return append_lines(path_, nlohmann::ordered_json({{"key", key}, {"choice", choice}, {"s", seconds}}).dump() + "\n", false);
+    }
+    Status failure(const std::string &key, const std::string &choice, const Failure &failure) {
+        return append_lines(path_, nlohmann::ordered_json({{"key", key}, {"choice", choice}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace) + "\n", false);
+    }
+
+private:
+    std::string path_;
+    std::map<std::pair<std::string, std::string>, Left> left_;
+};
+
+/// The candidates of one problem, each in its process; as many alive as memory allows.
+class Field {
+public:
+    Field(const Conv2dProblem &problem, const PlanOptions &options, const TuneFlags &flags, std::vector<Candidate> candidates)
+        : problem_(problem), options_(options), flags_(flags), candidates_(std::move(candidates)), contenders_(candidates_.size()), result_(ProblemData::result_elements(problem)) {
+    }
+
+    /// The reference to check against. False when memory ran out.
+    bool prepare() {
+        const std::unique_ptr<ProblemData> data = ProblemData::make(problem_, flags_.seed);
+        if (data == nullptr || result_.data() == nullptr) {
+            return false;
+        }
+        reference_.emplace(problem_, data->arrays(), 0.0);
+        return true;
+    }
+
+    /// One sample in seconds, or why not.
+    Failure sample(size_t i, double &seconds) {
+        Contender &c = contenders_[i];
+        if (!c.process.alive()) {
+            if (Failure failure = start(i)) {
+                return failure;
+            }
+        }
+        recent_.remove(i);
+        recent_.push_back(i);
+        double elapsed = 0.0;
+        const double limit = std::max(5.0, 50.0 * candidates_[i].predicted_seconds * c.repeats);
+        if (Failure failure = c.process.sample(c.repeats, limit, elapsed)) {
+            return failure;
+        }
+        seconds = elapsed / c.repeats;
+        return {};
+    }
+
+    /// All processes end; the next sample starts fresh ones.
+    void refresh() {
+        for (Contender &c : contenders_) {
+            c.process.end();
+        }
+        recent_.clear();
+    }
+
+private:
+    struct Contender {
+        CandidateProcess process;
+        int repeats = 1;
+    };
+
+    double bytes(size_t i) const {
+        return ProblemData::bytes(problem_) + static_cast<double>(candidates_[i].packed_filter_bytes) * 2 + static_cast<double>(candidates_[i].workspace_bytes) + 4.0 * static_cast<double>(ProblemData::result_elements(problem_));
+    }
+
+    Failure start(size_t i) {
+        double needed = bytes(i);
+        for (size_t other : recent_) {
+            needed += bytes(other);
+        }
+        while (!recent_.empty() && needed > static_cast<double>(usable_memory()) / 2) {
+            needed -= bytes(recent_.front());
+            contenders_[recent_.front()].process.end();
+            recent_.pop_front();
+        }
+        result_.fill_nan();
+        std::vector<std::string> command = {"/proc/self/exe", "candidate", "--problem", problem_.to_string(), "--choice", candidates_[i].choice, "--threads", std::to_string(options_.threads),
+                                            "--seed", std::to_string(flags_.seed), "--result-file", std::to_string(result_.file())};
+        if (options_.cache == CacheState::kCold) {
+            command.push_back("--cold");
+        }
+        Contender &c = contenders_[i];
+        if (Failure failure = c.process.start(command, flags_.candidate_seconds, is_stopped)) {
+            return failure;
+        }
+        const double error = reference_->max_error(result_.data()), limit = error_limit(to_string(candidates_[i].algorithm));
+        if (!(error <= limit)) {
+            c.process.end();
+            return {"wrong", fmt::format("max error {:.2g} is over the limit {:.0e}", error, limit)};
+        }
+        // The first run warms; the second says how many make a sample.
+        double elapsed = 0.0;
+        Failure failure = c.process.sample(1, std::max(5.0, 100.0 * candidates_[i].predicted_seconds), elapsed);
+        if (!failure && options_.cache == CacheState::kWarm) {
+            c.repeats = static_cast<int>(std::clamp(std::ceil(kSampleSeconds / std::max(elapsed, 1e-8)), 1.0, 1e5));
+        }
+        return failure;
+    }
+
+    const Conv2dProblem problem_;
+    const PlanOptions &options_;
+    const TuneFlags &flags_;
+    const std::vector<Candidate> candidates_;
+    std::vector<Contender> contenders_;
+    SharedFloats result_;
+    std::list<size_t> recent_;  ///< alive, the longest unused first
+    std::optional<Reference> reference_;
+};
+
+double least(const std::vector<double> &samples) {
+    return *std::min_element(samples.begin(), samples.end());
+}
+
+/// What one problem's tuning came to.
+struct Outcome {
+    std::string name, winner, incumbent;
+    double seconds = 0.0, incumbent_seconds = 0.0;
+    int sampled = 0, failed = 0;
+    std::map<std::string, int> failures;
+    bool finished = false;
+};
+
+class Tuner {
+public:
+    Tuner(const TuneFlags &flags, PlanOptions options, double budget, std::string text)
+        : flags_(flags), options_(std::move(options)), budget_(budget), header_(std::move(text)), journal_(flags.out + ".journal"), start_(now()) {
+    }
+
+    Status run(const std::vector<Shape> &shapes) {
+        Status status = begin(shapes);
+        if (!status) {
+            return status;
+        }
+        double left = 0.0;
+        for (const Shape &shape : todo_) {
+            left += weight(shape.problem);
+        }
+        bool all = true;
+        {
+            Progress progress(left, static_cast<int>(todo_.size()));
+            for (size_t i = 0; i < todo_.size(); ++i) {
+                const Shape &shape = todo_[i];
+                progress.begin(shape.name);
+                const double share = weight(shape.problem) / left;
+                left -= weight(shape.problem);
+                const double seconds = budget_ > 0 ? std::max(0.0, budget_ - (now() - start_)) * share : 0.0;
+                if (is_stopped() || (budget_ > 0 && now() - start_ >= budget_)) {
+                    all = false;
+                    break;
+                }
+                Outcome outcome;
+                outcome.incumbent = incumbents_[i];
+                status = tune(shape, seconds, progress, outcome);
+                if (!status) {
+                    return status;
+                }
+                all = all && outcome.finished;
+                if (outcome.finished) {
+                    outcomes_.push_back(std::move(outcome));
+                }
+                progress.advance(weight(shape.problem));
+            }
+        }
+        summarize();
+        if (all) {
+            std::error_code ignored;
+            std::filesystem::remove(journal_.path(), ignored);
+        }
+        if (is_stopped()) {
+            return {StatusCode::kInternal, "interrupted; continue with --resume"};
+        }
+        fmt::print("{}: {} of {} problems in {}{}\n", flags_.out, outcomes_.size() + skipped_, shapes.size(), duration_text(now() - start_), all ? "" : "; the budget is spent, continue with --resume");
+        return {};
+    }
+
+private:
+    Status begin(const std::vector<Shape> &shapes) {
+        if (Status status = check_writable(flags_.out); !status) {
+            return status;
+        }
+        std::set<std::string> done;
+        if (std::filesystem::exists(flags_.out)) {
+            const Result<std::vector<Record>> records = read_records(flags_.out);
+            if (!records) {
+                return records.status();
+            }
+            for (const Record &r : *records) {
+                if (r.winner && is_current(r)) {
+                    done.insert(record_key(r));
+                }
+            }
+            // What is known already corrects predictions, and its winners are the incumbents.
+            const Result<TableInfo> loaded = load_table(flags_.out);
+            if (!loaded) {
+                return loaded.status();
+            }
+            fmt::print("{}: {}\n", flags_.out, loaded->summary());
+        }
+        if (flags_.resume) {
+            if (Status status = journal_.load(); !status) {
+                return status;
+            }
+        } else {
+            std::error_code ignored;
+            std::filesystem::remove(journal_.path(), ignored);
+        }
+        for (const Shape &shape : shapes) {
+            if (flags_.resume && done.count(record_key(make_record(shape.problem, options_, ""))) != 0) {
+                ++skipped_;
+            } else {
+                todo_.push_back(shape);
+                // Of today's tables: what this run learns must not look as if it had been known before.
+                const Result<Plan> incumbent = Plan::create(tuning_problem(shape.problem), options_);
+                incumbents_.push_back(incumbent ? incumbent->choice() : "");
+            }
+        }
+        fmt::print("{}\n{} problems to tune{}\n", header_, todo_.size(), skipped_ > 0 ? fmt::format(", {} tuned already", skipped_) : "");
+        std::fflush(stdout);
+        return {};
+    }
+
+    /// Measured with the variants as they are built in now.
+    static bool is_current(const Record &r) {
+        return std::all_of(r.variants.begin(), r.variants.end(), [](const auto &v) { return variant_hash(v.first) == v.second; });
+    }
+
+    Status tune(const Shape &shape, double seconds, Progress &progress, Outcome &outcome) {
+        outcome.name = shape.name;
+        const Conv2dProblem problem = tuning_problem(shape.problem);
+        const Result<std::vector<Candidate>> candidates = list_choices(problem, options_);
+        if (!candidates) {
+            return candidates.status();
+        }
+        if (outcome.incumbent.empty() || candidates->empty()) {
+            outcome.finished = true;  // nothing to choose from; not worth ending everything
+            return {};
+        }
+        const std::string key = record_key(make_record(problem, options_, ""));
+        std::vector<SearchCandidate> field;
+        for (const Candidate &c : *candidates) {
+            const Journal::Left left = journal_.left(key, c.choice);
+            field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty()});
+        }
+        Field processes(problem, options_, flags_, *candidates);
+        if (!processes.prepare()) {
+            fmt::print(stderr, "{}: skipped, memory ran out\n", shape.name);
+            outcome.finished = true;
+            return {};
+        }
+        std::map<size_t, Failure> failures;
+        Status written;
+        double best = 0.0;
+        SearchOptions search_options;
+        search_options.clock = now;
+        search_options.stopped = [&] { return is_stopped() || !written; };
+        search_options.budget = seconds;
+        search_options.trials = flags_.trials;
+        search_options.patience = flags_.patience;
+        search_options.stage_seconds = kStageSeconds;
+        search_options.seed = flags_.seed;
+        search_options.hopeless = flags_.hopeless;
+        search_options.keep_group = std::max(search_options.keep_group, flags_.hopeless / 2);
+        const SearchResult found = search(field, search_options, [&](size_t i) {
+            double sample = -1.0;
+            if (Failure failure = processes.sample(i, sample)) {
+                if (failure.kind != "stopped") {
+                    failures[i] = failure;
+                    written = journal_.failure(key, (*candidates)[i].choice, failure);
+                }
+                return -1.0;
+            }
+            written = journal_.sample(key, (*candidates)[i].choice, sample);
+            if (best == 0.0 || sample < best) {
+                best = sample;
+                progress.begin(fmt::format("{} {} ms {}", shape.name, milliseconds_text(best), to_string((*candidates)[i].algorithm)));
+            }
+            return sample;
+        });
+        if (!written) {
+            return written;
+        }
+        if (is_stopped()) {
+            return {};
+        }
+        if (found.best < 0) {
+            outcome.finished = found.sampled == 0 && !failures.empty();
+            if (outcome.finished) {
+                fmt::print(stderr, "{}: every candidate failed, the first: {}\n", shape.name, failures.begin()->second.text);
+            }
+            return {};
+        }
+        // A new winner must prove itself in fresh processes against the incumbent; otherwise the incumbent stays.
+        size_t winner = static_cast<size_t>(found.best);
+        const auto own = std::find_if(field.begin(), field.end(), [](const SearchCandidate &c) { return c.incumbent; });
+        const size_t old = static_cast<size_t>(own - field.begin());
+        std::vector<std::vector<double>> samples = found.samples;
+        if (own != field.end() && old != winner && !found.failed[old] && !samples[old].empty()) {
+            const std::optional<bool> better = confirm(processes, winner, old, samples);
+            if (!better) {
+                return {};
+            }
+            winner = *better ? winner : old;
+        }
+        if (own != field.end() && !samples[old].empty()) {
+            outcome.incumbent_seconds = least(samples[old]);
+        }
+        outcome.winner = (*candidates)[winner].choice;
+        outcome.seconds = least(samples[winner]);
+        std::string lines;
+        for (size_t i = 0; i < candidates->size(); ++i) {
+            const Candidate &c = (*candidates)[i];
+            Record r = make_record(problem, options_, c.choice);
+            r.winner = i == winner;
+            r.workspace_bytes = c.workspace_bytes;
+            r.seconds_predicted = c.predicted_seconds;
+            if (found.failed[i]) {
+                r.failure = failures.count(i) != 0 ? failures[i].kind : journal_.left(key, c.choice).failure;
+                outcome.failures[r.failure]++;
+                lines += record_line(r);
+            } else if (!samples[i].empty()) {
+                r.seconds_min = least(samples[i]);
+                r.seconds_median = median(samples[i]);
+                r.samples = static_cast<int>(samples[i].size());
+                lines += record_line(r);
+                outcome.sampled++;
+            }
+        }
+        if (Status status = append_lines(flags_.out, lines, true); !status) {
+            return status;
+        }
+        // What was learnt corrects the next predictions.
+        const Result<TableInfo> learnt = load_table_text(flags_.out, header_line() + lines);
+        outcome.finished = learnt.ok();
+        return learnt.ok() ? Status() : learnt.status();
+    }
+
+    /// The algorithm and the form of it.
+    static std::string group_of(const Candidate &c) {
+        const std::string words(split_choice(c.choice).second);
+        return std::string(to_string(c.algorithm)) + " " + words.substr(0, words.find('_' + machine().isa));
+    }
+
+    /// Nothing when it was stopped. The samples join the others.
+    static std::optional<bool> confirm(Field &processes, size_t winner, size_t old, std::vector<std::vector<double>> &samples) {
+        processes.refresh();
+        std::vector<double> a, b;
+        const double end = now() + kPairSeconds;
+        for (int i = 0; i < kPairs && (i < 7 || now() < end); ++i) {
+            double first = 0.0, second = 0.0;
+            const bool turn = i % 2 == 0;  // nobody is always first
+            if (processes.sample(turn ? winner : old, first) || processes.sample(turn ? old : winner, second)) {
+                return is_stopped() ? std::nullopt : std::optional<bool>(false);
+            }
+            a.push_back(turn ? first : second);
+            b.push_back(turn ? second : first);
+        }
+        samples[winner].insert(samples[winner].end(), a.begin(), a.end());
+        samples[old].insert(samples[old].end(), b.begin(), b.end());
+        return confirmed(a, b, 0.01);
+    }
+
+    void summarize() const {
+        size_t name = 4;
+        for (const Outcome &o : outcomes_) {
+            name = std::max(name, o.name.size());
+        }
+        const Table table({{"name", static_cast<int>(name), true}, {"ms", 9}, {"before", 9}, {"gain", 5}, {"tried", 5}, {"failed", 6}, {"choice", 0, true}});
+        if (!outcomes_.empty()) {
+            fmt::print("{}", table.header());
+        }
+        double logs = 0.0;
+        int count = 0;
+        for (const Outcome &o : outcomes_) {
+            if (o.winner.empty()) {
+                continue;
+            }
+            const double gain = o.incumbent_seconds > 0 ? o.incumbent_seconds / o.seconds : 1.0;
+            int failed = 0;
+            for (const auto &[kind, n] : o.failures) {
+                failed += n;
+            }
+            logs += std::log(gain);
+            ++count;
+            fmt::print("{}", table.row({o.name, milliseconds_text(o.seconds), o.incumbent_seconds > 0 ? milliseconds_text(o.incumbent_seconds) : "-", o.winner == o.incumbent ? "=" : fmt::format("{:.2f}", gain), std::to_string(o.sampled), failed > 0 ? std::to_string(failed) : "", o.winner}));
+        }
+        if (count > 0) {
+            fmt::print("{:.3f} times the speed from before, geometric mean of {} problems\n", std::exp(logs / count), count);
+        }
+    }
+
+    const TuneFlags &flags_;
+    const PlanOptions options_;
+    const double budget_;
+    const std::string header_;
+    Journal journal_;
+    const double start_;
+    std::vector<Shape> todo_;
+    std::vector<std::string> incumbents_;  ///< of each: what would be chosen without this run
+    size_t skipped_ = 0;
+    std::vector<Outcome> outcomes_;
+};
+
+/// The table's winners against the runners-up that it lists, measured again; nothing is written.
+Status verify(const TuneFlags &flags, const PlanOptions &options, const std::vector<Shape> &shapes) {
+    const Result<std::vector<Record>> records = read_records(flags.out);
+    if (!records) {
+        return records.status();
+    }
+    const Table table({{"verdict", 8, true}, {"ms", 9}, {"recorded", 9}, {"rival ms", 9}, {"problem", 0, true}});
+    fmt::print("{}", table.header());
+    int slower = 0, unusable = 0, verified = 0;
+    for (const Shape &shape : shapes) {
+        const std::string key = record_key(make_record(shape.problem, options, ""));
+        std::map<std::string, Record> known;
+        std::string winner;
+        for (const Record &r : *records) {
+            if (record_key(r) == key && r.failure.empty()) {
+                known[r.choice] = r;
+                winner = r.winner ? r.choice : winner;
+            }
+        }
+        if (winner.empty() || is_stopped()) {
+            continue;
+        }
+        const Conv2dProblem problem = tuning_problem(shape.problem);
+        std::vector<const Record *> rivals;
+        for (const auto &[choice, r] : known) {
+            if (choice != winner) {
+                rivals.push_back(&r);
+            }
+        }
+        std::sort(rivals.begin(), rivals.end(), [](const Record *a, const Record *b) { return a->seconds_min < b->seconds_min; });
+        rivals.resize(std::min<size_t>(rivals.size(), 2));
+        rivals.insert(rivals.begin(), &known[winner]);
+        std::vector<Candidate> candidates;
+        for (const Record *r : rivals) {
+            Candidate c;
+            c.algorithm = *parse_algorithm(split_choice(r->choice).first);
+            c.choice = r->choice;
+            c.predicted_seconds = r->seconds_min;
+            candidates.push_back(c);
+        }
+        Field field(problem, options, flags, candidates);
+        std::vector<double> best(candidates.size(), 0.0);
+        Failure failure = field.prepare() ? Failure() : Failure{"refused", "memory ran out"};
+        for (int round = 0; round < 10 && !failure; ++round) {
+            for (size_t i = 0; i < candidates.size() && !failure; ++i) {
+                double seconds = 0.0;
+                Failure one = field.sample(i, seconds);
+                if (one && i > 0) {
+                    continue;  // a rival that fails proves nothing
+                }
+                failure = one;
+                best[i] = round == 0 || seconds < best[i] ? seconds : best[i];
+            }
+        }
+        if (failure) {
+            ++unusable;
+            fmt::print("{}", table.row({failure.kind, "-", milliseconds_text(known[winner].seconds_min), "-", problem.to_string() + ": " + failure.text}));
+            continue;
+        }
+        double rival = 0.0;
+        for (size_t i = 1; i < best.size(); ++i) {
+            rival = best[i] > 0.0 && (rival == 0.0 || best[i] < rival) ? best[i] : rival;
+        }
+        const bool is_slower = rival > 0.0 && best[0] > 1.05 * rival;
+        slower += is_slower;
+        ++verified;
+        fmt::print("{}", table.row({is_slower ? "slower" : "ok", milliseconds_text(best[0]), milliseconds_text(known[winner].seconds_min), rival > 0.0 ? milliseconds_text(rival) : "-", problem.to_string()}));
+        std::fflush(stdout);
+    }
+    fmt::print("{} records verified: {} slower than a rival by over 5 %, {} unusable\n", verified + unusable, slower, unusable);
+    if (is_stopped()) {
+        return {StatusCode::kInternal, "interrupted"};
+    }
+    return slower + unusable == 0 ? Status() : Status(StatusCode::kInternal, "the table is not what this machine measures; tune again");
+}
+
+Status tune(const TuneFlags &flags) {
+    std::vector<Shape> shapes;
+    std::set<std::string> seen;
+    const auto add = [&](const Shape &shape) {
+        if (seen.insert(tuning_problem(shape.problem).to_string()).second) {
+            shapes.push_back(shape);
+        }
+    };
+    for (const std::string &file : flags.shapes) {
+        const Result<std::vector<Shape>> read = read_shapes(file);
+        if (!read) {
+            return read.status();
+        }
+        for (const Shape &shape : *read) {
+            add(shape);
+        }
+    }
+    for (const std::string &text : flags.problems) {
+        const Result<Conv2dProblem> problem = parse_valid_problem(text);
+        if (!problem) {
+            return problem.status();
+        }
+        add({problem->to_string(), *problem});
+    }
+    double budget = 0.0;
+    if (!flags.budget.empty()) {
+        const Result<double> seconds = parse_duration(flags.budget);
+        if (!seconds) {
+            return seconds.status();
+        }
+        budget = *seconds;
+    }
+    PlanOptions options;
+    const Result<Accuracy> accuracy = parse_accuracy(flags.accuracy);
+    if (!accuracy) {
+        return accuracy.status();
+    }
+    options.accuracy = *accuracy;
+    options.threads = flags.threads == 0 ? machine().hardware_threads : flags.threads;
+    options.choose_for_threads = true;
+    options.cache = flags.cold ? CacheState::kCold : CacheState::kWarm;
+    if (!flags.workspace_max.empty()) {
+        const Result<size_t> limit = parse_bytes(flags.workspace_max);
+        if (!limit) {
+            return bad("--workspace-max: " + limit.status().message());
+        }
+        options.workspace_limit = *limit;
+    }
+
+    // The candidates are not the application; and a child that has died must not end us.
+    ::unsetenv("FOURFOLD_CAPTURE");
+    ::unsetenv("FOURFOLD_CHOICE");
+    std::signal(SIGPIPE, SIG_IGN);
+    struct sigaction action = {};
+    action.sa_handler = [](int) { interrupted = 1; };
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    if (flags.verify_only) {
+        return verify(flags, options, shapes);
+    }
+    double load = 0.0;
+    std::string text = fmt::format("{} ({}, {}), {} thread{}, accuracy {}, {} cache", machine().cpu, machine().microarchitecture, machine().isa, options.threads, options.threads == 1 ? "" : "s", flags.accuracy, to_string(options.cache));
+    if (::getloadavg(&load, 1) == 1 && load > 0.5 * machine().hardware_threads) {
+        text += fmt::format("; load {:.1f}: other work will spoil the times", load);
+    }
+    return Tuner(flags, options, budget, text).run(shapes);
+}
+
+}  // namespace
+
+Action add_tune(CLI::App &verb) {
+    auto flags = std::make_shared<TuneFlags>();
+    CLI::Option *shapes = verb.add_option("--shapes", flags->shapes, "files of problems (may be given several times)");
+    CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form");
+    verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins")->required();
+    verb.add_option("--budget", flags->budget, "time for all problems together: 90s, 10m, 2h (default: none)");
+    verb.add_option("--trials", flags->trials, "at most so many candidates a problem (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
+    verb.add_option("--patience", flags->patience, "bring in no more candidates of a problem after so many in a row that did not lead (0: never)")->check(CLI::Range(0, 100000));
+    verb.add_option("--workspace-max", flags->workspace_max, "no candidates with more bytes of workspace: 65536, 64K, 1.5G");
+    verb.add_option("--threads", flags->threads, "tune for so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096))->capture_default_str();
+    verb.add_option("--accuracy", flags->accuracy, "strict, default or relaxed")->capture_default_str();
+    verb.add_flag("--cold", flags->cold, "caches evicted before each sample: records of their own");
+    verb.add_option("--hopeless", flags->hopeless, "candidates predicted so many times slower than the best are not tried")->check(CLI::Range(1.0, 1e9))->capture_default_str();
+    verb.add_option("--candidate-timeout", flags->candidate_seconds, "seconds until a candidate must be ready")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
+    verb.add_option("--seed", flags->seed, "of data and random orders")->capture_default_str();
+    CLI::Option *resume = verb.add_flag("--resume", flags->resume, "continue what was interrupted: problems with a winner are left out, samples taken are kept");
+    verb.add_flag("--verify-only", flags->verify_only, "measure the table's winners and runners-up again; write nothing")->excludes(resume);
+    verb.footer("Each candidate runs in a process of its own and is checked against the reference before it is timed. A new winner replaces the incumbent only when it proves faster in fresh processes.");
+    return [flags, shapes, problems] {
+        if (shapes->count() + problems->count() == 0) {
+            return bad("tune needs --shapes or --problem; see fourfold tune --help");
+        }
+        return tune(*flags);
+    };
+}
+
+}  // namespace fourfold::cli

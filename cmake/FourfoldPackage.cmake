@@ -1,0 +1,76 @@
+# What `cmake --install`, the uninstall target and `cpack` do. Everything installed finds its parts by paths relative to
+# itself: a prefix may be moved.
+#   component library     libfourfold.a, headers, CMake package, pkg-config file, and the fourfold command
+#   component generators  the algorithms and schedules as sources, from which fourfold_add_library() makes libraries
+include(CMakePackageConfigHelpers)
+
+set(config_directory "${CMAKE_INSTALL_LIBDIR}/cmake/fourfold")
+set(share_directory "${CMAKE_INSTALL_DATADIR}/fourfold")
+
+install(TARGETS fourfold EXPORT fourfoldTargets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library)
+if(TARGET fourfold_command)
+    set_target_properties(fourfold_command PROPERTIES EXPORT_NAME command)
+    install(TARGETS fourfold_command EXPORT fourfoldTargets RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT library)
+endif()
+install(DIRECTORY runtime/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT library FILES_MATCHING PATTERN "*.h")
+install(EXPORT fourfoldTargets NAMESPACE fourfold:: DESTINATION "${config_directory}" COMPONENT library)
+install(FILES LICENSE README.md CHANGELOG.md DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT library)
+
+# The FFT libraries that libfourfold.a was built with, for those who link it: pkg-config modules.
+set(fft_modules "")
+if(HAVE_FFTW)
+    list(APPEND fft_modules fftw3f)
+endif()
+if(HAVE_KISSFFT)
+    list(APPEND fft_modules kissfft-float)
+endif()
+
+configure_package_config_file(cmake/fourfoldConfig.cmake.in "${PROJECT_BINARY_DIR}/package/fourfoldConfig.cmake"
+    INSTALL_DESTINATION "${config_directory}"
+    PATH_VARS share_directory)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/package/fourfoldConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/package/fourfoldConfig.cmake" "${PROJECT_BINARY_DIR}/package/fourfoldConfigVersion.cmake"
+    DESTINATION "${config_directory}" COMPONENT library)
+
+# From lib/<...>/pkgconfig up to the prefix.
+file(RELATIVE_PATH pkgconfig_to_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" pkgconfig_to_prefix "${pkgconfig_to_prefix}")
+string(REPLACE ";" " " pkgconfig_requires "${fft_modules}")
+configure_file(cmake/fourfold.pc.in "${PROJECT_BINARY_DIR}/package/fourfold.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/package/fourfold.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT library)
+
+# The same tree as here, so that the same CMake code works there.
+install(DIRECTORY generators DESTINATION "${share_directory}" COMPONENT generators FILES_MATCHING PATTERN "*.h" PATTERN "*.cpp")
+install(DIRECTORY schedules/cpu DESTINATION "${share_directory}/schedules" COMPONENT generators
+    FILES_MATCHING PATTERN "*.h" PATTERN "*.cpp" PATTERN "*.json")
+install(FILES cmake/FourfoldKernels.cmake cmake/FourfoldOptions.cmake cmake/quiet.sh DESTINATION "${share_directory}/cmake" COMPONENT generators)
+install(FILES runtime/halide_hooks.cpp runtime/halide_hooks.h runtime/machine.h runtime/registry.h DESTINATION "${share_directory}/runtime" COMPONENT generators)
+
+add_custom_target(uninstall
+    COMMAND ${CMAKE_COMMAND} -DBUILD_DIRECTORY=${PROJECT_BINARY_DIR} -P "${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake"
+    COMMENT "Removing what was installed from here"
+    VERBATIM)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME fourfold)
+set(CPACK_PACKAGE_CONTACT "the fourfold developers <fourfold@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_RESOURCE_FILE_LICENSE "${PROJECT_SOURCE_DIR}/LICENSE")
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEB_COMPONENT_INSTALL OFF)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
+# The command's libraries, by what it links; and what linking the library itself needs.
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(deb_depends "")
+if(HAVE_FFTW)
+    list(APPEND deb_depends libfftw3-dev)
+endif()
+if(HAVE_KISSFFT)
+    list(APPEND deb_depends libkissfft-dev)
+endif()
+list(JOIN deb_depends ", " CPACK_DEBIAN_PACKAGE_DEPENDS)
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "pkg-config")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "cmake")
+include(CPack)

@@ -1,0 +1,31 @@
+// What the operations that add to the image share (bwd-data, fold): which taps reach which pixels, and what becomes of padding.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "algorithm.h"
+
+namespace fourfold {
+
+/// Input positions of one axis that the same taps reach: first, first + stride, ... Position number a' of them gets from tap
+/// number j of the phase what output number a' + origin - j*dilation holds.
+struct AxisPhase {
+    int64_t first, count;
+    int64_t tap, tap_step, taps;  ///< its taps in the filter
+    int64_t dilation;             ///< in outputs
+    int64_t origin;
+    int64_t skip, size;           ///< the part of the outputs that is read
+    int64_t before, after;        ///< the padding of a correlation over that part
+};
+
+/// The phases of an axis of `size` positions that taps reach, ascending in the tap.
+std::vector<AxisPhase> axis_phases(int64_t size, int64_t pad, int64_t stride, int64_t dilation, int64_t taps, int64_t out);
+
+/// Whether pixels are read through the padding too, so that what the padding receives has to be added to them.
+bool folds_padding(const Conv2dProblem &problem);
+/// Adds each pixel of the border of `channels` padded planes to the pixel that it repeats. `planes` are those of one image:
+/// padded (channel, row, column) by s[1] to s[3].
+void fold_padding(const Conv2dProblem &problem, const StridedOut &planes, int64_t channels);
+
+}  // namespace fourfold

@@ -1,0 +1,207 @@
+#include "plan_measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <sstream>
+
+#include "fourfold/tuning.h"
+#include "tables.h"
+
+namespace fourfold {
+namespace {
+
+constexpr size_t kCandidates = 12;
+constexpr double kHopeless = 3.0;     ///< times the best expectation
+constexpr double kSeconds = 0.5;      ///< after which no further round begins
+constexpr double kSampleSeconds = 1e-3;
+
+thread_local bool measuring = false;
+
+struct Measuring {
+    Measuring() {
+        measuring = true;
+    }
+    ~Measuring() {
+        measuring = false;
+    }
+};
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Values in [-1, 1]; denormals or zeros could be slow or quick.
+bool fill(AlignedBuffer &buffer, int64_t elements) {
+    buffer = AlignedBuffer(static_cast<size_t>(elements) * sizeof(float));
+    auto *at = static_cast<float *>(buffer.data());
+    if (at == nullptr) {
+        return false;
+    }
+    uint32_t state = 1;
+    for (int64_t i = 0; i < elements; i++) {
+        state = state * 1664525u + 1013904223u;
+        at[i] = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
+    }
+    return true;
+}
+
+/// The tensors of one problem, the results included.
+struct Data {
+    AlignedBuffer images, filters, gradient, result, residual;
+
+    bool make(const Conv2dProblem &p) {
+        const int64_t result_elements = p.operation == Operation::kForward ? p.output_elements() : p.operation == Operation::kBackwardData ? p.input_elements() : p.filter_elements();
+        return (p.operation == Operation::kBackwardData || fill(images, p.input_elements())) && (p.operation == Operation::kBackwardFilters || fill(filters, p.filter_elements())) &&
+               (p.operation == Operation::kForward || fill(gradient, p.output_elements())) && fill(result, result_elements) && (!p.residual || fill(residual, result_elements));
+    }
+    Tensors tensors(const Conv2dProblem &p, const AlignedBuffer &packed) const {
+        Tensors t;
+        t.input = static_cast<const float *>(images.data());
+        t.filters = packed.data() != nullptr ? Filters(packed) : Filters(static_cast<const float *>(filters.data()));
+        t.grad_output = static_cast<const float *>(gradient.data());
+        t.residual = p.residual ? ConstView(static_cast<const float *>(residual.data())) : ConstView();
+        t.output = static_cast<float *>(result.data());
+        t.grad_input = static_cast<float *>(result.data());
+        t.grad_filters = static_cast<float *>(result.data());
+        return t;
+    }
+};
+
+struct Contender {
+    Candidate candidate;
+    Plan plan;
+    AlignedBuffer packed;
+    int repeats = 1;
+    std::vector<double> samples;
+
+    double best() const {
+        return *std::min_element(samples.begin(), samples.end());
+    }
+};
+
+void race(std::vector<Contender> &contenders, const std::function<bool(const Contender &)> &execute) {
+    const double end = now() + kSeconds;
+    const auto sample = [&](Contender &c) {
+        const double begin = now();
+        for (int i = 0; i < c.repeats; i++) {
+            if (!execute(c)) {
+                return std::numeric_limits<double>::infinity();
+            }
+        }
+        return (now() - begin) / c.repeats;
+    };
+    // Warm, and sized so that a sample is long enough to time.
+    for (Contender &c : contenders) {
+        sample(c);
+        c.repeats = static_cast<int>(std::clamp(std::ceil(kSampleSeconds / std::max(sample(c), 1e-8)), 1.0, 1e5));
+    }
+    struct Round {
+        int count;
+        double keep;
+    };
+    for (const Round &round : {Round{3, 1.25}, Round{6, 1.0}}) {
+        for (int i = 0; i < round.count; i++) {
+            for (Contender &c : contenders) {
+                if (c.samples.empty() || now() < end) {
+                    c.samples.push_back(sample(c));
+                }
+            }
+        }
+        double least = std::numeric_limits<double>::infinity();
+        for (const Contender &c : contenders) {
+            least = std::min(least, c.best());
+        }
+        if (round.keep > 1.0) {
+            contenders.erase(std::remove_if(contenders.begin(), contenders.end(), [&](const Contender &c) { return c.best() > round.keep * least; }), contenders.end());
+        }
+    }
+}
+
+}  // namespace
+
+bool measuring_choices() {
+    return measuring;
+}
+
+void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
+    if (measuring) {
+        return;
+    }
+    const Measuring guard;
+    PlanOptions options = asked;
+    options.effort = Effort::kTable;
+    options.threads = options.choose_for_threads ? options.threads : 1;
+    const Conv2dProblem key = tuning_problem(problem);
+    if (current_tables()->exact({key, options.accuracy, options.threads, options.cache}) != nullptr) {
+        return;
+    }
+    const Result<std::vector<Candidate>> candidates = list_choices(problem, options);
+    if (!candidates || candidates->size() < 2) {
+        return;
+    }
+    Data data;
+    if (!data.make(problem)) {
+        return;
+    }
+    std::vector<Contender> contenders;
+    size_t bytes = 1;
+    for (const Candidate &candidate : *candidates) {
+        if (contenders.size() == kCandidates || candidate.corrected_seconds > kHopeless * candidates->front().corrected_seconds) {
+            break;
+        }
+        PlanOptions one = options;
+        one.choice = candidate.choice;
+        if (Result<Plan> plan = Plan::create(problem, one)) {
+            bytes = std::max(bytes, std::max(plan->workspace_bytes(), plan->packed_filter_bytes() > 0 ? plan->workspace_bytes_unpacked() : 0));
+            contenders.push_back({candidate, std::move(*plan), {}, 1, {}});
+        }
+    }
+    const AlignedBuffer workspace(bytes);
+    bool ready = workspace.data() != nullptr;
+    for (Contender &c : contenders) {
+        if (ready && c.plan.packed_filter_bytes() > 0) {
+            c.packed = AlignedBuffer(c.plan.packed_filter_bytes());
+            const int64_t plane = problem.filter_height * problem.filter_width;
+            const ConstView view(static_cast<const float *>(data.filters.data()), problem.in_channels / problem.groups * plane, plane, problem.filter_width, 1);
+            ready = c.packed.data() != nullptr && c.plan.pack_filters(view, c.packed, workspace).ok();
+        }
+    }
+    if (!ready || contenders.empty()) {
+        return;
+    }
+    race(contenders, [&](const Contender &c) {
+        Tensors tensors = data.tensors(problem, c.packed);
+        const int64_t plane = problem.filter_height * problem.filter_width;
+        tensors.grad_filters = MutableView(static_cast<float *>(data.result.data()), problem.in_channels / problem.groups * plane, plane, problem.filter_width, 1);
+        return c.plan.execute(tensors, workspace).ok();
+    });
+    const auto best = std::min_element(contenders.begin(), contenders.end(), [](const Contender &a, const Contender &b) { return a.best() < b.best(); });
+    for (const Contender &c : contenders) {
+        if (!std::isfinite(c.best())) {
+            continue;
+        }
+        Record r;
+        r.problem = key;
+        r.accuracy = options.accuracy;
+        r.microarchitecture = machine().microarchitecture;
+        r.isa = machine().isa;
+        r.threads = options.threads;
+        r.cache = options.cache;
+        r.choice = c.candidate.choice;
+        std::istringstream words(r.choice);
+        for (std::string word; words >> word;) {
+            if (const std::string hash = variant_hash(word); !hash.empty()) {
+                r.variants.emplace_back(word, hash);
+            }
+        }
+        r.winner = &c == &*best;
+        r.seconds_min = r.seconds_median = c.best();
+        r.samples = static_cast<int>(c.samples.size());
+        r.seconds_predicted = c.candidate.predicted_seconds;
+        remember(r);
+    }
+}
+
+}  // namespace fourfold

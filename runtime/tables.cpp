@@ -1,0 +1,562 @@
+#include "tables.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <limits>
+#include <mutex>
+#include <sstream>
+
+#include "registry.h"
+
+namespace fourfold {
+namespace {
+
+constexpr int kNeighbours = 12, kLeastVotes = 5;
+constexpr double kFarthest = 4.0;  ///< sum of |log ratio| beyond which a problem is no neighbour
+constexpr int kFewRecords = 40;    ///< with fewer a machine's own corrections say less than its relative's
+
+Isa isa_named(const std::string &name, bool &known) {
+    for (Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kGeneric}) {
+        if (name == to_string(isa)) {
+            known = true;
+            return isa;
+        }
+    }
+    known = false;
+    return Isa::kGeneric;
+}
+
+bool is_algorithm(std::string_view name) {
+    const auto &list = algorithms();
+    return std::any_of(list.begin(), list.end(), [&](const AlgorithmEntry &entry) { return name == entry.name; });
+}
+
+/// Every variant that the choice names is built in, with the contents that were measured.
+bool is_current(const Record &record) {
+    const auto [algorithm, words] = split_choice(record.choice);
+    if (!is_algorithm(algorithm)) {
+        return false;
+    }
+    std::istringstream stream{std::string(words)};
+    for (std::string word; stream >> word;) {
+        if (word.find('=') != std::string::npos || word == algorithm) {
+            continue;
+        }
+        const auto at = std::find_if(record.variants.begin(), record.variants.end(), [&](const auto &v) { return v.first == word; });
+        const std::string hash = variant_hash(word);
+        if (at == record.variants.end() || hash.empty() || hash != at->second) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// Microarchitectures by who made them: the next of kin of one that was not measured.
+std::string family_of(const std::string &microarchitecture) {
+    if (microarchitecture.rfind("znver", 0) == 0) {
+        return "zen";
+    }
+    for (const char *name : {"intel", "skylake", "cascadelake", "icelake", "sapphirerapids", "emeraldrapids", "graniterapids", "alderlake", "raptorlake", "haswell", "broadwell"}) {
+        if (microarchitecture.rfind(name, 0) == 0) {
+            return "intel";
+        }
+    }
+    return microarchitecture;
+}
+
+/// Up to the parameters: "gemm" of "gemm_avx512_m8_n3 ...".
+std::string_view stage_of(std::string_view choice) {
+    size_t end = choice.size();
+    for (const char *isa : {"_avx512", "_avx2", "_generic"}) {
+        end = std::min(end, choice.find(isa));
+    }
+    return choice.substr(0, std::min(end, choice.find(' ')));
+}
+
+/// The key of predictions' errors: the algorithm, the stage that its choice names first, and the operation.
+uint64_t stage_hash(Operation operation, std::string_view algorithm, std::string_view words) {
+    return (choice_hash(algorithm) * 31 + choice_hash(stage_of(words))) * 31 + static_cast<uint64_t>(operation);
+}
+
+uint64_t variant_key(uint64_t choice, Operation operation) {
+    return choice * 31 + static_cast<uint64_t>(operation);
+}
+
+double log_ratio(int64_t a, int64_t b) {
+    return a == b ? 0.0 : std::fabs(std::log(static_cast<double>(a) / static_cast<double>(b)));
+}
+
+/// Sum of |log ratio| of sizes, and a little for what has no ratio; infinite between what does not compare.
+double distance(const Tables::Query &q, const MeasuredProblem &m) {
+    const Conv2dProblem &a = q.problem, &b = m.problem;
+    if (a.operation != b.operation || a.layout != b.layout || q.cache != m.cache) {
+        return std::numeric_limits<double>::infinity();
+    }
+    double d = 0.5 * log_ratio(a.batch, b.batch) + log_ratio(a.in_channels / a.groups, b.in_channels / b.groups) + log_ratio(a.out_channels / a.groups, b.out_channels / b.groups) + 0.5 * log_ratio(a.groups, b.groups);
+    d += 0.5 * (log_ratio(a.in_height, b.in_height) + log_ratio(a.in_width, b.in_width));
+    d += log_ratio(a.filter_height, b.filter_height) + log_ratio(a.filter_width, b.filter_width);
+    d += log_ratio(a.stride_h, b.stride_h) + log_ratio(a.stride_w, b.stride_w) + log_ratio(a.dilation_h, b.dilation_h) + log_ratio(a.dilation_w, b.dilation_w);
+    const auto padded = [](const Conv2dProblem &p) { return (p.pad_top | p.pad_bottom | p.pad_left | p.pad_right) != 0; };
+    d += padded(a) != padded(b) ? 0.25 : 0.0;
+    d += a.padding_mode != b.padding_mode ? 0.5 : 0.0;
+    d += 0.5 * log_ratio(q.threads, m.threads);
+    d += q.accuracy != m.accuracy ? 0.25 : 0.0;
+    return d;
+}
+
+std::string join(const std::vector<std::string> &parts) {
+    std::string text;
+    for (const std::string &part : parts) {
+        text += (text.empty() ? "" : ", ") + part;
+    }
+    return text;
+}
+
+}  // namespace
+
+uint64_t choice_hash(std::string_view text) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (char c : text) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+void Tables::add(const std::string &name, bool shipped, const std::vector<Record> &records, int unreadable, bool torn) {
+    TableInfo info;
+    info.name = name;
+    info.shipped = shipped;
+    info.unreadable = unreadable;
+    info.torn = torn;
+    const int table = static_cast<int>(infos_.size());
+    std::unordered_map<std::string, size_t> places;
+    for (const Record &r : records) {
+        bool known = false;
+        if (isa_named(r.isa, known) != best_isa() || !known) {
+            info.foreign++;
+            continue;
+        }
+        if (!is_current(r)) {
+            info.stale++;
+            continue;
+        }
+        info.records++;
+        size_t machine = static_cast<size_t>(std::find(machines_.begin(), machines_.end(), r.microarchitecture) - machines_.begin());
+        if (machine == machines_.size()) {
+            machines_.push_back(r.microarchitecture);
+            fits_.emplace_back();
+        }
+        const std::string text = r.problem.to_string();
+        const std::string key = text + "|" + to_string(r.accuracy) + "|" + std::to_string(machine) + "|" + std::to_string(r.threads) + "|" + to_string(r.cache);
+        const auto [place, fresh] = places.emplace(key, problems_.size());
+        if (fresh) {
+            MeasuredProblem m;
+            m.problem = r.problem;
+            m.accuracy = r.accuracy;
+            m.threads = r.threads;
+            m.cache = r.cache;
+            m.machine = static_cast<int>(machine);
+            m.table = table;
+            by_problem_.emplace(text, problems_.size());
+            problems_.push_back(std::move(m));
+        }
+        MeasuredProblem &m = problems_[place->second];
+        MeasuredProblem::Entry entry;
+        entry.choice = r.choice;
+        entry.hash = choice_hash(r.choice);
+        entry.winner = r.winner;
+        const bool failed = !r.failure.empty();
+        entry.seconds = failed ? std::numeric_limits<double>::infinity() : r.seconds_min;
+        entry.residual = failed ? 0.0 : std::log(r.seconds_min / r.seconds_predicted);
+        if (entry.winner) {
+            for (MeasuredProblem::Entry &other : m.entries) {
+                other.winner = false;  // the last one counts
+            }
+        }
+        const auto same = std::find_if(m.entries.begin(), m.entries.end(), [&](const auto &e) { return e.hash == entry.hash; });
+        if (same != m.entries.end()) {
+            *same = std::move(entry);
+        } else {
+            m.entries.push_back(std::move(entry));
+        }
+    }
+    infos_.push_back(info);
+}
+
+void Tables::finish() {
+    for (Fit &fit : fits_) {
+        fit = Fit();
+    }
+    for (MeasuredProblem &m : problems_) {
+        std::stable_sort(m.entries.begin(), m.entries.end(), [](const auto &a, const auto &b) { return a.winner != b.winner ? a.winner : a.seconds < b.seconds; });
+        Fit &fit = fits_[static_cast<size_t>(m.machine)];
+        for (const MeasuredProblem::Entry &e : m.entries) {
+            if (!std::isfinite(e.seconds)) {
+                continue;
+            }
+            const auto [algorithm, words] = split_choice(e.choice);
+            for (Sum *sum : {&fit.all, &fit.by_stage[stage_hash(m.problem.operation, algorithm, words)], &fit.by_choice[variant_key(e.hash, m.problem.operation)]}) {
+                sum->total += e.residual;
+                sum->count++;
+            }
+            fit.records++;
+        }
+    }
+    const std::string &name = machine().microarchitecture;
+    for (int i = 0; i < static_cast<int>(machines_.size()); i++) {
+        const auto closeness = [&](int m) { return std::make_pair(family_of(machines_[static_cast<size_t>(m)]) == family_of(name), fits_[static_cast<size_t>(m)].records); };
+        if (machines_[static_cast<size_t>(i)] == name) {
+            own_ = i;
+        } else if (kin_ < 0 || closeness(i) > closeness(kin_)) {
+            kin_ = i;
+        }
+    }
+}
+
+const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
+    const MeasuredProblem *best = nullptr;
+    double least = std::numeric_limits<double>::infinity();
+    const auto [begin, end] = by_problem_.equal_range(query.problem.to_string());
+    for (auto at = begin; at != end; ++at) {
+        const MeasuredProblem &m = problems_[at->second];
+        // A laxer class was measured with all that a stricter one admits, and more.
+        if (m.machine != machine || m.cache != query.cache || static_cast<int>(m.accuracy) < static_cast<int>(query.accuracy)) {
+            continue;
+        }
+        const double d = log_ratio(query.threads, m.threads) + (m.accuracy != query.accuracy ? 0.1 : 0.0);
+        if (d < least || (d == least && m.table > best->table)) {
+            least = d;
+            best = &m;
+        }
+    }
+    return best;
+}
+
+std::vector<Tables::Ranking::Neighbour> Tables::neighbours(const Query &query, int machine) const {
+    std::vector<std::pair<double, const MeasuredProblem *>> near;
+    for (const MeasuredProblem &m : problems_) {
+        const double d = m.machine == machine ? distance(query, m) : kFarthest;
+        if (d < kFarthest) {
+            near.emplace_back(d, &m);
+        }
+    }
+    if (near.size() < kLeastVotes) {
+        return {};
+    }
+    const size_t count = std::min<size_t>(near.size(), kNeighbours);
+    std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(count), near.end(), [](const auto &a, const auto &b) { return a.first != b.first ? a.first < b.first : a.second < b.second; });
+    std::vector<Ranking::Neighbour> list;
+    for (size_t i = 0; i < count; i++) {
+        list.push_back({near[i].second, 1.0 / (0.1 + near[i].first)});
+    }
+    return list;
+}
+
+Tables::Ranking Tables::ranking(const Query &query) const {
+    Ranking r;
+    r.tables_ = this;
+    r.operation_ = query.problem.operation;
+    const auto of_kin = [&] { return ", measured on " + machines_[static_cast<size_t>(kin_)]; };
+    const auto voted = [&] { return "vote of " + std::to_string(r.neighbours_.size()) + " neighbours"; };
+    if (own_ >= 0) {
+        r.neighbours_ = neighbours(query, own_);
+        if (!r.neighbours_.empty()) {
+            r.machine_ = own_;
+            r.tier = Tier::kNeighbours;
+            r.text = voted();
+            return r;
+        }
+    }
+    if (kin_ >= 0) {
+        r.neighbours_ = neighbours(query, kin_);
+        if (!r.neighbours_.empty()) {
+            r.machine_ = kin_;
+            r.tier = Tier::kFamily;
+            r.text = voted() + of_kin();
+            return r;
+        }
+    }
+    const auto records = [&](int machine) { return machine < 0 ? 0 : fits_[static_cast<size_t>(machine)].records; };
+    r.machine_ = kin_ >= 0 && records(own_) < kFewRecords && records(kin_) > records(own_) ? kin_ : own_;
+    r.text = "least time by the cost model";
+    if (r.machine_ >= 0) {
+        r.text += ", corrected by " + std::to_string(records(r.machine_)) + " records" + (r.machine_ == kin_ ? of_kin() : "");
+    }
+    return r;
+}
+
+double Tables::Ranking::residual(std::string_view algorithm, const AlgorithmPlan &plan) const {
+    if (machine_ < 0) {
+        return 0.0;
+    }
+    const Fit &fit = tables_->fits_[static_cast<size_t>(machine_)];
+    const std::string choice = std::string(algorithm) + " " + plan.choice;
+    const uint64_t hash = choice_hash(choice);
+    // Means, each drawn towards the one before it: of all records, of the same stage, of the same choice, of the neighbours.
+    double mean = fit.all.total / (fit.all.count + 4.0);
+    const auto refine = [&mean](const std::unordered_map<uint64_t, Sum> &sums, uint64_t key, double strength) {
+        if (const auto at = sums.find(key); at != sums.end()) {
+            mean = (at->second.total + strength * mean) / (at->second.count + strength);
+        }
+    };
+    refine(fit.by_stage, stage_hash(operation_, algorithm, plan.choice), 2.0);
+    refine(fit.by_choice, variant_key(hash, operation_), 4.0);
+    double total = mean, weights = 1.0;
+    for (const Neighbour &n : neighbours_) {
+        for (const MeasuredProblem::Entry &e : n.problem->entries) {
+            if (e.hash == hash && std::isfinite(e.seconds)) {
+                total += n.weight * e.residual;
+                weights += n.weight;
+            }
+        }
+    }
+    return total / weights;
+}
+
+// ------------------------------------------------------------------------------------------------------ of the process
+
+namespace {
+
+struct State {
+    std::mutex mutex;
+    std::shared_ptr<const Tables> tables;
+    /// What the tables were built from; rebuilt whole at each change, which is rare.
+    struct Source {
+        std::string name;
+        bool shipped;
+        bool torn;
+        int unreadable;
+        std::vector<Record> records;
+    };
+    std::vector<Source> sources;
+    std::vector<std::string> blocked;
+
+    void rebuild() {
+        auto built = std::make_shared<Tables>();
+        for (const Source &source : sources) {
+            built->add(source.name, source.shipped, source.records, source.unreadable, source.torn);
+        }
+        built->finish();
+        tables = std::move(built);
+    }
+};
+
+std::vector<Record> shipped_records(const EmbeddedTable &table) {
+    std::vector<Record> records;
+    records.reserve(table.count);
+    for (size_t i = 0; i < table.count; i++) {
+        const EmbeddedRecord &e = table.records[i];
+        Record r;
+        const Result<Conv2dProblem> problem = Conv2dProblem::parse(e.problem);
+        if (!problem) {
+            continue;
+        }
+        r.problem = *problem;
+        r.accuracy = static_cast<Accuracy>(e.accuracy);
+        r.microarchitecture = e.microarchitecture;
+        r.isa = e.isa;
+        r.threads = e.threads;
+        r.cache = static_cast<CacheState>(e.cache);
+        r.choice = e.choice;
+        std::istringstream words(e.variants);
+        for (std::string name, hash; words >> name >> hash;) {
+            r.variants.emplace_back(name, hash);
+        }
+        r.winner = e.winner;
+        r.failure = e.failure;
+        r.seconds_min = r.seconds_median = e.seconds_min;
+        r.seconds_predicted = e.seconds_predicted;
+        records.push_back(std::move(r));
+    }
+    return records;
+}
+
+Result<State::Source> source_from(const std::string &name, const std::string &text) {
+    ReadTable table = read_table(text);
+    if (!table.header) {
+        return Status(StatusCode::kInvalidArgument, "'" + name + "' is no table of measurements: " + (table.first_reason.empty() ? "it is empty" : table.first_reason));
+    }
+    return State::Source{name, false, table.torn, table.unreadable, std::move(table.records)};
+}
+
+Result<std::string> read_whole(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    std::ostringstream text;
+    if (!file || !(text << file.rdbuf())) {
+        return Status(StatusCode::kInvalidArgument, "cannot read the table '" + path + "'");
+    }
+    return text.str();
+}
+
+std::vector<std::string> split_names(const char *text, char separator) {
+    std::vector<std::string> names;
+    std::istringstream stream(text != nullptr ? text : "");
+    for (std::string name; std::getline(stream, name, separator);) {
+        if (!name.empty()) {
+            names.push_back(name);
+        }
+    }
+    return names;
+}
+
+/// Never destroyed: plans may be made by other static objects' destructors.
+State &state() {
+    static State *one = [] {
+        auto *s = new State;
+        for (const EmbeddedTable &table : embedded_tables()) {
+            s->sources.push_back({table.name, true, false, 0, shipped_records(table)});
+        }
+        for (const std::string &path : split_names(std::getenv("FOURFOLD_TABLE"), ':')) {
+            const Result<std::string> text = read_whole(path);
+            Result<State::Source> source = text ? source_from(path, *text) : Result<State::Source>(text.status());
+            if (source) {
+                s->sources.push_back(std::move(*source));
+            } else {
+                std::cerr << "fourfold: FOURFOLD_TABLE: " << source.status().message() << "\n";
+            }
+        }
+        s->rebuild();
+        for (const TableInfo &info : s->tables->infos()) {
+            if (!info.shipped && (info.stale | info.foreign | info.unreadable) != 0) {
+                std::cerr << "fourfold: " << info.name << ": " << info.summary() << "\n";
+            }
+        }
+        return s;
+    }();
+    return *one;
+}
+
+}  // namespace
+
+std::shared_ptr<const Tables> current_tables() {
+    State &s = state();
+    std::lock_guard<std::mutex> lock(s.mutex);
+    return s.tables;
+}
+
+void remember(const Record &record) {
+    constexpr const char *name = "this process's measurements";
+    State &s = state();
+    std::lock_guard<std::mutex> lock(s.mutex);
+    if (s.sources.empty() || s.sources.back().name != name) {
+        s.sources.push_back({name, false, false, 0, {}});
+    }
+    s.sources.back().records.push_back(record);
+    s.rebuild();
+}
+
+std::vector<std::string> process_blocked() {
+    static const std::vector<std::string> environment = split_names(std::getenv("FOURFOLD_BLOCK"), ',');
+    State &s = state();
+    std::lock_guard<std::mutex> lock(s.mutex);
+    std::vector<std::string> names = environment;
+    names.insert(names.end(), s.blocked.begin(), s.blocked.end());
+    return names;
+}
+
+std::string TableInfo::summary() const {
+    std::vector<std::string> skipped;
+    const auto note = [&](int count, const char *what) {
+        if (count > 0) {
+            skipped.push_back(std::to_string(count) + " " + what);
+        }
+    };
+    note(stale, "stale");
+    note(foreign, "foreign");
+    note(unreadable, "unreadable");
+    note(torn ? 1 : 0, "cut off");
+    return std::to_string(records) + " records" + (skipped.empty() ? "" : "; skipped: " + join(skipped));
+}
+
+Result<TableInfo> load_table_text(const std::string &name, const std::string &text) {
+    try {
+        Result<State::Source> source = source_from(name, text);
+        if (!source) {
+            return source.status();
+        }
+        State &s = state();
+        std::lock_guard<std::mutex> lock(s.mutex);
+        s.sources.push_back(std::move(*source));
+        s.rebuild();
+        return s.tables->infos().back();
+    } catch (const std::bad_alloc &) {
+        return Status(StatusCode::kResourceExhausted, "memory ran out while reading the table '" + name + "'");
+    }
+}
+
+Result<TableInfo> load_table(const std::string &path) {
+    try {
+        const Result<std::string> text = read_whole(path);
+        return text ? load_table_text(path, *text) : Result<TableInfo>(text.status());
+    } catch (const std::bad_alloc &) {
+        return Status(StatusCode::kResourceExhausted, "memory ran out while reading the table '" + path + "'");
+    }
+}
+
+void unload_tables(bool keep_shipped) {
+    State &s = state();
+    std::lock_guard<std::mutex> lock(s.mutex);
+    s.sources.clear();
+    for (const EmbeddedTable &table : embedded_tables()) {
+        if (keep_shipped) {
+            s.sources.push_back({table.name, true, false, 0, shipped_records(table)});
+        }
+    }
+    s.rebuild();
+}
+
+std::vector<TableInfo> tables() {
+    return current_tables()->infos();
+}
+
+Status block_choices(const std::vector<std::string> &names) {
+    for (const std::string &name : names) {
+        if (!is_algorithm(name) && variant_hash(name).empty()) {
+            return Status(StatusCode::kInvalidArgument, "'" + name + "' is neither an algorithm nor a variant of this build");
+        }
+    }
+    State &s = state();
+    std::lock_guard<std::mutex> lock(s.mutex);
+    s.blocked = names;
+    return Status();
+}
+
+std::string variant_hash(const std::string &name) {
+    static const std::unordered_map<std::string, const char *> hashes = [] {
+        std::unordered_map<std::string, const char *> map;
+        for (const Variant &v : registry()) {
+            map.emplace(v.name, v.hash);
+        }
+        return map;
+    }();
+    const auto at = hashes.find(name);
+    return at == hashes.end() ? "" : at->second;
+}
+
+const char *to_string(Tier tier) {
+    switch (tier) {
+    case Tier::kCaller:
+        return "caller";
+    case Tier::kEnvironment:
+        return "environment";
+    case Tier::kRecord:
+        return "record";
+    case Tier::kNeighbours:
+        return "neighbours";
+    case Tier::kFamily:
+        return "family";
+    case Tier::kCostModel:
+        return "cost model";
+    case Tier::kReference:
+        return "reference";
+    case Tier::kMeasured:
+        return "measured";
+    }
+    return "";
+}
+
+}  // namespace fourfold

@@ -1,0 +1,142 @@
+// The loaded tables, ready to be asked: exact records, neighbours, and how far the cost model was off.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "algorithm.h"
+#include "fourfold/tuning.h"
+#include "record.h"
+
+namespace fourfold {
+
+/// One shipped record as the build embeds it (tuned_tables.cpp is generated from schedules/tuned/).
+struct EmbeddedRecord {
+    const char *problem;
+    int accuracy;
+    const char *microarchitecture, *isa;
+    int threads, cache;
+    const char *choice;
+    const char *variants;  ///< "name hash name hash"
+    bool winner;
+    const char *failure;
+    double seconds_min, seconds_predicted;
+};
+struct EmbeddedTable {
+    const char *name;
+    const EmbeddedRecord *records;
+    size_t count;
+};
+const std::vector<EmbeddedTable> &embedded_tables();
+
+/// FNV-1a, by which choices are compared.
+uint64_t choice_hash(std::string_view text);
+
+/// What was measured on one problem, by one table.
+struct MeasuredProblem {
+    struct Entry {
+        std::string choice;
+        uint64_t hash = 0;    ///< of the choice
+        double seconds = 0.0;  ///< infinite where it failed
+        double residual = 0.0;  ///< log(measured / predicted)
+        bool winner = false;
+    };
+    Conv2dProblem problem;
+    Accuracy accuracy = Accuracy::kDefault;
+    int threads = 1;
+    CacheState cache = CacheState::kWarm;
+    int machine = 0, table = 0;
+    std::vector<Entry> entries;  ///< the winner first, then by time
+};
+
+/// Immutable once built; the process's current one is shared by whoever plans.
+class Tables {
+public:
+    /// What is asked.
+    struct Query {
+        Conv2dProblem problem;  ///< as tuning_problem() has it
+        Accuracy accuracy;
+        int threads;            ///< 1 unless the caller wants choices for his threads
+        CacheState cache;
+    };
+    /// Corrections of the predictions for one query.
+    class Ranking {
+    public:
+        /// log(expected / predicted).
+        double residual(std::string_view algorithm, const AlgorithmPlan &plan) const;
+
+        Tier tier = Tier::kCostModel;
+        std::string text;
+
+    private:
+        friend class Tables;
+        struct Neighbour {
+            const MeasuredProblem *problem;
+            double weight;
+        };
+        const Tables *tables_ = nullptr;
+        int machine_ = -1;
+        Operation operation_ = Operation::kForward;
+        std::vector<Neighbour> neighbours_;
+    };
+
+    /// Later tables come before earlier ones. Call finish() after the last.
+    void add(const std::string &name, bool shipped, const std::vector<Record> &records, int unreadable, bool torn);
+    void finish();
+
+    /// This problem's measurements on this machine, or on its next of kin, or null.
+    const MeasuredProblem *exact(const Query &query) const {
+        return exact(query, own_);
+    }
+    const MeasuredProblem *exact_of_kin(const Query &query) const {
+        return exact(query, kin_);
+    }
+    /// How to correct predictions: by neighbours here, else by neighbours on the next of kin, else by all records.
+    Ranking ranking(const Query &query) const;
+    const std::string &name_of(const MeasuredProblem &measured) const {
+        return infos_[static_cast<size_t>(measured.table)].name;
+    }
+    const std::string &machine_of(const MeasuredProblem &measured) const {
+        return machines_[static_cast<size_t>(measured.machine)];
+    }
+    const std::vector<TableInfo> &infos() const {
+        return infos_;
+    }
+    bool empty() const {
+        return problems_.empty();
+    }
+
+private:
+    struct Sum {
+        double total = 0.0;
+        int count = 0;
+    };
+    /// What is known of one machine's residuals.
+    struct Fit {
+        Sum all;
+        std::unordered_map<uint64_t, Sum> by_stage, by_choice;
+        int records = 0;
+    };
+    const MeasuredProblem *exact(const Query &query, int machine) const;
+    std::vector<Ranking::Neighbour> neighbours(const Query &query, int machine) const;
+
+    int own_ = -1, kin_ = -1;  ///< this machine and its nearest relative, where they have records
+    std::vector<MeasuredProblem> problems_;
+    std::unordered_multimap<std::string, size_t> by_problem_;
+    std::vector<std::string> machines_;  ///< microarchitectures
+    std::vector<Fit> fits_;              ///< of each
+    std::vector<TableInfo> infos_;
+};
+
+/// The current tables; the shipped ones and FOURFOLD_TABLE's are loaded at the first call.
+std::shared_ptr<const Tables> current_tables();
+/// Puts one measurement of this process on top.
+void remember(const Record &record);
+/// Names that the process bars, the environment's included.
+std::vector<std::string> process_blocked();
+
+}  // namespace fourfold

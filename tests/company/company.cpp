@@ -1,0 +1,180 @@
+// Another Halide-made library in the same program: its handlers, allocations and threads stay its own, and so do ours.
+#include <atomic>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <HalideBuffer.h>
+#include <gtest/gtest.h>
+
+#include "api/prepared.h"
+#include "kernel.h"
+#include "second.h"
+#include "support/problems.h"
+#include "support/random.h"
+#include "support/spawn.h"
+
+namespace fourfold::test {
+namespace {
+
+std::atomic<int> errors{0}, allocations{0}, loops{0};
+std::string last_error;
+
+void their_error(void *, const char *message) {
+    errors++;
+    last_error = message;
+}
+void *their_malloc(void *, size_t bytes) {
+    allocations++;
+    return std::aligned_alloc(128, (bytes + 255) / 128 * 128);
+}
+void their_free(void *, void *block) {
+    std::free(block);
+}
+int their_loop(void *user_context, halide_task_t task, int min, int size, uint8_t *closure) {
+    loops++;
+    return halide_default_do_par_for(user_context, task, min, size, closure);
+}
+
+constexpr int kWidth = 300, kHeight = 20;
+
+/// Runs their function and says whether the result is right.
+bool second_is_right() {
+    Halide::Runtime::Buffer<float> x(kWidth, kHeight), y(kWidth, kHeight);
+    x.fill(2.0f);
+    if (second(x, y) != 0) {
+        return false;
+    }
+    for (int j = 0; j < kHeight; j++) {
+        for (int i = 0; i < kWidth; i++) {
+            if (y(i, j) != 2.0f * kWidth * static_cast<float>(i + 1) + 2.0f) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+void install_their_handlers() {
+    halide_set_error_handler(their_error);
+    halide_set_custom_malloc(their_malloc);
+    halide_set_custom_free(their_free);
+    halide_set_custom_do_par_for(their_loop);
+    errors = allocations = loops = 0;
+}
+
+class Company : public ::testing::TestWithParam<Algorithm> {
+protected:
+    void SetUp() override {
+        install_their_handlers();
+    }
+    static Prepared make() {
+        PlanOptions options;
+        options.algorithm = GetParam();
+        options.threads = 2;
+        return prepare(parse_problem("b3 ic12 i33x35 oc20 f3 p1"), options, test_seed());
+    }
+};
+
+TEST_P(Company, HandlersStayTheirs) {
+    ASSERT_TRUE(second_is_right());
+    EXPECT_GT(allocations, 0);
+    EXPECT_GT(loops, 0);
+    allocations = loops = 0;
+
+    Prepared p = make();
+    for (int i = 0; i < 3; i++) {
+        const Status status = p.plan.execute(p.tensors(), p.workspace);
+        ASSERT_TRUE(status.ok()) << status.message();
+    }
+    EXPECT_EQ(allocations, 0) << "fourfold allocated through their allocator";
+    EXPECT_EQ(loops, 0) << "fourfold ran on their thread pool";
+    EXPECT_EQ(errors, 0);
+
+    // And what we installed has not replaced theirs.
+    EXPECT_EQ(halide_set_error_handler(their_error), &their_error);
+    EXPECT_EQ(halide_set_custom_malloc(their_malloc), &their_malloc);
+    EXPECT_EQ(halide_set_custom_do_par_for(their_loop), &their_loop);
+    ASSERT_TRUE(second_is_right());
+    EXPECT_GT(allocations, 0);
+    EXPECT_GT(loops, 0);
+}
+
+TEST_P(Company, InsideATaskOfTheirPool) {
+    Prepared p = make();
+    ASSERT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
+    struct Nested {
+        Prepared *prepared;
+        std::vector<float> expected;
+        std::atomic<int> wrong{0}, ran{0};
+    } nested{&p, p.operands.output.values()};
+    const auto task = [](void *, int, uint8_t *closure) {
+        auto *n = reinterpret_cast<Nested *>(closure);
+        Array output(n->prepared->operands.output.sizes(), Placement::kGuardBytes, false);
+        AlignedBuffer workspace(n->prepared->plan.workspace_bytes());
+        Tensors t = n->prepared->tensors();
+        t.output = output.mutable_view();
+        n->wrong += !n->prepared->plan.execute(t, workspace).ok() || !same_bits(output.values(), n->expected);
+        n->ran++;
+        return 0;
+    };
+    EXPECT_EQ(halide_do_par_for(nullptr, task, 0, 8, reinterpret_cast<uint8_t *>(&nested)), 0);
+    EXPECT_EQ(nested.ran, 8);
+    EXPECT_EQ(nested.wrong, 0);
+}
+
+TEST_P(Company, SideBySide) {
+    Prepared p = make();
+    ASSERT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
+    const std::vector<float> expected = p.operands.output.values();
+    std::atomic<int> wrong{0};
+    std::thread other([&] {
+        for (int i = 0; i < 50; i++) {
+            wrong += !second_is_right();
+        }
+    });
+    for (int i = 0; i < 50; i++) {
+        wrong += !p.plan.execute(p.tensors(), p.workspace).ok() || !same_bits(p.operands.output.values(), expected);
+    }
+    other.join();
+    EXPECT_EQ(wrong, 0);
+}
+
+std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
+    return to_string(info.param);
+}
+INSTANTIATE_TEST_SUITE_P(Algorithms, Company, ::testing::ValuesIn(kAlgorithms), algorithm_name);
+
+TEST(Errors, GoToTheirOwnSinks) {
+    install_their_handlers();
+    // Theirs: an output larger than the input.
+    Halide::Runtime::Buffer<float> x(4, 4), y(8, 4);
+    EXPECT_NE(second(x, y), 0);
+    EXPECT_EQ(errors, 1);
+    EXPECT_NE(last_error.find("x"), std::string::npos) << last_error;
+
+    // Ours: a generated kernel refuses rows of another register tile.
+    ASSERT_TRUE(Plan::create(parse_problem("b1 ic1 i4 oc1 f1")).ok());
+    const Variant *gemm = variants_of("gemm").front();
+    const int m = gemm->parameter("m", 1);
+    std::vector<float> memory(4096);
+    const Floats<3> packed(memory.data(), {{m + 1, 1}, {4, m}, {1, 4 * m}});
+    const Floats<2> columns(memory.data(), {{512, 1}, {4, 512}}), out(memory.data(), {{16, 1}, {m, 16}});
+    const Floats<1> bias(memory.data(), {{m, 1}});
+    KernelContext context;
+    EXPECT_FALSE(call(*gemm, context, packed, columns, bias, int32_t{4}, int32_t{1}, int32_t{0}, 0.0f, 0.0f, out));
+    EXPECT_STRNE(context.text, "");
+    EXPECT_EQ(errors, 1) << "our error went to their handler: " << last_error;
+}
+
+TEST(Archive, HasNoSymbolOfHalides) {
+    const Outcome outcome = spawn({FOURFOLD_NM, "--extern-only", FOURFOLD_LIBRARY});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_NE(outcome.out.find("fourfold_crop_"), std::string::npos);
+    EXPECT_EQ(outcome.out.find(" halide_"), std::string::npos) << outcome.out.substr(outcome.out.find(" halide_"), 80);
+    EXPECT_EQ(outcome.out.find("Halide8Runtime"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace fourfold::test
