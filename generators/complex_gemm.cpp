@@ -20,8 +20,8 @@ namespace {
 
 class ComplexGemm : public Generator<ComplexGemm> {
 public:
-    GeneratorParam<int> r{"r", 6};   ///< rows of a register tile
-    GeneratorParam<int> w{"w", 16};  ///< complex columns of a register tile
+    GeneratorParam<int> r{"r", 2};   ///< rows of a register tile
+    GeneratorParam<int> w{"w", 32};  ///< complex columns of a register tile
 
     /// (part, depth, row, frequency).
     Input<Buffer<float, 4>> x{"x"};
@@ -58,7 +58,7 @@ public:
         x.dim(0).set_extent(2);
         x.dim(1).set_stride(Expr());
         packed.dim(0).set_extent(2 * w);
-        packed.dim(1).set_stride(2 * w);
+        packed.dim(1).set_stride(Expr());
         fourfold::cpu::schedule(stages, {r, w}, accumulate, get_target());
     }
 

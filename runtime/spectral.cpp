@@ -5,9 +5,9 @@
 //     bwd-filters   rows = ic, depth = images, columns = oc        gw = x^H gy
 //
 // for blocks of neighbouring frequencies. The right operand goes into panels (frequency, columns/w, depth, w), once when filters
-// are packed. With channels last the left operand and the result stay where the caller has them; channel-first blocks are
-// transposed on their way through the cache. Sums run in blocks of at most 256 terms, in an order that no blocking of
-// frequencies, rows or threads changes.
+// are packed; with channels last, unpacked filters of whole panels are read where they are, and so are the left operand and the
+// result; channel-first blocks are transposed on their way through the cache. Sums run in blocks of at most 256 terms, in an order
+// that no blocking of frequencies, rows or threads changes.
 #include "fourfold/spectral.h"
 
 #include <algorithm>
@@ -20,19 +20,14 @@
 #include "kernel.h"
 #include "parallel.h"
 #include "registry.h"
+#include "transposition.h"
 
 namespace fourfold {
 namespace {
 
 constexpr int64_t kSumBlock = 256;
-/// Complex numbers that one dimension of a kernel call may span: three such stay under 2^31 bytes.
-constexpr int64_t kReach = int64_t{1} << 26;
-
-/// How much of `count` steps a call takes: whole blocks of 8 where reach allows any.
-int64_t within_reach(int64_t count, int64_t stride) {
-    const int64_t most = std::max<int64_t>(1, kReach / std::max<int64_t>(1, stride));
-    return std::min(count, most >= 8 ? most / 8 * 8 : most);
-}
+/// What a task transposes at a time: to be in the L2 where panels are few, and else more, since each block of rows reads all panels.
+constexpr double kTransposedBytes = 512e3, kMostTransposedBytes = 2e6;
 
 /// A caller's tensor: strides of images (oc for filters), channels (ic for filters) and frequencies.
 template<typename T>
@@ -47,6 +42,12 @@ template<typename T>
 struct Matrix {
     T *data = nullptr;
     int64_t outer = 0, inner = 0, f = 0;
+};
+
+/// The right operand in panels of w columns, and strides of depth, panels and frequencies.
+struct Panels {
+    const Complex *data = nullptr;
+    int64_t depth = 0, block = 0, f = 0;
 };
 
 /// Sizes (n, channel, row, column); of filters (oc, ic, row, column), which nest the other way round with channels last.
@@ -112,42 +113,9 @@ std::pair<uintptr_t, uintptr_t> address_range(const Spectra<T> &v, const Sizes &
     return block_range(v.data, static_cast<size_t>(last + 1) * sizeof(Complex));
 }
 
-const uint64_t *words(const Complex *data) {
-    return reinterpret_cast<const uint64_t *>(data);
-}
-
 const float *parts(const Complex *data) {
     return reinterpret_cast<const float *>(data);
 }
-
-/// The stage complex_transpose: in (p, q, o) with strides (1, q, o) to out (q, p, o) with strides (1, p, o), `padded` of q
-/// written, those beyond `q` as zero.
-struct Transposition {
-    const Complex *in;
-    int64_t in_q, in_o;
-    Complex *out;
-    int64_t out_p, out_o;
-    int64_t p, q, o, padded;
-    bool conjugate = false;
-
-    bool run(const Variant &stage, KernelContext &context) const {
-        const int64_t ps = within_reach(p, out_p), qs = within_reach(q, in_q), os = within_reach(o, std::max(in_o, out_o));
-        const uint64_t flip = conjugate ? uint64_t{1} << 63 : 0;
-        for (int64_t oi = 0; oi < o; oi += os) {
-            for (int64_t qi = 0; qi < q; qi += qs) {
-                for (int64_t pi = 0; pi < p; pi += ps) {
-                    const int64_t np = std::min(ps, p - pi), nq = std::min(qs, q - qi), no = std::min(os, o - oi);
-                    const KernelBuffer<uint64_t, 3> from(words(in + oi * in_o + qi * in_q + pi), {{np, 1}, {nq, in_q}, {no, in_o}});
-                    const KernelBuffer<uint64_t, 3> to(words(out + oi * out_o + pi * out_p + qi), {{qi + nq == q ? padded - qi : nq, 1}, {np, out_p}, {no, out_o}});
-                    if (!call(stage, context, from, flip, to)) {
-                        return false;
-                    }
-                }
-            }
-        }
-        return true;
-    }
-};
 
 }  // namespace
 
@@ -173,6 +141,10 @@ struct SpectralPlan::Impl {
     /// Complex numbers of one frequency's panels.
     int64_t panels() const {
         return ceil_div(columns, tile_columns) * depth * tile_columns;
+    }
+    /// Filters as the caller has them are panels already.
+    bool in_place() const {
+        return problem.operation == Operation::kForward && !channel_first() && columns % tile_columns == 0;
     }
     size_t packed_bytes() const {
         return filter_gradient() ? 0 : sizeof(PackedHeader) + static_cast<size_t>(round_up(panels() * problem.frequencies() * 8, kAlignment));
@@ -203,7 +175,7 @@ struct SpectralPlan::Impl {
         return {w.data, forward ? w.n : w.c, forward ? w.c : w.n, w.f};
     }
     bool make_panels(const Matrix<const Complex> &right, int64_t f, int64_t count, Complex *to, KernelContext &context) const;
-    bool multiply(const Matrix<const Complex> &left, const Complex *panels, const Matrix<Complex> &result, int64_t row_count, int64_t count, bool accumulate, KernelContext &context) const;
+    bool multiply(const Matrix<const Complex> &left, const Panels &right, const Matrix<Complex> &result, int64_t row_count, int64_t count, bool accumulate, KernelContext &context) const;
     Status run(const Matrix<const Complex> &left, const Matrix<const Complex> &right, const Complex *packed, const Matrix<Complex> &result, bool accumulate, std::byte *workspace, const Execution &execution) const;
 };
 
@@ -232,20 +204,23 @@ void SpectralPlan::Impl::choose_blocks() {
     const double panel = static_cast<double>(panels()) * sizeof(Complex);
     block = std::clamp<int64_t>(static_cast<int64_t>(128e3 / panel), 1, 256);
     if (channel_first()) {
-        // Whole cache lines of the caller's planes.
-        block = std::max<int64_t>(block / 8 * 8, 16);
+        // Runs of 2 to 8 cache lines of the caller's planes; a transposed block of all rows stays in the cache where it can.
+        block = std::clamp<int64_t>(static_cast<int64_t>(kMostTransposedBytes / (static_cast<double>(rows) * static_cast<double>(depth + columns) * sizeof(Complex))) / 8 * 8, 16, 64);
     }
     block = std::min({block, frequencies, std::max<int64_t>(channel_first() ? 16 : 1, ceil_div(frequencies, 4 * options.threads))});
     row_block = rows;
     Arena arena;
     if (channel_first()) {
         const double row = static_cast<double>(block) * static_cast<double>(depth + columns) * sizeof(Complex);
-        row_block = std::min(rows, std::max<int64_t>(1, static_cast<int64_t>(512e3 / row) / tile_rows) * tile_rows);
+        row_block = std::min(rows, std::max<int64_t>(1, static_cast<int64_t>((static_cast<double>(block) * panel > kTransposedBytes / 2 ? kMostTransposedBytes : kTransposedBytes) / row) / tile_rows) * tile_rows);
         left_offset = arena.reserve(static_cast<double>(block * row_block) * static_cast<double>(depth) * sizeof(Complex));
         result_offset = arena.reserve(static_cast<double>(block * row_block) * static_cast<double>(columns) * sizeof(Complex));
     }
+    if (filter_gradient() && !channel_first()) {
+        left_offset = arena.reserve(static_cast<double>(block * rows) * static_cast<double>(depth) * sizeof(Complex));
+    }
     slot_bytes = arena.bytes();
-    panel_offset = arena.reserve(static_cast<double>(block) * panel);
+    panel_offset = arena.reserve(in_place() ? 0.0 : static_cast<double>(block) * panel);
     slot_bytes_unpacked = arena.bytes();
 }
 
@@ -263,8 +238,8 @@ bool SpectralPlan::Impl::make_panels(const Matrix<const Complex> &right, int64_t
             ok = Transposition{from, right.outer, right.f, panel, w, panels(), depth, width, count, w, conjugate}.run(*transpose, context);
         } else {
             const StageTimer timer(context.profile, "copy_panels");
-            for (int64_t i = 0; i < count; i++) {
-                for (int64_t d = 0; d < depth; d++) {
+            for (int64_t d = 0; d < depth; d++) {
+                for (int64_t i = 0; i < count; i++) {
                     Complex *row = panel + i * panels() + d * w;
                     std::copy_n(from + i * right.f + d * right.inner, width, row);
                     std::fill(row + width, row + w, Complex());
@@ -278,13 +253,13 @@ bool SpectralPlan::Impl::make_panels(const Matrix<const Complex> &right, int64_t
     return true;
 }
 
-bool SpectralPlan::Impl::multiply(const Matrix<const Complex> &left, const Complex *panels_at, const Matrix<Complex> &result, int64_t row_count, int64_t count, bool accumulate, KernelContext &context) const {
+bool SpectralPlan::Impl::multiply(const Matrix<const Complex> &left, const Panels &right, const Matrix<Complex> &result, int64_t row_count, int64_t count, bool accumulate, KernelContext &context) const {
     const float sign = filter_gradient() ? -1.0f : 1.0f;
     const int64_t w = tile_columns, blocks = ceil_div(columns, w);
-    const int64_t fs = within_reach(count, std::max({left.f, result.f, panels()}));
-    const int64_t bs = within_reach(blocks, depth * w), ds = std::min(kSumBlock, within_reach(depth, left.inner));
+    const int64_t fs = within_complex_reach(count, std::max({left.f, result.f, right.f})), bs = within_complex_reach(blocks, right.block);
+    const int64_t ds = std::min(kSumBlock, within_complex_reach(depth, std::max(left.inner, right.depth)));
     // Short sums only write: a tile of rows then goes through all frequencies, whose results lie side by side.
-    const int64_t rs = std::min(depth <= 8 ? tile_rows : row_count, within_reach(row_count, std::max(left.outer, result.outer)));
+    const int64_t rs = std::min(depth <= 8 ? tile_rows : row_count, within_complex_reach(row_count, std::max(left.outer, result.outer)));
     for (int64_t f = 0; f < count; f += fs) {
         for (int64_t b = 0; b < blocks; b += bs) {
             for (int64_t r = 0; r < row_count; r += rs) {
@@ -292,10 +267,10 @@ bool SpectralPlan::Impl::multiply(const Matrix<const Complex> &left, const Compl
                     const int64_t nf = std::min(fs, count - f), nb = std::min(bs, blocks - b), nr = std::min(rs, row_count - r), nd = std::min(ds, depth - d);
                     const int64_t width = std::min(nb * w, columns - b * w);
                     const Floats<4> x(parts(left.data + f * left.f + r * left.outer + d * left.inner), {{2, 1}, {nd, 2 * left.inner}, {nr, 2 * left.outer}, {nf, 2 * left.f}});
-                    const Floats<4> right(parts(panels_at + f * panels() + b * w * depth + d * w), {{2 * w, 1}, {nd, 2 * w}, {nb, 2 * w * depth}, {nf, 2 * panels()}});
+                    const Floats<4> panels(parts(right.data + f * right.f + b * right.block + d * right.depth), {{2 * w, 1}, {nd, 2 * right.depth}, {nb, 2 * right.block}, {nf, 2 * right.f}});
                     const Floats<3> out(parts(result.data + f * result.f + r * result.outer + b * w), {{2 * width, 1}, {nr, 2 * result.outer}, {nf, 2 * result.f}});
                     const int32_t add = accumulate || d > 0 ? 1 : 0;
-                    if (!call(*gemm, context, x, right, sign, out, add, out)) {
+                    if (!call(*gemm, context, x, panels, sign, out, add, out)) {
                         return false;
                     }
                 }
@@ -310,16 +285,32 @@ Status SpectralPlan::Impl::run(const Matrix<const Complex> &left, const Matrix<c
     return parallel_for(execution, slots(), tasks(), [&](int64_t index, int slot, KernelContext &context) {
         const int64_t f = index * block, count = std::min(block, problem.frequencies() - f);
         std::byte *base = workspace + static_cast<size_t>(slot) * slot_size;
-        const Complex *panels_at = packed + f * panels();
-        if (packed == nullptr) {
+        Panels panels_at = {packed, tile_columns, depth * tile_columns, panels()};
+        if (packed != nullptr) {
+            panels_at.data = packed + f * panels();
+        } else if (in_place()) {
+            panels_at = {right.data + f * right.f, right.inner, tile_columns, right.f};
+        } else {
             auto *to = reinterpret_cast<Complex *>(base + panel_offset);
             if (!make_panels(right, f, count, to, context)) {
                 return false;
             }
-            panels_at = to;
+            panels_at.data = to;
         }
         if (!channel_first()) {
-            return multiply({left.data + f * left.f, left.outer, left.inner, left.f}, panels_at, {result.data + f * result.f, result.outer, 1, result.f}, rows, count, accumulate, context);
+            Matrix<const Complex> from = {left.data + f * left.f, left.outer, left.inner, left.f};
+            if (filter_gradient()) {
+                // Images lie far apart, often at multiples of the cache's way.
+                const StageTimer timer(context.profile, "copy_rows");
+                auto *to = reinterpret_cast<Complex *>(base + left_offset);
+                for (int64_t d = 0; d < depth; d++) {
+                    for (int64_t i = 0; i < count; i++) {
+                        std::copy_n(from.data + d * from.inner + i * from.f, rows, to + (i * depth + d) * rows);
+                    }
+                }
+                from = {to, 1, rows, depth * rows};
+            }
+            return multiply(from, panels_at, {result.data + f * result.f, result.outer, 1, result.f}, rows, count, accumulate, context);
         }
         auto *l = reinterpret_cast<Complex *>(base + left_offset), *c = reinterpret_cast<Complex *>(base + result_offset);
         for (int64_t r = 0; r < rows; r += row_block) {

@@ -227,6 +227,42 @@ TEST(SpectralProduct, AllocatesNothing) {
     }
 }
 
+TEST(SpectralTransform, AllocatesNothing) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    const int64_t sizes[][2] = {{1, 1}, {28, 28}, {9, 15}, {13, 22}, {17, 34}, {56, 100}};
+    for (FftBackend backend : fft_backends()) {
+        for (const auto &size : sizes) {
+            for (SpectralOrder order : {SpectralOrder::kBijc, SpectralOrder::kBcij}) {
+                SpectralTransformOptions options;
+                options.fft_backend = backend;
+                options.threads = 2;
+                const Result<SpectralTransform> transform = SpectralTransform::create(size[0], size[1], order, options);
+                if (!transform.ok()) {
+                    EXPECT_EQ(transform.status().code(), StatusCode::kUnsupported) << transform.status().message();
+                    continue;
+                }
+                std::vector<float> x(static_cast<size_t>(3 * 9 * size[0] * size[1]));
+                std::vector<Complex> spectra(static_cast<size_t>(3 * 9 * size[0] * transform->half_width()));
+                const AlignedBuffer workspace(transform->workspace_bytes());
+                Conv2dProblem p;
+                p.in_channels = 9;
+                p.out_channels = 3;
+                p.in_height = size[0];
+                p.in_width = size[1];
+                allocations = 0;
+                counting = true;
+                const bool ok = transform->forward(x.data(), 3, 9, spectra.data(), workspace).ok() && transform->inverse(spectra.data(), 3, 9, x.data(), workspace).ok() && transform->filters(p, x.data(), spectra.data(), workspace).ok();
+                counting = false;
+                EXPECT_TRUE(ok);
+                EXPECT_EQ(allocations, 0) << size[0] << "x" << size[1] << ", " << to_string(backend);
+            }
+        }
+    }
+}
+
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
     return to_string(info.param);
 }

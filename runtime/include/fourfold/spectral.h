@@ -1,4 +1,5 @@
-// The spectral product: convolution's sum over channels on half spectra that the caller has and keeps.
+// The spectral product: convolution's sum over channels on half spectra that the caller has and keeps, and the transforms
+// between them and images.
 #pragma once
 
 #include <complex>
@@ -134,6 +135,47 @@ public:
 
 private:
     static Result<SpectralPlan> make(const SpectralProblem &problem, const SpectralOptions &options);
+    std::shared_ptr<const Impl> impl_;
+};
+
+struct SpectralTransformOptions {
+    int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
+    FftBackend fft_backend = FftBackend::kAuto;
+    FftRigor fft_rigor = FftRigor::kEstimate;
+};
+
+/// Images and filters to half spectra in an order of the product's, and back: NumPy's rfft2 and irfft2.
+///
+///     forward    X[u,v] = sum_{y,x} x[y,x] exp(-2 pi i (u*y/i0 + v*x/i1)),   0 <= u < i0, 0 <= v <= i1/2
+///     inverse    its inverse, with the factor 1/(i0*i1); of columns 0 and, where i1 is even, i1/2 only the part is read that
+///                a real image can have, (X[u] + conj(X[-u]))/2
+///
+/// Arrays are dense: images (b, c, i0, i1), spectra in the plan's order. Odd widths cost more than twice as much as even ones.
+/// Immutable and cheap to copy; every member is safe to call from several threads at once, each with a workspace of its own.
+/// None but create allocates or throws, and the workspace may be a SpectralPlan's, since neither keeps anything in it.
+class SpectralTransform {
+public:
+    struct Impl;
+
+    /// For images of height x width. Errors: kInvalidArgument; kUnsupported, with the sizes that the backend does without taking
+    /// memory while it executes (KissFFT: factors 2, 3 and 5; FFTW: most); kResourceExhausted.
+    static Result<SpectralTransform> create(int64_t height, int64_t width, SpectralOrder order, const SpectralTransformOptions &options = {});
+
+    int64_t height() const;
+    int64_t width() const;
+    int64_t half_width() const;
+    FftBackend backend() const;
+    size_t workspace_bytes() const;
+
+    /// Errors of all three: kInvalidArgument, the output then untouched. Arrays may not overlap.
+    Status forward(const float *images, int64_t batch, int64_t channels, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+    Status inverse(const Complex *spectra, int64_t batch, int64_t channels, float *images, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+    /// Spectra of filters (oc, ic, f0, f1) such that inverse(product(forward(x), filters)) is the problem's convolution of x with
+    /// circular padding: sizes, padding at the top and left, dilation and filter mode are the problem's, whose stride and groups
+    /// must be 1. Where it has less output than input, that is the first rows and columns: with no padding the valid part.
+    Status filters(const Conv2dProblem &problem, const float *filters, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+
+private:
     std::shared_ptr<const Impl> impl_;
 };
 
