@@ -10,6 +10,7 @@
 #include "machine_limits.h"
 #include "reference.h"
 #include "shapes.h"
+#include "spectral.h"
 #include "table.h"
 #include "text.h"
 
@@ -225,7 +226,17 @@ Action add_bench(CLI::App &verb) {
         if (shapes->count() + problems->count() == 0) {
             return Status(StatusCode::kInvalidArgument, "bench needs --shapes or --problem; see fourfold bench --help");
         }
-        return bench(*flags);
+        const auto spectral = std::count_if(flags->problems.begin(), flags->problems.end(), is_spectral);
+        if (spectral == 0) {
+            return bench(*flags);
+        }
+        if (static_cast<size_t>(spectral) < flags->problems.size() || !flags->shapes.empty()) {
+            return Status(StatusCode::kInvalidArgument, "spectral products are timed apart from convolutions");
+        }
+        if (flags->cold || flags->profile || flags->all_variants || !flags->filter.empty() || flags->algorithm != "auto") {
+            return Status(StatusCode::kInvalidArgument, "a spectral product takes none of --cold, --profile, --all-variants, --filter and --algorithm");
+        }
+        return bench_spectral(flags->problems, {flags->plan, flags->variant, flags->json, flags->include_packing, !flags->trust, flags->min_time});
     };
 }
 

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "shapes.h"
+#include "spectral.h"
 #include "table.h"
 #include "text.h"
 
@@ -54,7 +55,7 @@ Action add_explain(CLI::App &verb) {
     auto flags = std::make_shared<Flags>();
     verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank)")->required();
     add_plan_flags(verb, flags->plan);
-    return [flags] { return explain_problem(flags->problem, flags->plan); };
+    return [flags] { return is_spectral(flags->problem) ? explain_spectral(flags->problem, flags->plan) : explain_problem(flags->problem, flags->plan); };
 }
 
 }  // namespace fourfold::cli

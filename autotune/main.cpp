@@ -83,6 +83,7 @@ int run_command(int argc, char **argv) {
     };
     const Verb verbs[] = {
         {"run", "convolve arrays (.npy) or images", add_run},
+        {"spectral", "multiply spectra (.npy, complex64), summed over channels", add_spectral},
         {"bench", "time problems, after checking the results", add_bench},
         {"compare", "compare all algorithms on many problems: table, results.csv, HTML with plots", add_compare},
         {"tune", "measure which plan is fastest for each of many problems, and record it", add_tune},

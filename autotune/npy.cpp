@@ -151,14 +151,15 @@ private:
 };
 
 /// Element (i0, i1, ...) of a Fortran array lies at i0 + i1*n0 + i2*n0*n1 + ...
-std::vector<float> from_fortran(const std::vector<float> &data, const std::vector<int64_t> &shape) {
-    std::vector<float> result(data.size());
+template<typename T>
+std::vector<T> from_fortran(const std::vector<T> &data, const std::vector<int64_t> &shape) {
+    std::vector<T> result(data.size());
     std::vector<int64_t> index(shape.size(), 0), stride(shape.size(), 1);
     for (size_t a = 1; a < shape.size(); ++a) {
         stride[a] = stride[a - 1] * shape[a - 1];
     }
     int64_t source = 0;
-    for (float &value : result) {
+    for (T &value : result) {
         value = data[static_cast<size_t>(source)];
         for (size_t a = shape.size(); a-- > 0;) {
             source += stride[a];
@@ -172,21 +173,8 @@ std::vector<float> from_fortran(const std::vector<float> &data, const std::vecto
     return result;
 }
 
-}  // namespace
-
-int64_t Array::elements() const {
-    int64_t n = 1;
-    for (int64_t size : shape) {
-        n *= size;
-    }
-    return n;
-}
-
-std::string shape_text(const std::vector<int64_t> &shape) {
-    return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
-}
-
-Result<Array> parse_npy(const std::string &bytes, const std::string &name) {
+template<typename T>
+Result<BasicArray<T>> parse(const std::string &bytes, const std::string &name) {
     const auto bad = [&](const std::string &why) { return Status(StatusCode::kInvalidArgument, fmt::format("'{}': {}", name, why)); };
     const std::string_view all(bytes);
     if (!all.starts_with(kMagic)) {
@@ -212,8 +200,9 @@ Result<Array> parse_npy(const std::string &bytes, const std::string &name) {
     if (const std::string why = header.parse(); !why.empty()) {
         return bad(why);
     }
-    if (header.descr != "<f4") {
-        return bad(fmt::format("dtype is {}; float32 ('<f4') is expected", header.descr.starts_with("[") ? "structured" : "'" + header.descr + "'"));
+    constexpr bool complex = sizeof(T) == 8;
+    if (header.descr != (complex ? "<c8" : "<f4")) {
+        return bad(fmt::format("dtype is {}; {} is expected", header.descr.starts_with("[") ? "structured" : "'" + header.descr + "'", complex ? "complex64 ('<c8')" : "float32 ('<f4')"));
     }
     // In floating point first: the product of the sizes may not fit 64 bits, even where a later size is 0.
     double product = 1;
@@ -223,16 +212,16 @@ Result<Array> parse_npy(const std::string &bytes, const std::string &name) {
     if (product > 1e18) {
         return bad(fmt::format("shape {} is too large for any memory", shape_text(header.shape)));
     }
-    Array array;
+    BasicArray<T> array;
     array.shape = header.shape;
     const size_t elements = static_cast<size_t>(array.elements());
     const size_t present = all.size() - start - length;
-    if (present / sizeof(float) < elements) {
-        return bad(fmt::format("the file is cut short: shape {} needs {} bytes of data, {} are there", shape_text(array.shape), elements * sizeof(float), present));
+    if (present / sizeof(T) < elements) {
+        return bad(fmt::format("the file is cut short: shape {} needs {} bytes of data, {} are there", shape_text(array.shape), elements * sizeof(T), present));
     }
     array.data.resize(elements);
     if (elements > 0) {
-        std::memcpy(array.data.data(), bytes.data() + start + length, elements * sizeof(float));
+        std::memcpy(array.data.data(), bytes.data() + start + length, elements * sizeof(T));
     }
     if (header.fortran_order && array.shape.size() > 1) {
         array.data = from_fortran(array.data, array.shape);
@@ -240,13 +229,8 @@ Result<Array> parse_npy(const std::string &bytes, const std::string &name) {
     return array;
 }
 
-Result<Array> read_npy(const std::string &path) {
-    const Result<std::string> bytes = read_file(path);
-    return bytes ? parse_npy(*bytes, path) : Result<Array>(bytes.status());
-}
-
-Status write_npy(const std::string &path, const std::vector<int64_t> &shape, const float *data) {
-    std::string dict = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}", shape_text(shape));
+Status write(const std::string &path, const std::vector<int64_t> &shape, const void *data, size_t size, const char *type) {
+    std::string dict = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", type, shape_text(shape));
     // Magic, version, length, dict and newline together are a multiple of 64 bytes, so that the data can be mapped.
     dict.append(63 - (10 + dict.size()) % 64, ' ');
     dict += '\n';
@@ -254,13 +238,41 @@ Status write_npy(const std::string &path, const std::vector<int64_t> &shape, con
     header += {'\x01', '\x00', static_cast<char>(dict.size() & 255), static_cast<char>(dict.size() >> 8)};
     header += dict;
     size_t elements = 1;
-    for (int64_t size : shape) {
-        elements *= static_cast<size_t>(size);
+    for (int64_t extent : shape) {
+        elements *= static_cast<size_t>(extent);
     }
-    return write_file(path, [&](const WriteBytes &write) {
-        write(header.data(), header.size()) && write(data, elements * sizeof(float));
+    return write_file(path, [&](const WriteBytes &put) {
+        put(header.data(), header.size()) && put(data, elements * size);
         return Status();
     });
+}
+
+}  // namespace
+
+std::string shape_text(const std::vector<int64_t> &shape) {
+    return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+}
+
+Result<Array> parse_npy(const std::string &bytes, const std::string &name) {
+    return parse<float>(bytes, name);
+}
+
+Result<Array> read_npy(const std::string &path) {
+    const Result<std::string> bytes = read_file(path);
+    return bytes ? parse_npy(*bytes, path) : Result<Array>(bytes.status());
+}
+
+Result<ComplexArray> read_complex_npy(const std::string &path) {
+    const Result<std::string> bytes = read_file(path);
+    return bytes ? parse<std::complex<float>>(*bytes, path) : Result<ComplexArray>(bytes.status());
+}
+
+Status write_npy(const std::string &path, const std::vector<int64_t> &shape, const float *data) {
+    return write(path, shape, data, sizeof(float), "<f4");
+}
+
+Status write_npy(const std::string &path, const std::vector<int64_t> &shape, const std::complex<float> *data) {
+    return write(path, shape, data, sizeof(std::complex<float>), "<c8");
 }
 
 }  // namespace fourfold::cli

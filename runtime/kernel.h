@@ -81,6 +81,9 @@ inline bool fits(const int32_t &) {
 inline bool fits(const float &) {
     return true;
 }
+inline bool fits(const uint64_t &) {
+    return true;
+}
 template<typename T, int Rank>
 void *argument(const KernelBuffer<T, Rank> &b) {
     return b.argument();
@@ -90,6 +93,9 @@ inline void *argument(const int32_t &v) {
 }
 inline void *argument(const float &v) {
     return const_cast<float *>(&v);
+}
+inline void *argument(const uint64_t &v) {
+    return const_cast<uint64_t *>(&v);
 }
 
 /// The sizes of a call, as SizedKernel has them.
@@ -103,6 +109,9 @@ constexpr int size_count(const int32_t *) {
 constexpr int size_count(const float *) {
     return 0;
 }
+constexpr int size_count(const uint64_t *) {
+    return 0;
+}
 template<typename T, int Rank>
 void append_sizes(int32_t *&at, const KernelBuffer<T, Rank> &b) {
     for (int d = 0; d < Rank; d++) {
@@ -114,6 +123,8 @@ inline void append_sizes(int32_t *&at, const int32_t &v) {
     *at++ = v;
 }
 inline void append_sizes(int32_t *&, const float &) {
+}
+inline void append_sizes(int32_t *&, const uint64_t &) {
 }
 }  // namespace detail
 

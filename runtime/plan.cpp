@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "algorithm.h"
+#include "checks.h"
 #include "fft/fft.h"
 #include "halide_hooks.h"
 #include "machine.h"
@@ -25,42 +26,6 @@
 
 namespace fourfold {
 namespace {
-
-/// In front of every packed block: what it was packed for.
-struct PackedHeader {
-    char magic[8];
-    uint64_t layout;   ///< hash of everything that the block's form depends on
-    uint64_t payload;  ///< bytes after the header
-    uint64_t check;    ///< of the three fields above
-    char reserved[kAlignment - 32];
-};
-static_assert(sizeof(PackedHeader) == kAlignment);
-constexpr char kMagic[8] = {'4', 'f', 'o', 'l', 'd', 'p', 'k', '1'};
-
-/// FNV-1a.
-uint64_t hash_bytes(const void *data, size_t bytes, uint64_t hash = 0xcbf29ce484222325u) {
-    for (size_t i = 0; i < bytes; i++) {
-        hash = (hash ^ static_cast<const unsigned char *>(data)[i]) * 0x100000001b3u;
-    }
-    return hash;
-}
-
-PackedHeader make_header(const std::string &layout, size_t payload) {
-    PackedHeader h{};
-    std::memcpy(h.magic, kMagic, sizeof kMagic);
-    h.layout = hash_bytes(layout.data(), layout.size());
-    h.payload = payload;
-    h.check = hash_bytes(&h, 24);
-    return h;
-}
-
-std::string bytes_text(size_t bytes) {
-    return std::to_string(bytes) + " bytes";
-}
-
-Status bad(std::string message) {
-    return Status(StatusCode::kInvalidArgument, std::move(message));
-}
 
 /// What a view is to an execution. Filters are read and written by code that steps through them in any order.
 enum class Role { kInput, kFilters, kOutput, kFilterGradient };
@@ -126,22 +91,6 @@ Status resolve(const char *name, const TensorView<T> &view, Layout layout, const
     return Status();
 }
 
-Status check_block(const char *name, const void *data, size_t bytes, size_t needed) {
-    if (needed == 0) {
-        return Status();
-    }
-    if (data == nullptr) {
-        return bad(std::string(name) + " is null; it needs " + bytes_text(needed));
-    }
-    if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
-        return bad(std::string(name) + " is not aligned to " + std::to_string(kAlignment) + " bytes");
-    }
-    if (bytes < needed) {
-        return bad(std::string(name) + " has " + bytes_text(bytes) + "; it needs " + bytes_text(needed));
-    }
-    return Status();
-}
-
 /// The half-open range of addresses of a validated view.
 template<typename T>
 std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::array<int64_t, 4> &size) {
@@ -153,38 +102,22 @@ std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::ar
     return {begin, begin + static_cast<uintptr_t>(last + 1) * sizeof(float)};
 }
 
-std::pair<uintptr_t, uintptr_t> block_range(const void *data, size_t bytes) {
-    const auto begin = reinterpret_cast<uintptr_t>(data);
-    return {begin, begin + bytes};
-}
-
-/// True for one block of memory within another; interleaved views (regions of one image) are the caller's business.
-bool same_memory(std::pair<uintptr_t, uintptr_t> a, std::pair<uintptr_t, uintptr_t> b) {
-    return a.first < b.second && b.first < a.second;
-}
-
 Status check_choice(const std::string &choice);
 
 Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
-    static const Status isa = isa_cap_status();
-    Status status = isa.ok() ? problem.validate() : isa;
+    Status status = prepare_process(options.threads);
+    status = status.ok() ? problem.validate() : status;
     if (!status.ok()) {
         return status;
     }
-    if (options.threads < 0 || options.threads > 4096) {
-        return bad("threads is " + std::to_string(options.threads) + "; it must be 0 (all) to 4096");
-    }
     if (!options.choice.empty() && (options.algorithm != Algorithm::kAuto || !options.variant.empty())) {
         return bad("choice '" + options.choice + "' leaves nothing for the options algorithm and variant to name");
-    }
-    if (options.threads == 0) {
-        options.threads = machine().hardware_threads;
     }
     if (options.device != Device::kCpu) {
         return Status(StatusCode::kUnsupported, std::string("device '") + to_string(options.device) + "' is not in this build");
     }
     if (problem.operation == Operation::kSpectral) {
-        return Status(StatusCode::kUnsupported, "operation 'spectral' is not in this version; the others are");
+        return Status(StatusCode::kUnsupported, "operation 'spectral' is no Plan's; SpectralPlan makes spectral products");
     }
     if (!options.choice.empty()) {
         if (Status known = check_choice(options.choice); !known.ok()) {
@@ -198,8 +131,6 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     } else {
         options.blocked.clear();
     }
-    static std::once_flag hooks;
-    std::call_once(hooks, fourfold_install_halide_hooks);
     return Status();
 }
 

@@ -50,6 +50,14 @@ public:
         inverse_halves(plane, scratch);
     }
 
+    /// The transform Z alone, of rows of n1/2 complex numbers to columns of n0, and n0*n1/2 times its inverse.
+    void forward_complex(float *plane, std::byte *scratch) const {
+        forward_halves(plane, scratch);
+    }
+    void inverse_complex(float *plane, std::byte *scratch) const {
+        inverse_halves(plane, scratch);
+    }
+
     const int64_t n0, n1;
     const FftBackend backend;
 

@@ -195,6 +195,74 @@ TEST_P(NoAllocation, InEveryVariant) {
     }
 }
 
+TEST(SpectralProduct, AllocatesNothing) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    for (const char *text : {"spectral b9 ic13 i8x5 oc21", "spectral b9 ic13 i8x5 oc21 bcij", "spectral b3 ic1 i28x15 oc32"}) {
+        for (int threads : {1, 3}) {
+            const Result<SpectralProblem> p = SpectralProblem::parse(text);
+            ASSERT_TRUE(p.ok()) << p.status().message();
+            const Result<SpectralPlan> plan = SpectralPlan::create(*p, {threads, ""});
+            ASSERT_TRUE(plan.ok()) << plan.status().message();
+            const auto spectrum = [&](int64_t a, int64_t b) { return std::vector<Complex>(static_cast<size_t>(a * b * p->frequencies())); };
+            const std::vector<Complex> x = spectrum(p->batch, p->in_channels), w = spectrum(p->out_channels, p->in_channels);
+            std::vector<Complex> y = spectrum(p->batch, p->out_channels);
+            const AlignedBuffer workspace(plan->workspace_bytes_unpacked()), packed(plan->packed_filter_bytes());
+            ASSERT_TRUE(plan->pack_filters(w.data(), packed).ok());
+            SpectralTensors t;
+            t.input = x.data();
+            t.output = y.data();
+            for (bool pack : {true, false}) {
+                t.filters = pack ? SpectralFilters(packed) : SpectralFilters(w.data());
+                allocations = 0;
+                counting = true;
+                const Status status = plan->execute(t, workspace);
+                counting = false;
+                EXPECT_TRUE(status.ok()) << status.message();
+                EXPECT_EQ(allocations, 0) << text << (pack ? ", packed, " : ", ") << threads << " threads";
+            }
+        }
+    }
+}
+
+TEST(SpectralTransform, AllocatesNothing) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    const int64_t sizes[][2] = {{1, 1}, {28, 28}, {9, 15}, {13, 22}, {17, 34}, {56, 100}};
+    for (FftBackend backend : fft_backends()) {
+        for (const auto &size : sizes) {
+            for (SpectralOrder order : {SpectralOrder::kBijc, SpectralOrder::kBcij}) {
+                SpectralTransformOptions options;
+                options.fft_backend = backend;
+                options.threads = 2;
+                const Result<SpectralTransform> transform = SpectralTransform::create(size[0], size[1], order, options);
+                if (!transform.ok()) {
+                    EXPECT_EQ(transform.status().code(), StatusCode::kUnsupported) << transform.status().message();
+                    continue;
+                }
+                std::vector<float> x(static_cast<size_t>(3 * 9 * size[0] * size[1]));
+                std::vector<Complex> spectra(static_cast<size_t>(3 * 9 * size[0] * transform->half_width()));
+                const AlignedBuffer workspace(transform->workspace_bytes());
+                Conv2dProblem p;
+                p.in_channels = 9;
+                p.out_channels = 3;
+                p.in_height = size[0];
+                p.in_width = size[1];
+                allocations = 0;
+                counting = true;
+                const bool ok = transform->forward(x.data(), 3, 9, spectra.data(), workspace).ok() && transform->inverse(spectra.data(), 3, 9, x.data(), workspace).ok() && transform->filters(p, x.data(), spectra.data(), workspace).ok();
+                counting = false;
+                EXPECT_TRUE(ok);
+                EXPECT_EQ(allocations, 0) << size[0] << "x" << size[1] << ", " << to_string(backend);
+            }
+        }
+    }
+}
+
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
     return to_string(info.param);
 }

@@ -7,7 +7,7 @@
 
 namespace fourfold::test {
 
-NpyArray read_npy(const std::string &path) {
+NpyArray read_npy(const std::string &path, const std::string &type) {
     std::ifstream file(path, std::ios::binary);
     if (!file) {
         throw std::runtime_error("cannot open " + path);
@@ -24,11 +24,11 @@ NpyArray read_npy(const std::string &path) {
     const size_t start = version_1 ? 10 : 12;
     const size_t length = version_1 ? byte(8) + 256 * byte(9) : byte(8) + 256 * (byte(9) + 256 * (byte(10) + 256 * byte(11)));
     const std::string header = bytes.substr(start, length);
-    if (header.find("'descr': '<f4'") == std::string::npos || header.find("'fortran_order': False") == std::string::npos) {
-        throw bad("not float32 in C order: " + header);
+    if (header.find("'descr': '" + type + "'") == std::string::npos || header.find("'fortran_order': False") == std::string::npos) {
+        throw bad("not " + type + " in C order: " + header);
     }
     NpyArray array;
-    size_t count = 1;
+    size_t count = type == "<c8" ? 2 : 1;
     const size_t open = header.find('('), close = header.find(')');
     std::stringstream shape(header.substr(open + 1, close - open - 1));
     std::string size;

@@ -5,6 +5,7 @@
 #include "fourfold/plan.h"
 #include "fourfold/problem.h"
 #include "fourfold/profile.h"
+#include "fourfold/spectral.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"
 #include "fourfold/tuning.h"

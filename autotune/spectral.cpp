@@ -1,0 +1,308 @@
+// fourfold spectral, and what bench and explain say of a spectral product.
+#include "spectral.h"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <limits>
+#include <memory>
+#include <random>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "files.h"
+#include "machine_limits.h"
+#include "measure.h"
+#include "npy.h"
+#include "text.h"
+
+namespace fourfold::cli {
+namespace {
+
+Status bad(std::string message) {
+    return {StatusCode::kInvalidArgument, std::move(message)};
+}
+
+Result<SpectralOptions> spectral_options(const PlanFlags &flags) {
+    const Result<PlanOptions> plan = to_plan_options(flags);
+    if (!plan) {
+        return plan.status();
+    }
+    if (plan->device != Device::kCpu) {
+        return Status(StatusCode::kUnsupported, fmt::format("device '{}' is not in this build", to_string(plan->device)));
+    }
+    SpectralOptions options;
+    options.threads = plan->threads;
+    return options;
+}
+
+Result<AlignedBuffer> allocate(size_t bytes) {
+    AlignedBuffer buffer(bytes);
+    if (bytes > 0 && buffer.data() == nullptr) {
+        return Status(StatusCode::kInternal, fmt::format("memory ran out: {} were asked for", bytes_text(bytes)));
+    }
+    return buffer;
+}
+
+struct SpectralFlags {
+    std::string input, filters, output, order = "bijc";
+    PlanFlags plan;
+};
+
+Result<SpectralProblem> problem_of(const SpectralFlags &flags, const ComplexArray &x, const ComplexArray &w) {
+    const Result<SpectralOrder> order = parse_spectral_order(flags.order);
+    if (!order) {
+        return order.status();
+    }
+    const bool last = *order == SpectralOrder::kBijc;
+    if (x.shape.size() != 4) {
+        return bad(fmt::format("'{}' has shape {}; four sizes {} are expected", flags.input, shape_text(x.shape), last ? "(b, i0, i1h, ic)" : "(b, ic, i0, i1h)"));
+    }
+    if (w.shape.size() != 4) {
+        return bad(fmt::format("'{}' has shape {}; four sizes {} are expected", flags.filters, shape_text(w.shape), last ? "(i0, i1h, ic, oc)" : "(oc, ic, i0, i1h)"));
+    }
+    SpectralProblem p;
+    p.order = *order;
+    p.batch = x.shape[0];
+    p.in_channels = last ? x.shape[3] : x.shape[1];
+    p.height = last ? x.shape[1] : x.shape[2];
+    p.half_width = last ? x.shape[2] : x.shape[3];
+    p.out_channels = last ? w.shape[3] : w.shape[0];
+    if (Status status = p.validate(); !status) {
+        return status;
+    }
+    const SpectralShapes expected = spectral_shapes(p);
+    if (w.shape != expected.filters) {
+        return bad(fmt::format("'{}' has shape {}; '{}' of shape {} asks for {}", flags.filters, shape_text(w.shape), flags.input, shape_text(x.shape), shape_text(expected.filters)));
+    }
+    return p;
+}
+
+Status run_spectral(const SpectralFlags &flags) {
+    const Result<SpectralOptions> options = spectral_options(flags.plan);
+    if (!options) {
+        return options.status();
+    }
+    const Result<ComplexArray> x = read_complex_npy(flags.input);
+    if (!x) {
+        return x.status();
+    }
+    const Result<ComplexArray> w = read_complex_npy(flags.filters);
+    if (!w) {
+        return w.status();
+    }
+    const Result<SpectralProblem> problem = problem_of(flags, *x, *w);
+    if (!problem) {
+        return problem.status();
+    }
+    if (Status status = check_writable(flags.output); !status) {
+        return status;
+    }
+    const Result<SpectralPlan> plan = SpectralPlan::create(*problem, *options);
+    if (!plan) {
+        return plan.status();
+    }
+    const Result<AlignedBuffer> workspace = allocate(plan->workspace_bytes_unpacked());
+    if (!workspace) {
+        return workspace.status();
+    }
+    ComplexArray y;
+    y.shape = spectral_shapes(*problem).output;
+    y.data.resize(static_cast<size_t>(y.elements()));
+    SpectralTensors tensors;
+    tensors.input = x->data.data();
+    tensors.filters = SpectralFilters(w->data.data());
+    tensors.output = y.data.data();
+    if (Status status = plan->execute(tensors, *workspace); !status) {
+        return status;
+    }
+    return write_npy(flags.output, y.shape, y.data.data());
+}
+
+std::vector<Complex> random_spectrum(int64_t elements, uint64_t seed) {
+    std::mt19937_64 engine(seed);
+    std::vector<Complex> data(static_cast<size_t>(elements));
+    const auto uniform = [&] { return static_cast<float>(static_cast<double>(engine() >> 11) * 0x1p-52 - 1.0); };
+    for (Complex &v : data) {
+        const float re = uniform();
+        v = {re, uniform()};
+    }
+    return data;
+}
+
+/// Element (n or oc, channel or ic, frequency) of a dense tensor with `channels` and `frequencies`.
+struct Indexer {
+    int64_t n, c, f;
+    int64_t operator()(int64_t i, int64_t channel, int64_t frequency) const {
+        return i * n + channel * c + frequency * f;
+    }
+};
+
+/// max|y - y_ref| / max(sum |x||w|) at some thousands of elements, in double.
+double max_error(const SpectralProblem &p, const std::vector<Complex> &a, const std::vector<Complex> &b, const std::vector<Complex> &y) {
+    const int64_t f = p.frequencies(), ic = p.in_channels, oc = p.out_channels;
+    const bool last = p.order == SpectralOrder::kBijc;
+    const Indexer x = last ? Indexer{f * ic, 1, ic} : Indexer{f * ic, f, 1}, g = last ? Indexer{f * oc, 1, oc} : Indexer{f * oc, f, 1};
+    const Indexer w = last ? Indexer{1, oc, ic * oc} : Indexer{ic * f, f, 1};
+    for (const Complex &v : y) {
+        if (!std::isfinite(v.real()) || !std::isfinite(v.imag())) {
+            return std::numeric_limits<double>::infinity();
+        }
+    }
+    const bool gradient = p.operation == Operation::kBackwardFilters, data = p.operation == Operation::kBackwardData;
+    const int64_t n0 = gradient ? oc : p.batch, n1 = gradient || data ? ic : oc, depth = gradient ? p.batch : data ? oc : ic;
+    double worst = 0.0, scale = 0.0;
+    const int64_t total = n0 * n1 * f, step = std::max<int64_t>(1, total / 4001);
+    for (int64_t at = 0; at < total; at += step) {
+        const int64_t i = at / (n1 * f), j = at / f % n1, q = at % f;
+        std::complex<double> sum = 0.0;
+        double size = 0.0;
+        for (int64_t d = 0; d < depth; d++) {
+            using C = std::complex<double>;
+            const C u = gradient ? std::conj(C(a[x(d, j, q)])) : data ? C(a[g(i, d, q)]) : C(a[x(i, d, q)]);
+            const C v = gradient ? C(b[g(d, i, q)]) : data ? std::conj(C(b[w(d, j, q)])) : C(b[w(j, d, q)]);
+            sum += u * v;
+            size += std::abs(u) * std::abs(v);
+        }
+        const Complex got = gradient ? y[w(i, j, q)] : data ? y[x(i, j, q)] : y[g(i, j, q)];
+        worst = std::max(worst, std::abs(std::complex<double>(got) - sum));
+        scale = std::max(scale, size);
+    }
+    return scale > 0 ? worst / scale : 0.0;
+}
+
+}  // namespace
+
+bool is_spectral(const std::string &text) {
+    const std::string padded = " " + text + " ";
+    const size_t at = padded.find("spectral");
+    return at != std::string::npos && std::string(" \t_").find(padded[at - 1]) != std::string::npos;
+}
+
+Result<SpectralProblem> parse_valid_spectral(const std::string &text) {
+    const Result<SpectralProblem> problem = SpectralProblem::parse(text);
+    if (problem) {
+        if (Status status = problem->validate(); !status) {
+            return status;
+        }
+    }
+    return problem;
+}
+
+SpectralShapes spectral_shapes(const SpectralProblem &p) {
+    if (p.order == SpectralOrder::kBijc) {
+        return {{p.batch, p.height, p.half_width, p.in_channels}, {p.height, p.half_width, p.in_channels, p.out_channels}, {p.batch, p.height, p.half_width, p.out_channels}};
+    }
+    return {{p.batch, p.in_channels, p.height, p.half_width}, {p.out_channels, p.in_channels, p.height, p.half_width}, {p.batch, p.out_channels, p.height, p.half_width}};
+}
+
+Status explain_spectral(const std::string &text, const PlanFlags &flags) {
+    const Result<SpectralOptions> options = spectral_options(flags);
+    if (!options) {
+        return options.status();
+    }
+    const Result<SpectralProblem> problem = parse_valid_spectral(text);
+    if (!problem) {
+        return problem.status();
+    }
+    const Result<SpectralPlan> plan = SpectralPlan::create(*problem, *options);
+    if (!plan) {
+        return plan.status();
+    }
+    fmt::print("{}\n{:.3g} GFLOP\n\none way, the generated product; its register tile computes least beyond the edges:\n{}\n", problem->to_string(), problem->flops() / 1e9, trim(plan->describe()));
+    return {};
+}
+
+Status bench_spectral(const std::vector<std::string> &problems, const SpectralBench &flags) {
+    Result<SpectralOptions> options = spectral_options(flags.plan);
+    if (!options) {
+        return options.status();
+    }
+    options->variant = flags.variant;
+    const MachineLimits limits = measure_machine_limits(flags.plan.threads);
+    std::FILE *notes = flags.json ? stderr : stdout;
+    fmt::print(notes, "{}\n", machine_text(limits));
+    fmt::print(notes, "fourfold {}; spectra uniform on [-1, 1]; GFLOP/s count 8 operations a complex multiply-add; % mem is each array read or written once{}\n", version(), flags.include_packing ? "; packing included" : "");
+    for (const std::string &text : problems) {
+        const Result<SpectralProblem> problem = parse_valid_spectral(text);
+        if (!problem) {
+            return problem.status();
+        }
+        const SpectralProblem &p = *problem;
+        const Result<SpectralPlan> plan = SpectralPlan::create(p, *options);
+        if (!plan) {
+            return plan.status();
+        }
+        const bool gradient = p.operation == Operation::kBackwardFilters, data = p.operation == Operation::kBackwardData;
+        const int64_t f = p.frequencies();
+        const int64_t sizes[3] = {p.batch * p.in_channels * f, p.in_channels * p.out_channels * f, p.batch * p.out_channels * f};
+        const std::vector<Complex> a = random_spectrum(data ? sizes[2] : sizes[0], 1), b = random_spectrum(gradient ? sizes[2] : sizes[1], 2);
+        std::vector<Complex> y(static_cast<size_t>(gradient ? sizes[1] : data ? sizes[0] : sizes[2]), Complex(NAN, NAN));
+        const Result<AlignedBuffer> workspace = allocate(plan->workspace_bytes_unpacked()), packed = allocate(plan->packed_filter_bytes());
+        if (!workspace || !packed) {
+            return workspace ? packed.status() : workspace.status();
+        }
+        SpectralTensors t;
+        (data ? t.grad_output : t.input) = a.data();
+        (gradient ? t.grad_filters : data ? t.grad_input : t.output) = y.data();
+        if (gradient) {
+            t.grad_output = b.data();
+        } else if (flags.include_packing) {
+            t.filters = SpectralFilters(b.data());
+        } else {
+            if (Status status = plan->pack_filters(b.data(), *packed); !status) {
+                return status;
+            }
+            t.filters = SpectralFilters(*packed);
+        }
+        const auto once = [&] { return plan->execute(t, *workspace); };
+        if (Status status = once(); !status) {
+            return status;
+        }
+        const double error = flags.check ? max_error(p, a, b, y) : -1.0;
+        if (error > 1e-6) {
+            return {StatusCode::kInternal, fmt::format("{} FAILED: error {}; no time is reported for a wrong result", p.to_string(), error_text(error))};
+        }
+        MeasureOptions measure;
+        measure.min_time = flags.min_time;
+        const Timing timing = measure_interleaved({once}, measure).front();
+        if (!timing.status) {
+            return timing.status;
+        }
+        const double rate = p.flops() / timing.min_seconds, bytes = 8.0 * static_cast<double>(sizes[0] + sizes[1] + sizes[2]);
+        if (flags.json) {
+            nlohmann::ordered_json line;
+            line["name"] = line["problem"] = p.to_string();
+            line["algorithm"] = "spectral";
+            line["variant"] = plan->variant();
+            line["threads"] = plan->threads();
+            line["ms_min"] = timing.min_seconds * 1e3;
+            line["ms_median"] = timing.median_seconds * 1e3;
+            line["gflops"] = rate / 1e9;
+            line["workspace_bytes"] = plan->workspace_bytes();
+            line["packed_filter_bytes"] = plan->packed_filter_bytes();
+            line["max_error"] = error < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(error);
+            line["peak_gflops"] = limits.peak_flops / 1e9;
+            fmt::print("{}\n", line.dump());
+        } else {
+            fmt::print("{:<48} {:<28} {:>9} ms min {:>9} median {:>7.1f} GFLOP/s {:>5.1f} % peak {:>5.0f} % mem  error {}\n", p.to_string(), plan->variant(), milliseconds_text(timing.min_seconds), milliseconds_text(timing.median_seconds), rate / 1e9, 100 * rate / limits.peak_flops, 100 * bytes / timing.min_seconds / limits.bandwidth(), error_text(error));
+        }
+        std::fflush(stdout);
+    }
+    return {};
+}
+
+Action add_spectral(CLI::App &verb) {
+    auto flags = std::make_shared<SpectralFlags>();
+    verb.add_option("--input", flags->input, "x: .npy complex64 (b, i0, i1h, ic), or with --order bcij (b, ic, i0, i1h)")->required();
+    verb.add_option("--filters", flags->filters, "w: .npy complex64 (i0, i1h, ic, oc), or with --order bcij (oc, ic, i0, i1h)")->required();
+    verb.add_option("--output", flags->output, "y: .npy complex64 (b, i0, i1h, oc), or with --order bcij (b, oc, i0, i1h)")->required();
+    verb.add_option("--order", flags->order, "bijc or bcij, of all three")->capture_default_str();
+    verb.add_option("--threads", flags->plan.threads, "at most so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096));
+    verb.add_option("--device", flags->plan.device, "cpu, cuda or opencl")->capture_default_str();
+    verb.footer("y[b,i0,i1h,k] = sum_c x[b,i0,i1h,c] * w[i0,i1h,c,k]");
+    return [flags] { return run_spectral(*flags); };
+}
+
+}  // namespace fourfold::cli

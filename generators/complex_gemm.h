@@ -1,0 +1,16 @@
+// The named stages of complex_gemm, as its schedules see them.
+#pragma once
+
+#include "Halide.h"
+
+namespace fourfold {
+
+struct ComplexGemmStages {
+    Halide::Func out;       ///< (j, n, f), interleaved columns
+    Halide::Func combined;  ///< (part, k, n, f), the complex result, computed at the tile
+    Halide::Func sum;       ///< (j, n, f), products with real parts and with imaginary parts, updated over the depth c
+    Halide::Var j{"j"}, part{"part"}, k{"k"}, n{"n"}, f{"f"};
+    Halide::RVar c;
+};
+
+}  // namespace fourfold
