@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -163,7 +164,10 @@ Status execute(const Conv2dProblem &p, const Plan &plan, const Data &data, bool 
 }
 
 Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads, Contents &contents) {
-    std::string algorithm, variant;
+    if (problem.moves_columns()) {
+        return Status(StatusCode::kUnsupported, "'" + problem.to_string() + "': libraries for certain problems hold convolutions and their gradients, not unfold and fold");
+    }
+    std::string algorithm, choice;
     for (int n : threads) {
         PlanOptions options;
         options.threads = n;
@@ -172,14 +176,17 @@ Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads
             return chosen.status();
         }
         algorithm = to_string(chosen->algorithm());
-        variant = chosen->variant();
+        choice = chosen->choice();
         // The phases of bwd-data choose for themselves.
         const bool several = problem.operation == Operation::kBackwardData;
         options.algorithm = chosen->algorithm();
         Tracer plans;
         // Whatever its planner looks up on the way must be there, for its other forms too.
         (void)Plan::create(problem, options);
-        options.variant = several ? "" : variant;
+        if (!several) {
+            options.algorithm = Algorithm::kAuto;
+            options.choice = choice;
+        }
         const Result<Plan> plan = Plan::create(problem, options);
         if (!plan) {
             return plan.status();
@@ -203,16 +210,19 @@ Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads
         }
         registry_tracer = nullptr;
         add_sized(timed, contents);
-        for (const Variant &v : registry()) {
-            if (v.name == variant) {
-                contents.variants.insert(&v);
+        std::istringstream words(choice);
+        for (std::string word; words >> word;) {
+            for (const Variant &v : registry()) {
+                if (v.name == word) {
+                    contents.variants.insert(&v);
+                }
             }
         }
         if (several) {
-            variant.clear();
+            choice.clear();
         }
     }
-    contents.problems.push_back({problem.to_string(), algorithm, variant});
+    contents.problems.push_back({problem.to_string(), algorithm, choice});
     return {};
 }
 
@@ -228,8 +238,8 @@ nlohmann::ordered_json to_json(const Contents &contents) {
             }
         }
     }
-    for (const auto &[problem, algorithm, variant] : contents.problems) {
-        list["problems"].push_back({{"problem", problem}, {"algorithm", algorithm}, {"variant", variant}});
+    for (const auto &[problem, algorithm, choice] : contents.problems) {
+        list["problems"].push_back({{"problem", problem}, {"algorithm", algorithm}, {"choice", choice}});
     }
     return list;
 }

@@ -139,7 +139,7 @@ public:
     Problem(const Conv2dProblem &problem, uint64_t seed)
         : problem_(problem) {
         uint64_t state = seed;
-        for (auto [array, elements] : {std::pair{&input_, problem.input_elements()}, {&filters_, problem.filter_elements()}, {&bias_, std::max(problem.in_channels, problem.out_channels)},
+        for (auto [array, elements] : {std::pair{&input_, problem.operation == Operation::kFold ? problem.column_elements() : problem.input_elements()}, {&filters_, problem.filter_elements()}, {&bias_, std::max(problem.in_channels, problem.out_channels)},
                                        {&residual_, std::max(problem.input_elements(), problem.output_elements())}, {&grad_output_, problem.output_elements()}}) {
             array->resize(static_cast<size_t>(elements));
             for (float &v : *array) {

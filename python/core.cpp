@@ -150,7 +150,19 @@ MemoryBlock workspace(size_t bytes) {
     return buffer;
 }
 
+/// Sizes that shapes and padding divide by.
+Conv2dProblem parsed(std::string_view text) {
+    const Conv2dProblem p = value(Conv2dProblem::parse(text));
+    if (p.stride_h < 1 || p.stride_w < 1 || p.dilation_h < 1 || p.dilation_w < 1 || p.groups < 1) {
+        check(p.validate());
+    }
+    return p;
+}
+
 Plan make_plan(const Conv2dProblem &problem, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant) {
+    if (problem.moves_columns() || problem.operation == Operation::kSpectral) {
+        throw_error(PyExc_NotImplementedError, "'" + problem.to_string() + "': this module plans fwd, bwd-data and bwd-filters");
+    }
     PlanOptions options;
     options.algorithm = value(parse_algorithm(algorithm));
     options.accuracy = value(parse_accuracy(accuracy));
@@ -235,7 +247,7 @@ NB_MODULE(_core, m) {
     m.attr("__version__") = version();
 
     nb::class_<Conv2dProblem>(m, "Problem", "What to compute, from its one-line form: Problem('fwd b8 ic64 i56x56 oc64 f3x3 p1,1,1,1').")
-        .def("__init__", [](Conv2dProblem *self, std::string_view text) { new (self) Conv2dProblem(value(Conv2dProblem::parse(text))); }, "text"_a)
+        .def("__init__", [](Conv2dProblem *self, std::string_view text) { new (self) Conv2dProblem(parsed(text)); }, "text"_a)
         .def_static("transposed", &transposed, "input"_a, "filters"_a, nb::kw_only(), "stride"_a, "padding"_a, "output_padding"_a, "dilation"_a, "groups"_a = 1, "layout"_a = "nchw", "A transposed convolution of an input and filters (ic, oc/groups, f0, f1) of these shapes, as the bwd-data problem that it is.")
         .def("valid", &Conv2dProblem::valid, "Without padding.")
         .def("full", &Conv2dProblem::full, "Padded so that every overlap of filter and image counts.")

@@ -212,6 +212,19 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
     return planner(reachable);
 }
 
+/// What a choice says after its algorithm; an algorithm without variants is its own.
+std::vector<std::string> choice_words(std::string_view choice) {
+    const auto [algorithm, words] = split_choice(choice);
+    std::vector<std::string> list;
+    std::istringstream stream{std::string(words)};
+    for (std::string word; stream >> word;) {
+        if (word != algorithm) {
+            list.push_back(word);
+        }
+    }
+    return list;
+}
+
 /// In a library made for a list of problems, what it holds: one algorithm for each of them, and the naive loop.
 Result<PlanRequest> dispatched(const AlgorithmEntry &entry, PlanRequest request) {
     const std::vector<Dispatch> &list = dispatch_list();
@@ -229,8 +242,8 @@ Result<PlanRequest> dispatched(const AlgorithmEntry &entry, PlanRequest request)
     if (found->algorithm != entry.algorithm) {
         return Status(StatusCode::kUnsupported, std::string("this library holds '") + to_string(found->algorithm) + "' for this problem");
     }
-    if (request.options.variant.empty()) {
-        request.options.variant = found->variant;
+    if (request.options.variant.empty() && request.choice.empty()) {
+        request.choice = choice_words(found->choice);
     }
     return request;
 }
@@ -297,14 +310,9 @@ Planned plan_candidate(const AlgorithmEntry &entry, const PlanRequest &request) 
 
 /// The plan that a choice describes.
 Planned plan_choice(const PlanRequest &request, std::string_view choice) {
-    const auto [algorithm, words] = split_choice(choice);
+    const std::string_view algorithm = split_choice(choice).first;
     PlanRequest forced = request;
-    std::istringstream stream{std::string(words)};
-    for (std::string word; stream >> word;) {
-        if (word != algorithm) {  // an algorithm without variants is its own
-            forced.choice.push_back(word);
-        }
-    }
+    forced.choice = choice_words(choice);
     for (const AlgorithmEntry &entry : algorithms()) {
         if (algorithm == entry.name) {
             return plan_candidate(entry, forced);

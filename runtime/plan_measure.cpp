@@ -126,7 +126,8 @@ bool measuring_choices() {
 }
 
 void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
-    if (measuring) {
+    // unfold and fold move data: their plans differ too little to be worth the time.
+    if (measuring || problem.moves_columns()) {
         return;
     }
     const Measuring guard;

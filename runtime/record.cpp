@@ -24,13 +24,13 @@ bool read_text(const Json &object, const char *key, std::string &value) {
     return m != nullptr && value.size() < 4096;
 }
 
-/// A finite number of milliseconds over 0, as seconds.
+/// Milliseconds as seconds, between a picosecond and a year: the ratio of any two is finite.
 bool read_milliseconds(const Json &object, const char *key, double &seconds) {
     const Json *m = member(object, key, &Json::is_number);
     if (m != nullptr) {
         seconds = m->get<double>() / 1e3;
     }
-    return m != nullptr && std::isfinite(seconds) && seconds > 0.0 && seconds < 1e9;
+    return m != nullptr && seconds >= 1e-12 && seconds <= 3e7;
 }
 
 bool read_integer(const Json &object, const char *key, int64_t least, int64_t most, int64_t &value) {

@@ -47,7 +47,7 @@ void add_variant(const Variant &variant);
 struct Dispatch {
     const char *problem;  ///< as Conv2dProblem::to_string prints it
     Algorithm algorithm;
-    const char *variant;  ///< the main stage's; empty: as the cost model chooses among those built in
+    const char *choice;   ///< see Plan::choice; empty: as the cost model chooses among those built in
 };
 /// Empty in a library for all problems.
 const std::vector<Dispatch> &dispatch_list();

@@ -209,6 +209,9 @@ Result<SpectralTransform> SpectralTransform::create(int64_t height, int64_t widt
         impl->half_width = width / 2 + 1;
         impl->order = order;
         impl->transpose = find_variant("complex_transpose");
+        if (impl->transpose == nullptr) {
+            return Status(StatusCode::kUnsupported, "this library was made for a list of problems and has no spectral transforms");
+        }
         Status refused(StatusCode::kUnsupported, "the FFT backend '" + std::string(to_string(options.fft_backend)) + "' is not in this build");
         for (const FftBackendEntry &entry : fft_backend_entries()) {
             if (options.fft_backend != FftBackend::kAuto && options.fft_backend != entry.backend) {

@@ -8,6 +8,7 @@
 #include "geometry.h"
 #include "parallel.h"
 #include "strip_input.h"
+#include "variant_choice.h"
 
 namespace fourfold {
 namespace {
@@ -191,15 +192,14 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_columns(const PlanRequest &request) 
     if (!forced) {
         return forced.status();
     }
-    const Variant &kernel = *forced != nullptr ? **forced : *find_variant("im2col", "exact=1");
-    if (kernel.parameter("exact", 0) == 0) {
+    if (*forced != nullptr && (*forced)->parameter("exact", 0) == 0) {
         return Status(StatusCode::kUnsupported, "variant '" + request.options.variant + "' writes beyond the ends of rows; unfold needs exact=1");
     }
-    auto plan = std::make_unique<UnfoldPlan>(request, kernel);
-    if (Status status = plan->block(request.options.workspace_limit); !status.ok()) {
-        return status;
-    }
-    return std::unique_ptr<AlgorithmPlan>(std::move(plan));
+    return best_variant<UnfoldPlan>(request, "im2col", [&](const Variant &kernel, const auto &consider) {
+        if (kernel.parameter("exact", 0) != 0) {
+            consider(std::make_unique<UnfoldPlan>(request, kernel));
+        }
+    });
 }
 
 }  // namespace fourfold

@@ -40,7 +40,7 @@ TEST(Generate, ListsWhatTheProblemsNeed) {
         EXPECT_EQ(entry["algorithm"], to_string(plan->algorithm()));
         EXPECT_TRUE(names.count(plan->variant())) << plan->variant();
         if (problem.operation != Operation::kBackwardData) {
-            EXPECT_EQ(entry["variant"], plan->variant());
+            EXPECT_EQ(entry["choice"], plan->choice());
         }
     }
     ASSERT_FALSE(list["sized"].empty());

@@ -243,6 +243,8 @@ class Errors(unittest.TestCase):
             (ValueError, "banana", lambda: fourfold.Plan("b1 banana")),
             (ValueError, "reflect", lambda: fourfold.conv2d(x, w, padding=8, padding_mode="reflect")),
             (ValueError, "stride_h is 0", lambda: fourfold.conv2d(x, w, stride=0)),
+            (ValueError, "stride_h is 0", lambda: fourfold.conv2d(x, w, stride=0, padding="same")),
+            (NotImplementedError, "unfold", lambda: fourfold.Plan("unfold b1 ic2 i5 f3")),
             (ValueError, "filters", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(input=x)),
             (ValueError, "input is null", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(filters=w)),
             (ValueError, "input has shape", lambda: fourfold.Plan("b1 ic4 i9 oc4 f3").execute(input=x, filters=w)),

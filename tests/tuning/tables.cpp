@@ -1,5 +1,6 @@
 // Tables: what decides, in which order, and what no file can make the library do.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <random>
 #include <set>
@@ -324,6 +325,14 @@ TEST_F(Choices, EffortMeasureMeasuresOnceAndRemembers) {
     EXPECT_TRUE(run_plan(plan, operands).ok());
 }
 
+TEST_F(Choices, EffortMeasureOfColumns) {
+    for (const char *text : {"fold b1 ic8 i16 f3 p1", "unfold b1 ic8 i16 f3 p1"}) {
+        PlanOptions options;
+        options.effort = Effort::kMeasure;
+        EXPECT_TRUE(Plan::create(parse_problem(text), options).ok()) << text;
+    }
+}
+
 /// A table with everything in it, as lines.
 std::string sound_table() {
     std::string text = header_line();
@@ -428,12 +437,16 @@ TEST_F(Hostile, AbsurdTimesCannotBreakTheRanking) {
         Conv2dProblem near = p;
         near.in_height = near.in_width = i;
         for (const Candidate &c : choices_of(near)) {
-            text += record_line(timed(near, c.choice, 1e5, true, 1e-12));
+            text += record_line(timed(near, c.choice, 1e5, true, 2e-12));
+            text += record_line(timed(near, c.choice, 1e8, true, 1e-301));  // their ratio is not a number that doubles have
         }
     }
     ASSERT_TRUE(load_table_text("absurd", text).ok());
     expect_sane("absurd");
     EXPECT_TRUE(Plan::create(p).ok());
+    for (const Candidate &c : choices_of(p)) {
+        EXPECT_TRUE(std::isfinite(c.corrected_seconds)) << c.choice;
+    }
 }
 
 TEST_F(Hostile, MergeKeepsUnknownFieldsAndTheBetterMeasured) {
