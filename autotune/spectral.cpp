@@ -30,7 +30,7 @@ Result<SpectralOptions> spectral_options(const PlanFlags &flags) {
         return plan.status();
     }
     if (plan->device != Device::kCpu) {
-        return Status(StatusCode::kUnsupported, fmt::format("device '{}' is not in this build", to_string(plan->device)));
+        return Status(StatusCode::kUnsupported, fmt::format("device '{}' computes no spectral products", to_string(plan->device)));
     }
     SpectralOptions options;
     options.threads = plan->threads;

@@ -61,7 +61,13 @@ function(_fourfold_add_generator stem)
     if(TARGET generate_${stem})
         return()
     endif()
-    add_executable(generate_${stem} "${FOURFOLD_ROOT}/generators/${stem}.cpp" "${FOURFOLD_ROOT}/schedules/cpu/${stem}.cpp")
+    set(schedules "")
+    foreach(device cpu cuda)
+        if(EXISTS "${FOURFOLD_ROOT}/schedules/${device}/${stem}.cpp")
+            list(APPEND schedules "${FOURFOLD_ROOT}/schedules/${device}/${stem}.cpp")
+        endif()
+    endforeach()
+    add_executable(generate_${stem} "${FOURFOLD_ROOT}/generators/${stem}.cpp" ${schedules})
     target_include_directories(generate_${stem} PRIVATE "${FOURFOLD_ROOT}")
     # Generators run at build time only: quick to compile beats quick to run.
     target_compile_options(generate_${stem} PRIVATE -Wall -Wextra -O1)
@@ -101,6 +107,51 @@ function(_fourfold_isa_constant isa result)
     string(SUBSTRING "${isa}" 1 -1 rest)
     string(TOUPPER "${first}" first)
     set(${result} "${first}${rest}" PARENT_SCOPE)
+endfunction()
+
+# Compiles the device variants of schedules/cuda/variants.json, each for every target of the devices that are ON, into DIRECTORY:
+# FOURFOLD_DEVICE_OBJECTS, and the lines of the registry, FOURFOLD_DEVICE_DECLARATIONS and FOURFOLD_DEVICE_ENTRIES.
+function(_fourfold_build_device_kernels directory)
+    set(list_file "${FOURFOLD_ROOT}/schedules/cuda/variants.json")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
+    file(READ "${list_file}" list)
+    file(MAKE_DIRECTORY "${directory}")
+    set(objects "")
+    set(declarations "")
+    set(entries "")
+    string(JSON stage_count LENGTH "${list}" stages)
+    math(EXPR last_stage "${stage_count} - 1")
+    string(JSON target_count LENGTH "${list}" targets)
+    math(EXPR last_target "${target_count} - 1")
+    foreach(s RANGE ${last_stage})
+        string(JSON stem MEMBER "${list}" stages ${s})
+        _fourfold_add_generator(${stem})
+        _fourfold_source_hash(${stem} source_hash)
+        string(JSON count LENGTH "${list}" stages ${stem} variants)
+        math(EXPR last "${count} - 1")
+        foreach(v RANGE ${last})
+            string(JSON parameters GET "${list}" stages ${stem} variants ${v})
+            _fourfold_suffix("${parameters}" suffix)
+            foreach(t RANGE ${last_target})
+                string(JSON name MEMBER "${list}" targets ${t})
+                if((name MATCHES "^cuda" AND NOT HAVE_CUDA) OR (name STREQUAL "opencl" AND NOT HAVE_OPENCL))
+                    continue()
+                endif()
+                string(JSON target GET "${list}" targets ${name})
+                string(SHA256 hash "${source_hash} ${target} ${parameters}")
+                string(SUBSTRING "${hash}" 0 16 hash)
+                set(variant "${stem}_${name}${suffix}")
+                set(object "${directory}/fourfold_${variant}.o")
+                _fourfold_compile(${stem} fourfold_${variant} ${target} "${parameters}" "${object}")
+                list(APPEND objects "${object}")
+                string(APPEND declarations "extern \"C\" int fourfold_${variant}_argv(void **);\n")
+                string(APPEND entries "        {\"${name}\", {\"${stem}\", Isa::kGeneric, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, \"${hash}\"}},\n")
+            endforeach()
+        endforeach()
+    endforeach()
+    set(FOURFOLD_DEVICE_OBJECTS "${objects}" PARENT_SCOPE)
+    set(FOURFOLD_DEVICE_DECLARATIONS "${declarations}" PARENT_SCOPE)
+    set(FOURFOLD_DEVICE_ENTRIES "${entries}" PARENT_SCOPE)
 endfunction()
 
 # Compiles a list of variants (in the form of variants.json) into DIRECTORY: FOURFOLD_KERNELS_OBJECT, FOURFOLD_REGISTRY_SOURCE
@@ -201,12 +252,18 @@ function(_fourfold_build_kernels name list from directory)
 "// Generated from ${from}; do not edit.
 #include \"registry.h\"
 
-${declarations}
+${declarations}${FOURFOLD_DEVICE_DECLARATIONS}
 namespace fourfold {
 
 const std::vector<Variant> &built_in_variants() {
     static const std::vector<Variant> list = {
 ${entries}    };
+    return list;
+}
+
+const std::vector<DeviceVariant> &device_variants() {
+    static const std::vector<DeviceVariant> list = {
+${FOURFOLD_DEVICE_ENTRIES}    };
     return list;
 }
 
@@ -234,9 +291,10 @@ Isa highest_isa() {
         VERBATIM)
 
     if(NOT TARGET fourfold_halide_hooks)
-        add_library(fourfold_halide_hooks OBJECT "${FOURFOLD_ROOT}/runtime/halide_hooks.cpp")
+        add_library(fourfold_halide_hooks OBJECT "${FOURFOLD_ROOT}/runtime/halide_hooks.cpp" "${FOURFOLD_ROOT}/runtime/device_hooks.cpp")
         set_target_properties(fourfold_halide_hooks PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_STANDARD 20)
-        target_include_directories(fourfold_halide_hooks PRIVATE "${FOURFOLD_ROOT}/runtime")
+        target_include_directories(fourfold_halide_hooks PRIVATE "${FOURFOLD_ROOT}/runtime"
+            $<TARGET_PROPERTY:fourfold::fourfold,INTERFACE_INCLUDE_DIRECTORIES>)
         target_link_libraries(fourfold_halide_hooks PRIVATE Halide::Runtime)
         fourfold_private_options(fourfold_halide_hooks)
     endif()
@@ -245,6 +303,7 @@ Isa highest_isa() {
     # own handlers, allocator and thread pool.
     set(combined "${directory}/kernels.o")
     set(response "${directory}/kernels.rsp")
+    list(APPEND objects ${FOURFOLD_DEVICE_OBJECTS})
     string(REPLACE ";" "\n" lines "${objects}")
     file(CONFIGURE OUTPUT "${response}" CONTENT "${lines}\n${runtime}\n" @ONLY)
     add_custom_command(
@@ -267,6 +326,7 @@ function(fourfold_add_kernels)
     set(list_file "${FOURFOLD_ROOT}/schedules/cpu/variants.json")
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
     file(READ "${list_file}" list)
+    _fourfold_build_device_kernels("${PROJECT_BINARY_DIR}/kernels/device")
     _fourfold_build_kernels(fourfold "${list}" schedules/cpu/variants.json "${PROJECT_BINARY_DIR}/kernels")
 
     # What `fourfold search` needs: the spaces and the hashes of sources with targets, and Halide's runtime for a candidate.
@@ -322,6 +382,9 @@ function(fourfold_add_library name)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${arg_LIST}")
     file(READ "${arg_LIST}" list)
     set(FOURFOLD_SIZED ON)
+    set(FOURFOLD_DEVICE_OBJECTS "")
+    set(FOURFOLD_DEVICE_DECLARATIONS "")
+    set(FOURFOLD_DEVICE_ENTRIES "")
     _fourfold_build_kernels(${name} "${list}" "${arg_LIST}" "${directory}")
 
     add_library(${name}_registry OBJECT "${FOURFOLD_REGISTRY_SOURCE}")

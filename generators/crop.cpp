@@ -6,6 +6,7 @@
 #include "generators/memory_stage.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/crop.h"
+#include "schedules/cuda/map.h"
 
 using namespace Halide;
 
@@ -43,7 +44,11 @@ public:
             residual.dim(0).set_stride(Expr());
             out.dim(0).set_stride(Expr());
         }
-        fourfold::cpu::schedule_crop(stages, use_residual, post, get_target());
+        if (get_target().has_gpu_feature()) {
+            fourfold::cuda::schedule_map(stages.out);
+        } else {
+            fourfold::cpu::schedule_crop(stages, use_residual, post, get_target());
+        }
     }
 
 private:

@@ -7,6 +7,7 @@
 #include "generators/memory_stage.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/im2col.h"
+#include "schedules/cuda/map.h"
 
 using namespace Halide;
 
@@ -38,7 +39,11 @@ public:
         fourfold::require_origin(x);
         fourfold::require_origin(offset);
         fourfold::require_origin(out);
-        fourfold::cpu::schedule_im2col(stages, exact != 0, get_target());
+        if (get_target().has_gpu_feature()) {
+            fourfold::cuda::schedule_map(stages.out);
+        } else {
+            fourfold::cpu::schedule_im2col(stages, exact != 0, get_target());
+        }
     }
 
 private:

@@ -8,6 +8,7 @@
 #include "generators/memory_stage.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/pack_filters.h"
+#include "schedules/cuda/map.h"
 
 using namespace Halide;
 
@@ -45,7 +46,11 @@ public:
         fourfold::require_origin(out);
         // The filters' width is their fastest stride only when dense; regions of larger tensors come as views.
         w.dim(0).set_stride(Expr());
-        fourfold::cpu::schedule_pack_filters(stages, plain, w.dim(3).stride());
+        if (get_target().has_gpu_feature()) {
+            fourfold::cuda::schedule_map(stages.out);
+        } else {
+            fourfold::cpu::schedule_pack_filters(stages, plain, w.dim(3).stride());
+        }
     }
 
 private:

@@ -9,6 +9,7 @@
 #include "generators/layout.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/pad.h"
+#include "schedules/cuda/map.h"
 
 using namespace Halide;
 
@@ -35,12 +36,18 @@ public:
     void generate() {
         Var &x = stages.x, &y = stages.y, &p = stages.p;
         const Expr width = in.dim(0).extent(), height = in.dim(1).extent();
-        if (mode == Mode::constant) {
+        if (mode == Mode::constant && !get_target().has_gpu_feature()) {
             constant();
             return;
         }
         Func extended;
         const Region image = {{0, width}, {0, height}};
+        if (mode == Mode::constant) {
+            const Expr column = x * step_x + origin_x, row = y * step_y + origin_y;
+            out(x, y, p) = select(column >= 0 && column < width && row >= 0 && row < height, in(clamp(column, 0, width - 1), clamp(row, 0, height - 1), p), value);
+            stages.out = out;
+            return;
+        }
         if (mode == Mode::reflect) {
             extended = BoundaryConditions::mirror_interior(in, image);
         } else if (mode == Mode::symmetric) {
@@ -60,7 +67,11 @@ public:
         if (layout == fourfold::Layout::nhwc) {
             in.dim(0).set_stride(Expr());
         }
-        fourfold::cpu::schedule(stages, step_x, get_target());
+        if (get_target().has_gpu_feature()) {
+            fourfold::cuda::schedule_map(stages.out);
+        } else {
+            fourfold::cpu::schedule(stages, step_x, get_target());
+        }
     }
 
 private:

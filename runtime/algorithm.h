@@ -12,6 +12,7 @@
 
 namespace fourfold {
 
+class DeviceRuntime;
 struct Variant;
 
 /// Views with their strides filled in: (n, c, h, w), or (k, c, r, s) for filters.
@@ -75,6 +76,7 @@ struct PlanRequest {
     std::vector<std::string> choice = {};                  ///< tokens that the plan's choice must have; empty: any
     std::vector<std::string> *collect = nullptr;           ///< where the choice of every plan that was considered is added
     std::function<double(const std::string &choice, double serial_seconds)> rank = {};  ///< what plans are ranked by; empty: serial_seconds
+    DeviceRuntime *device = nullptr;                       ///< options.device's, where that is a GPU
 
     /// Whether a plan has all tokens of `choice` and none that is blocked; fills in its choice where that is the variant alone.
     bool admits(AlgorithmPlan &plan) const;
@@ -105,10 +107,16 @@ struct AlgorithmEntry {
     bool automatic;          ///< whether kAuto may pick it
     Planner plan_filter_gradient = nullptr;  ///< bwd-filters, whose sum runs over images and pixels; null: not by this algorithm
     Planner plan_columns = nullptr;          ///< unfold and fold; null: not by this algorithm
+    Planner plan_data_gradient = nullptr;    ///< bwd-data, where it is not the adjoint problems' forward plans (backward_data.cpp)
 };
 
 /// The list of algorithms: adding one adds a line here.
 const std::vector<AlgorithmEntry> &algorithms();
+/// Those of the GPUs (device/algorithms.cpp).
+const std::vector<AlgorithmEntry> &device_algorithms();
+inline const std::vector<AlgorithmEntry> &algorithms(const Device &device) {
+    return device.kind == Device::kCpu ? algorithms() : device_algorithms();
+}
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_naive(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct(const PlanRequest &request);

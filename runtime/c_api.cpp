@@ -202,7 +202,7 @@ Conv2dProblem::Transposed from_c(const fourfold_transposed &t) {
 }
 
 fourfold_plan_options to_c(const PlanOptions &o) {
-    return {sizeof(fourfold_plan_options), static_cast<int32_t>(o.algorithm), static_cast<int32_t>(o.device), o.threads, static_cast<int32_t>(o.accuracy),
+    return {sizeof(fourfold_plan_options), static_cast<int32_t>(o.algorithm), static_cast<int32_t>(o.device.kind), o.threads, static_cast<int32_t>(o.accuracy),
             static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit, o.packed_filter_limit, nullptr};
 }
 
@@ -217,7 +217,7 @@ Status from_c(const fourfold_plan_options *given, PlanOptions &o) {
         status = read_enum("algorithm", c.algorithm, Algorithm::kWinograd, o.algorithm);
     }
     if (status.ok()) {
-        status = read_enum("device", c.device, Device::kOpenCl, o.device);
+        status = read_enum("device", c.device, Device::kOpenCl, o.device.kind);
     }
     if (status.ok()) {
         status = read_enum("accuracy", c.accuracy, Accuracy::kRelaxed, o.accuracy);

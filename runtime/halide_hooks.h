@@ -4,6 +4,7 @@
 
 namespace fourfold {
 
+class DeviceRuntime;
 class Profile;
 
 /// What a task passes to the generated functions that it calls, as user_context.
@@ -16,9 +17,17 @@ struct KernelContext {
     size_t heap_bytes = 0;
     size_t heap_used = 0;
     int heap_blocks = 0;
+    // On a GPU: where kernels are launched. All buffers of a call are then addresses of the device.
+    DeviceRuntime *device = nullptr;
+    void *stream = nullptr;
+    bool plan_only = false;  ///< modules are compiled, nothing is launched
 };
 
 }  // namespace fourfold
 
 /// Routes errors of generated code into the KernelContext of the call. Call once before the first generated function.
 extern "C" void fourfold_install_halide_hooks();
+
+struct halide_device_interface_t;
+/// For the device_interface of halide_buffer_t whose `device` is an address of the context's device.
+extern "C" const halide_device_interface_t *fourfold_device_interface();

@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <limits>
 
+#include "device/runtime.h"
 #include "fourfold/profile.h"
 #include "halide_hooks.h"
 #include "registry.h"
@@ -51,17 +52,25 @@ public:
         return fits_;
     }
     void *argument() const {
-        return const_cast<halide_buffer_t *>(&buffer_);
+        return &buffer_;
     }
     const halide_dimension_t &dim(int d) const {
         return dims_[d];
+    }
+    /// The address is the device's.
+    void move_to_device() const {
+        if (buffer_.host != nullptr) {
+            buffer_.device = reinterpret_cast<uint64_t>(buffer_.host);
+            buffer_.device_interface = fourfold_device_interface();
+            buffer_.host = nullptr;
+        }
     }
 
 private:
     // Halide refuses buffers of 2^31 bytes and more without its large_buffers feature.
     static constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
     halide_dimension_t dims_[Rank];
-    halide_buffer_t buffer_{};
+    mutable halide_buffer_t buffer_{};
     bool fits_ = true;
 };
 
@@ -96,6 +105,14 @@ inline void *argument(const float &v) {
 }
 inline void *argument(const uint64_t &v) {
     return const_cast<uint64_t *>(&v);
+}
+
+template<typename T, int Rank>
+void move_to_device(const KernelBuffer<T, Rank> &b) {
+    b.move_to_device();
+}
+template<typename T>
+void move_to_device(const T &) {
 }
 
 /// The sizes of a call, as SizedKernel has them.
@@ -168,6 +185,9 @@ bool call(const Variant &variant, KernelContext &context, const Args &...args) {
     if (!(detail::fits(args) && ...)) {
         return out_of_reach(context);
     }
+    if (context.device != nullptr) {
+        (detail::move_to_device(args), ...);
+    }
     void *user_context = &context;
     void *argv[] = {&user_context, detail::argument(args)...};
     int (*function)(void **) = variant.call;
@@ -186,7 +206,11 @@ bool call(const Variant &variant, KernelContext &context, const Args &...args) {
         function = kernel_for(variant, sizes, count);
     }
     const StageTimer timer(context.profile, variant.stage);
-    return function(argv) == 0;
+    if (function(argv) != 0) {
+        return false;
+    }
+    // A profile wants each kernel's own time.
+    return context.device == nullptr || context.profile == nullptr || context.device->synchronize(context.stream).ok();
 }
 
 }  // namespace fourfold

@@ -15,6 +15,11 @@ namespace fourfold {
 struct Execution {
     Executor &executor;
     Profile *profile;
+    // On a GPU: the device and the caller's stream. plan_only goes through all launches without making them, so that their
+    // modules are compiled when a plan is made.
+    DeviceRuntime *device = nullptr;
+    void *stream = nullptr;
+    bool plan_only = false;
 };
 
 /// Runs task(index, slot, context) for index in [0, tasks); slot in [0, slots) is not used by two tasks at the same time, so

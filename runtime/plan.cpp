@@ -17,6 +17,7 @@
 
 #include "algorithm.h"
 #include "checks.h"
+#include "device/runtime.h"
 #include "fft/fft.h"
 #include "halide_hooks.h"
 #include "machine.h"
@@ -104,7 +105,9 @@ std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::ar
 
 Status check_choice(const std::string &choice);
 
-Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
+Status resolve_options(PlanRequest &request) {
+    const Conv2dProblem &problem = request.problem;
+    PlanOptions &options = request.options;
     Status status = prepare_process(options.threads);
     status = status.ok() ? problem.validate() : status;
     if (!status.ok()) {
@@ -113,8 +116,12 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     if (!options.choice.empty() && (options.algorithm != Algorithm::kAuto || !options.variant.empty())) {
         return bad("choice '" + options.choice + "' leaves nothing for the options algorithm and variant to name");
     }
-    if (options.device != Device::kCpu) {
-        return Status(StatusCode::kUnsupported, std::string("device '") + to_string(options.device) + "' is not in this build");
+    if (options.device.kind != Device::kCpu) {
+        const Result<DeviceRuntime *> runtime = device_runtime(options.device);
+        if (!runtime) {
+            return runtime.status();
+        }
+        request.device = *runtime;
     }
     if (problem.operation == Operation::kSpectral) {
         return Status(StatusCode::kUnsupported, "operation 'spectral' is no Plan's; SpectralPlan makes spectral products");
@@ -202,12 +209,14 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
         return problem.status();
     }
     reachable.problem = *problem;
-    if (request.problem.operation == Operation::kBackwardData) {
+    if (request.problem.operation == Operation::kBackwardData && request.device == nullptr) {
         return plan_backward_data(entry, reachable);
     }
-    const Planner planner = request.problem.moves_columns() ? entry.plan_columns : entry.plan_filter_gradient;
+    const Planner planner = request.problem.moves_columns()                              ? entry.plan_columns
+                            : request.problem.operation == Operation::kBackwardData ? entry.plan_data_gradient
+                                                                                    : entry.plan_filter_gradient;
     if (planner == nullptr) {
-        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no " + operation_name(request.problem));
+        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no " + operation_name(request.problem) + (request.device != nullptr ? " on a GPU" : ""));
     }
     return planner(reachable);
 }
@@ -290,8 +299,8 @@ Status objection(const PlanRequest &request, const AlgorithmEntry &entry, const 
     }
     // Nobody who leaves the choice to us wants to swap. Named algorithms may try.
     const size_t needed = plan.packed_bytes + plan.serial_workspace_bytes;
-    if (needed > physical_memory() / 2) {
-        return Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this machine's memory");
+    if (needed > (request.device != nullptr ? request.device->info().memory_bytes : physical_memory()) / 2) {
+        return Status(StatusCode::kResourceExhausted, "needs " + bytes_text(needed) + ", over half of this " + (request.device != nullptr ? "device" : "machine") + "'s memory");
     }
     return Status();
 }
@@ -313,7 +322,7 @@ Planned plan_choice(const PlanRequest &request, std::string_view choice) {
     const std::string_view algorithm = split_choice(choice).first;
     PlanRequest forced = request;
     forced.choice = choice_words(choice);
-    for (const AlgorithmEntry &entry : algorithms()) {
+    for (const AlgorithmEntry &entry : algorithms(request.options.device)) {
         if (algorithm == entry.name) {
             return plan_candidate(entry, forced);
         }
@@ -409,11 +418,12 @@ Decision decide(const PlanRequest &request, bool list_all) {
         found = true;
         d.text = "named by the caller";
     }
-    found = found || (automatic && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
+    const bool tabled = request.device == nullptr;  // records are of CPUs
+    found = found || (automatic && tabled && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
     Tables::Ranking ranking;
     if (!found || list_all) {
-        ranking = tables->ranking(query);
-        if (!found && automatic && ranking.tier != Tier::kNeighbours) {
+        ranking = tabled ? tables->ranking(query) : Tables::Ranking{};
+        if (!found && automatic && tabled && ranking.tier != Tier::kNeighbours) {
             found = decide_by_record(request, *tables, query, &ranking, recorded, d.tier, d.text);
         }
     }
@@ -422,9 +432,9 @@ Decision decide(const PlanRequest &request, bool list_all) {
         return d;
     }
     if (!found || list_all) {
-        for (const AlgorithmEntry &entry : algorithms()) {
+        for (const AlgorithmEntry &entry : algorithms(options.device)) {
             PlanRequest ranked = request;
-            if (!tables->empty()) {
+            if (tabled && !tables->empty()) {
                 ranked.rank = [&](const std::string &choice, double seconds) { return seconds * std::exp(ranking.residual(entry.name, choice)); };
             }
             d.list.push_back(plan_candidate(entry, ranked));
@@ -438,7 +448,7 @@ Decision decide(const PlanRequest &request, bool list_all) {
         }
     }
     if (found) {
-        if (list_all && !tables->empty()) {
+        if (list_all && tabled && !tables->empty()) {
             recorded.plan->ranked_seconds *= std::exp(ranking.residual(recorded.entry->name, recorded.plan->choice));
         }
         const auto at = std::find_if(d.list.begin(), d.list.end(), [&](const Planned &p) { return p.entry == recorded.entry; });
@@ -527,6 +537,7 @@ struct Plan::Impl {
     Conv2dProblem problem;
     PlanOptions options;
     const AlgorithmEntry *entry;
+    DeviceRuntime *device = nullptr;  ///< of a GPU
     std::unique_ptr<AlgorithmPlan> plan;
     PackedHeader header{};
     std::string choice;
@@ -557,6 +568,10 @@ struct Plan::Impl {
         return packed_bytes() + std::max(plan->workspace_bytes, plan->pack_workspace_bytes);
     }
 
+    Execution execution(const ExecutionContext &context) const {
+        return {context.executor != nullptr ? *context.executor : default_executor(), context.profile, device, context.stream};
+    }
+
     /// fwd and bwd-data, which read filters and write images; and bwd-filters.
     Status execute_image(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
     Status execute_filter_gradient(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const;
@@ -570,7 +585,13 @@ struct Plan::Impl {
             return status;
         }
         // The last bytes may be alignment only; saved blocks must not carry old memory.
-        std::memset(packed + packed_bytes() - kAlignment, 0, kAlignment);
+        std::byte *const last = packed + packed_bytes() - kAlignment;
+        if (execution.device != nullptr) {
+            status = execution.device->zero(last, kAlignment, execution.stream);
+            status = status.ok() ? plan->pack(w, packed + sizeof(PackedHeader), workspace, execution) : status;
+            return status.ok() ? execution.device->copy_to_device(packed, &header, sizeof header, execution.stream) : status;
+        }
+        std::memset(last, 0, kAlignment);
         status = plan->pack(w, packed + sizeof(PackedHeader), workspace, execution);
         if (status.ok()) {
             std::memcpy(packed, &header, sizeof header);
@@ -594,7 +615,7 @@ Result<Plan> Plan::create(const Conv2dProblem &problem, const PlanOptions &optio
 
 Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options) {
     PlanRequest request{problem, options};
-    Status status = resolve_options(problem, request.options);
+    Status status = resolve_options(request);
     if (!status.ok()) {
         return status;
     }
@@ -602,16 +623,20 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     impl->problem = problem;
     Planned planned{nullptr, Status(), nullptr};
     if (options.algorithm != Algorithm::kAuto) {
-        for (const AlgorithmEntry &entry : algorithms()) {
+        for (const AlgorithmEntry &entry : algorithms(options.device)) {
             if (entry.algorithm == options.algorithm) {
                 planned = plan_one(entry, request);
             }
         }
         if (planned.entry == nullptr) {
-            return bad("algorithm " + std::to_string(static_cast<int>(options.algorithm)) + " does not exist");
+            return request.device != nullptr ? Status(StatusCode::kUnsupported, std::string("algorithm '") + to_string(options.algorithm) + "' is not there for GPUs")
+                                             : bad("algorithm " + std::to_string(static_cast<int>(options.algorithm)) + " does not exist");
         }
         impl->why = "named by the caller";
     } else {
+        if (options.effort == Effort::kMeasure && request.device != nullptr) {
+            return Status(StatusCode::kUnsupported, "effort 'measure' is not there for device '" + to_string(options.device) + "'");
+        }
         if (options.effort == Effort::kMeasure && options.choice.empty()) {
             measure_choices(problem, request.options);
         }
@@ -630,6 +655,7 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
         return Status(planned.status.code(), (planned.entry == nullptr ? "" : std::string(planned.entry->name) + ": ") + planned.status.message());
     }
     impl->entry = planned.entry;
+    impl->device = request.device;
     impl->plan = std::move(planned.plan);
     impl->choice = impl->entry->name;
     if (impl->plan->choice != impl->choice) {
@@ -702,7 +728,7 @@ std::string Plan::describe() const {
       << "decided by " << to_string(impl_->tier) << ": " << impl_->why << "\n"
       << "blocking   " << impl_->plan->details << "\n"
       << "memory     workspace " << bytes_text(workspace_bytes()) << ", packed filters " << bytes_text(packed_filter_bytes()) << "\n"
-      << "threads    " << impl_->options.threads << "\n"
+      << (impl_->device != nullptr ? "device     " + to_string(impl_->options.device) + ", " + impl_->device->info().name : "threads    " + std::to_string(impl_->options.threads)) << "\n"
       << "accuracy   " << to_string(impl_->options.accuracy) << "\n"
       << "predicted  " << impl_->plan->predicted_seconds * 1e3 << " ms\n";
     return s.str();
@@ -722,7 +748,7 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
     if (!status.ok()) {
         return status;
     }
-    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    const Execution execution = impl_->execution(context);
     return impl_->pack(filters, static_cast<std::byte *>(packed.data), static_cast<std::byte *>(workspace.data), execution);
 }
 
@@ -781,7 +807,7 @@ Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, 
         return bad(std::string("workspace and ") + out_name + " overlap");
     }
 
-    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    const Execution execution = this->execution(context);
     auto *scratch = static_cast<std::byte *>(workspace.data);
     const std::byte *packed = nullptr;
     if (packed_given) {
@@ -790,7 +816,8 @@ Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, 
             return status;
         }
         packed = static_cast<const std::byte *>(tensors.filters.packed.data);
-        if (std::memcmp(packed, &header, sizeof(PackedHeader)) != 0) {
+        // A device's memory cannot be looked at without waiting for it.
+        if (device == nullptr && std::memcmp(packed, &header, sizeof(PackedHeader)) != 0) {
             return bad(std::memcmp(packed, kMagic, sizeof kMagic) != 0 ? "packed filters are no block that pack_filters wrote" : "packed filters were packed for another problem, plan or version");
         }
     } else {
@@ -848,7 +875,7 @@ Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock w
     if (tensors.grad_filters.dense && same_memory(filters, bias)) {
         return bad("grad_bias and grad_filters overlap");
     }
-    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    const Execution execution = this->execution(context);
     return plan->filter_gradient(t, static_cast<std::byte *>(workspace.data), execution);
 }
 
@@ -874,7 +901,7 @@ Status Plan::Impl::execute_columns(const Tensors &tensors, MemoryBlock workspace
     if (workspace.data != nullptr && same_memory(out, block_range(workspace.data, plan->workspace_bytes))) {
         return bad("workspace and output overlap");
     }
-    const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    const Execution execution = this->execution(context);
     return plan->forward(t, nullptr, static_cast<std::byte *>(workspace.data), execution);
 }
 
@@ -899,7 +926,7 @@ Candidate candidate_of(const Conv2dProblem &problem, const Planned &p) {
 
 Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, const PlanOptions &options) {
     PlanRequest request{problem, options};
-    Status status = resolve_options(problem, request.options);
+    Status status = resolve_options(request);
     if (!status.ok()) {
         return status;
     }
@@ -922,14 +949,14 @@ Result<std::vector<Candidate>> list_candidates(const Conv2dProblem &problem, con
 
 Result<std::vector<Candidate>> every_choice(const Conv2dProblem &problem, const PlanOptions &options) {
     PlanRequest request{problem, options};
-    Status status = resolve_options(problem, request.options);
+    Status status = resolve_options(request);
     if (!status.ok()) {
         return status;
     }
     const std::shared_ptr<const Tables> tables = current_tables();
     const Tables::Ranking ranking = tables->ranking({tuning_problem(problem), options.accuracy, options.choose_for_threads ? request.options.threads : 1, options.cache});
     std::vector<Candidate> candidates;
-    for (const AlgorithmEntry &entry : algorithms()) {
+    for (const AlgorithmEntry &entry : algorithms(options.device)) {
         if (!entry.automatic || (options.algorithm != Algorithm::kAuto && options.algorithm != entry.algorithm)) {
             continue;
         }
@@ -939,7 +966,7 @@ Result<std::vector<Candidate>> every_choice(const Conv2dProblem &problem, const 
         plan_candidate(entry, collecting);
         std::sort(choices.begin(), choices.end());
         choices.erase(std::unique(choices.begin(), choices.end()), choices.end());
-        if (!tables->empty()) {
+        if (request.device == nullptr && !tables->empty()) {
             request.rank = [&](const std::string &choice, double seconds) { return seconds * std::exp(ranking.residual(entry.name, choice)); };
         }
         for (const std::string &words : choices) {
@@ -979,10 +1006,6 @@ const char *to_string(Algorithm algorithm) {
     return "auto";
 }
 
-const char *to_string(Device device) {
-    return device == Device::kCuda ? "cuda" : device == Device::kOpenCl ? "opencl" : "cpu";
-}
-
 const char *to_string(FftBackend backend) {
     return backend == FftBackend::kFftw ? "fftw" : backend == FftBackend::kKissFft ? "kissfft" : "auto";
 }
@@ -1003,15 +1026,6 @@ Result<Algorithm> parse_algorithm(std::string_view name) {
         known += std::string(", ") + entry.name;
     }
     return bad("algorithm '" + std::string(name) + "' does not exist; there are " + known);
-}
-
-Result<Device> parse_device(std::string_view name) {
-    for (Device d : {Device::kCpu, Device::kCuda, Device::kOpenCl}) {
-        if (name == to_string(d)) {
-            return d;
-        }
-    }
-    return bad("device '" + std::string(name) + "' does not exist; there are cpu, cuda, opencl");
 }
 
 Result<Accuracy> parse_accuracy(std::string_view name) {

@@ -37,6 +37,15 @@ struct Variant {
     int parameter(const char *key, int fallback) const;
 };
 
+/// A stage compiled with one schedule for one GPU target. Entries come from schedules/cuda/variants.json through the build.
+/// A stage compiled with one schedule for one GPU target. Entries come from schedules/cuda/variants.json through the build.
+struct DeviceVariant {
+    const char *target;  ///< "cuda75", "cuda80", "cuda86", "opencl"
+    Variant variant;     ///< its isa is the host code's
+};
+/// Empty in a library made for a list of problems.
+const std::vector<DeviceVariant> &device_variants();
+
 /// All variants of the build, in the list's order (registry_list.cpp is generated), then those added.
 const std::vector<Variant> &registry();
 /// The generated list.

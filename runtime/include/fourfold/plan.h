@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fourfold/device.h"
 #include "fourfold/executor.h"
 #include "fourfold/problem.h"
 #include "fourfold/profile.h"
@@ -20,7 +21,6 @@ namespace fourfold {
 /// How to compute a problem. kAuto picks among the generated ones; kNaive is the plain loop nest in C++, a baseline that
 /// kAuto picks only where nothing else can do the problem.
 enum class Algorithm { kAuto, kNaive, kDirect, kIm2col, kFft, kFftTiled, kWinograd };
-enum class Device { kCpu, kCuda, kOpenCl };
 /// Which library transforms whole planes. kAuto is FFTW where it was built in, otherwise KissFFT.
 enum class FftBackend { kAuto, kFftw, kKissFft };
 /// FFTW's planning effort: none, or measured at plan time. Estimated plans are the same in every run.
@@ -43,19 +43,16 @@ enum class CacheState { kWarm, kCold };
 enum class Tier { kCaller, kEnvironment, kRecord, kNeighbours, kFamily, kCostModel, kReference, kMeasured };
 
 const char *to_string(Algorithm algorithm);
-const char *to_string(Device device);
 const char *to_string(FftBackend backend);
 const char *to_string(Accuracy accuracy);
 /// "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd".
 Result<Algorithm> parse_algorithm(std::string_view name);
-/// "cpu", "cuda", "opencl".
-Result<Device> parse_device(std::string_view name);
 /// "strict", "default", "relaxed".
 Result<Accuracy> parse_accuracy(std::string_view name);
 
 struct PlanOptions {
     Algorithm algorithm = Algorithm::kAuto;
-    Device device = Device::kCpu;
+    Device device;        ///< where it computes; on a GPU every pointer given to pack_filters and execute is one of the device's (device.h)
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     size_t workspace_limit = std::numeric_limits<size_t>::max();       ///< bytes, filters packed
     size_t packed_filter_limit = std::numeric_limits<size_t>::max();   ///< bytes
@@ -117,7 +114,8 @@ struct Tensors {
 
 struct ExecutionContext {
     Executor *executor = nullptr;  ///< null: default_executor()
-    void *stream = nullptr;        ///< a GPU's stream; unused on the CPU
+    void *stream = nullptr;        ///< CUstream or cl_command_queue that a GPU's work is put into, unfinished when execute returns;
+                                   ///< null: the device's default one. Unused on the CPU
     Profile *profile = nullptr;    ///< filled when given; see profile.h
 };
 

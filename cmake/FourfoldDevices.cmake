@@ -1,0 +1,17 @@
+# Which GPUs the library is built for: HAVE_CUDA and HAVE_OPENCL, 1 or 0. Neither needs anything but headers to build, and neither
+# links a driver: libcuda.so.1 and libOpenCL.so.1 are loaded when a program first asks for a device.
+set(HAVE_CUDA 1)
+if(FOURFOLD_CUDA STREQUAL "OFF")
+    set(HAVE_CUDA 0)
+endif()
+set(HAVE_OPENCL 0)
+if(NOT FOURFOLD_OPENCL STREQUAL "OFF")
+    find_path(FOURFOLD_OPENCL_INCLUDE CL/cl.h)
+    mark_as_advanced(FOURFOLD_OPENCL_INCLUDE)
+    if(FOURFOLD_OPENCL_INCLUDE)
+        set(HAVE_OPENCL 1)
+    elseif(FOURFOLD_OPENCL STREQUAL "ON")
+        message(FATAL_ERROR "FOURFOLD_OPENCL=ON, but there is no CL/cl.h (Debian: opencl-headers)")
+    endif()
+endif()
+message(STATUS "fourfold: CUDA ${HAVE_CUDA}, OpenCL ${HAVE_OPENCL}")

@@ -1,0 +1,111 @@
+// Convolution as a matrix product whose right operand, the columns of im2col, is never stored (implicit GEMM). Algorithm only; speed
+// lives in schedules/*/conv_implicit.cpp.
+//
+//     out[n,g,i,p,q] = post(bias[g,i] + residual[n,g,i,p,q] + sum_{c,t} packed[g, i/m, c, t, i%m] * x[n,g,c, p*s0 + tap_row[t], q*s1 + tap_column[t]])
+//
+// Pixels (p,q) are numbered through, so that no thread waits at a row's end. Places outside the image are `value`; other padding
+// modes come through pad first. All strides are free: NHWC and views are read and written as they are.
+//
+// Halide lists dimensions innermost first.
+#include "generators/conv_implicit.h"
+
+#include "generators/post_op.h"
+#include "schedules/cuda/conv_implicit.h"
+
+using namespace Halide;
+
+namespace {
+
+class ConvImplicit : public Generator<ConvImplicit> {
+public:
+    GeneratorParam<int> m{"m", 8};  ///< output channels of a thread
+    GeneratorParam<int> n{"n", 4};  ///< pixels of a thread, one lane count apart
+    GeneratorParam<int> threads{"w", 4};  ///< rows of threads to a block: w*m output channels
+
+    /// Filters (i % m, tap, channel, i / m, group), zero beyond the last output channel. See pack_filters.
+    Input<Buffer<float, 5>> packed{"packed"};
+    /// (column, row, channel, group, image).
+    Input<Buffer<float, 5>> x{"x"};
+    /// Of each tap, relative to the place of output pixel 0: negative in the padding.
+    Input<Buffer<int32_t, 1>> tap_row{"tap_row"}, tap_column{"tap_column"};
+    /// (i, group).
+    Input<Buffer<float, 2>> bias{"bias"};
+    /// As out; read only when use_residual is not 0, and may then be out itself.
+    Input<Buffer<float, 5>> residual{"residual"};
+    Input<int32_t> use_residual{"use_residual"};
+    Input<int32_t> step_row{"step_row"}, step_column{"step_column"};
+    Input<float> value{"value"};
+    /// Channels and taps summed before the partial sum joins the total, and how many such blocks there are.
+    Input<int32_t> channel_block{"channel_block"}, tap_block{"tap_block"}, blocks{"blocks"};
+    Input<int32_t> post{"post"};
+    Input<float> lo{"lo"}, hi{"hi"};
+    /// (q, p, i, group, image).
+    Output<Buffer<float, 5>> out{"out"};
+
+    void generate() {
+        Var &q = stages.q, &p = stages.p, &i = stages.i, &g = stages.g, &image = stages.n, &jl = stages.jl, &u = stages.u, &jb = stages.jb, &b = stages.b;
+        const int lanes = stages.lanes, vectors = n;
+        const Expr taps = packed.dim(1).extent(), channels = packed.dim(2).extent();
+        const Expr tap_blocks = (taps + tap_block - 1) / tap_block;
+        RDom k(0, channel_block, 0, tap_block, "k");
+        RDom kb(0, blocks, "kb");
+        const Expr tap = b % tap_blocks * tap_block + k.y, channel = b / tap_blocks * channel_block + k.x;
+        k.where(tap < taps && channel < channels);
+        const Expr t = unsafe_promise_clamped(tap, 0, taps - 1), c = unsafe_promise_clamped(channel, 0, channels - 1);
+
+        // A block of threads may reach beyond the last output channel.
+        const Expr pixel = (jb * vectors + u) * lanes + jl;
+        const Expr width = x.dim(0).extent(), height = x.dim(1).extent();
+        const Expr out_width = out.dim(0).extent(), out_height = out.dim(1).extent();
+        const Expr row = pixel / out_width * step_row + tap_row(t), column = pixel % out_width * step_column + tap_column(t);
+        const Expr inside = row >= 0 && row < height && column >= 0 && column < width;
+        const Expr at = x(clamp(column, 0, width - 1), clamp(row, 0, height - 1), c, g, image);
+
+        Func block("block"), total("total");
+        block(jl, u, i, jb, g, image, b) = 0.0f;
+        block(jl, u, i, jb, g, image, b) += packed(i % m, t, c, min(i / m, packed.dim(3).extent() - 1), g) * select(inside, at, value);
+        total(jl, u, i, jb, g, image) = 0.0f;
+        total(jl, u, i, jb, g, image) += block(jl, u, i, jb, g, image, kb);
+        const Expr pixels = out_width * out_height;
+        RDom tile(0, vectors, 0, lanes, 0, (pixels + lanes * vectors - 1) / (lanes * vectors), "tile");
+        const Expr to = (tile.z * vectors + tile.x) * lanes + tile.y;
+        tile.where(to < pixels);
+        const Expr to_q = unsafe_promise_clamped(to % out_width, 0, out_width - 1), to_p = unsafe_promise_clamped(to / out_width, 0, out_height - 1);
+        const Expr v = total(tile.y, tile.x, i, tile.z, g, image) + bias(i, g);
+        out(q, p, i, g, image) = undef<float>();
+        out(to_q, to_p, i, g, image) = fourfold::post_op(select(use_residual != 0, v + residual(to_q, to_p, i, g, image), v), post, lo, hi);
+
+        stages.out = out;
+        stages.total = total;
+        stages.block = block;
+        stages.c = k.x;
+        stages.t = k.y;
+        stages.kb = kb.x;
+        stages.lane = tile.y;
+        stages.vector = tile.x;
+        stages.tile = tile.z;
+    }
+
+    void schedule() {
+        fourfold::require_origin(packed);
+        fourfold::require_origin(x);
+        fourfold::require_origin(tap_row);
+        fourfold::require_origin(tap_column);
+        fourfold::require_origin(bias);
+        fourfold::require_origin(residual);
+        fourfold::require_origin(out);
+        x.dim(0).set_stride(Expr());
+        residual.dim(0).set_stride(Expr());
+        out.dim(0).set_stride(Expr());
+        packed.dim(0).set_extent(m);
+        packed.dim(1).set_stride(m);
+        fourfold::cuda::schedule(stages, {m, n, threads}, blocks == 1);
+    }
+
+private:
+    fourfold::ConvImplicitStages stages;
+};
+
+}  // namespace
+
+HALIDE_REGISTER_GENERATOR(ConvImplicit, conv_implicit)

@@ -1,0 +1,61 @@
+// The CUDA driver's functions that fourfold calls, loaded from libcuda.so.1 when first asked for: a program starts, and a build needs
+// nothing, where there is no CUDA. Types and values are those of cuda.h, whose ABI NVIDIA keeps; where the toolkit is installed
+// a test compares them (tests/device/cuda_headers.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace fourfold::cuda {
+
+using Context = struct CUctx_st *;
+using Module = struct CUmod_st *;
+using Function = struct CUfunc_st *;
+using Stream = struct CUstream_st *;
+using DevicePointer = unsigned long long;
+
+// CUresult
+inline constexpr int kSuccess = 0, kOutOfMemory = 2, kNoDevice = 100;
+// CUdevice_attribute
+inline constexpr int kMultiprocessorCount = 16, kCapabilityMajor = 75, kCapabilityMinor = 76;
+// CUfunction_attribute
+inline constexpr int kMaxDynamicSharedBytes = 8;
+
+// Name in the library, then signature. Results are CUresult, devices CUdevice: both int.
+#define FOURFOLD_CUDA_FUNCTIONS(X)                                                                                                                                                        \
+    X(cuInit, int, (unsigned))                                                                                                                                                            \
+    X(cuDriverGetVersion, int, (int *))                                                                                                                                                   \
+    X(cuGetErrorName, int, (int, const char **))                                                                                                                                          \
+    X(cuDeviceGetCount, int, (int *))                                                                                                                                                     \
+    X(cuDeviceGet, int, (int *, int))                                                                                                                                                     \
+    X(cuDeviceGetName, int, (char *, int, int))                                                                                                                                           \
+    X(cuDeviceTotalMem_v2, int, (size_t *, int))                                                                                                                                          \
+    X(cuDeviceGetAttribute, int, (int *, int, int))                                                                                                                                       \
+    X(cuDevicePrimaryCtxRetain, int, (Context *, int))                                                                                                                                    \
+    X(cuCtxPushCurrent_v2, int, (Context))                                                                                                                                                \
+    X(cuCtxPopCurrent_v2, int, (Context *))                                                                                                                                               \
+    X(cuModuleLoadDataEx, int, (Module *, const void *, unsigned, int *, void **))                                                                                                        \
+    X(cuModuleGetFunction, int, (Function *, Module, const char *))                                                                                                                       \
+    X(cuFuncSetAttribute, int, (Function, int, int))                                                                                                                                      \
+    X(cuLaunchKernel, int, (Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **))                                                    \
+    X(cuMemAlloc_v2, int, (DevicePointer *, size_t))                                                                                                                                      \
+    X(cuMemFree_v2, int, (DevicePointer))                                                                                                                                                 \
+    X(cuMemcpyHtoDAsync_v2, int, (DevicePointer, const void *, size_t, Stream))                                                                                                           \
+    X(cuMemcpyDtoHAsync_v2, int, (void *, DevicePointer, size_t, Stream))                                                                                                                 \
+    X(cuMemsetD8Async, int, (DevicePointer, unsigned char, size_t, Stream))                                                                                                               \
+    X(cuStreamSynchronize, int, (Stream))
+
+struct Driver {
+#define FOURFOLD_DECLARE(name, result, arguments) result(*name) arguments = nullptr;
+    FOURFOLD_CUDA_FUNCTIONS(FOURFOLD_DECLARE)
+#undef FOURFOLD_DECLARE
+    std::string missing;  ///< why it cannot be used; empty when it can
+};
+
+/// Loaded and initialised once.
+const Driver &driver();
+/// "CUDA_ERROR_OUT_OF_MEMORY"
+std::string error_name(int error);
+
+}  // namespace fourfold::cuda

@@ -1,0 +1,157 @@
+// The public side of devices, and the list of runtimes.
+#include "fourfold/device.h"
+
+#include <charconv>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "checks.h"
+#include "device/runtime.h"
+
+namespace fourfold {
+
+#if !FOURFOLD_HAVE_CUDA
+int cuda_device_count() {
+    return 0;
+}
+Result<DeviceRuntime *> make_cuda_runtime(int) {
+    return Status(StatusCode::kUnsupported, "device 'cuda' is not in this build: it was configured with FOURFOLD_CUDA=OFF");
+}
+#endif
+#if !FOURFOLD_HAVE_OPENCL
+int opencl_device_count() {
+    return 0;
+}
+Result<DeviceRuntime *> make_opencl_runtime(int) {
+    return Status(StatusCode::kUnsupported, "device 'opencl' is not in this build: it was configured with FOURFOLD_OPENCL=OFF, or without OpenCL's headers");
+}
+#endif
+
+Result<DeviceRuntime *> device_runtime(Device device) {
+    if (device.kind == Device::kCpu) {
+        return bad("device 'cpu' has no memory of its own");
+    }
+    if (device.ordinal < 0) {
+        return bad("device ordinal " + std::to_string(device.ordinal) + " is negative");
+    }
+    // Runtimes outlive every plan and buffer, those in static variables too.
+    static std::mutex &mutex = *new std::mutex;
+    static auto &made = *new std::map<std::pair<int, int>, Result<DeviceRuntime *>>;
+    std::lock_guard<std::mutex> lock(mutex);
+    const std::pair<int, int> key = {device.kind, device.ordinal};
+    auto found = made.find(key);
+    if (found == made.end()) {
+        found = made.emplace(key, device.kind == Device::kCuda ? make_cuda_runtime(device.ordinal) : make_opencl_runtime(device.ordinal)).first;
+    }
+    return found->second;
+}
+
+std::string to_string(const Device &device) {
+    const std::string kind = device.kind == Device::kCuda ? "cuda" : device.kind == Device::kOpenCl ? "opencl" : "cpu";
+    return device.ordinal == 0 ? kind : kind + ":" + std::to_string(device.ordinal);
+}
+
+Result<Device> parse_device(std::string_view name) {
+    const size_t colon = name.find(':');
+    const std::string_view kind = name.substr(0, colon);
+    for (const Device::Kind k : {Device::kCpu, Device::kCuda, Device::kOpenCl}) {
+        if (kind != to_string(Device(k))) {
+            continue;
+        }
+        int ordinal = 0;
+        if (colon != std::string_view::npos) {
+            const std::string_view number = name.substr(colon + 1);
+            const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), ordinal);
+            if (error != std::errc() || end != number.data() + number.size() || ordinal < 0 || k == Device::kCpu) {
+                return bad("device '" + std::string(name) + "': the part after the colon must be the number of a GPU, from 0");
+            }
+        }
+        return Device(k, ordinal);
+    }
+    return bad("device '" + std::string(name) + "' does not exist; there are cpu, cuda, opencl, and cuda:1 for the second GPU");
+}
+
+Result<DeviceInfo> device_info(Device device) {
+    const Result<DeviceRuntime *> runtime = device_runtime(device);
+    if (!runtime) {
+        return runtime.status();
+    }
+    return (*runtime)->info();
+}
+
+std::vector<DeviceInfo> devices() {
+    std::vector<DeviceInfo> list;
+    for (const auto &[kind, count] : {std::pair<Device::Kind, int>{Device::kCuda, cuda_device_count()}, {Device::kOpenCl, opencl_device_count()}}) {
+        for (int i = 0; i < count; i++) {
+            if (const Result<DeviceInfo> info = device_info(Device(kind, i))) {
+                list.push_back(*info);
+            }
+        }
+    }
+    return list;
+}
+
+Result<DeviceBuffer> DeviceBuffer::allocate(Device device, size_t bytes) {
+    const Result<DeviceRuntime *> runtime = device_runtime(device);
+    if (!runtime) {
+        return runtime.status();
+    }
+    DeviceBuffer buffer;
+    buffer.device_ = device;
+    if (bytes > 0) {
+        const Result<void *> data = (*runtime)->allocate(bytes);
+        if (!data) {
+            return data.status();
+        }
+        buffer.data_ = *data;
+        buffer.bytes_ = bytes;
+    }
+    return buffer;
+}
+
+DeviceBuffer::~DeviceBuffer() {
+    if (data_ != nullptr) {
+        (*device_runtime(device_))->free(data_);
+    }
+}
+
+DeviceBuffer::DeviceBuffer(DeviceBuffer &&other) noexcept
+    : device_(other.device_), data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {
+}
+
+DeviceBuffer &DeviceBuffer::operator=(DeviceBuffer &&other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+}
+
+Status copy_to_device(Device device, void *to, const void *from, size_t bytes, void *stream) {
+    const Result<DeviceRuntime *> runtime = device_runtime(device);
+    if (!runtime) {
+        return runtime.status();
+    }
+    if (bytes > 0 && (to == nullptr || from == nullptr)) {
+        return bad("copy_to_device: a pointer is null");
+    }
+    return (*runtime)->copy_to_device(to, from, bytes, stream);
+}
+
+Status copy_to_host(Device device, void *to, const void *from, size_t bytes, void *stream) {
+    const Result<DeviceRuntime *> runtime = device_runtime(device);
+    if (!runtime) {
+        return runtime.status();
+    }
+    if (bytes > 0 && (to == nullptr || from == nullptr)) {
+        return bad("copy_to_host: a pointer is null");
+    }
+    return (*runtime)->copy_to_host(to, from, bytes, stream);
+}
+
+Status synchronize(Device device, void *stream) {
+    const Result<DeviceRuntime *> runtime = device_runtime(device);
+    return runtime ? (*runtime)->synchronize(stream) : runtime.status();
+}
+
+}  // namespace fourfold

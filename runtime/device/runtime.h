@@ -1,0 +1,61 @@
+// What device plans and generated GPU code ask of a device: one implementation for CUDA (cuda.cpp), one for OpenCL (opencl.cpp).
+//
+// Halide's own GPU runtimes are not linked. Generated code calls halide_cuda_run and a few more, which device_hooks.cpp answers
+// from here: the stream is the caller's, registers are not capped, modules are compiled at plan time, and a launch allocates
+// nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "fourfold/device.h"
+#include "halide_hooks.h"
+
+namespace fourfold {
+
+/// One launch of a kernel of a module, as generated code hands it over.
+struct Launch {
+    const char *source;      ///< identifies the module: its PTX or OpenCL C text
+    const char *entry;       ///< the kernel's name
+    int blocks[3];
+    int threads[3];
+    int shared_bytes;
+    const size_t *sizes;     ///< of the arguments in bytes, ended by 0
+    void *const *arguments;  ///< values, or halide_buffer_t whose `device` is the address
+    const int8_t *is_buffer;
+};
+
+/// A device in use. Lives as long as the process; every member is thread-safe.
+class DeviceRuntime {
+public:
+    virtual ~DeviceRuntime() = default;
+
+    virtual const DeviceInfo &info() const = 0;
+    /// Which variants it runs, the best first: "cuda86", "cuda80", ..., "opencl".
+    virtual const char *target() const = 0;
+
+    virtual Result<void *> allocate(size_t bytes) = 0;
+    virtual void free(void *data) = 0;
+    /// In the stream's order; null is the device's default stream. To the host: waits.
+    virtual Status copy_to_device(void *to, const void *from, size_t bytes, void *stream) = 0;
+    virtual Status copy_to_host(void *to, const void *from, size_t bytes, void *stream) = 0;
+    virtual Status zero(void *to, size_t bytes, void *stream) = 0;
+    virtual Status synchronize(void *stream) = 0;
+
+    /// Compiles a module unless it is; `source` stays as it is for the life of the process. False with a message in the context.
+    virtual bool compile(KernelContext &context, const char *source, size_t bytes) = 0;
+    /// Puts a kernel into the context's stream. False with a message in the context.
+    virtual bool launch(KernelContext &context, const Launch &launch) = 0;
+};
+
+/// The runtime of a device, made when first asked for; or why there is none, the same answer every time.
+Result<DeviceRuntime *> device_runtime(Device device);
+
+/// Makes the runtime of the ordinal-th device; called once for each.
+Result<DeviceRuntime *> make_cuda_runtime(int ordinal);
+Result<DeviceRuntime *> make_opencl_runtime(int ordinal);
+/// How many there are; 0 without a driver.
+int cuda_device_count();
+int opencl_device_count();
+
+}  // namespace fourfold

@@ -1,0 +1,111 @@
+// Devices: where a Plan computes, the memory it computes on, and how data gets there and back.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fourfold/status.h"
+#include "fourfold/tensor.h"
+
+namespace fourfold {
+
+/// The CPU, or the ordinal-th GPU of its kind.
+struct Device {
+    enum Kind { kCpu, kCuda, kOpenCl };
+
+    Kind kind = kCpu;
+    int ordinal = 0;
+
+    constexpr Device() = default;
+    constexpr Device(Kind k, int n = 0)  // NOLINT: implicit by design
+        : kind(k), ordinal(n) {
+    }
+    static constexpr Device cpu() {
+        return Device(kCpu);
+    }
+    /// The ordinal is CUDA's, as CUDA_VISIBLE_DEVICES numbers the devices.
+    static constexpr Device cuda(int ordinal = 0) {
+        return Device(kCuda, ordinal);
+    }
+    /// The ordinal counts the devices with shared virtual memory of all platforms, GPUs first.
+    static constexpr Device opencl(int ordinal = 0) {
+        return Device(kOpenCl, ordinal);
+    }
+    friend constexpr bool operator==(const Device &a, const Device &b) {
+        return a.kind == b.kind && a.ordinal == b.ordinal;
+    }
+    friend constexpr bool operator!=(const Device &a, const Device &b) {
+        return !(a == b);
+    }
+};
+
+/// "cpu", "cuda", "cuda:1", "opencl", ...
+std::string to_string(const Device &device);
+/// The same back; "cuda" is "cuda:0".
+Result<Device> parse_device(std::string_view name);
+
+/// What a device says of itself.
+struct DeviceInfo {
+    Device device;
+    std::string name;      ///< "NVIDIA H100 80GB HBM3"
+    std::string driver;    ///< "CUDA 13.0", "OpenCL 3.0 PoCL ..."
+    size_t memory_bytes = 0;
+    int compute_units = 0;
+    int capability = 0;    ///< CUDA's compute capability, 90 for 9.0; 0 on OpenCL
+};
+
+/// The device, or why it cannot be used: kUnsupported where this build, the driver or the device is missing.
+Result<DeviceInfo> device_info(Device device);
+/// All GPUs that this build can use now; empty where there is none.
+std::vector<DeviceInfo> devices();
+
+/// Owns memory of a device. Its addresses are the device's: pointer arithmetic is allowed, reading through them on the CPU is not.
+/// On CUDA data() is a CUdeviceptr of the device's primary context, which the CUDA runtime and PyTorch share; on OpenCL a
+/// shared virtual memory pointer. Memory of your own of the same kind serves a plan as well.
+class DeviceBuffer {
+public:
+    DeviceBuffer() = default;
+    /// Errors: kUnsupported (no such device), kResourceExhausted (no memory, with the number of bytes).
+    static Result<DeviceBuffer> allocate(Device device, size_t bytes);
+    ~DeviceBuffer();
+    DeviceBuffer(DeviceBuffer &&other) noexcept;
+    DeviceBuffer &operator=(DeviceBuffer &&other) noexcept;
+    DeviceBuffer(const DeviceBuffer &) = delete;
+    DeviceBuffer &operator=(const DeviceBuffer &) = delete;
+
+    void *data() const {
+        return data_;
+    }
+    float *floats() const {
+        return static_cast<float *>(data_);
+    }
+    size_t bytes() const {
+        return bytes_;
+    }
+    Device device() const {
+        return device_;
+    }
+    operator MemoryBlock() const {  // NOLINT: implicit by design
+        return {data_, bytes_};
+    }
+    operator ConstMemoryBlock() const {  // NOLINT: implicit by design
+        return {data_, bytes_};
+    }
+
+private:
+    Device device_;
+    void *data_ = nullptr;
+    size_t bytes_ = 0;
+};
+
+/// Copies between the host and a device, in the order of the stream (see ExecutionContext::stream). Returns when the host's
+/// memory may be used again: after the copy for copy_to_host, and for copy_to_device at the latest then.
+Status copy_to_device(Device device, void *to, const void *from, size_t bytes, void *stream = nullptr);
+Status copy_to_host(Device device, void *to, const void *from, size_t bytes, void *stream = nullptr);
+/// Waits for all that was put into the stream, and reports what failed there.
+Status synchronize(Device device, void *stream = nullptr);
+
+}  // namespace fourfold

@@ -1,0 +1,30 @@
+// GPU schedule of the stages that only move and convert data: pad, crop, im2col, pack_filters and the like.
+#pragma once
+
+#include <vector>
+
+#include "Halide.h"
+
+namespace fourfold::cuda {
+
+/// One thread to an element of a pure Func: 32 x 8 to a block, neighbours of the first dimension in neighbouring threads. All
+/// blocks are numbered in one grid dimension, the only one that counts beyond 65,535.
+inline void schedule_map(Halide::Func out) {
+    using namespace Halide;
+    std::vector<Var> args = out.args();
+    Var xo("xo"), xi("xi"), yo("yo"), yi("yi"), block("block");
+    if (args.size() == 1) {
+        out.gpu_tile(args[0], xo, xi, 256, TailStrategy::GuardWithIf);
+        return;
+    }
+    out.split(args[0], xo, xi, 32, TailStrategy::GuardWithIf).split(args[1], yo, yi, 8, TailStrategy::GuardWithIf);
+    std::vector<VarOrRVar> order = {xi, yi, xo, yo};
+    order.insert(order.end(), args.begin() + 2, args.end());
+    out.reorder(order).fuse(xo, yo, block);
+    for (size_t d = 2; d < args.size(); d++) {
+        out.fuse(block, args[d], block);
+    }
+    out.gpu_blocks(block).gpu_threads(xi, yi).never_partition_all();
+}
+
+}  // namespace fourfold::cuda
