@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "fourfold/staged_plan.h"
 #include "commands.h"
 #include "files.h"
 #include "image.h"
@@ -272,6 +273,11 @@ Result<AlignedBuffer> allocate(size_t bytes, const char *what) {
 
 /// Packs and executes once.
 Status convolve(const Plan &plan, Tensors tensors, ConstView filters) {
+    if (plan.device() != Device::kCpu) {
+        tensors.filters = filters;
+        Result<StagedPlan> staged = StagedPlan::create(plan);
+        return staged ? staged->execute(tensors) : staged.status();
+    }
     Result<AlignedBuffer> packed = AlignedBuffer();
     tensors.filters = filters;
     if (plan.packed_filter_bytes() > 0) {

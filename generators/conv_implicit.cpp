@@ -3,6 +3,10 @@
 //
 //     out[n,g,i,p,q] = post(bias[g,i] + residual[n,g,i,p,q] + sum_{c,t} packed[g, i/m, c, t, i%m] * x[n,g,c, p*s0 + tap_row[t], q*s1 + tap_column[t]])
 //
+// and, transposed, the gradient of the input from that of the output, which is x then:
+//
+//     ... sum_{c,t} packed[...] * x[n,g,c, (p + tap_row[t])/s0, (q + tap_column[t])/s1]      where s0 and s1 divide
+//
 // Pixels (p,q) are numbered through, so that no thread waits at a row's end. Places outside the image are `value`; other padding
 // modes come through pad first. All strides are free: NHWC and views are read and written as they are.
 //
@@ -16,8 +20,11 @@ using namespace Halide;
 
 namespace {
 
+enum class Form { forward, transposed };
+
 class ConvImplicit : public Generator<ConvImplicit> {
 public:
+    GeneratorParam<Form> form{"form", Form::forward, {{"forward", Form::forward}, {"transposed", Form::transposed}}};
     GeneratorParam<int> m{"m", 8};  ///< output channels of a thread
     GeneratorParam<int> n{"n", 4};  ///< pixels of a thread, one lane count apart
     GeneratorParam<int> threads{"w", 4};  ///< rows of threads to a block: w*m output channels
@@ -57,8 +64,18 @@ public:
         const Expr pixel = (jb * vectors + u) * lanes + jl;
         const Expr width = x.dim(0).extent(), height = x.dim(1).extent();
         const Expr out_width = out.dim(0).extent(), out_height = out.dim(1).extent();
-        const Expr row = pixel / out_width * step_row + tap_row(t), column = pixel % out_width * step_column + tap_column(t);
-        const Expr inside = row >= 0 && row < height && column >= 0 && column < width;
+        const Expr p_of = pixel / out_width, q_of = pixel % out_width;
+        Expr row, column, inside;
+        if (form == Form::forward) {
+            row = p_of * step_row + tap_row(t);
+            column = q_of * step_column + tap_column(t);
+            inside = row >= 0 && row < height && column >= 0 && column < width;
+        } else {
+            const Expr high = p_of + tap_row(t), wide = q_of + tap_column(t);
+            row = high / step_row;
+            column = wide / step_column;
+            inside = high >= 0 && row < height && high % step_row == 0 && wide >= 0 && column < width && wide % step_column == 0;
+        }
         const Expr at = x(clamp(column, 0, width - 1), clamp(row, 0, height - 1), c, g, image);
 
         Func block("block"), total("total");

@@ -703,6 +703,10 @@ int Plan::threads() const {
     return impl_->options.threads;
 }
 
+Device Plan::device() const {
+    return impl_->options.device;
+}
+
 size_t Plan::workspace_bytes() const {
     return impl_->plan->workspace_bytes;
 }

@@ -6,7 +6,8 @@ namespace fourfold {
 
 const std::vector<AlgorithmEntry> &device_algorithms() {
     static const std::vector<AlgorithmEntry> list = {
-        {Algorithm::kIm2col, "im2col", "conv_implicit", plan_device_im2col, true},
+        {Algorithm::kDirect, "direct", "conv_implicit", plan_device_direct, true, plan_device_filter_gradient_direct, nullptr, plan_device_direct},
+        {Algorithm::kIm2col, "im2col", "conv_implicit", plan_device_im2col, true, plan_device_filter_gradient_im2col, plan_device_columns, plan_device_im2col},
     };
     return list;
 }

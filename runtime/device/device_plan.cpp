@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
+#include "adjoint.h"
 #include "fourfold/executor.h"
-#include "registry.h"
+#include "geometry.h"
 
 namespace fourfold {
 
@@ -27,6 +29,16 @@ const Variant &device_variant(const DeviceRuntime &device, const char *stage, co
     // The list holds every stage for every target; a test looks.
     static const Variant none{stage, Isa::kGeneric, "", "none", [](void **) { return 1; }, ""};
     return none;
+}
+
+bool has_parameter(const Variant &variant, const char *parameter) {
+    const size_t length = std::strlen(parameter);
+    for (const char *at = std::strstr(variant.parameters, parameter); at != nullptr; at = std::strstr(at + 1, parameter)) {
+        if ((at == variant.parameters || at[-1] == ' ') && (at[length] == '\0' || at[length] == ' ')) {
+            return true;
+        }
+    }
+    return false;
 }
 
 Result<const Variant *> forced_device_variant(const PlanRequest &request, const char *stage) {
@@ -79,63 +91,82 @@ Status DeviceTables::upload(DeviceRuntime &device) {
     return status.ok() ? device.synchronize(nullptr) : status;
 }
 
-DeviceFilterPacker::DeviceFilterPacker(const DeviceRuntime &device, const Conv2dProblem &problem, int64_t m, DeviceTables &tables)
-    : problem_(problem), variant_(device_variant(device, "pack_filters")), m_(m), taps_(problem.filter_height * problem.filter_width), channels_(problem.in_channels / problem.groups), blocks_(ceil_div(problem.out_channels / problem.groups, m)) {
-    std::vector<int32_t> rows, columns;
+DeviceFilterPacker::DeviceFilterPacker(const DeviceRuntime &device, const Conv2dProblem &problem, bool exchanged, int64_t m, DeviceTables &tables)
+    : problem_(problem), variant_(device_variant(device, "pack_filters")), exchanged_(exchanged), m_(m), taps_(problem.filter_height * problem.filter_width), channels_((exchanged ? problem.out_channels : problem.in_channels) / problem.groups), outputs_((exchanged ? problem.in_channels : problem.out_channels) / problem.groups), blocks_(ceil_div(outputs_, m)) {
     const bool flipped = problem.filter_mode == FilterMode::kConvolution;
-    for (int64_t r = 0; r < problem.filter_height; r++) {
-        for (int64_t s = 0; s < problem.filter_width; s++) {
-            rows.push_back(static_cast<int32_t>(flipped ? problem.filter_height - 1 - r : r));
-            columns.push_back(static_cast<int32_t>(flipped ? problem.filter_width - 1 - s : s));
-        }
-    }
-    rows_ = tables.add(rows);
-    columns_ = tables.add(columns);
+    const auto [rows, columns] = DeviceTaps::add(
+        tables, problem.filter_height, problem.filter_width, false, [&](int64_t r) { return flipped ? problem.filter_height - 1 - r : r; }, [&](int64_t s) { return flipped ? problem.filter_width - 1 - s : s; });
+    rows_ = rows;
+    columns_ = columns;
 }
 
 size_t DeviceFilterPacker::packed_bytes() const {
-    const double floats = static_cast<double>(m_ * taps_ * channels_) * static_cast<double>(blocks_ * problem_.groups);
     Arena arena;
-    arena.reserve_floats(floats);
+    arena.reserve_floats(static_cast<double>(m_ * taps_ * channels_) * static_cast<double>(blocks_ * problem_.groups));
     return arena.bytes();
 }
 
-KernelBuffer<float, 5> DeviceFilterPacker::view(const float *packed) const {
-    const int64_t block = m_ * taps_ * channels_;
-    return {packed, {{m_, 1}, {taps_, m_}, {channels_, m_ * taps_}, {blocks_, block}, {problem_.groups, block * blocks_}}};
+KernelBuffer<float, 5> DeviceFilterPacker::view(const float *packed, bool taps_as_channels) const {
+    const int64_t block = m_ * taps_ * channels_, taps = taps_as_channels ? 1 : taps_;
+    return {packed, {{m_, 1}, {taps, m_}, {taps_ * channels_ / taps, m_ * taps}, {blocks_, block}, {problem_.groups, block * blocks_}}};
 }
 
 bool DeviceFilterPacker::pack(const StridedIn &w, float *packed, const DeviceTables &tables, KernelContext &context) const {
-    const int64_t outputs = problem_.out_channels / problem_.groups;
-    const KernelBuffer<float, 5> from(w.data, {{problem_.filter_width, w.s[3]}, {problem_.filter_height, w.s[2]}, {channels_, w.s[1]}, {outputs, w.s[0]}, {problem_.groups, w.s[0] * outputs}});
+    return pack_groups(w, w.s[0] * (problem_.out_channels / problem_.groups), packed, tables, context);
+}
+
+bool DeviceFilterPacker::pack_groups(const StridedIn &w, int64_t group_stride, float *packed, const DeviceTables &tables, KernelContext &context) const {
+    const int64_t channel = exchanged_ ? w.s[0] : w.s[1], output = exchanged_ ? w.s[1] : w.s[0];
+    const KernelBuffer<float, 5> from(w.data, {{problem_.filter_width, w.s[3]}, {problem_.filter_height, w.s[2]}, {channels_, channel}, {outputs_, output}, {problem_.groups, group_stride}});
     const Ints<2> rows(tables.ints(rows_), {{taps_, 1}, {1, taps_}});
     const Ints<1> columns(tables.ints(columns_), {{taps_, 1}});
     return call(variant_, context, from, rows, columns, view(packed));
 }
 
-DevicePad::DevicePad(const DeviceRuntime &device, const Conv2dProblem &problem)
-    : problem_(problem), variant_(nullptr), needed_(false), height_(problem.in_height + problem.pad_top + problem.pad_bottom), width_(problem.in_width + problem.pad_left + problem.pad_right) {
-    const char *mode = nullptr;
-    switch (problem.padding_mode) {
-    case PaddingMode::kZeros:
-    case PaddingMode::kConstant:
-        break;
+namespace {
+
+/// The pad stage's name for the mode; null where places outside the image are a constant.
+const char *repeating_mode(PaddingMode mode) {
+    switch (mode) {
     case PaddingMode::kReflect:
-        mode = "reflect";
-        break;
+        return "reflect";
     case PaddingMode::kSymmetric:
-        mode = "symmetric";
-        break;
+        return "symmetric";
     case PaddingMode::kReplicate:
-        mode = "replicate";
-        break;
+        return "replicate";
     case PaddingMode::kCircular:
-        mode = "circular";
-        break;
+        return "circular";
+    default:
+        return nullptr;
     }
-    needed_ = mode != nullptr && (height_ > problem.in_height || width_ > problem.in_width);
+}
+
+/// As many images at once as a launch can number and reach, given the distances between them.
+int64_t images_at_once(std::initializer_list<int64_t> strides, int64_t groups, int64_t images) {
+    const int64_t reach = ((int64_t{1} << 29) - 1) / std::max(int64_t{1}, std::max(strides));
+    return std::clamp<int64_t>(std::min(reach, int64_t{65535} / std::min<int64_t>(groups, 65535)), 1, images);
+}
+
+/// (column, row, channel, image) of some images.
+KernelBuffer<float, 4> images_of(const float *data, const int64_t s[4], ImplicitStage::Image size, int64_t channels, int64_t first, int64_t count) {
+    return {data + first * s[0], {{size.width, s[3]}, {size.height, s[2]}, {channels, s[1]}, {count, s[0]}}};
+}
+
+/// (column, row, channel of the group, group, image) of some images.
+KernelBuffer<float, 5> grouped(const float *data, const int64_t s[4], ImplicitStage::Image size, int64_t channels, int64_t groups, int64_t first, int64_t count) {
+    return {data + first * s[0], {{size.width, s[3]}, {size.height, s[2]}, {channels, s[1]}, {groups, s[1] * channels}, {count, s[0]}}};
+}
+
+}  // namespace
+
+DevicePad::DevicePad(const DeviceRuntime &device, const Conv2dProblem &problem)
+    : problem_(problem), height_(problem.in_height), width_(problem.in_width) {
+    const char *mode = repeating_mode(problem.padding_mode);
+    needed_ = mode != nullptr && problem.pad_top + problem.pad_bottom + problem.pad_left + problem.pad_right > 0;
     if (needed_) {
         variant_ = &device_variant(device, "pad", std::string("mode=") + mode + " layout=nhwc");
+        height_ += problem.pad_top + problem.pad_bottom;
+        width_ += problem.pad_left + problem.pad_right;
     }
 }
 
@@ -152,25 +183,152 @@ bool DevicePad::run(const StridedIn &input, float *padded, KernelContext &contex
     for (int64_t n = 0; n < problem_.batch; n++) {
         const Floats<3> from(input.data + n * input.s[0], {{problem_.in_width, input.s[3]}, {problem_.in_height, input.s[2]}, {problem_.in_channels, input.s[1]}});
         const Floats<3> out(padded + n * to.s[0], {{width_, 1}, {height_, width_}, {problem_.in_channels, to.s[1]}});
-        if (!call(*variant_, context, from, int32_t{1}, int32_t{1}, static_cast<int32_t>(-problem_.pad_left), static_cast<int32_t>(-problem_.pad_top), problem_.padding_value, out)) {
+        if (!call(*variant_, context, from, int32_t{1}, int32_t{1}, static_cast<int32_t>(-problem_.pad_left), static_cast<int32_t>(-problem_.pad_top), 0.0f, out)) {
             return false;
         }
     }
     return true;
 }
 
-bool device_crop(const DeviceRuntime &device, const Conv2dProblem &problem, const float *dense, const int64_t strides[4], const float *bias, const ForwardTensors &t, KernelContext &context) {
+DeviceFoldPadding::DeviceFoldPadding(const DeviceRuntime &device, const Conv2dProblem &problem, DeviceTables &tables)
+    : problem_(problem), variant_(device_variant(device, "fold_padding")), needed_(folds_padding(problem)), height_(problem.in_height), width_(problem.in_width) {
+    if (!needed_) {
+        return;
+    }
+    height_ += problem.pad_top + problem.pad_bottom;
+    width_ += problem.pad_left + problem.pad_right;
+    // For each pixel of an axis, the places of the padded axis that repeat it.
+    const auto add = [&](int64_t before, int64_t size, int64_t padded, size_t &begin_at, size_t &list_at) {
+        std::vector<std::vector<int32_t>> places(static_cast<size_t>(size));
+        for (int64_t i = 0; i < padded; i++) {
+            places[static_cast<size_t>(padding_source(problem.padding_mode, i - before, size))].push_back(static_cast<int32_t>(i));
+        }
+        std::vector<int32_t> begin = {0}, list;
+        for (const std::vector<int32_t> &place : places) {
+            list.insert(list.end(), place.begin(), place.end());
+            begin.push_back(static_cast<int32_t>(list.size()));
+        }
+        begin_at = tables.add(begin);
+        list_at = tables.add(list);
+        return static_cast<int64_t>(list.size());
+    };
+    row_count_ = add(problem.pad_top, problem.in_height, height_, row_begin_, row_);
+    column_count_ = add(problem.pad_left, problem.in_width, width_, column_begin_, column_);
+}
+
+double DeviceFoldPadding::floats() const {
+    return needed_ ? static_cast<double>(problem_.batch * problem_.in_channels) * static_cast<double>(height_) * static_cast<double>(width_) : 0.0;
+}
+
+StridedOut DeviceFoldPadding::view(float *padded) const {
+    return {padded, {problem_.in_channels * height_ * width_, height_ * width_, width_, 1}};
+}
+
+bool DeviceFoldPadding::run(const float *padded, const DeviceTables &tables, const float *bias, const KernelPostOp &post, const ForwardTensors &t, KernelContext &context) const {
+    const Conv2dProblem &p = problem_;
+    const int64_t s[4] = {p.in_channels * height_ * width_, height_ * width_, width_, 1};
+    const bool adds = t.residual.data != nullptr;
+    const int64_t at_once = images_at_once({s[0], t.output.s[0], t.residual.s[0]}, 1, p.batch);
+    for (int64_t n = 0; n < p.batch; n += at_once) {
+        const int64_t images = std::min(at_once, p.batch - n);
+        const KernelBuffer<float, 4> from = images_of(padded, s, {height_, width_}, p.in_channels, n, images);
+        const KernelBuffer<float, 4> to = images_of(t.output.data, t.output.s, {p.in_height, p.in_width}, p.in_channels, n, images);
+        const KernelBuffer<float, 4> residual = images_of(adds ? t.residual.data : t.output.data, adds ? t.residual.s : t.output.s, {p.in_height, p.in_width}, p.in_channels, n, images);
+        const Ints<1> row_begin(tables.ints(row_begin_), {{p.in_height + 1, 1}}), row(tables.ints(row_), {{row_count_, 1}}), column_begin(tables.ints(column_begin_), {{p.in_width + 1, 1}}), column(tables.ints(column_), {{column_count_, 1}});
+        if (!call(variant_, context, from, row_begin, row, column_begin, column, Floats<1>(bias, {{p.in_channels, 1}}), residual, int32_t{adds}, post.kind, post.lo, post.hi, to)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ImplicitStage::run(const KernelBuffer<float, 5> &filters, const StridedIn &x, Image in, const int32_t *rows, const int32_t *columns, float value, int64_t step_h, int64_t step_w, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &y, Image out, int64_t images, KernelContext &context) const {
+    const bool adds = residual.data != nullptr;
+    const int64_t at_once = images_at_once({x.s[0], y.s[0], residual.s[0]}, groups, images);
+    const auto blocks = static_cast<int32_t>(ceil_div(channels, channel_block()) * ceil_div(taps, tap_block()));
+    for (int64_t n = 0; n < images; n += at_once) {
+        const int64_t count = std::min(at_once, images - n);
+        const Ints<1> tap_rows(rows, {{taps, 1}}), tap_columns(columns, {{taps, 1}});
+        const KernelBuffer<float, 5> to = grouped(y.data, y.s, out, outputs, groups, n, count);
+        const KernelBuffer<float, 5> more = adds ? grouped(residual.data, residual.s, out, outputs, groups, n, count) : grouped(y.data, y.s, out, outputs, groups, n, count);
+        if (!call(*kernel, context, filters, grouped(x.data, x.s, in, channels, groups, n, count), tap_rows, tap_columns, Floats<2>(bias, {{outputs, 1}, {groups, outputs}}), more, int32_t{adds}, static_cast<int32_t>(step_h), static_cast<int32_t>(step_w), value, static_cast<int32_t>(channel_block()), static_cast<int32_t>(tap_block()), blocks, post.kind, post.lo, post.hi, to)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+double ImplicitStage::seconds(const DeviceModel &model, Image out, int64_t images, double bytes) const {
+    const int64_t m = kernel->parameter("m", 1), n = kernel->parameter("n", 1);
+    const double tiles = static_cast<double>(images * groups) * static_cast<double>(ceil_div(out.height * out.width, 32 * n)) * static_cast<double>(ceil_div(outputs, m));
+    const double flops = tiles * 2.0 * static_cast<double>(32 * n * m) * static_cast<double>(channels * taps);
+    // A step of a thread: m*n multiplications, n loads of x with their checks, m of filters.
+    const double efficiency = 0.8 * static_cast<double>(m * n) / static_cast<double>(m * n + 2 * n + m);
+    return std::max(flops / (model.flops * efficiency), bytes / model.bytes_per_second) + model.launch_seconds;
+}
+
+std::string ImplicitStage::text() const {
+    return std::to_string(kernel->parameter("m", 1)) + " output channels x " + std::to_string(kernel->parameter("n", 1)) + " pixels a thread, " + std::to_string(32 * kernel->parameter("w", 1)) + " threads a block; partial sums of " + std::to_string(channel_block()) + " channels x " + std::to_string(tap_block()) + " taps";
+}
+
+FilterGradientStage::FilterGradientStage(const DeviceRuntime &device, const Variant &kernel, const Conv2dProblem &problem, DeviceTables &tables)
+    : problem_(problem), kernel_(kernel), sum_(device_variant(device, "sum_parts")), nowhere_(tables.add({std::numeric_limits<int32_t>::min() / 4})) {
+}
+
+double FilterGradientStage::lay_out(double most) {
+    const Conv2dProblem &p = problem_;
+    const double filters = static_cast<double>(p.filter_elements());
+    // About a thousand terms a part, and more where there would be too many parts.
+    rows_ = std::clamp<int64_t>(1024 / p.out_width(), 1, p.out_height());
+    while (rows_ < p.out_height() && filters * static_cast<double>(p.batch * ceil_div(p.out_height(), rows_)) > most) {
+        rows_ = std::min(2 * rows_, p.out_height());
+    }
+    row_blocks_ = ceil_div(p.out_height(), rows_);
+    return std::max(filters, static_cast<double>(p.out_channels)) * static_cast<double>(parts());
+}
+
+bool FilterGradientStage::launch(const StridedIn &gy, const StridedIn &x, ImplicitStage::Image in, int64_t channels, int64_t taps, const int32_t *rows, const int32_t *columns, int64_t step_h, int64_t step_w, float value, float *parts, KernelContext &context) const {
+    const Conv2dProblem &p = problem_;
+    const int64_t outputs = p.out_channels / p.groups, row = channels * taps, at_once = images_at_once({gy.s[0], x.s[0], row * p.out_channels * row_blocks_}, std::max(p.groups, p.groups * row_blocks_), p.batch);
+    for (int64_t n = 0; n < p.batch; n += at_once) {
+        const int64_t images = std::min(at_once, p.batch - n);
+        const Ints<1> tap_rows(rows, {{taps, 1}}), tap_columns(columns, {{taps, 1}});
+        const Floats<4> out(parts + n * row_blocks_ * row * p.out_channels, {{row, 1}, {outputs, row}, {p.groups, row * outputs}, {images * row_blocks_, row * p.out_channels}});
+        if (!call(kernel_, context, grouped(gy.data, gy.s, {p.out_height(), p.out_width()}, outputs, p.groups, n, images), grouped(x.data, x.s, in, channels, p.groups, n, images), tap_rows, tap_columns, static_cast<int32_t>(step_h), static_cast<int32_t>(step_w), static_cast<int32_t>(rows_), static_cast<int32_t>(row_blocks_), value, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool FilterGradientStage::run(const StridedIn &x, ImplicitStage::Image in, const int32_t *rows, const int32_t *columns, float value, bool taps_as_channels, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const {
+    const Conv2dProblem &p = problem_;
+    const int64_t channels = p.in_channels / p.groups, taps = p.filter_height * p.filter_width, row = channels * taps;
+    if (!launch(t.grad_output, x, in, taps_as_channels ? row : channels, taps_as_channels ? 1 : taps, rows, columns, taps_as_channels ? 1 : p.stride_h, taps_as_channels ? 1 : p.stride_w, value, parts, context)) {
+        return false;
+    }
+    const int64_t *s = t.grad_filters.s;
+    const Floats<3> all(parts, {{row, 1}, {p.out_channels, row}, {this->parts(), row * p.out_channels}});
+    const Floats<4> filters(t.grad_filters.data, {{p.filter_width, s[3]}, {p.filter_height, s[2]}, {channels, s[1]}, {p.out_channels, s[0]}});
+    if (!call(sum_, context, all, int32_t{p.filter_mode == FilterMode::kConvolution}, filters)) {
+        return false;
+    }
+    if (t.grad_bias == nullptr) {
+        return true;
+    }
+    const int32_t *nowhere = tables.ints(nowhere_);
+    const Floats<3> sums(parts, {{1, 1}, {p.out_channels, 1}, {this->parts(), p.out_channels}});
+    const Floats<4> bias(t.grad_bias, {{1, 1}, {1, 1}, {1, 1}, {p.out_channels, 1}});
+    return launch(t.grad_output, x, in, 1, 1, nowhere, nowhere, 1, 1, 1.0f, parts, context) && call(sum_, context, sums, int32_t{0}, bias);
+}
+
+bool device_finish(const DeviceRuntime &device, const StridedIn &in, ImplicitStage::Image size, int64_t channels, int64_t images, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &out, KernelContext &context) {
     const Variant &variant = device_variant(device, "crop", "layout=nhwc");
-    const KernelPostOp post = kernel_post_op(problem);
-    const int64_t width = problem.out_width(), height = problem.out_height(), channels = problem.out_channels;
-    for (int64_t n = 0; n < problem.batch; n++) {
-        const Floats<3> from(dense + n * strides[0], {{width, strides[3]}, {height, strides[2]}, {channels, strides[1]}});
-        const Floats<1> biases(bias, {{channels, 1}});
-        const int64_t *s = t.output.s, *r = t.residual.s;
-        const Floats<3> to(t.output.data + n * s[0], {{width, s[3]}, {height, s[2]}, {channels, s[1]}});
-        const Floats<3> residual(t.residual.data + n * r[0], {{width, r[3]}, {height, r[2]}, {channels, r[1]}});
-        const bool adds = t.residual.data != nullptr;
-        if (!call(variant, context, from, biases, adds ? residual : to, int32_t{adds}, 1.0f, post.kind, post.lo, post.hi, to)) {
+    for (int64_t n = 0; n < images; n++) {
+        const auto planes = [&](const auto &view) { return Floats<3>(view.data + n * view.s[0], {{size.width, view.s[3]}, {size.height, view.s[2]}, {channels, view.s[1]}}); };
+        const bool adds = residual.data != nullptr;
+        const Floats<3> from = planes(in), to = planes(out), more = adds ? planes(residual) : planes(out);
+        if (!call(variant, context, from, Floats<1>(bias, {{channels, 1}}), more, int32_t{adds}, 1.0f, post.kind, post.lo, post.hi, to)) {
             return false;
         }
     }
@@ -196,21 +354,50 @@ Status compile_modules(AlgorithmPlan &plan, DeviceRuntime &device, const Conv2dP
             return status;
         }
     }
-    ForwardTensors t;
     const bool last = problem.layout == Layout::kNhwc;
     const auto dense = [&](auto &view, int i, int64_t channels, int64_t height, int64_t width) {
         view.data = nowhere(i);
         const int64_t nchw[4] = {channels * height * width, height * width, width, 1}, nhwc[4] = {channels * height * width, 1, width * channels, channels};
         std::copy_n(last ? nhwc : nchw, 4, view.s);
     };
-    const bool forward = problem.operation != Operation::kBackwardData;
-    dense(t.input, 3, forward ? problem.in_channels : k, forward ? problem.in_height : problem.out_height(), forward ? problem.in_width : problem.out_width());
-    dense(t.output, 4, forward ? k : problem.in_channels, forward ? problem.out_height() : problem.in_height, forward ? problem.out_width() : problem.in_width);
+    const auto image = [&](auto &view, int i) { dense(view, i, problem.in_channels, problem.in_height, problem.in_width); };
+    const auto result = [&](auto &view, int i) { dense(view, i, k, problem.out_height(), problem.out_width()); };
+    const auto columns = [&](auto &view, int i) {
+        const int64_t pixels = problem.out_height() * problem.out_width();
+        view = {nowhere(i), {problem.in_channels * f * pixels, f * pixels, pixels, 1}};
+    };
+    std::byte *const workspace = reinterpret_cast<std::byte *>(nowhere(2));
+    if (problem.operation == Operation::kBackwardFilters) {
+        FilterGradientTensors t;
+        image(t.input, 3);
+        result(t.grad_output, 4);
+        t.grad_filters = {nowhere(5), {c * f, f, problem.filter_width, 1}};
+        t.grad_bias = nowhere(6);
+        return plan.filter_gradient(t, workspace, execution);
+    }
+    ForwardTensors t;
+    switch (problem.operation) {
+    case Operation::kBackwardData:
+        result(t.input, 3);
+        image(t.output, 4);
+        break;
+    case Operation::kUnfold:
+        image(t.input, 3);
+        columns(t.output, 4);
+        break;
+    case Operation::kFold:
+        columns(t.input, 3);
+        image(t.output, 4);
+        break;
+    default:
+        image(t.input, 3);
+        result(t.output, 4);
+    }
     if (problem.residual) {
         t.residual.data = nowhere(5);
         std::copy_n(t.output.s, 4, t.residual.s);
     }
-    return plan.forward(t, reinterpret_cast<const std::byte *>(nowhere(1)), reinterpret_cast<std::byte *>(nowhere(2)), execution);
+    return plan.forward(t, reinterpret_cast<const std::byte *>(nowhere(1)), workspace, execution);
 }
 
 }  // namespace fourfold

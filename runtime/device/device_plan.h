@@ -2,6 +2,8 @@
 // scratch for each, and the host waits for nothing.
 #pragma once
 
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,7 +11,8 @@
 #include "arena.h"
 #include "device/runtime.h"
 #include "kernel.h"
-#include "stages.h"
+#include "parallel.h"
+#include "registry.h"
 
 namespace fourfold {
 
@@ -17,6 +20,9 @@ namespace fourfold {
 std::vector<const Variant *> device_variants_of(const DeviceRuntime &device, const char *stage);
 /// The one with exactly these parameters; the list guarantees that it exists.
 const Variant &device_variant(const DeviceRuntime &device, const char *stage, const std::string &parameters = "");
+
+/// Whether a variant was compiled with such a parameter, "form=forward".
+bool has_parameter(const Variant &variant, const char *parameter);
 
 /// Runs `launches`, a function of a KernelContext that returns false with a message in it, on the execution's stream.
 template<typename Launches>
@@ -51,26 +57,58 @@ private:
     DeviceBuffer memory_;
 };
 
-/// Filters (i % m, tap, channel, i / m, group) as conv_implicit, conv_direct and gemm read them, from any strides.
+/// What a device can do, in rough numbers: enough to rank algorithms.
+struct DeviceModel {
+    double flops, bytes_per_second, launch_seconds;
+    explicit DeviceModel(const DeviceInfo &info);
+};
+
+/// Every filter tap's place relative to the padded image's (or, before padding, the image's) first pixel, as kernels read them.
+struct DeviceTaps {
+    size_t rows, columns;  ///< offsets in the tables
+    /// position(r) for each tap r of an axis; by filter rows and columns together, or, with `apart`, each axis alone.
+    template<typename Row, typename Column>
+    static DeviceTaps add(DeviceTables &tables, int64_t height, int64_t width, bool apart, const Row &row, const Column &column) {
+        std::vector<int32_t> r, s;
+        for (int64_t i = 0; i < height; i++) {
+            for (int64_t j = 0; j < width; j++) {
+                if (!apart || j == 0) {
+                    r.push_back(static_cast<int32_t>(row(i)));
+                }
+                if (!apart || i == 0) {
+                    s.push_back(static_cast<int32_t>(column(j)));
+                }
+            }
+        }
+        const size_t rows = tables.add(r);
+        return {rows, tables.add(s)};
+    }
+};
+
+/// Filters (i % m, tap, channel, i / m, group) as conv_implicit reads them, from any strides. Exchanged, for the gradient of the
+/// input, i are the input channels and the sum runs over output channels.
 class DeviceFilterPacker {
 public:
-    DeviceFilterPacker(const DeviceRuntime &device, const Conv2dProblem &problem, int64_t m, DeviceTables &tables);
+    DeviceFilterPacker(const DeviceRuntime &device, const Conv2dProblem &problem, bool exchanged, int64_t m, DeviceTables &tables);
     size_t packed_bytes() const;
     bool pack(const StridedIn &filters, float *packed, const DeviceTables &tables, KernelContext &context) const;
-    /// The packed filters of all groups, as the ports of the kernels take them.
-    KernelBuffer<float, 5> view(const float *packed) const;
+    /// The same with the distance between groups given, where it is no multiple of that between output channels.
+    bool pack_groups(const StridedIn &filters, int64_t group_stride, float *packed, const DeviceTables &tables, KernelContext &context) const;
+    /// The packed filters of all groups, as the ports of the kernels take them; or with all taps of a channel as channels.
+    KernelBuffer<float, 5> view(const float *packed, bool taps_as_channels = false) const;
 
 private:
     const Conv2dProblem problem_;
     const Variant &variant_;
-    const int64_t m_, taps_, channels_, blocks_;
+    const bool exchanged_;
+    const int64_t m_, taps_, channels_, outputs_, blocks_;
     size_t rows_, columns_;
 };
 
-/// The image with its padding materialised by mode; what the mode `constant` (and zero padding) needs not.
+/// The image with its padding materialised by mode, which zero padding and a constant do not need.
 class DevicePad {
 public:
-    explicit DevicePad(const DeviceRuntime &device, const Conv2dProblem &problem);
+    DevicePad(const DeviceRuntime &device, const Conv2dProblem &problem);
     bool needed() const {
         return needed_;
     }
@@ -78,28 +116,103 @@ public:
     /// Dense planes of all images from the input.
     bool run(const StridedIn &input, float *padded, KernelContext &context) const;
     StridedIn view(const float *padded) const;
+    /// Of what is read: the padded image where it is needed, otherwise the image.
     int64_t height() const {
         return height_;
     }
     int64_t width() const {
         return width_;
     }
+    /// What lies outside of what is read.
+    float value() const {
+        return problem_.padding_mode == PaddingMode::kConstant ? problem_.padding_value : 0.0f;
+    }
+    /// The padding before that is not materialised.
+    int64_t top() const {
+        return needed_ ? 0 : problem_.pad_top;
+    }
+    int64_t left() const {
+        return needed_ ? 0 : problem_.pad_left;
+    }
 
 private:
     const Conv2dProblem problem_;
-    const Variant *variant_;
-    bool needed_;
+    const Variant *variant_ = nullptr;
+    bool needed_ = false;
     int64_t height_, width_;
 };
 
-/// Dense planes (image, channel, pixel) finished into the output: bias, residual, post-op, any strides.
-bool device_crop(const DeviceRuntime &device, const Conv2dProblem &problem, const float *dense, const int64_t strides[4], const float *bias, const ForwardTensors &t, KernelContext &context);
+/// The gradient of a padded image back onto the image, with bias, residual and post-op: the adjoint of DevicePad.
+class DeviceFoldPadding {
+public:
+    DeviceFoldPadding(const DeviceRuntime &device, const Conv2dProblem &problem, DeviceTables &tables);
+    bool needed() const {
+        return needed_;
+    }
+    int64_t height() const {
+        return height_;
+    }
+    int64_t width() const {
+        return width_;
+    }
+    double floats() const;
+    StridedOut view(float *padded) const;
+    bool run(const float *padded, const DeviceTables &tables, const float *bias, const KernelPostOp &post, const ForwardTensors &t, KernelContext &context) const;
 
-/// What a device can do, in rough numbers: enough to rank algorithms.
-struct DeviceModel {
-    double flops, bytes_per_second, launch_seconds;
-    explicit DeviceModel(const DeviceInfo &info);
+private:
+    const Conv2dProblem problem_;
+    const Variant &variant_;
+    bool needed_;
+    int64_t height_, width_;
+    size_t row_begin_ = 0, row_ = 0, column_begin_ = 0, column_ = 0;
+    int64_t row_count_ = 0, column_count_ = 0;
 };
+
+/// conv_implicit over all images: a sum over channels and taps for each output channel and pixel.
+struct ImplicitStage {
+    const Variant *kernel;
+    int64_t groups, channels, outputs, taps;  ///< channels and outputs of a group
+
+    struct Image {
+        int64_t height, width;
+    };
+    /// Channels and taps summed before a partial sum joins the total: about 256 terms, as the error of long sums grows with the
+    /// root of this.
+    int64_t channel_block() const {
+        return std::min<int64_t>(channels, 256);
+    }
+    int64_t tap_block() const {
+        return ceil_div(taps, ceil_div(taps, std::max<int64_t>(1, 256 / channel_block())));
+    }
+    bool run(const KernelBuffer<float, 5> &filters, const StridedIn &x, Image in, const int32_t *rows, const int32_t *columns, float value, int64_t step_h, int64_t step_w, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &y, Image out, int64_t images, KernelContext &context) const;
+    /// Predicted seconds of a call, and how the variant is spoken of.
+    double seconds(const DeviceModel &model, Image out, int64_t images, double bytes) const;
+    std::string text() const;
+};
+
+/// filter_gradient over all images, then sum_parts into the caller's filters; and the bias gradient, the same with one tap that reads 1.
+class FilterGradientStage {
+public:
+    FilterGradientStage(const DeviceRuntime &device, const Variant &kernel, const Conv2dProblem &problem, DeviceTables &tables);
+    /// Floats of parts, rows to a part chosen so that they stay below `most` where that is possible.
+    double lay_out(double most);
+    int64_t parts() const {
+        return problem_.batch * row_blocks_;
+    }
+    /// x: what the taps read, of in.height x in.width pixels; with taps_as_channels the columns of unfold, already shifted.
+    bool run(const StridedIn &x, ImplicitStage::Image in, const int32_t *rows, const int32_t *columns, float value, bool taps_as_channels, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const;
+
+private:
+    bool launch(const StridedIn &gy, const StridedIn &x, ImplicitStage::Image in, int64_t channels, int64_t taps, const int32_t *rows, const int32_t *columns, int64_t step_h, int64_t step_w, float value, float *parts, KernelContext &context) const;
+
+    const Conv2dProblem problem_;
+    const Variant &kernel_, &sum_;
+    int64_t rows_ = 1, row_blocks_ = 1;
+    size_t nowhere_;  ///< a tap outside every image
+};
+
+/// Dense copies and finished results: out = post(in + bias + residual) for images of any strides.
+bool device_finish(const DeviceRuntime &device, const StridedIn &in, ImplicitStage::Image size, int64_t channels, int64_t images, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &out, KernelContext &context);
 
 /// Compiles all modules of a plan by walking through its pack and forward without launching, with addresses that nothing reads.
 Status compile_modules(AlgorithmPlan &plan, DeviceRuntime &device, const Conv2dProblem &problem);
@@ -145,6 +258,12 @@ Result<std::unique_ptr<AlgorithmPlan>> best_device_variant(const PlanRequest &re
     return std::unique_ptr<AlgorithmPlan>(std::move(best));
 }
 
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_direct(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_im2col(const PlanRequest &request);
+/// bwd-filters: direct from the image, im2col from its columns.
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_direct(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_im2col(const PlanRequest &request);
+/// unfold and fold.
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_columns(const PlanRequest &request);
 
 }  // namespace fourfold

@@ -8,14 +8,15 @@
 namespace fourfold::cuda {
 
 /// One thread to an element of a pure Func: 32 x 8 to a block, neighbours of the first dimension in neighbouring threads. All
-/// blocks are numbered in one grid dimension, the only one that counts beyond 65,535.
-inline void schedule_map(Halide::Func out) {
+/// blocks are numbered in one grid dimension, the only one that counts beyond 65,535. Returns the loop at which a sum of one
+/// element is computed, in registers.
+inline Halide::Var schedule_map(Halide::Func out) {
     using namespace Halide;
     std::vector<Var> args = out.args();
     Var xo("xo"), xi("xi"), yo("yo"), yi("yi"), block("block");
     if (args.size() == 1) {
         out.gpu_tile(args[0], xo, xi, 256, TailStrategy::GuardWithIf);
-        return;
+        return xi;
     }
     out.split(args[0], xo, xi, 32, TailStrategy::GuardWithIf).split(args[1], yo, yi, 8, TailStrategy::GuardWithIf);
     std::vector<VarOrRVar> order = {xi, yi, xo, yo};
@@ -25,6 +26,7 @@ inline void schedule_map(Halide::Func out) {
         out.fuse(block, args[d], block);
     }
     out.gpu_blocks(block).gpu_threads(xi, yi).never_partition_all();
+    return xi;
 }
 
 }  // namespace fourfold::cuda

@@ -147,6 +147,8 @@ public:
     /// The main stage's variant, such as "conv_direct_avx512_m8_n3".
     const std::string &variant() const;
     int threads() const;
+    /// Where the tensors, packed filters and workspace of an execution must lie.
+    Device device() const;
     /// All that was chosen, such as "winograd winograd_forward_avx512_m4 winograd_product_avx512_r8_v2"; PlanOptions::choice
     /// with it makes this plan again.
     const std::string &choice() const;
