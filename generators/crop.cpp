@@ -40,6 +40,9 @@ public:
         fourfold::require_origin(bias);
         fourfold::require_origin(residual);
         fourfold::require_origin(out);
+        if (get_target().has_gpu_feature()) {
+            in.dim(0).set_stride(Expr());
+        }
         if (layout == fourfold::Layout::nhwc) {
             residual.dim(0).set_stride(Expr());
             out.dim(0).set_stride(Expr());

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "device/runtime.h"
+
 namespace fourfold {
 
 const char *environment(const char *name) {
@@ -67,7 +69,17 @@ const char *layout_parameter(Layout layout) {
 std::vector<VariantInfo> list_variants() {
     std::vector<VariantInfo> list;
     for (const Variant &v : registry()) {
-        list.push_back({v.name, v.stage, to_string(v.isa), v.parameters, v.isa >= best_isa(), v.hash});
+        list.push_back({v.name, v.stage, to_string(v.isa), v.parameters, v.isa >= best_isa(), v.hash, Device()});
+    }
+    return list;
+}
+
+std::vector<VariantInfo> list_device_variants() {
+    std::vector<VariantInfo> list;
+    for (const DeviceVariant &v : device_variants()) {
+        const Device device = std::strcmp(v.target, "opencl") == 0 ? Device::opencl() : Device::cuda();
+        const Result<DeviceRuntime *> runtime = device_runtime(device);
+        list.push_back({v.variant.name, v.variant.stage, v.target, v.variant.parameters, runtime.ok() && std::strcmp((*runtime)->target(), v.target) == 0, v.variant.hash, device});
     }
     return list;
 }

@@ -16,7 +16,9 @@ protected:
         rows_of_columns_ = p.in_channels * p.filter_height * p.filter_width;
         read_ = DeviceTaps::add(tables_, p.filter_height, p.filter_width, false, [&](int64_t r) { return r * p.dilation_h - pad_.top(); }, [&](int64_t s) { return s * p.dilation_w - pad_.left(); });
         const int64_t top = fold_.needed() ? 0 : p.pad_top, left = fold_.needed() ? 0 : p.pad_left;
-        gather_ = DeviceTaps::add(tables_, p.filter_height, p.filter_width, true, [&](int64_t r) { return top - r * p.dilation_h; }, [&](int64_t s) { return left - s * p.dilation_w; });
+        // Rows of the gradient's columns are in the order of the filters as the caller has them.
+        const bool flipped = p.filter_mode == FilterMode::kConvolution;
+        gather_ = DeviceTaps::add(tables_, p.filter_height, p.filter_width, true, [&](int64_t r) { return top - (flipped ? p.filter_height - 1 - r : r) * p.dilation_h; }, [&](int64_t s) { return left - (flipped ? p.filter_width - 1 - s : s) * p.dilation_w; });
         origin_ = tables_.add({0});
         zeros_ = tables_.add_zeros(static_cast<size_t>(std::max(p.in_channels, p.out_channels)));
     }

@@ -101,6 +101,11 @@ public:
         for_each([value](float &x) { x = value; });
     }
 
+    /// All of it, what lies around a region included.
+    const GuardedBuffer &memory() const {
+        return memory_;
+    }
+
     /// Neither guards nor, in a region, the elements around it have changed.
     bool surroundings_intact() const;
 

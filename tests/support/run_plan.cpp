@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "support/device_mirror.h"
 #include "support/random.h"
 
 namespace fourfold::test {
@@ -160,7 +161,66 @@ std::string Operands::to_string() const {
     return std::string("'") + problem.to_string() + "', " + test::to_string(placement) + (regions ? ", regions, " : ", ") + seed_note(seed);
 }
 
+namespace {
+
+/// run_plan on a device.
+Status run_on_device(const Plan &plan, Operands &operands, const RunOptions &how) {
+    const Device device = plan.device();
+    ExecutionContext context;
+    context.stream = how.stream;
+    operands.clear_output();
+    const auto mirror = [&](const Array &array) { return DeviceMirror(device, array.memory().data(), array.memory().bytes()); };
+    DeviceMirror input = mirror(operands.input), filters = mirror(operands.filters), grad_output = mirror(operands.grad_output), residual = mirror(operands.residual), output = mirror(operands.output);
+    DeviceMirror bias(device, operands.bias.data(), operands.bias.bytes());
+    DeviceMirror packed(device, nullptr, plan.packed_filter_bytes()), workspace(device, nullptr, plan.workspace_bytes_unpacked());
+    Tensors t = operands.tensors();
+    t.input = input.at(t.input);
+    t.grad_output = grad_output.at(t.grad_output);
+    t.residual = residual.at(t.residual);
+    t.filters.view = filters.at(t.filters.view);
+    t.bias = bias.at(t.bias);
+    t.output = output.at(t.output);
+    t.grad_input = output.at(t.grad_input);
+    t.grad_filters = output.at(t.grad_filters);
+    t.grad_bias = bias.at(t.grad_bias);
+    if (!how.unpacked && plan.packed_filter_bytes() > 0) {
+        if (Status status = plan.pack_filters(t.filters.view, packed.block(), workspace.block(), context); !status) {
+            return status;
+        }
+        t.filters = Filters(ConstMemoryBlock{packed.block().data, packed.block().bytes});
+    }
+    Status status = plan.execute(t, workspace.block(), context);
+    status = status ? synchronize(device, how.stream) : status;
+    if (!status) {
+        return status;
+    }
+    if (!workspace.fetch() || !packed.fetch()) {
+        return broken("execute wrote outside its workspace or packed block", plan);
+    }
+    const auto same = [](DeviceMirror &copy, const GuardedBuffer &memory) { return copy.fetch() && (memory.bytes() == 0 || std::memcmp(copy.fetched(), memory.data(), memory.bytes()) == 0); };
+    if (!same(input, operands.input.memory()) || !same(filters, operands.filters.memory()) || !same(grad_output, operands.grad_output.memory()) || !same(residual, operands.residual.memory())) {
+        return broken("execute changed one of its inputs", plan);
+    }
+    const bool writes_bias = operands.problem.operation == Operation::kBackwardFilters;
+    if (writes_bias ? !bias.fetch() : !same(bias, operands.bias)) {
+        return broken("execute changed the bias", plan);
+    }
+    if (writes_bias) {
+        std::memcpy(operands.bias.data(), bias.fetched(), operands.bias.bytes());
+    }
+    if (!output.fetch()) {
+        return broken("execute wrote outside the output", plan);
+    }
+    std::memcpy(operands.output.memory().data(), output.fetched(), operands.output.memory().bytes());
+    return operands.output.surroundings_intact() ? Status() : broken("execute wrote around the region of the output", plan);
+}
+
+}  // namespace
+
 Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
+    if (plan.device() != Device::kCpu) {
+        return run_on_device(plan, operands, how);
+    }
     ExecutionContext context;
     context.executor = how.executor;
     Tensors tensors = operands.tensors();

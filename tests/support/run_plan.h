@@ -49,10 +49,12 @@ struct RunOptions {
     Placement placement = Placement::kGuardBytes;  ///< of workspace and packed block
     bool unpacked = false;                         ///< filters given as they are
     Executor *executor = nullptr;
+    void *stream = nullptr;  ///< of a GPU
 };
 
 /// Packs the filters and executes with exactly the bytes that the plan asks for, the output pre-filled with NaN and every
-/// other buffer with 0xff. Touching memory that is not the plan's comes back as kInternal, in words.
+/// other buffer with 0xff. Touching memory that is not the plan's comes back as kInternal, in words. A plan of a GPU gets the same
+/// bytes, views and guards in memory of its device.
 Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how = {});
 /// The same, making the plan.
 Status run_plan(const PlanOptions &options, Operands &operands, const RunOptions &how = {});

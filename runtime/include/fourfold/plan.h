@@ -189,12 +189,16 @@ Result<std::vector<Candidate>> explain(const Conv2dProblem &problem, const PlanO
 struct VariantInfo {
     std::string name;        ///< "<stage>_<isa>[_<parameters>]"
     std::string stage;       ///< the generator's stem
-    std::string isa;         ///< "avx512", "avx2", "generic"
+    std::string isa;         ///< "avx512", "avx2", "generic"; of a GPU's "cuda75", "cuda80", "cuda86", "opencl"
     std::string parameters;  ///< "m=8 n=3"
-    bool runnable = false;   ///< on this machine, under the environment's cap
+    bool runnable = false;   ///< on this machine, under the environment's cap; of a GPU's: whether the device is here
     std::string hash;        ///< of everything that its machine code depends on: 16 hex digits
+    Device device;           ///< the kind that it is for
 };
+/// Those of the CPU.
 std::vector<VariantInfo> list_variants();
+/// Those of GPUs, each for every capability of CUDA and for OpenCL.
+std::vector<VariantInfo> list_device_variants();
 
 struct MachineInfo {
     std::string cpu;         ///< the model's name as the processor gives it

@@ -1,0 +1,35 @@
+// The device that a run of the device tests is for: the environment's FOURFOLD_TEST_DEVICE, "opencl" or "cuda".
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include "fourfold/fourfold.h"
+
+namespace fourfold::test {
+
+inline Device test_device() {
+    const char *name = std::getenv("FOURFOLD_TEST_DEVICE");
+    const Result<Device> device = parse_device(name != nullptr ? name : "opencl");
+    return device ? *device : Device::opencl();
+}
+
+/// Tests that need the device skip, with the reason, where it is not.
+class DeviceTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        if (const Result<DeviceInfo> info = device_info(test_device()); !info) {
+            GTEST_SKIP() << "skipped: " << info.status().message();
+        }
+    }
+    static PlanOptions options(Algorithm algorithm = Algorithm::kAuto) {
+        PlanOptions o;
+        o.device = test_device();
+        o.algorithm = algorithm;
+        return o;
+    }
+};
+
+/// Algorithms of GPUs that may refuse no valid problem.
+inline constexpr Algorithm kDeviceAlgorithms[] = {Algorithm::kDirect, Algorithm::kIm2col};
+
+}  // namespace fourfold::test

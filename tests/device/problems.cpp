@@ -1,0 +1,111 @@
+// Every algorithm of a GPU against the double-precision reference: named cases, random ones, every variant, views.
+#include <cstdlib>
+#include <set>
+
+#include "device/device_test.h"
+#include "support/problems.h"
+#include "support/run_plan.h"
+
+namespace fourfold::test {
+namespace {
+
+void expect_equal(const PlanOptions &options, Operands &operands, const reference::Forward &expected, const RunOptions &how = {}) {
+    const Status status = run_plan(options, operands, how);
+    ASSERT_TRUE(status.ok()) << to_string(options.algorithm) << " " << options.variant << ", " << operands.to_string() << ": " << status.message();
+    EXPECT_TRUE(matches(operands, expected, error_limit(options.algorithm))) << to_string(options.algorithm) << " " << options.variant;
+    if (operands.problem.operation == Operation::kBackwardFilters) {
+        EXPECT_TRUE(operands.bias_matches(1e-6)) << to_string(options.algorithm) << " " << options.variant;
+    }
+}
+
+constexpr Operation kOperations[] = {Operation::kForward, Operation::kBackwardData, Operation::kBackwardFilters, Operation::kUnfold, Operation::kFold};
+
+class DeviceProblems : public DeviceTest {};
+
+TEST_F(DeviceProblems, NamedCases) {
+    for (const char *text : {
+             "b2 ic3 i9x7 oc4 f3 p1",
+             "b1 ic1 i1 oc1 f1",
+             "b3 ic17 i13x11 oc19 f3x5 s2x1 p1,2,0,3 d1x2",
+             "b2 ic8 i10 oc12 f3 p1 g4",
+             "b2 ic6 i12x9 oc6 f5 p2 g6",
+             "b1 ic4 i8 oc8 f3 p2 reflect",
+             "b1 ic4 i8 oc8 f3 p3 symmetric s2",
+             "b2 ic3 i6x9 oc5 f3 p4 replicate",
+             "b2 ic3 i6x9 oc5 f3 p3 circular d2",
+             "b1 ic3 i7 oc5 f3 p2 constant:0.5",
+             "b2 ic5 i9 oc7 f3 p1 conv relu",
+             "b2 ic5 i9 oc7 f3 p1 residual clamp:-0.5,0.5",
+             "b2 ic16 i9x7 oc24 f3 p1 nhwc",
+             "b2 ic6 i9x7 oc12 f3 s2 p1 g3 nhwc residual",
+             "b1 ic300 i5 oc33 f3 p1",
+             "b1 ic1 i70x90 oc1 f15 p7",
+             "b2 ic2 i3x4 oc3 f7 p3",
+         }) {
+        const Conv2dProblem forward = parse_problem(text);
+        for (Operation operation : kOperations) {
+            for (bool regions : {false, true}) {
+                Operands operands(gradient_of(forward, operation), 7, Values::kUniform, Placement::kGuardBytes, regions);
+                const reference::Forward expected = operands.expected();
+                for (Algorithm algorithm : kDeviceAlgorithms) {
+                    if (!operands.problem.moves_columns() || algorithm == Algorithm::kIm2col) {
+                        expect_equal(options(algorithm), operands, expected);
+                    }
+                }
+                expect_equal(options(), operands, expected, {Placement::kGuardBytes, true});
+            }
+        }
+    }
+}
+
+TEST_F(DeviceProblems, RandomCases) {
+    const int64_t cases = test_cases(60);
+    for (int64_t i = 0; i < cases; i++) {
+        const uint64_t seed = test_seed() + static_cast<uint64_t>(i);
+        Random random(seed);
+        const Conv2dProblem forward = random_problem(random, 3e5);
+        const Operation operation = kOperations[random.between(0, 4)];
+        Operands operands(gradient_of(forward, operation), seed, random.chance(0.2) ? Values::kPositive : Values::kUniform, Placement::kGuardBytes, random.chance(0.3));
+        const reference::Forward expected = operands.expected();
+        const Algorithm algorithm = operands.problem.moves_columns() ? Algorithm::kIm2col : kDeviceAlgorithms[random.between(0, 1)];
+        expect_equal(options(algorithm), operands, expected, {Placement::kGuardBytes, random.chance(0.3)});
+    }
+}
+
+/// Variants that a plan may be forced to: all of them give the result, none is left out.
+TEST_F(DeviceProblems, EveryVariant) {
+    int tried = 0;
+    for (const VariantInfo &v : list_device_variants()) {
+        const bool forward = v.stage == "conv_implicit" && v.parameters.find("form=forward") != std::string::npos, transposed = v.stage == "conv_implicit" && !forward;
+        if (!v.runnable || v.device != test_device() || !(forward || transposed || v.stage == "filter_gradient")) {
+            continue;
+        }
+        const Operation operation = forward ? Operation::kForward : transposed ? Operation::kBackwardData : Operation::kBackwardFilters;
+        Operands operands(gradient_of(parse_problem("b2 ic10 i11x13 oc22 f3 s2 p1 g2"), operation), 5);
+        PlanOptions o = options(Algorithm::kDirect);
+        o.variant = v.name;
+        const Result<Plan> plan = Plan::create(operands.problem, o);
+        ASSERT_TRUE(plan.ok()) << v.name << ": " << plan.status().message();
+        EXPECT_EQ(plan->variant(), v.name);
+        expect_equal(o, operands, operands.expected());
+        tried++;
+    }
+    EXPECT_GE(tried, 8);
+}
+
+TEST_F(DeviceProblems, WorkspaceLimit) {
+    // im2col stores columns: the whole batch's, fewer images', or it says what one image needs.
+    const Conv2dProblem problem = parse_problem("b4 ic4 i12 oc4 f3 p1");
+    const size_t one = 4u * 4 * 9 * 144;
+    PlanOptions o = options(Algorithm::kIm2col);
+    o.workspace_limit = 2 * one;
+    Operands operands(problem, 3);
+    expect_equal(o, operands, operands.expected());
+    o.workspace_limit = one / 2;
+    const Status status = Plan::create(problem, o).status();
+    EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+    EXPECT_NE(status.message().find(std::to_string(one)), std::string::npos) << status.message();
+}
+
+}  // namespace
+}  // namespace fourfold::test

@@ -1,0 +1,141 @@
+// Devices as callers meet them: memory, copies, StagedPlan, streams, refusals.
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "device/device_test.h"
+#include "fourfold/staged_plan.h"
+#include "support/problems.h"
+#include "support/run_plan.h"
+
+namespace fourfold::test {
+namespace {
+
+TEST(Devices, NamesRoundTrip) {
+    for (const Device &device : {Device::cpu(), Device::cuda(), Device::cuda(3), Device::opencl(), Device::opencl(1)}) {
+        const Result<Device> back = parse_device(to_string(device));
+        ASSERT_TRUE(back.ok()) << to_string(device);
+        EXPECT_EQ(*back, device);
+    }
+    for (const char *name : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cpu:1", "opencl:99999999999"}) {
+        const Status status = parse_device(name).status();
+        EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << name;
+        EXPECT_NE(status.message().find(std::string("'").append(name).append("'")), std::string::npos) << status.message();
+    }
+}
+
+TEST(Devices, ThoseMissingSayWhy) {
+    for (const Device &device : {Device::cuda(77), Device::opencl(77)}) {
+        const Status status = device_info(device).status();
+        EXPECT_EQ(status.code(), StatusCode::kUnsupported) << to_string(device);
+        EXPECT_FALSE(status.message().empty());
+        PlanOptions options;
+        options.device = device;
+        EXPECT_EQ(Plan::create(parse_problem("b1 ic1 i4 oc1 f3"), options).status().message(), status.message());
+        EXPECT_EQ(DeviceBuffer::allocate(device, 16).status().code(), StatusCode::kUnsupported);
+    }
+    EXPECT_EQ(device_info(Device::cpu()).status().code(), StatusCode::kInvalidArgument);
+    EXPECT_EQ(device_info(Device::cuda(-1)).status().code(), StatusCode::kInvalidArgument);
+}
+
+class Staging : public DeviceTest {};
+
+TEST_F(Staging, MemoryAndCopies) {
+    Result<DeviceBuffer> buffer = DeviceBuffer::allocate(test_device(), 4096);
+    ASSERT_TRUE(buffer.ok()) << buffer.status().message();
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer->data()) % kAlignment, 0u);
+    std::vector<unsigned char> sent(4096), back(4096);
+    for (size_t i = 0; i < sent.size(); i++) {
+        sent[i] = static_cast<unsigned char>(i * 37);
+    }
+    ASSERT_TRUE(copy_to_device(test_device(), buffer->data(), sent.data(), sent.size()).ok());
+    DeviceBuffer moved = std::move(*buffer);
+    ASSERT_TRUE(copy_to_host(test_device(), back.data(), moved.data(), back.size()).ok());
+    EXPECT_EQ(sent, back);
+    // Addresses are the device's: any part can be read alone.
+    ASSERT_TRUE(copy_to_host(test_device(), back.data(), static_cast<unsigned char *>(moved.data()) + 100, 10).ok());
+    EXPECT_EQ(std::memcmp(back.data(), sent.data() + 100, 10), 0);
+    EXPECT_EQ(copy_to_host(test_device(), nullptr, moved.data(), 1).code(), StatusCode::kInvalidArgument);
+    EXPECT_EQ(DeviceBuffer::allocate(test_device(), size_t{1} << 60).status().code(), StatusCode::kResourceExhausted);
+    const Result<DeviceBuffer> nothing = DeviceBuffer::allocate(test_device(), 0);
+    ASSERT_TRUE(nothing.ok());
+    EXPECT_EQ(nothing->data(), nullptr);
+}
+
+TEST_F(Staging, StagedPlanComputesHostData) {
+    for (const char *text : {"fwd b2 ic5 i9 oc7 f3 p1 residual relu", "bwd-data b2 ic5 i9 oc7 f3 p1 s2", "bwd-filters b2 ic5 i9 oc7 f3 p1", "unfold b2 ic3 i7 oc1 f3 p1", "fold b2 ic3 i7 oc1 f3 p1"}) {
+        Operands operands(parse_problem(text), 11);
+        const Result<Plan> plan = Plan::create(operands.problem, options());
+        ASSERT_TRUE(plan.ok()) << text << ": " << plan.status().message();
+        Result<StagedPlan> staged = StagedPlan::create(*plan);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        Tensors tensors = operands.tensors();
+        for (int repeat = 0; repeat < 2; repeat++) {
+            operands.clear_output();
+            const Status status = staged->execute(tensors);
+            ASSERT_TRUE(status.ok()) << text << ": " << status.message();
+            EXPECT_TRUE(matches(operands, operands.expected(), 1e-6));
+            tensors.filters = Filters();  // packed the first time
+        }
+    }
+}
+
+TEST_F(Staging, StagedPlanRefusesWhatIsMissing) {
+    const Result<Plan> plan = Plan::create(parse_problem("b1 ic2 i5 oc2 f3"), options());
+    ASSERT_TRUE(plan.ok());
+    Result<StagedPlan> staged = StagedPlan::create(*plan);
+    ASSERT_TRUE(staged.ok());
+    std::vector<float> x(50), w(36), y(18);
+    Tensors tensors;
+    tensors.input = x.data();
+    tensors.output = y.data();
+    EXPECT_EQ(staged->execute(tensors).message(), "filters are null, and none were packed before");
+    tensors.input = nullptr;
+    EXPECT_EQ(staged->execute(tensors).message(), "input is null");
+    tensors.input = ConstView(x.data(), 50, 25, 5, 1);
+    EXPECT_NE(staged->execute(tensors).message().find("dense"), std::string::npos);
+    const Result<Plan> cpu = Plan::create(plan->problem());
+    EXPECT_EQ(StagedPlan::create(*cpu).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(Staging, ThreadsShareAPlan) {
+    Operands first(parse_problem("b2 ic8 i12 oc8 f3 p1"), 1), second(first.problem, 2);
+    const Result<Plan> plan = Plan::create(first.problem, options());
+    ASSERT_TRUE(plan.ok());
+    const reference::Forward expected[] = {first.expected(), second.expected()};
+    Status status[2];
+    std::thread other([&] {
+        for (int i = 0; i < 10 && status[1].ok(); i++) {
+            status[1] = run_plan(*plan, second);
+        }
+    });
+    for (int i = 0; i < 10 && status[0].ok(); i++) {
+        status[0] = run_plan(*plan, first);
+    }
+    other.join();
+    EXPECT_TRUE(status[0].ok()) << status[0].message();
+    EXPECT_TRUE(status[1].ok()) << status[1].message();
+    EXPECT_TRUE(matches(first, expected[0], 1e-6));
+    EXPECT_TRUE(matches(second, expected[1], 1e-6));
+}
+
+TEST_F(Staging, ProfileNamesTheStages) {
+    Operands operands(parse_problem("b1 ic4 i9 oc4 f3 p1 reflect"), 1);
+    const Result<Plan> plan = Plan::create(operands.problem, options(Algorithm::kDirect));
+    ASSERT_TRUE(plan.ok());
+    Result<StagedPlan> staged = StagedPlan::create(*plan);
+    ASSERT_TRUE(staged.ok());
+    Profile profile;
+    ExecutionContext context;
+    context.profile = &profile;
+    ASSERT_TRUE(staged->execute(operands.tensors(), context).ok());
+    std::string names;
+    for (const Profile::Stage &stage : profile.stages()) {
+        names += stage.name + std::string(" ");
+    }
+    EXPECT_NE(names.find("pad "), std::string::npos) << names;
+    EXPECT_NE(names.find("conv_implicit "), std::string::npos) << names;
+}
+
+}  // namespace
+}  // namespace fourfold::test
