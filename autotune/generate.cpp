@@ -15,6 +15,7 @@
 
 #include "commands.h"
 #include "files.h"
+#include "problem_data.h"
 #include "registry.h"
 #include "shapes.h"
 #include "text.h"
@@ -123,40 +124,29 @@ void add_sized(const Tracer &tracer, Contents &contents) {
 }
 
 struct Data {
-    AlignedBuffer input, filters, bias, residual, output, packed, workspace;
+    std::unique_ptr<ProblemData> arrays;
+    FloatBuffer bias;  ///< of any operation, or its gradient
+    AlignedBuffer packed, workspace;
 
-    explicit Data(const Conv2dProblem &p, const Plan &plan)
-        : input(bytes(p.input_elements())), filters(bytes(p.filter_elements())), bias(bytes(std::max(p.in_channels, p.out_channels))),
-          residual(bytes(std::max(p.input_elements(), p.output_elements()))), output(bytes(p.output_elements())), packed(plan.packed_filter_bytes()),
-          workspace(std::max(plan.workspace_bytes(), plan.workspace_bytes_unpacked())) {
-        for (AlignedBuffer *buffer : {&input, &filters, &bias, &residual, &output}) {
-            if (buffer->data() != nullptr) {
-                std::fill_n(static_cast<float *>(buffer->data()), buffer->bytes() / sizeof(float), 0.5f);
-            }
+    Data(const Conv2dProblem &p, const Plan &plan)
+        : arrays(ProblemData::make(p, 1)), bias(std::max(p.in_channels, p.out_channels)), packed(plan.packed_filter_bytes()), workspace(std::max(plan.workspace_bytes(), plan.workspace_bytes_unpacked())) {
+        if (ok()) {
+            std::fill_n(bias.data(), std::max(p.in_channels, p.out_channels), 0.5f);
         }
     }
-    static size_t bytes(int64_t elements) {
-        return static_cast<size_t>(elements) * sizeof(float);
-    }
-    static float *floats(const AlignedBuffer &buffer) {
-        return static_cast<float *>(buffer.data());
+    bool ok() const {
+        return arrays != nullptr && bias.data() != nullptr;
     }
 };
 
-Status execute(const Conv2dProblem &p, const Plan &plan, const Data &data, bool packed) {
-    Tensors t;
+Status execute(const Conv2dProblem &p, const Plan &plan, const Data &data) {
+    Tensors t = data.arrays->tensors(p, data.packed, data.arrays->output.data());
+    // Dense, as most programs have them: sizes are fixed for that.
+    t.filters = data.packed.data() != nullptr ? t.filters : Filters(data.arrays->filters.data());
+    t.grad_filters = data.arrays->output.data();
     const bool filters_in = p.operation != Operation::kBackwardFilters;
-    t.filters = packed ? Filters(data.packed) : Filters(Data::floats(data.filters));
-    t.bias = filters_in ? Data::floats(data.bias) : nullptr;
-    if (p.residual) {
-        t.residual = Data::floats(data.residual);
-    }
-    t.input = Data::floats(data.input);
-    t.output = Data::floats(data.output);
-    t.grad_output = Data::floats(data.output);
-    t.grad_input = Data::floats(data.input);
-    t.grad_filters = Data::floats(data.filters);
-    t.grad_bias = filters_in ? nullptr : Data::floats(data.bias);
+    t.bias = filters_in ? data.bias.data() : nullptr;
+    t.grad_bias = filters_in ? nullptr : data.bias.data();
     SerialExecutor serial;
     ExecutionContext context;
     context.executor = &serial;
@@ -192,20 +182,23 @@ Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads
             return plan.status();
         }
         const Data data(problem, *plan);
+        if (!data.ok()) {
+            return Status(StatusCode::kResourceExhausted, "memory ran out for the arrays of '" + problem.to_string() + "'");
+        }
         if (plan->packed_filter_bytes() > 0) {
             SerialExecutor serial;
             ExecutionContext context;
             context.executor = &serial;
-            if (Status status = plan->pack_filters(Data::floats(data.filters), data.packed, data.workspace, context); !status) {
+            if (Status status = plan->pack_filters(data.arrays->filters.data(), data.packed, data.workspace, context); !status) {
                 return status;
             }
         }
-        if (Status status = execute(problem, *plan, data, plan->packed_filter_bytes() > 0); !status) {
+        if (Status status = execute(problem, *plan, data); !status) {
             return status;
         }
         contents.variants.insert(plans.used.begin(), plans.used.end());
         Tracer timed;  // caches and pages are warm now
-        if (Status status = execute(problem, *plan, data, plan->packed_filter_bytes() > 0); !status) {
+        if (Status status = execute(problem, *plan, data); !status) {
             return status;
         }
         registry_tracer = nullptr;

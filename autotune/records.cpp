@@ -57,6 +57,9 @@ std::string record_line(const Record &r) {
     if (r.failure.empty()) {
         line["ms_min"] = rounded(r.seconds_min);
         line["ms_median"] = rounded(r.seconds_median);
+        if (r.samples > 1 && r.halves[0] > 0.0) {
+            line["ms_halves"] = {rounded(r.halves[0]), rounded(r.halves[1])};
+        }
         line["samples"] = r.samples;
         line["ms_predicted"] = rounded(r.seconds_predicted);
         line["workspace_bytes"] = r.workspace_bytes;

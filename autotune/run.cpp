@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "bad.h"
 #include "commands.h"
 #include "files.h"
 #include "image.h"
@@ -28,10 +29,6 @@ struct RunFlags {
 };
 
 using Shape4 = std::vector<int64_t>;
-
-Status bad(std::string message) {
-    return {StatusCode::kInvalidArgument, std::move(message)};
-}
 
 Shape4 image_shape(Layout layout, int64_t n, int64_t c, int64_t h, int64_t w) {
     return layout == Layout::kNchw ? Shape4{n, c, h, w} : Shape4{n, h, w, c};

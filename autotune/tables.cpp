@@ -10,6 +10,7 @@
 #include "files.h"
 #include "fourfold/tuning.h"
 #include "records.h"
+#include "search.h"
 #include "table.h"
 #include "text.h"
 
@@ -25,6 +26,11 @@ std::map<std::string, Record> winners(const std::vector<Record> &records) {
         }
     }
     return list;
+}
+
+/// What its two halves of samples differ by; 0 where they are not recorded.
+double noise(const Record &r) {
+    return r.halves[0] > 0.0 ? split_half_noise(r.halves) : 0.0;
 }
 
 std::string key_columns(const Record &r) {
@@ -43,7 +49,8 @@ Status merge(const std::vector<std::string> &inputs, const std::string &out) {
     return {};
 }
 
-/// Problem by problem, where two tables choose differently.
+/// Problem by problem, where two tables choose differently. The tie band is the search's: 2 %, or the noise of the two choices
+/// where that is more, at most 5 %.
 Status diff(const std::string &first, const std::string &second) {
     const Result<std::vector<Record>> a = read_records(first), b = read_records(second);
     if (!a || !b) {
@@ -67,7 +74,7 @@ Status diff(const std::string &first, const std::string &second) {
         }
         // Another choice, but as fast as the first one was in the second table: noise decided.
         const auto twin = std::find_if(b->begin(), b->end(), [&](const Record &r) { return r.failure.empty() && r.choice == x.choice && record_key(r) == key; });
-        const bool is_tie = twin != b->end() && twin->seconds_min <= 1.02 * y.seconds_min;
+        const bool is_tie = twin != b->end() && twin->seconds_min <= (1.0 + std::max({SearchOptions().tie, noise(*twin), noise(y)})) * y.seconds_min;
         tie += is_tie;
         changed += !is_tie;
         fmt::print("{}", table.row({is_tie ? "tie" : "changed", milliseconds_text(x.seconds_min), milliseconds_text(y.seconds_min), fmt::format("{}; {} -> {}", x.problem.to_string(), x.choice, y.choice)}));
@@ -79,7 +86,7 @@ Status diff(const std::string &first, const std::string &second) {
         }
     }
     const int common = same + tie + changed;
-    fmt::print("{} problems in both: {} same, {} within 2 %, {} changed ({:.1f} % agree); {} added, {} removed\n", common, same, tie, changed, common > 0 ? 100.0 * (same + tie) / common : 100.0, added, removed);
+    fmt::print("{} problems in both: {} same, {} within the tie band, {} changed ({:.1f} % agree); {} added, {} removed\n", common, same, tie, changed, common > 0 ? 100.0 * (same + tie) / common : 100.0, added, removed);
     return {};
 }
 

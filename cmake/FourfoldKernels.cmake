@@ -3,6 +3,7 @@
 #   generators/<stem>.cpp + schedules/cpu/<stem>.cpp -> generate_<stem> (a program)
 #   generate_<stem> + one line of the list           -> one object, symbol fourfold_<stem>_<isa>[_<parameters>]
 #   all objects + Halide's runtime + halide_hooks    -> kernels.o, in which every halide_* symbol is local
+#   all objects                                      -> variant_hashes.h: what tables of measurements know variants by
 #   the list                                         -> registry_list.cpp
 #
 # The same code makes the library for all problems and, from a shorter list, libraries for certain ones
@@ -41,8 +42,8 @@ function(_fourfold_sources stem result)
     set(${result} "${found}" PARENT_SCOPE)
 endfunction()
 
-# What a stem's machine code depends on besides parameters and target: the text of its sources and Halide's version.
-# A change to any of the sources configures again.
+# What a stem's machine code depends on besides parameters and target: the text of its sources and Halide's version. The
+# key of what `fourfold search` compiles, which is known before anything is. A change to any of the sources configures again.
 function(_fourfold_source_hash stem result)
     _fourfold_sources(${stem} sources)
     set(text "Halide ${Halide_VERSION}\n")
@@ -109,6 +110,7 @@ function(_fourfold_build_kernels name list from directory)
     file(MAKE_DIRECTORY "${directory}")
     file(READ "${FOURFOLD_ROOT}/schedules/cpu/variants.json" all)
     set(objects "")
+    set(variant_objects "")
     set(arm_objects "")
     set(declarations "")
     set(entries "")
@@ -132,12 +134,11 @@ function(_fourfold_build_kernels name list from directory)
             foreach(v RANGE ${last})
                 string(JSON parameters GET "${list}" stages ${stem} ${isa} ${v})
                 _fourfold_suffix("${parameters}" suffix)
-                string(SHA256 hash "${source_hash} ${target} ${parameters}")
-                string(SUBSTRING "${hash}" 0 16 hash)
                 set(variant "${stem}_${isa}${suffix}")
                 set(object "${directory}/fourfold_${variant}.o")
                 _fourfold_compile(${stem} fourfold_${variant} ${target} "${parameters}" "${object}")
                 list(APPEND objects "${object}")
+                list(APPEND variant_objects "${object}")
                 string(APPEND declarations "extern \"C\" int fourfold_${variant}_argv(void **);\n")
 
                 # The variant again for certain sizes.
@@ -158,7 +159,7 @@ function(_fourfold_build_kernels name list from directory)
                     string(APPEND declarations "static const fourfold::SizedKernel fourfold_${variant}_sized[] = {${kernels}};\n")
                     set(sized ", fourfold_${variant}_sized, ${size_count}")
                 endif()
-                string(APPEND entries "        {\"${stem}\", Isa::k${constant}, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, \"${hash}\"${sized}},\n")
+                string(APPEND entries "        {\"${stem}\", Isa::k${constant}, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, fourfold_${variant}_hash${sized}},\n")
                 if(isa STREQUAL generic)
                     set(arm_object "${directory}/arm64/fourfold_${variant}.o")
                     file(MAKE_DIRECTORY "${directory}/arm64")
@@ -200,6 +201,7 @@ function(_fourfold_build_kernels name list from directory)
     file(CONFIGURE OUTPUT "${registry}" CONTENT
 "// Generated from ${from}; do not edit.
 #include \"registry.h\"
+#include \"variant_hashes.h\"
 
 ${declarations}
 namespace fourfold {
@@ -222,6 +224,22 @@ Isa highest_isa() {
 
 }  // namespace fourfold
 " @ONLY)
+
+    if(NOT TARGET fourfold_hash_objects)
+        add_executable(fourfold_hash_objects "${FOURFOLD_ROOT}/cmake/hash_objects.cpp")
+        target_include_directories(fourfold_hash_objects PRIVATE "${FOURFOLD_ROOT}/runtime")
+        target_compile_features(fourfold_hash_objects PRIVATE cxx_std_17)
+        target_compile_options(fourfold_hash_objects PRIVATE -Wall -Wextra -O1)
+    endif()
+    set(hashes_header "${directory}/variant_hashes.h")
+    string(REPLACE ";" "\n" lines "${variant_objects}")
+    file(CONFIGURE OUTPUT "${directory}/variants.txt" CONTENT "${lines}\n" @ONLY)
+    add_custom_command(
+        OUTPUT "${hashes_header}"
+        COMMAND fourfold_hash_objects "${hashes_header}" "${directory}/variants.txt"
+        DEPENDS fourfold_hash_objects "${directory}/variants.txt" ${variant_objects}
+        COMMENT "Hashing the variants"
+        VERBATIM)
 
     # Any generator can write Halide's runtime.
     string(JSON stem MEMBER "${list}" stages 0)
@@ -259,7 +277,7 @@ Isa highest_isa() {
         VERBATIM)
     set(FOURFOLD_KERNELS_OBJECT "${combined}" PARENT_SCOPE)
     set(FOURFOLD_REGISTRY_SOURCE "${registry}" PARENT_SCOPE)
-    add_custom_target(${name}_kernels DEPENDS "${combined}")
+    add_custom_target(${name}_kernels DEPENDS "${combined}" "${hashes_header}")
 endfunction()
 
 # The library for all problems.
@@ -327,6 +345,7 @@ function(fourfold_add_library name)
     add_library(${name}_registry OBJECT "${FOURFOLD_REGISTRY_SOURCE}")
     set_target_properties(${name}_registry PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_compile_features(${name}_registry PRIVATE cxx_std_17)
+    add_dependencies(${name}_registry ${name}_kernels)
     target_include_directories(${name}_registry PRIVATE "${FOURFOLD_ROOT}/runtime" $<TARGET_PROPERTY:fourfold::fourfold,INTERFACE_INCLUDE_DIRECTORIES>)
 
     # The installed library with its kernels and their registry exchanged.

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "content_hash.h"
 #include "fourfold/fourfold.h"
 #include "support/run_plan.h"
 
@@ -31,6 +32,16 @@ TEST(Variants, HashesTellVariantsApart) {
         EXPECT_EQ(variant.hash.size(), 16u) << variant.name;
         EXPECT_EQ(variant.hash.find_first_not_of("0123456789abcdef"), std::string::npos) << variant.name;
         EXPECT_TRUE(hashes.insert(variant.hash).second) << variant.name << " has another's hash";
+    }
+}
+
+TEST(Variants, HashesAreOfTheirObjects) {
+    for (const VariantInfo &variant : list_variants()) {
+        std::ifstream file(FOURFOLD_KERNELS "/fourfold_" + variant.name + ".o", std::ios::binary);
+        std::ostringstream object;
+        object << file.rdbuf();
+        ASSERT_FALSE(object.str().empty()) << variant.name;
+        EXPECT_EQ(variant.hash, hash_text(object.str())) << variant.name;
     }
 }
 
