@@ -15,55 +15,13 @@
 
 #include "commands.h"
 #include "files.h"
-#include "problem_data.h"
+#include "plan_run.h"
 #include "registry.h"
 #include "shapes.h"
 #include "text.h"
 
 namespace fourfold::cli {
 namespace {
-
-/// Jobs one after the other on the calling thread, so that the tracer sees one call at a time.
-class SerialExecutor : public Executor {
-public:
-    void run(int jobs, void (*job)(void *, int), void *argument) override {
-        for (int i = 0; i < jobs; i++) {
-            job(argument, i);
-        }
-    }
-};
-
-class Tracer : public RegistryTracer {
-public:
-    struct Calls {
-        std::vector<int32_t> sizes;
-        double seconds = 0.0;
-    };
-
-    Tracer() {
-        registry_tracer = this;
-    }
-    ~Tracer() override {
-        registry_tracer = nullptr;
-    }
-    void looked_up(const Variant &variant) override {
-        used.insert(&variant);
-    }
-    void called(const Variant &variant, const int32_t *sizes, int count, double seconds) override {
-        used.insert(&variant);
-        std::vector<Calls> &list = calls[&variant];
-        const auto same = [&](const Calls &c) { return std::equal(c.sizes.begin(), c.sizes.end(), sizes, sizes + count); };
-        auto found = std::find_if(list.begin(), list.end(), same);
-        if (found == list.end()) {
-            list.push_back({{sizes, sizes + count}, 0.0});
-            found = list.end() - 1;
-        }
-        found->seconds += seconds;
-    }
-
-    std::set<const Variant *> used;
-    std::map<const Variant *, std::vector<Calls>> calls;
-};
 
 /// Everything that the library has to hold.
 struct Contents {
@@ -123,36 +81,6 @@ void add_sized(const Tracer &tracer, Contents &contents) {
     }
 }
 
-struct Data {
-    std::unique_ptr<ProblemData> arrays;
-    FloatBuffer bias;  ///< of any operation, or its gradient
-    AlignedBuffer packed, workspace;
-
-    Data(const Conv2dProblem &p, const Plan &plan)
-        : arrays(ProblemData::make(p, 1)), bias(std::max(p.in_channels, p.out_channels)), packed(plan.packed_filter_bytes()), workspace(std::max(plan.workspace_bytes(), plan.workspace_bytes_unpacked())) {
-        if (ok()) {
-            std::fill_n(bias.data(), std::max(p.in_channels, p.out_channels), 0.5f);
-        }
-    }
-    bool ok() const {
-        return arrays != nullptr && bias.data() != nullptr;
-    }
-};
-
-Status execute(const Conv2dProblem &p, const Plan &plan, const Data &data) {
-    Tensors t = data.arrays->tensors(p, data.packed, data.arrays->output.data());
-    // Dense, as most programs have them: sizes are fixed for that.
-    t.filters = data.packed.data() != nullptr ? t.filters : Filters(data.arrays->filters.data());
-    t.grad_filters = data.arrays->output.data();
-    const bool filters_in = p.operation != Operation::kBackwardFilters;
-    t.bias = filters_in ? data.bias.data() : nullptr;
-    t.grad_bias = filters_in ? nullptr : data.bias.data();
-    SerialExecutor serial;
-    ExecutionContext context;
-    context.executor = &serial;
-    return plan.execute(t, data.workspace, context);
-}
-
 Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads, Contents &contents) {
     if (problem.moves_columns()) {
         return Status(StatusCode::kUnsupported, "'" + problem.to_string() + "': libraries for certain problems hold convolutions and their gradients, not unfold and fold");
@@ -181,24 +109,16 @@ Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads
         if (!plan) {
             return plan.status();
         }
-        const Data data(problem, *plan);
-        if (!data.ok()) {
-            return Status(StatusCode::kResourceExhausted, "memory ran out for the arrays of '" + problem.to_string() + "'");
+        const PlanRun run(problem, *plan);
+        if (Status status = run.pack(); !status) {
+            return status;
         }
-        if (plan->packed_filter_bytes() > 0) {
-            SerialExecutor serial;
-            ExecutionContext context;
-            context.executor = &serial;
-            if (Status status = plan->pack_filters(data.arrays->filters.data(), data.packed, data.workspace, context); !status) {
-                return status;
-            }
-        }
-        if (Status status = execute(problem, *plan, data); !status) {
+        if (Status status = run.execute(); !status) {
             return status;
         }
         contents.variants.insert(plans.used.begin(), plans.used.end());
         Tracer timed;  // caches and pages are warm now
-        if (Status status = execute(problem, *plan, data); !status) {
+        if (Status status = run.execute(); !status) {
             return status;
         }
         registry_tracer = nullptr;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -74,6 +75,10 @@ std::string record_line(const Record &r) {
     line["library"] = version();
     line["date"] = fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
     return line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
+}
+
+bool is_current(const Record &r) {
+    return !r.variants.empty() && std::all_of(r.variants.begin(), r.variants.end(), [](const auto &v) { return variant_hash(v.first) == v.second; });
 }
 
 std::string record_key(const Record &r) {

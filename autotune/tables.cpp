@@ -1,4 +1,4 @@
-// fourfold tables: merge, diff, show.
+// fourfold tables: merge, diff, show, reduce.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -12,6 +12,7 @@
 #include "records.h"
 #include "search.h"
 #include "table.h"
+#include "tables_reduce.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -146,6 +147,13 @@ Action add_tables(CLI::App &verb) {
     showing->add_option("table", flags->path)->required();
     showing->add_flag("--all", flags->all, "every candidate that was measured");
     showing->callback([flags, chosen] { *chosen = [flags] { return show(flags->path, flags->all); }; });
+    auto reduce = std::make_shared<ReduceFlags>();
+    CLI::App *reducing = verb.add_subcommand("reduce", "how many variants buy how much, and a shorter list of them for the build");
+    reducing->add_option("tables", reduce->tables, "tables that the variants must serve")->required();
+    reducing->add_option("--within", reduce->within, "per cent that a problem may lose")->check(CLI::Range(0.0, 50.0))->capture_default_str();
+    CLI::Option *list = reducing->add_option("--list", reduce->list, "the list that this build was made from: schedules/cpu/variants.json");
+    reducing->add_option("--out", reduce->out, "writes the list without what neither the tables nor untuned problems need, for -DFOURFOLD_VARIANTS=")->needs(list);
+    reducing->callback([reduce, chosen] { *chosen = [reduce] { return reduce_tables(*reduce); }; });
     return [chosen] { return (*chosen)(); };
 }
 

@@ -290,11 +290,6 @@ private:
         return {};
     }
 
-    /// Measured with the variants as they are built in now.
-    static bool is_current(const Record &r) {
-        return !r.variants.empty() && std::all_of(r.variants.begin(), r.variants.end(), [](const auto &v) { return variant_hash(v.first) == v.second; });
-    }
-
     Status tune(const Shape &shape, double seconds, Progress &progress, Outcome &outcome) {
         outcome.name = shape.name;
         const Conv2dProblem problem = tuning_problem(shape.problem);

@@ -282,10 +282,11 @@ endfunction()
 
 # The library for all problems.
 function(fourfold_add_kernels)
-    set(list_file "${FOURFOLD_ROOT}/schedules/cpu/variants.json")
+    set(FOURFOLD_VARIANTS "${FOURFOLD_ROOT}/schedules/cpu/variants.json" CACHE FILEPATH "The list of variants to build, such as fourfold tables reduce writes")
+    get_filename_component(list_file "${FOURFOLD_VARIANTS}" ABSOLUTE BASE_DIR "${CMAKE_BINARY_DIR}")
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
     file(READ "${list_file}" list)
-    _fourfold_build_kernels(fourfold "${list}" schedules/cpu/variants.json "${PROJECT_BINARY_DIR}/kernels")
+    _fourfold_build_kernels(fourfold "${list}" "${list_file}" "${PROJECT_BINARY_DIR}/kernels")
 
     # What `fourfold search` needs: the spaces and the hashes of sources with targets, and Halide's runtime for a candidate.
     file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/kernels/search.json" CONTENT "{\"hashes\": {\n${FOURFOLD_STAGE_HASHES}},\n\"list\": ${list}}" @ONLY)

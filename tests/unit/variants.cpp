@@ -12,6 +12,7 @@
 
 #include "content_hash.h"
 #include "fourfold/fourfold.h"
+#include "machine.h"
 #include "support/run_plan.h"
 
 namespace fourfold::test {
@@ -97,6 +98,19 @@ TEST(Variants, MainStagesExist) {
     for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
         EXPECT_FALSE(runnable_variants(algorithm).empty()) << to_string(algorithm) << "'s main stage, " << main_stage(algorithm);
     }
+}
+
+TEST(Machine, IsNamedByItsModelAndElseByItsFeatures) {
+    EXPECT_EQ(microarchitecture_name("AuthenticAMD", 0x1A, 2, {}), "znver5");
+    EXPECT_EQ(microarchitecture_name("AuthenticAMD", 0x19, 0x11, {}), "znver4");
+    EXPECT_EQ(microarchitecture_name("AuthenticAMD", 0x19, 0x01, {}), "znver3");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0x8F, {true, false}), "sapphirerapids");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0x55, {}), "skylake-avx512");
+    // A model that a hypervisor made up.
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0xA7, {true, false}), "sapphirerapids");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0xA7, {true, true}), "graniterapids");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0xA7, {}), "intel-6-167");
+    EXPECT_EQ(microarchitecture_name("Somebody", 6, 0x8F, {true, true}), "x86-64");
 }
 
 TEST(Variants, RunnableUpToTheMachinesRung) {
