@@ -168,7 +168,7 @@ private:
         return kept;
     }
 
-    /// The fastest; of those within the tie band the one with least workspace, then the incumbent, then the faster.
+    /// The fastest; of those within half of the tie band the one with least workspace, then the incumbent, then the faster.
     int choose() const {
         size_t most = 0;
         double best = std::numeric_limits<double>::infinity();
@@ -190,7 +190,7 @@ private:
                 continue;
             }
             const double tie = std::max({options_.tie, noise, split_half_noise(half_minima(result_.samples[i]))});
-            if (best_of(i) > (1.0 + tie) * best) {
+            if (best_of(i) > (1.0 + tie / 2) * best) {
                 continue;
             }
             if (chosen < 0 || better(i, static_cast<size_t>(chosen))) {

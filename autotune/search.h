@@ -35,7 +35,8 @@ struct SearchOptions {
     double keep_group = 1.6;       ///< an algorithm's best schedule may be this much better than its likeliest
     double hopeless = 3.0;         ///< candidates predicted beyond this factor of the best prediction are not tried; the
                                    ///< likeliest of each group within 4 times this factor is
-    double tie = 0.02;             ///< times within this factor are equal, or within the noise of the two if that is more
+    double tie = 0.02;             ///< times within this factor are equal, or within the noise of the two if that is more. Half of
+                                   ///< it is used up in preferring the smaller, so that another search still finds that a tie
     int trials = 0;                ///< at most so many candidates; 0: all
     int patience = 0;              ///< stop bringing in candidates after so many in a row that did not lead; 0: never
     double budget = 0.0;           ///< seconds; 0: no limit

@@ -156,12 +156,7 @@ public:
         if (v.isa != best_isa() || kept_.count(&v) != 0) {
             return true;
         }
-        const std::string stage = stages_[v.stage].value("goes_with", v.stage);
-        if (chosen_.count(stage) == 0) {
-            return true;
-        }
-        // Parts of one thing, such as a transform and its inverse, have the size in common and stay together.
-        return std::any_of(kept_.begin(), kept_.end(), [&](const Variant *k) { return k->isa == v.isa && stages_[k->stage].value("goes_with", k->stage) == stage && same_size(*k, v); });
+        return chosen_.count(head_of(v)) == 0 || std::any_of(kept_.begin(), kept_.end(), [&](const Variant *k) { return together(*k, v); });
     }
 
 private:
@@ -209,18 +204,24 @@ private:
         }
         return {};
     }
-    /// Of two stages that go together: equal in every parameter that both have.
-    bool same_size(const Variant &a, const Variant &b) const {
-        const std::string &goes_with = stages_[a.stage].contains("goes_with") ? a.stage : b.stage;
-        if (!stages_[goes_with].contains("goes_with")) {
-            return false;  // two of one stage that goes with none: each stands for itself
+    /// The stage itself, or the one that it goes with.
+    std::string head_of(const Variant &v) const {
+        return stages_[v.stage].value("goes_with", v.stage);
+    }
+    /// Whether two variants are parts of one thing, such as a transform and its inverse: of stages that go together, and of one
+    /// size, that is equal in the parameters that all these stages have.
+    bool together(const Variant &a, const Variant &b) const {
+        const std::string head = head_of(a);
+        if (a.isa != b.isa || head != head_of(b)) {
+            return false;
         }
-        for (const auto &[key, values] : stages_[goes_with]["space"].items()) {
-            if (a.parameter(key.c_str(), -1) != b.parameter(key.c_str(), -1)) {
-                return false;
+        for (const auto &[stage, entry] : stages_.items()) {
+            if (entry.value("goes_with", "") == head) {
+                const Json &size = entry["space"];
+                return std::all_of(size.items().begin(), size.items().end(), [&](const auto &item) { return a.parameter(item.key().c_str(), -1) == b.parameter(item.key().c_str(), -1); });
             }
         }
-        return true;
+        return false;  // nothing goes with it: each stands for itself
     }
 
     const Json &stages_;

@@ -104,19 +104,19 @@ TEST(Search, TwoSearchesAgreeWithinTheTieBand) {
 TEST(Search, TheNoiseOfTheFastestWidensTheTie) {
     std::vector<SearchCandidate> candidates(2);
     candidates[0].samples.assign(30, 1.0);
-    candidates[1].samples.assign(30, 1.03);
+    candidates[1].samples.assign(30, 1.015);
     for (SearchCandidate &c : candidates) {
         c.group = "one";
         c.predicted = 1.0;
     }
     candidates[1].incumbent = true;
     const auto never = [](size_t) { return 9.0; };
-    EXPECT_EQ(find_fastest(candidates, {}, never).best, 0) << "3 % are more than the tie band";
+    EXPECT_EQ(find_fastest(candidates, {}, never).best, 0) << "1.5 % are more than half of the tie band";
     for (size_t i = 1; i < 30; i += 2) {
-        candidates[0].samples[i] = 1.04;  // the same candidate, measured twice
+        candidates[0].samples[i] = 1.2;  // the same candidate, measured twice
     }
-    EXPECT_EQ(find_fastest(candidates, {}, never).best, 1) << "but not more than the noise";
-    candidates[1].samples.assign(30, 1.07);
+    EXPECT_EQ(find_fastest(candidates, {}, never).best, 1) << "but not more than half of the noise";
+    candidates[1].samples.assign(30, 1.03);
     EXPECT_EQ(find_fastest(candidates, {}, never).best, 0) << "which is believed up to 5 %";
 }
 
