@@ -1,4 +1,5 @@
 #include "candidate_process.h"
+#include "clock.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -20,10 +20,6 @@
 
 namespace fourfold::cli {
 namespace {
-
-double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 bool starts_with(const std::string &line, const char *word) {
     return line.compare(0, std::strlen(word), word) == 0;
@@ -101,6 +97,17 @@ Failure CandidateProcess::start(const std::vector<std::string> &command, double 
         end();
         return {"refused", "no process"};
     }
+    return await_ready(seconds);
+}
+
+Failure CandidateProcess::add(const std::string &choice, double seconds) {
+    if (Failure failure = send("add " + choice)) {
+        return failure;
+    }
+    return await_ready(seconds);
+}
+
+Failure CandidateProcess::await_ready(double seconds) {
     std::string line;
     if (Failure failure = read_line(seconds, line)) {
         return failure;
@@ -117,11 +124,18 @@ Failure CandidateProcess::start(const std::vector<std::string> &command, double 
     return {"wrong", "it said '" + line.substr(0, 80) + "'"};
 }
 
-Failure CandidateProcess::sample(int repeats, double seconds, double &elapsed) {
-    const std::string command = fmt::format("sample {}\n", repeats);
+Failure CandidateProcess::send(const std::string &line) {
+    const std::string text = line + "\n";
     // A child that is gone makes this fail, which read_line then explains; SIGPIPE is ignored by whoever tunes.
-    if (::write(in_, command.data(), command.size()) < 0 && errno != EPIPE) {
+    if (::write(in_, text.data(), text.size()) < 0 && errno != EPIPE) {
         return {"crash", std::strerror(errno)};
+    }
+    return {};
+}
+
+Failure CandidateProcess::sample(int which, int warm, int repeats, double seconds, double &elapsed) {
+    if (Failure failure = send(fmt::format("sample {} {} {}", which, warm, repeats))) {
+        return failure;
     }
     std::string line;
     if (Failure failure = read_line(seconds, line)) {

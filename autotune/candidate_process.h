@@ -1,12 +1,15 @@
-// A candidate in a process of its own: what it breaks is its own, and what it hangs is ended.
+// Candidates in another process: what they break is its own, and what they hang is ended.
 //
-//     parent                 child (fourfold candidate ...)
-//                            plans, packs, runs once into the shared result
-//                         <- ready | refused <why> | wrong <why>
-//     sample <repeats>    ->
-//                         <- time <seconds of all repeats>
+//     parent                              child (fourfold candidate ...)
+//                                         fills the problem's arrays
+//                                      <- ready | refused <why>
+//     add <choice>                     -> plans, packs, runs once between guard bytes into the shared result
+//                                      <- ready | refused <why> | wrong <why>
+//     sample <which> <warm> <repeats>  -> runs the candidate that was added as the <which>th `warm` times, then `repeats` times
+//                                      <- time <seconds of the repeats> | wrong <why>
 //
-// one line each; the child ends with its standard input, or with its parent.
+// one line each; the child ends with its standard input, or with its parent. Those of one process share its arrays and its
+// workspace, as the layers of a program do.
 #pragma once
 
 #include <sys/types.h>
@@ -60,14 +63,18 @@ public:
 
     /// Starts the program and waits until it is ready. `stopped` ends any waiting: the failure then is "stopped".
     Failure start(const std::vector<std::string> &command, double seconds, std::function<bool()> stopped = {});
-    /// Seconds of so many runs in a row.
-    Failure sample(int repeats, double seconds, double &elapsed);
+    /// Adds a candidate; the first is number 0. A failure ends the process.
+    Failure add(const std::string &choice, double seconds);
+    /// Seconds of so many runs in a row, after some that are not timed.
+    Failure sample(int which, int warm, int repeats, double seconds, double &elapsed);
     bool alive() const {
         return pid_ > 0;
     }
     void end();
 
 private:
+    Failure send(const std::string &line);
+    Failure await_ready(double seconds);
     Failure read_line(double seconds, std::string &line);
     Failure ended();
 

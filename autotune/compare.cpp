@@ -9,6 +9,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "bad.h"
 #include "commands.h"
 #include "contest.h"
 #include "files.h"
@@ -30,10 +31,6 @@ struct CompareFlags {
     bool quick = false;
     PlanFlags plan;
 };
-
-Status bad(std::string message) {
-    return {StatusCode::kInvalidArgument, std::move(message)};
-}
 
 /// Groups with their problems and no results yet.
 Result<std::vector<ReportGroup>> collect_groups(const CompareFlags &flags) {

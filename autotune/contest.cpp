@@ -211,7 +211,7 @@ private:
     void check() {
         std::optional<Reference> reference;
         if (options_.check && any_left()) {
-            reference.emplace(problem_, data_->arrays(), options_.check_all_below_flops);
+            reference.emplace(problem_, arrays_of(*data_), options_.check_all_below_flops);
         }
         for (Contender &c : contenders_) {
             if (!is_left(c) || !reference) {

@@ -15,54 +15,13 @@
 
 #include "commands.h"
 #include "files.h"
+#include "plan_run.h"
 #include "registry.h"
 #include "shapes.h"
 #include "text.h"
 
 namespace fourfold::cli {
 namespace {
-
-/// Jobs one after the other on the calling thread, so that the tracer sees one call at a time.
-class SerialExecutor : public Executor {
-public:
-    void run(int jobs, void (*job)(void *, int), void *argument) override {
-        for (int i = 0; i < jobs; i++) {
-            job(argument, i);
-        }
-    }
-};
-
-class Tracer : public RegistryTracer {
-public:
-    struct Calls {
-        std::vector<int32_t> sizes;
-        double seconds = 0.0;
-    };
-
-    Tracer() {
-        registry_tracer = this;
-    }
-    ~Tracer() override {
-        registry_tracer = nullptr;
-    }
-    void looked_up(const Variant &variant) override {
-        used.insert(&variant);
-    }
-    void called(const Variant &variant, const int32_t *sizes, int count, double seconds) override {
-        used.insert(&variant);
-        std::vector<Calls> &list = calls[&variant];
-        const auto same = [&](const Calls &c) { return std::equal(c.sizes.begin(), c.sizes.end(), sizes, sizes + count); };
-        auto found = std::find_if(list.begin(), list.end(), same);
-        if (found == list.end()) {
-            list.push_back({{sizes, sizes + count}, 0.0});
-            found = list.end() - 1;
-        }
-        found->seconds += seconds;
-    }
-
-    std::set<const Variant *> used;
-    std::map<const Variant *, std::vector<Calls>> calls;
-};
 
 /// Everything that the library has to hold.
 struct Contents {
@@ -122,47 +81,6 @@ void add_sized(const Tracer &tracer, Contents &contents) {
     }
 }
 
-struct Data {
-    AlignedBuffer input, filters, bias, residual, output, packed, workspace;
-
-    explicit Data(const Conv2dProblem &p, const Plan &plan)
-        : input(bytes(p.input_elements())), filters(bytes(p.filter_elements())), bias(bytes(std::max(p.in_channels, p.out_channels))),
-          residual(bytes(std::max(p.input_elements(), p.output_elements()))), output(bytes(p.output_elements())), packed(plan.packed_filter_bytes()),
-          workspace(std::max(plan.workspace_bytes(), plan.workspace_bytes_unpacked())) {
-        for (AlignedBuffer *buffer : {&input, &filters, &bias, &residual, &output}) {
-            if (buffer->data() != nullptr) {
-                std::fill_n(static_cast<float *>(buffer->data()), buffer->bytes() / sizeof(float), 0.5f);
-            }
-        }
-    }
-    static size_t bytes(int64_t elements) {
-        return static_cast<size_t>(elements) * sizeof(float);
-    }
-    static float *floats(const AlignedBuffer &buffer) {
-        return static_cast<float *>(buffer.data());
-    }
-};
-
-Status execute(const Conv2dProblem &p, const Plan &plan, const Data &data, bool packed) {
-    Tensors t;
-    const bool filters_in = p.operation != Operation::kBackwardFilters;
-    t.filters = packed ? Filters(data.packed) : Filters(Data::floats(data.filters));
-    t.bias = filters_in ? Data::floats(data.bias) : nullptr;
-    if (p.residual) {
-        t.residual = Data::floats(data.residual);
-    }
-    t.input = Data::floats(data.input);
-    t.output = Data::floats(data.output);
-    t.grad_output = Data::floats(data.output);
-    t.grad_input = Data::floats(data.input);
-    t.grad_filters = Data::floats(data.filters);
-    t.grad_bias = filters_in ? nullptr : Data::floats(data.bias);
-    SerialExecutor serial;
-    ExecutionContext context;
-    context.executor = &serial;
-    return plan.execute(t, data.workspace, context);
-}
-
 Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads, Contents &contents) {
     if (problem.moves_columns()) {
         return Status(StatusCode::kUnsupported, "'" + problem.to_string() + "': libraries for certain problems hold convolutions and their gradients, not unfold and fold");
@@ -191,21 +109,16 @@ Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads
         if (!plan) {
             return plan.status();
         }
-        const Data data(problem, *plan);
-        if (plan->packed_filter_bytes() > 0) {
-            SerialExecutor serial;
-            ExecutionContext context;
-            context.executor = &serial;
-            if (Status status = plan->pack_filters(Data::floats(data.filters), data.packed, data.workspace, context); !status) {
-                return status;
-            }
+        const PlanRun run(problem, *plan);
+        if (Status status = run.pack(); !status) {
+            return status;
         }
-        if (Status status = execute(problem, *plan, data, plan->packed_filter_bytes() > 0); !status) {
+        if (Status status = run.execute(); !status) {
             return status;
         }
         contents.variants.insert(plans.used.begin(), plans.used.end());
         Tracer timed;  // caches and pages are warm now
-        if (Status status = execute(problem, *plan, data, plan->packed_filter_bytes() > 0); !status) {
+        if (Status status = run.execute(); !status) {
             return status;
         }
         registry_tracer = nullptr;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -20,6 +19,7 @@
 #include <immintrin.h>
 #endif
 
+#include "clock.h"
 #include "fourfold/plan.h"
 
 namespace fourfold::cli {
@@ -101,10 +101,6 @@ FmaLoop best_fma_loop() {
     }
 #endif
     return {"generic", 2.0 * kGenericLanes * kGenericSums, fma_generic};
-}
-
-double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 /// Runs body(thread) on all threads at once, again and again for about `seconds`; returns the shortest round's time. Each

@@ -1,18 +1,15 @@
 #include "measure.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstddef>
+
+#include "clock.h"
 
 namespace fourfold::cli {
 namespace {
 
 constexpr int kMaxRepeats = 1'000'000;
-
-double steady_seconds() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 struct Progress {
     std::vector<double> samples;  ///< seconds per run
@@ -33,7 +30,7 @@ double median(std::vector<double> values) {
 }
 
 std::vector<Timing> measure_interleaved(const std::vector<std::function<Status()>> &candidates, const MeasureOptions &options) {
-    const std::function<double()> clock = options.clock ? options.clock : steady_seconds;
+    const std::function<double()> clock = options.clock ? options.clock : now;
     std::vector<Timing> timings(candidates.size());
     std::vector<Progress> progress(candidates.size());
 

@@ -3,22 +3,19 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 
 #include <fmt/format.h>
 
+#include "clock.h"
+
 namespace fourfold::cli {
 namespace {
 
 constexpr int kBarWidth = 30;
 constexpr double kLineSeconds = 10.0;  // between plain lines
-
-double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 

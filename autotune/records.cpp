@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -57,6 +58,9 @@ std::string record_line(const Record &r) {
     if (r.failure.empty()) {
         line["ms_min"] = rounded(r.seconds_min);
         line["ms_median"] = rounded(r.seconds_median);
+        if (r.samples > 1 && r.halves[0] > 0.0) {
+            line["ms_halves"] = {rounded(r.halves[0]), rounded(r.halves[1])};
+        }
         line["samples"] = r.samples;
         line["ms_predicted"] = rounded(r.seconds_predicted);
         line["workspace_bytes"] = r.workspace_bytes;
@@ -71,6 +75,10 @@ std::string record_line(const Record &r) {
     line["library"] = version();
     line["date"] = fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
     return line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
+}
+
+bool is_current(const Record &r) {
+    return !r.variants.empty() && std::all_of(r.variants.begin(), r.variants.end(), [](const auto &v) { return variant_hash(v.first) == v.second; });
 }
 
 std::string record_key(const Record &r) {

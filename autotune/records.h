@@ -14,6 +14,8 @@ namespace fourfold::cli {
 std::string header_line();
 /// A record as its line, newline included, with this machine, version and date beside what is matched.
 std::string record_line(const Record &record);
+/// Measured with the variants as they are built in now.
+bool is_current(const Record &record);
 /// What a record's times are looked up by: problem, accuracy, microarchitecture, ISA level, threads, cache.
 std::string record_key(const Record &record);
 

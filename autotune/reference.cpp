@@ -246,6 +246,10 @@ std::vector<int64_t> interesting(int64_t size) {
 
 }  // namespace
 
+Arrays arrays_of(const ProblemData &data) {
+    return {data.input.data(), data.filters.data(), data.bias.data(), data.residual.data(), data.grad_output.data()};
+}
+
 std::array<int64_t, 4> result_sizes(const Conv2dProblem &p) {
     switch (p.operation) {
     case Operation::kBackwardData:

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fourfold/problem.h"
+#include "problem_data.h"
 
 namespace fourfold::cli {
 
@@ -25,6 +26,8 @@ struct Arrays {
     const float *residual = nullptr;
     const float *grad_output = nullptr;
 };
+
+Arrays arrays_of(const ProblemData &data);
 
 /// Sizes of the result: of y, of x for bwd-data and fold, of w for bwd-filters, of the columns for unfold.
 std::array<int64_t, 4> result_sizes(const Conv2dProblem &problem);

@@ -5,9 +5,10 @@
 
 #include <fmt/format.h>
 
-#include "fourfold/staged_plan.h"
+#include "bad.h"
 #include "commands.h"
 #include "files.h"
+#include "fourfold/staged_plan.h"
 #include "image.h"
 #include "named_filters.h"
 #include "npy.h"
@@ -29,10 +30,6 @@ struct RunFlags {
 };
 
 using Shape4 = std::vector<int64_t>;
-
-Status bad(std::string message) {
-    return {StatusCode::kInvalidArgument, std::move(message)};
-}
 
 Shape4 image_shape(Layout layout, int64_t n, int64_t c, int64_t h, int64_t w) {
     return layout == Layout::kNchw ? Shape4{n, c, h, w} : Shape4{n, h, w, c};

@@ -20,9 +20,12 @@
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
+#include "content_hash.h"
 #include "contest.h"
 #include "files.h"
+#include "fourfold/tuning.h"
 #include "measure.h"
+#include "problem_data.h"
 #include "reference.h"
 #include "registry.h"
 #include "shapes.h"
@@ -54,7 +57,7 @@ const char *to_string(Verdict verdict) {
 
 /// One point of the space. Strings that the registry points into, so it stays where it is.
 struct Candidate {
-    std::string parameters, name, symbol, library;
+    std::string parameters, name, symbol, library, object, hash;
     Variant variant{};
     Verdict verdict = Verdict::kPending;
 };
@@ -137,17 +140,14 @@ bool load(Candidate &c) {
 class Problem {
 public:
     Problem(const Conv2dProblem &problem, uint64_t seed)
-        : problem_(problem) {
-        uint64_t state = seed;
-        for (auto [array, elements] : {std::pair{&input_, problem.operation == Operation::kFold ? problem.column_elements() : problem.input_elements()}, {&filters_, problem.filter_elements()}, {&bias_, std::max(problem.in_channels, problem.out_channels)},
-                                       {&residual_, std::max(problem.input_elements(), problem.output_elements())}, {&grad_output_, problem.output_elements()}}) {
-            array->resize(static_cast<size_t>(elements));
-            for (float &v : *array) {
-                state = state * 6364136223846793005u + 1442695040888963407u;
-                v = static_cast<float>(static_cast<double>(state >> 11) * 0x1p-52 - 1.0);
-            }
+        : problem_(problem), data_(ProblemData::make(problem, seed)) {
+        if (data_ != nullptr) {
+            reference_ = std::make_unique<Reference>(problem, arrays_of(*data_));
         }
-        reference_ = std::make_unique<Reference>(problem, Arrays{input_.data(), filters_.data(), bias(), problem.residual ? residual_.data() : nullptr, grad_output_.data()});
+    }
+
+    bool ok() const {
+        return data_ != nullptr;
     }
 
     /// The algorithm whose plan takes this variant of its main stage.
@@ -170,9 +170,8 @@ public:
 
     /// 0, or as judge() reads it.
     int check(const Plan &plan) const {
-        const std::array<int64_t, 4> size = result_sizes(problem_);
         constexpr size_t guard = 1024;
-        const auto elements = static_cast<size_t>(size[0] * size[1] * size[2] * size[3]);
+        const auto elements = static_cast<size_t>(ProblemData::result_elements(problem_));
         std::vector<float> result(elements + 2 * guard, std::nanf(""));
         const std::vector<float> untouched(guard, std::nanf(""));
         AlignedBuffer packed(plan.packed_filter_bytes()), memory(plan.workspace_bytes_unpacked() + 2 * kAlignment * guard);
@@ -204,8 +203,6 @@ public:
                 index.push_back(i);
             }
         }
-        const std::array<int64_t, 4> size = result_sizes(problem_);
-        std::vector<float> result(static_cast<size_t>(size[0] * size[1] * size[2] * size[3]));
         AlignedBuffer workspace(bytes);
         std::vector<AlignedBuffer> packed;
         std::vector<std::function<Status()>> work;
@@ -216,7 +213,7 @@ public:
             }
         }
         for (size_t i = 0; i < plans.size(); i++) {
-            work.push_back([&, i] { return plans[i].execute(tensors(packed[i], result.data()), workspace); });
+            work.push_back([&, i] { return plans[i].execute(tensors(packed[i], data_->output.data()), workspace); });
         }
         MeasureOptions options;
         options.min_time = 0.1;
@@ -234,34 +231,15 @@ public:
     }
 
 private:
-    const float *bias() const {
-        return problem_.operation == Operation::kForward ? bias_.data() : nullptr;
-    }
-    ConstView filters() const {
-        const int64_t taps = problem_.filter_height * problem_.filter_width;
-        return {filters_.data(), problem_.in_channels / problem_.groups * taps, taps, problem_.filter_width, 1};
-    }
     Status pack(const Plan &plan, const AlignedBuffer &packed, MemoryBlock workspace) const {
-        return plan.packed_filter_bytes() == 0 ? Status() : plan.pack_filters(filters(), packed, workspace);
+        return plan.packed_filter_bytes() == 0 ? Status() : plan.pack_filters(data_->filter_view(problem_), packed, workspace);
     }
     Tensors tensors(const AlignedBuffer &packed, float *result) const {
-        Tensors t;
-        t.input = input_.data();
-        t.filters = packed;
-        t.bias = bias();
-        if (problem_.residual) {
-            t.residual = residual_.data();
-        }
-        t.output = result;
-        t.grad_output = grad_output_.data();
-        t.grad_input = result;
-        const int64_t taps = problem_.filter_height * problem_.filter_width;
-        t.grad_filters = MutableView(result, problem_.in_channels / problem_.groups * taps, taps, problem_.filter_width, 1);
-        return t;
+        return data_->tensors(problem_, packed, result);
     }
 
     const Conv2dProblem problem_;
-    std::vector<float> input_, filters_, bias_, residual_, grad_output_;
+    std::unique_ptr<ProblemData> data_;
     std::unique_ptr<Reference> reference_;
 };
 
@@ -328,6 +306,7 @@ private:
             }
             c->symbol = "fourfold_" + c->name;
             c->library = (cache_ / (suffix + ".so")).string();
+            c->object = (cache_ / (suffix + ".o")).string();
             c->variant = {flags_.stage.c_str(), best_isa(), c->parameters.c_str(), c->name.c_str(), nullptr, ""};
             if (fits_registers(c->variant)) {
                 candidates_.push_back(std::move(c));
@@ -358,6 +337,9 @@ private:
         }
         for (const Conv2dProblem &problem : problems) {
             problems_.push_back(std::make_unique<Problem>(problem, flags_.seed));
+            if (!problems_.back()->ok()) {
+                return Status(StatusCode::kResourceExhausted, "memory ran out for the arrays of '" + problem.to_string() + "'");
+            }
         }
         return {};
     }
@@ -381,15 +363,17 @@ private:
                 return 127;
             });
         };
-        std::vector<std::string> generate = {(build_ / ("generate_" + flags_.stage)).string(), "-g", flags_.stage, "-f", c.symbol, "-n", "candidate", "-e", "object", "-o", work, "target=" + target_ + "-no_runtime-user_context"};
+        std::vector<std::string> generate = {(build_ / ("generate_" + flags_.stage)).string(), "-g", flags_.stage, "-f", c.symbol, "-n", c.symbol, "-e", "object", "-o", work, "target=" + target_ + "-no_runtime-user_context"};
         for (std::string_view word : split(c.parameters, ' ')) {
             generate.emplace_back(word);
         }
         int status = program(generate);
+        const std::string object = work + "/" + c.symbol + ".o";
         if (status == 0) {
-            status = program({"ld", "-shared", "-Bsymbolic", "-o", work + "/candidate.so", work + "/candidate.o", (build_ / "kernels" / "candidate_runtime.o").string()});
+            status = program({"ld", "-shared", "-Bsymbolic", "-o", work + "/candidate.so", object, (build_ / "kernels" / "candidate_runtime.o").string()});
         }
         if (status == 0) {
+            fs::rename(object, c.object, error);
             fs::rename(work + "/candidate.so", c.library, error);
         }
         fs::remove_all(work, error);
@@ -399,7 +383,7 @@ private:
     Status compile() {
         std::vector<Candidate *> missing;
         for (const auto &c : candidates_) {
-            if (!fs::exists(c->library)) {
+            if (!fs::exists(c->library) || !fs::exists(c->object)) {
                 missing.push_back(c.get());
             }
         }
@@ -432,6 +416,17 @@ private:
         }
         while (!running.empty()) {
             wait_one();
+        }
+        // As the build hashes what it compiles.
+        for (const auto &c : candidates_) {
+            if (c->verdict != Verdict::kCompile) {
+                const Result<std::string> object = read_file(c->object);
+                if (!object) {
+                    return object.status();
+                }
+                c->hash = hash_text(*object);
+                c->variant.hash = c->hash.c_str();
+            }
         }
         return {};
     }
@@ -496,11 +491,11 @@ private:
             order[i] = i;
         }
         std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return seconds[a] < seconds[b]; });
-        const Table table({{"ms", 10}, {"of best built-in", 16}, {"variant", 0, true}});
+        const Table table({{"ms", 10}, {"of best built-in", 16}, {"hash", 16, true}, {"variant", 0, true}});
         fmt::print("{}", table.header());
         for (size_t i : order) {
             if (std::isfinite(seconds[i])) {
-                fmt::print("{}", table.row({milliseconds_text(seconds[i]), fmt::format("{:.3f}", seconds[i] / base), i < built ? built_in_[i] + " (built in)" : sound[i - built]->name}));
+                fmt::print("{}", table.row({milliseconds_text(seconds[i]), fmt::format("{:.3f}", seconds[i] / base), i < built ? variant_hash(built_in_[i]) : sound[i - built]->hash, i < built ? built_in_[i] + " (built in)" : sound[i - built]->name}));
             }
         }
         if (const size_t best = order[0]; best >= built && seconds[best] < (1.0 - flags_.margin) * base) {

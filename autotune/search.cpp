@@ -168,7 +168,7 @@ private:
         return kept;
     }
 
-    /// The fastest; of those within the tie band the one with least workspace, then the incumbent, then the faster.
+    /// The fastest; of those within half of the tie band the one with least workspace, then the incumbent, then the faster.
     int choose() const {
         size_t most = 0;
         double best = std::numeric_limits<double>::infinity();
@@ -176,11 +176,21 @@ private:
             best = std::min(best, best_of(i));
             most = std::max(most, result_.samples[i].size());
         }
+        double noise = 0.0;  // of the fastest
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            if (std::isfinite(best) && best_of(i) == best) {
+                noise = split_half_noise(half_minima(result_.samples[i]));
+            }
+        }
         int chosen = -1;
         for (size_t i = 0; i < candidates_.size(); ++i) {
             // One lucky sample of somebody who left early is no tie.
             const bool finalist = best_of(i) == best || 2 * result_.samples[i].size() >= most;
-            if (!std::isfinite(best_of(i)) || best_of(i) > (1.0 + options_.tie) * best || !finalist) {
+            if (!std::isfinite(best_of(i)) || !finalist) {
+                continue;
+            }
+            const double tie = std::max({options_.tie, noise, split_half_noise(half_minima(result_.samples[i]))});
+            if (best_of(i) > (1.0 + tie / 2) * best) {
                 continue;
             }
             if (chosen < 0 || better(i, static_cast<size_t>(chosen))) {
@@ -212,13 +222,26 @@ SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const 
     return Search(candidates, options, cost).run();
 }
 
+std::array<double, 2> half_minima(const std::vector<double> &samples) {
+    std::array<double, 2> least = {samples.front(), samples.size() > 1 ? samples[1] : samples.front()};
+    for (size_t i = 0; i < samples.size(); ++i) {
+        least[i % 2] = std::min(least[i % 2], samples[i]);
+    }
+    return least;
+}
+
+double split_half_noise(const std::array<double, 2> &halves) {
+    return std::min(0.05, std::max(halves[0], halves[1]) / std::min(halves[0], halves[1]) - 1.0);
+}
+
 bool confirmed(const std::vector<double> &challenger, const std::vector<double> &incumbent, double tie) {
     const size_t pairs = std::min(challenger.size(), incumbent.size());
     if (pairs < 5) {
         return false;
     }
     const double a = *std::min_element(challenger.begin(), challenger.end()), b = *std::min_element(incumbent.begin(), incumbent.end());
-    if (a * (1.0 + tie) > b) {
+    const double noise = std::max(split_half_noise(half_minima(challenger)), split_half_noise(half_minima(incumbent)));
+    if (a * (1.0 + std::max(tie, noise)) > b) {
         return false;
     }
     size_t wins = 0;

@@ -4,9 +4,11 @@
 // First the algorithms: the likeliest candidate of each is sampled a few times, and those far behind leave with all their
 // schedules. Then successive halving over the schedules of the rest: rounds in which every survivor is sampled once, in a random
 // order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The minimum
-// counts, since the noise of a shared machine only ever adds. Ties go to less workspace, then to the incumbent.
+// counts, since the noise of a shared machine only ever adds. Ties go to less workspace, then to the incumbent; what two halves
+// of one candidate's own samples differ by is a tie too.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -33,7 +35,8 @@ struct SearchOptions {
     double keep_group = 1.6;       ///< an algorithm's best schedule may be this much better than its likeliest
     double hopeless = 3.0;         ///< candidates predicted beyond this factor of the best prediction are not tried; the
                                    ///< likeliest of each group within 4 times this factor is
-    double tie = 0.02;             ///< times within this factor are equal
+    double tie = 0.02;             ///< times within this factor are equal, or within the noise of the two if that is more. Half of
+                                   ///< it is used up in preferring the smaller, so that another search still finds that a tie
     int trials = 0;                ///< at most so many candidates; 0: all
     int patience = 0;              ///< stop bringing in candidates after so many in a row that did not lead; 0: never
     double budget = 0.0;           ///< seconds; 0: no limit
@@ -56,8 +59,14 @@ struct SearchResult {
 
 SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost);
 
+/// The least of every other sample and of the rest: two measurements of the same thing. Both are the only sample where there is
+/// but one. Of none: not allowed.
+std::array<double, 2> half_minima(const std::vector<double> &samples);
+/// How far apart they are, as a share of the less: the floor of what can be told apart. At most 5 %: more is no measurement.
+double split_half_noise(const std::array<double, 2> &halves);
+
 /// Paired times of a challenger and the incumbent, one pair a round: whether the challenger is better beyond doubt, by the
-/// minima (more than `tie`) and by a sign test over the pairs.
+/// minima (more than `tie` and the noise of either) and by a sign test over the pairs.
 bool confirmed(const std::vector<double> &challenger, const std::vector<double> &incumbent, double tie);
 
 /// Two-sided p-value that two samples come from the same distribution (Mann and Whitney 1947, normal approximation with

@@ -107,6 +107,38 @@ std::vector<Shape> filter_shapes(const std::vector<Shape> &shapes, const std::st
     return kept;
 }
 
+Result<std::vector<Shape>> vary(const std::vector<Shape> &shapes, const std::vector<std::string> &operations, const std::vector<std::string> &layouts) {
+    std::vector<Shape> list;
+    for (const Shape &shape : shapes) {
+        for (const std::string &operation : operations.empty() ? std::vector<std::string>{""} : operations) {
+            for (const std::string &layout : layouts.empty() ? std::vector<std::string>{""} : layouts) {
+                Conv2dProblem p = shape.problem;
+                if (!operation.empty()) {
+                    // One line's first word is what an operation is called everywhere.
+                    const Result<Conv2dProblem> named = Conv2dProblem::parse(operation + " b1 ic1 i1 oc1 f1");
+                    if (!named) {
+                        return Status(StatusCode::kInvalidArgument, fmt::format("operation '{}' does not exist; there are fwd, bwd-data, bwd-filters, unfold, fold", operation));
+                    }
+                    p.operation = named->operation;
+                    p.post_op = PostOp::kNone;
+                    p.residual = false;
+                }
+                if (!layout.empty()) {
+                    if (layout != "nchw" && layout != "nhwc") {
+                        return Status(StatusCode::kInvalidArgument, fmt::format("layout '{}' does not exist; there are nchw, nhwc", layout));
+                    }
+                    p.layout = layout == "nhwc" ? Layout::kNhwc : Layout::kNchw;
+                }
+                if (Status status = p.validate(); !status) {
+                    return Status(StatusCode::kInvalidArgument, fmt::format("{}: {}", shape.name, status.message()));
+                }
+                list.push_back({shape.name, p});
+            }
+        }
+    }
+    return list;
+}
+
 Result<Sweep> parse_sweep(const std::string &text) {
     const auto bad = [&](const std::string &why) { return Status(StatusCode::kInvalidArgument, fmt::format("sweep '{}': {}", text, why)); };
     const std::vector<std::string_view> sides = split(text, '=');

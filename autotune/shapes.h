@@ -26,6 +26,11 @@ Result<Conv2dProblem> parse_valid_problem(const std::string &text);
 /// Shapes whose name matches the shell pattern ("resnet*").
 std::vector<Shape> filter_shapes(const std::vector<Shape> &shapes, const std::string &pattern);
 
+/// Each problem as every one of these operations ("fwd", "bwd-data", ...) in every one of these layouts ("nchw", "nhwc"), under
+/// its name; an empty list leaves what the problem says. Without what a gradient has not: residual and post-op.
+/// Errors: kInvalidArgument for other names, and where a problem has no such form.
+Result<std::vector<Shape>> vary(const std::vector<Shape> &shapes, const std::vector<std::string> &operations, const std::vector<std::string> &layouts);
+
 /// One size of the base problem `b4 ic32 i32x32 oc32 f3x3`, same padding, made to vary.
 struct Sweep {
     std::string axis;  ///< b, ic, oc, i or f

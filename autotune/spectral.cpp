@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "bad.h"
 #include "files.h"
 #include "machine_limits.h"
 #include "measure.h"
@@ -19,10 +20,6 @@
 
 namespace fourfold::cli {
 namespace {
-
-Status bad(std::string message) {
-    return {StatusCode::kInvalidArgument, std::move(message)};
-}
 
 Result<SpectralOptions> spectral_options(const PlanFlags &flags) {
     const Result<PlanOptions> plan = to_plan_options(flags);

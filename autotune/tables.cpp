@@ -1,4 +1,4 @@
-// fourfold tables: merge, diff, show.
+// fourfold tables: merge, diff, show, reduce.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -10,7 +10,9 @@
 #include "files.h"
 #include "fourfold/tuning.h"
 #include "records.h"
+#include "search.h"
 #include "table.h"
+#include "tables_reduce.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -25,6 +27,11 @@ std::map<std::string, Record> winners(const std::vector<Record> &records) {
         }
     }
     return list;
+}
+
+/// What its two halves of samples differ by; 0 where they are not recorded.
+double noise(const Record &r) {
+    return r.halves[0] > 0.0 ? split_half_noise(r.halves) : 0.0;
 }
 
 std::string key_columns(const Record &r) {
@@ -43,7 +50,8 @@ Status merge(const std::vector<std::string> &inputs, const std::string &out) {
     return {};
 }
 
-/// Problem by problem, where two tables choose differently.
+/// Problem by problem, where two tables choose differently. The tie band is the search's: 2 %, or the noise of the two choices
+/// where that is more, at most 5 %.
 Status diff(const std::string &first, const std::string &second) {
     const Result<std::vector<Record>> a = read_records(first), b = read_records(second);
     if (!a || !b) {
@@ -67,7 +75,7 @@ Status diff(const std::string &first, const std::string &second) {
         }
         // Another choice, but as fast as the first one was in the second table: noise decided.
         const auto twin = std::find_if(b->begin(), b->end(), [&](const Record &r) { return r.failure.empty() && r.choice == x.choice && record_key(r) == key; });
-        const bool is_tie = twin != b->end() && twin->seconds_min <= 1.02 * y.seconds_min;
+        const bool is_tie = twin != b->end() && twin->seconds_min <= (1.0 + std::max({SearchOptions().tie, noise(*twin), noise(y)})) * y.seconds_min;
         tie += is_tie;
         changed += !is_tie;
         fmt::print("{}", table.row({is_tie ? "tie" : "changed", milliseconds_text(x.seconds_min), milliseconds_text(y.seconds_min), fmt::format("{}; {} -> {}", x.problem.to_string(), x.choice, y.choice)}));
@@ -79,7 +87,7 @@ Status diff(const std::string &first, const std::string &second) {
         }
     }
     const int common = same + tie + changed;
-    fmt::print("{} problems in both: {} same, {} within 2 %, {} changed ({:.1f} % agree); {} added, {} removed\n", common, same, tie, changed, common > 0 ? 100.0 * (same + tie) / common : 100.0, added, removed);
+    fmt::print("{} problems in both: {} same, {} within the tie band, {} changed ({:.1f} % agree); {} added, {} removed\n", common, same, tie, changed, common > 0 ? 100.0 * (same + tie) / common : 100.0, added, removed);
     return {};
 }
 
@@ -139,6 +147,13 @@ Action add_tables(CLI::App &verb) {
     showing->add_option("table", flags->path)->required();
     showing->add_flag("--all", flags->all, "every candidate that was measured");
     showing->callback([flags, chosen] { *chosen = [flags] { return show(flags->path, flags->all); }; });
+    auto reduce = std::make_shared<ReduceFlags>();
+    CLI::App *reducing = verb.add_subcommand("reduce", "how many variants buy how much, and a shorter list of them for the build");
+    reducing->add_option("tables", reduce->tables, "tables that the variants must serve")->required();
+    reducing->add_option("--within", reduce->within, "per cent that a problem may lose")->check(CLI::Range(0.0, 50.0))->capture_default_str();
+    CLI::Option *list = reducing->add_option("--list", reduce->list, "the list that this build was made from: schedules/cpu/variants.json");
+    reducing->add_option("--out", reduce->out, "writes the list without what neither the tables nor untuned problems need, for -DFOURFOLD_VARIANTS=")->needs(list);
+    reducing->callback([reduce, chosen] { *chosen = [reduce] { return reduce_tables(*reduce); }; });
     return [chosen] { return (*chosen)(); };
 }
 

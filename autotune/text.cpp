@@ -6,15 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "bad.h"
+
 namespace fourfold::cli {
-namespace {
-
-Status bad(std::string message) {
-    return {StatusCode::kInvalidArgument, std::move(message)};
-}
-
-}  // namespace
-
 std::string_view trim(std::string_view text) {
     constexpr std::string_view blanks = " \t\r\n";
     const size_t first = text.find_first_not_of(blanks);

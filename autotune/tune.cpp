@@ -1,13 +1,11 @@
-// fourfold tune: measures plans of many problems, each candidate in a process of its own, and records what is fastest.
+// fourfold tune: measures plans of many problems in other processes, and records what is fastest.
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,7 +14,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "candidate_process.h"
+#include "bad.h"
+#include "candidate_field.h"
+#include "clock.h"
 #include "commands.h"
 #include "files.h"
 #include "fourfold/tuning.h"
@@ -35,7 +35,7 @@ namespace fourfold::cli {
 namespace {
 
 struct TuneFlags {
-    std::vector<std::string> shapes, problems;
+    std::vector<std::string> shapes, problems, operations, layouts;
     std::string out, budget, workspace_max, accuracy = "default";
     int trials = 0, patience = 0, threads = 1;
     bool resume = false, verify_only = false, cold = false;
@@ -43,9 +43,7 @@ struct TuneFlags {
     uint64_t seed = 1;
 };
 
-constexpr double kSampleSeconds = 2e-3;   ///< one sample lasts at least this long
 constexpr double kStageSeconds = 1.5;     ///< rounds of long problems end earlier
-constexpr int kLifetime = 10;             ///< samples of one process: where its memory happens to lie is a part of the noise
 constexpr int kPairs = 30;                ///< of a winner and the incumbent, when it is confirmed
 constexpr double kPairSeconds = 2.0;
 
@@ -53,14 +51,6 @@ volatile std::sig_atomic_t interrupted = 0;
 
 bool is_stopped() {
     return interrupted != 0;
-}
-
-double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-Status bad(std::string message) {
-    return {StatusCode::kInvalidArgument, std::move(message)};
 }
 
 /// "90", "90s", "10m", "2h" as seconds.
@@ -136,106 +126,56 @@ private:
     std::map<std::pair<std::string, std::string>, Left> left_;
 };
 
-/// The candidates of one problem, each in its process; as many alive as memory allows.
+/// The candidates of one problem with the reference that judges them.
 class Field {
 public:
-    Field(const Conv2dProblem &problem, const PlanOptions &options, const TuneFlags &flags, std::vector<Candidate> candidates)
-        : problem_(problem), options_(options), flags_(flags), candidates_(std::move(candidates)), contenders_(candidates_.size()), result_(ProblemData::result_elements(problem)) {
-    }
-
-    /// The reference to check against. False when memory ran out.
-    bool prepare() {
-        const std::unique_ptr<ProblemData> data = ProblemData::make(problem_, flags_.seed);
-        if (data == nullptr || result_.data() == nullptr) {
-            return false;
+    Field(const Conv2dProblem &problem, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates)
+        : result_(ProblemData::result_elements(problem)) {
+        std::vector<CandidateField::Member> members;
+        for (const Candidate &c : candidates) {
+            algorithms_.push_back(c.algorithm);
+            members.push_back({c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes)});
         }
-        reference_.emplace(problem_, data->arrays(), 0.0);
-        return true;
+        CandidateField::Options field;
+        field.command = {"/proc/self/exe", "candidate", "--problem", problem.to_string(), "--threads", std::to_string(options.threads), "--seed", std::to_string(flags.seed), "--result-file", std::to_string(result_.file())};
+        field.cold = options.cache == CacheState::kCold;
+        if (field.cold) {
+            field.command.push_back("--cold");
+        }
+        field.ready_seconds = flags.candidate_seconds;
+        field.memory = std::max(1.0, static_cast<double>(usable_memory()) / 2 - ProblemData::bytes(problem) - 8.0 * static_cast<double>(ProblemData::result_elements(problem)));
+        field.before_run = [this] { result_.fill_nan(); };
+        field.judge = [this](size_t i) { return judge(i); };
+        field.stopped = is_stopped;
+        field_.emplace(std::move(members), std::move(field));
+        if (const std::unique_ptr<ProblemData> data = ProblemData::make(problem, flags.seed)) {
+            reference_.emplace(problem, arrays_of(*data), 0.0);
+        }
     }
+    Field(const Field &) = delete;
+    Field &operator=(const Field &) = delete;
 
-    /// One sample in seconds, or why not.
+    /// False when memory ran out.
+    bool ok() const {
+        return reference_.has_value() && result_.data() != nullptr;
+    }
     Failure sample(size_t i, double &seconds) {
-        Contender &c = contenders_[i];
-        recent_.remove(i);
-        if (c.samples++ % kLifetime == 0) {
-            c.process.end();
-        }
-        if (!c.process.alive()) {
-            if (Failure failure = start(i)) {
-                return failure;
-            }
-        }
-        recent_.push_back(i);
-        double elapsed = 0.0;
-        const double limit = std::max(5.0, 50.0 * candidates_[i].predicted_seconds * c.repeats);
-        if (Failure failure = c.process.sample(c.repeats, limit, elapsed)) {
-            return failure;
-        }
-        seconds = elapsed / c.repeats;
-        return {};
+        return field_->sample(i, seconds);
     }
-
-    /// All processes end; the next sample starts fresh ones.
     void refresh() {
-        for (Contender &c : contenders_) {
-            c.process.end();
-            c.samples = 0;
-        }
-        recent_.clear();
+        field_->refresh();
     }
 
 private:
-    struct Contender {
-        CandidateProcess process;
-        int repeats = 1, samples = 0;
-    };
-
-    double bytes(size_t i) const {
-        return ProblemData::bytes(problem_) + static_cast<double>(candidates_[i].packed_filter_bytes) * 2 + static_cast<double>(candidates_[i].workspace_bytes) + 4.0 * static_cast<double>(ProblemData::result_elements(problem_));
+    Failure judge(size_t i) const {
+        const double error = reference_->max_error(result_.data()), limit = error_limit(to_string(algorithms_[i]));
+        return error <= limit ? Failure() : Failure{"wrong", fmt::format("max error {:.2g} is over the limit {:.0e}", error, limit)};
     }
 
-    Failure start(size_t i) {
-        double needed = bytes(i);
-        for (size_t other : recent_) {
-            needed += bytes(other);
-        }
-        while (!recent_.empty() && needed > static_cast<double>(usable_memory()) / 2) {
-            needed -= bytes(recent_.front());
-            contenders_[recent_.front()].process.end();
-            recent_.pop_front();
-        }
-        result_.fill_nan();
-        std::vector<std::string> command = {"/proc/self/exe", "candidate", "--problem", problem_.to_string(), "--choice", candidates_[i].choice, "--threads", std::to_string(options_.threads),
-                                            "--seed", std::to_string(flags_.seed), "--result-file", std::to_string(result_.file())};
-        if (options_.cache == CacheState::kCold) {
-            command.push_back("--cold");
-        }
-        Contender &c = contenders_[i];
-        if (Failure failure = c.process.start(command, flags_.candidate_seconds, is_stopped)) {
-            return failure;
-        }
-        const double error = reference_->max_error(result_.data()), limit = error_limit(to_string(candidates_[i].algorithm));
-        if (!(error <= limit)) {
-            c.process.end();
-            return {"wrong", fmt::format("max error {:.2g} is over the limit {:.0e}", error, limit)};
-        }
-        // The first run warms; the second says how many make a sample.
-        double elapsed = 0.0;
-        Failure failure = c.process.sample(1, std::max(5.0, 100.0 * candidates_[i].predicted_seconds), elapsed);
-        if (!failure && options_.cache == CacheState::kWarm) {
-            c.repeats = static_cast<int>(std::clamp(std::ceil(kSampleSeconds / std::max(elapsed, 1e-8)), 1.0, 1e5));
-        }
-        return failure;
-    }
-
-    const Conv2dProblem problem_;
-    const PlanOptions &options_;
-    const TuneFlags &flags_;
-    const std::vector<Candidate> candidates_;
-    std::vector<Contender> contenders_;
+    std::vector<Algorithm> algorithms_;
     SharedFloats result_;
-    std::list<size_t> recent_;  ///< alive, the longest unused first
     std::optional<Reference> reference_;
+    std::optional<CandidateField> field_;
 };
 
 double least(const std::vector<double> &samples) {
@@ -350,11 +290,6 @@ private:
         return {};
     }
 
-    /// Measured with the variants as they are built in now.
-    static bool is_current(const Record &r) {
-        return !r.variants.empty() && std::all_of(r.variants.begin(), r.variants.end(), [](const auto &v) { return variant_hash(v.first) == v.second; });
-    }
-
     Status tune(const Shape &shape, double seconds, Progress &progress, Outcome &outcome) {
         outcome.name = shape.name;
         const Conv2dProblem problem = tuning_problem(shape.problem);
@@ -373,7 +308,7 @@ private:
             field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty()});
         }
         Field processes(problem, options_, flags_, *candidates);
-        if (!processes.prepare()) {
+        if (!processes.ok()) {
             fmt::print(stderr, "{}: skipped, memory ran out\n", shape.name);
             outcome.finished = true;
             return {};
@@ -451,6 +386,7 @@ private:
             } else if (!samples[i].empty()) {
                 r.seconds_min = least(samples[i]);
                 r.seconds_median = median(samples[i]);
+                r.halves = half_minima(samples[i]);
                 r.samples = static_cast<int>(samples[i].size());
                 lines += record_line(r);
                 outcome.sampled++;
@@ -573,7 +509,7 @@ Status verify(const TuneFlags &flags, const PlanOptions &options, const std::vec
         }
         Field field(problem, options, flags, candidates);
         std::vector<double> best(candidates.size(), 0.0);
-        Failure failure = field.prepare() ? Failure() : Failure{"refused", "memory ran out"};
+        Failure failure = field.ok() ? Failure() : Failure{"refused", "memory ran out"};
         for (int round = 0; round < 10 && !failure; ++round) {
             for (size_t i = 0; i < candidates.size() && !failure; ++i) {
                 double seconds = 0.0;
@@ -608,28 +544,31 @@ Status verify(const TuneFlags &flags, const PlanOptions &options, const std::vec
 }
 
 Status tune(const TuneFlags &flags) {
-    std::vector<Shape> shapes;
-    std::set<std::string> seen;
-    const auto add = [&](const Shape &shape) {
-        if (seen.insert(tuning_problem(shape.problem).to_string()).second) {
-            shapes.push_back(shape);
-        }
-    };
+    std::vector<Shape> named;
     for (const std::string &file : flags.shapes) {
         const Result<std::vector<Shape>> read = read_shapes(file);
         if (!read) {
             return read.status();
         }
-        for (const Shape &shape : *read) {
-            add(shape);
-        }
+        named.insert(named.end(), read->begin(), read->end());
     }
     for (const std::string &text : flags.problems) {
         const Result<Conv2dProblem> problem = parse_valid_problem(text);
         if (!problem) {
             return problem.status();
         }
-        add({problem->to_string(), *problem});
+        named.push_back({problem->to_string(), *problem});
+    }
+    const Result<std::vector<Shape>> varied = vary(named, flags.operations, flags.layouts);
+    if (!varied) {
+        return varied.status();
+    }
+    std::vector<Shape> shapes;
+    std::set<std::string> seen;
+    for (const Shape &shape : *varied) {
+        if (seen.insert(tuning_problem(shape.problem).to_string()).second) {
+            shapes.push_back(shape);
+        }
     }
     double budget = 0.0;
     if (!flags.budget.empty()) {
@@ -681,6 +620,8 @@ Action add_tune(CLI::App &verb) {
     auto flags = std::make_shared<TuneFlags>();
     CLI::Option *shapes = verb.add_option("--shapes", flags->shapes, "files of problems (may be given several times)");
     CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form");
+    verb.add_option("--operation", flags->operations, "each problem as these operations instead of its own: fwd, bwd-data, bwd-filters, unfold, fold")->delimiter(',');
+    verb.add_option("--layout", flags->layouts, "each problem in these layouts instead of its own: nchw, nhwc")->delimiter(',');
     verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins")->required();
     verb.add_option("--budget", flags->budget, "time for all problems together: 90s, 10m, 2h (default: none)");
     verb.add_option("--trials", flags->trials, "at most so many candidates a problem (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
@@ -694,7 +635,7 @@ Action add_tune(CLI::App &verb) {
     verb.add_option("--seed", flags->seed, "of data and random orders")->capture_default_str();
     CLI::Option *resume = verb.add_flag("--resume", flags->resume, "continue what was interrupted: problems with a winner are left out, samples taken are kept");
     verb.add_flag("--verify-only", flags->verify_only, "measure the table's winners and runners-up again; write nothing")->excludes(resume);
-    verb.footer("Each candidate runs in a process of its own and is checked against the reference before it is timed. A new winner replaces the incumbent only when it proves faster in fresh processes.");
+    verb.footer("Each candidate first runs in a process of its own and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes.");
     return [flags, shapes, problems] {
         if (shapes->count() + problems->count() == 0) {
             return bad("tune needs --shapes or --problem; see fourfold tune --help");

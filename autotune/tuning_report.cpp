@@ -1,13 +1,20 @@
-// fourfold report: the efficiency (best time / chosen time) of what is chosen, beside simpler rules, from a table alone.
+// fourfold report: the efficiency (best time / chosen time) of what is chosen, beside simpler rules, from tables alone.
+//
+// Who picks the least of many noisy times gets a lucky one. So the best is picked by one half of the samples and judged, like the
+// choice, by the other, both ways; and the noise floor, the same thing measured twice, stands beside the result. Choices and
+// times may also come from two tunes, which shared nothing.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
+#include <limits>
 #include <memory>
 #include <random>
 #include <set>
 
 #include <fmt/format.h>
 
+#include "bad.h"
 #include "commands.h"
 #include "fourfold/tuning.h"
 #include "records.h"
@@ -18,18 +25,41 @@
 namespace fourfold::cli {
 namespace {
 
+struct Times {
+    double least = 0.0;
+    std::array<double, 2> halves = {0.0, 0.0};  ///< 0 where there is no second sample
+
+    /// By one half where there are two.
+    double by(size_t half) const {
+        return halves[half] > 0.0 ? halves[half] : least;
+    }
+};
+
 struct Problem {
     std::string name, family, key;
     Conv2dProblem problem;
-    std::map<std::string, double> seconds;  ///< of each measured choice
+    std::map<std::string, Times> times;  ///< of each measured choice
     std::string winner;
 
     double best() const {
         double best = 0.0;
-        for (const auto &[choice, s] : seconds) {
-            best = best == 0.0 || s < best ? s : best;
+        for (const auto &[choice, t] : times) {
+            best = best == 0.0 || t.least < best ? t.least : best;
         }
         return best;
+    }
+    /// The fastest by one half of the samples. Those who left early have no halves, and no luck.
+    const Times &picked(size_t half) const {
+        const Times *best = &times.begin()->second;
+        for (const auto &[choice, t] : times) {
+            const bool halved = t.halves[0] > 0.0, better = t.by(half) < best->by(half);
+            best = (best->halves[0] > 0.0) == halved ? (better ? &t : best) : halved ? &t : best;
+        }
+        return *best;
+    }
+    /// Best over chosen time, picked and judged by different halves.
+    double efficiency(const Times &chosen) const {
+        return std::sqrt(picked(0).by(1) / chosen.by(1) * (picked(1).by(0) / chosen.by(0)));
     }
 };
 
@@ -66,28 +96,25 @@ public:
 
     /// The efficiency of a choice: what was not measured, since it was predicted hopeless or refused, counts as the worst that was.
     double efficiency(const Problem &p, const std::string &choice, int &unmeasured) const {
-        const auto at = p.seconds.find(choice);
-        if (at != p.seconds.end()) {
-            return p.best() / at->second;
+        const auto at = p.times.find(choice);
+        if (at != p.times.end()) {
+            return p.efficiency(at->second);
         }
         ++unmeasured;
-        double worst = 0.0;
-        for (const auto &[c, s] : p.seconds) {
-            worst = std::max(worst, s);
-        }
-        return p.best() / worst;
+        const auto worst = std::max_element(p.times.begin(), p.times.end(), [](const auto &a, const auto &b) { return a.second.least < b.second.least; });
+        return p.efficiency(worst->second);
     }
 
     Policy chosen(const std::string &name, int &unmeasured) const {
         Policy policy{name, {}, {}};
         for (const Problem &p : problems_) {
-            add(policy, p, unmeasured);
+            policy.efficiency.push_back(choose(policy, p, unmeasured));
         }
         return policy;
     }
     /// With the records of the problem's own family left out.
     Policy held_out(const std::vector<Record> &records, int &unmeasured) const {
-        Policy policy{"held out by family", {}, {}};
+        Policy policy{"held out by family", std::vector<double>(problems_.size(), 0.01), {}};
         std::map<std::string, std::set<std::string>> keys;
         for (const Problem &p : problems_) {
             keys[p.family].insert(p.key);
@@ -101,9 +128,9 @@ public:
             if (!load_table_text("held out", text)) {
                 continue;
             }
-            for (const Problem &p : problems_) {
-                if (p.family == family) {
-                    add(policy, p, unmeasured);
+            for (size_t i = 0; i < problems_.size(); ++i) {
+                if (problems_[i].family == family) {
+                    policy.efficiency[i] = choose(policy, problems_[i], unmeasured);
                 }
             }
         }
@@ -148,7 +175,7 @@ public:
     Policy single_best() const {
         std::set<std::string> choices;
         for (const Problem &p : problems_) {
-            for (const auto &[choice, s] : p.seconds) {
+            for (const auto &[choice, t] : p.times) {
                 choices.insert(choice);
             }
         }
@@ -201,157 +228,172 @@ public:
     }
 
 private:
-    void add(Policy &policy, const Problem &p, int &unmeasured) const {
+    /// The efficiency of what the loaded tables choose.
+    double choose(Policy &policy, const Problem &p, int &unmeasured) const {
         const Result<Plan> plan = Plan::create(p.problem, options_);
-        policy.efficiency.push_back(plan ? efficiency(p, plan->choice(), unmeasured) : 0.01);
         policy.tiers[plan ? to_string(plan->tier()) : "none"]++;
+        return plan ? efficiency(p, plan->choice(), unmeasured) : 0.01;
     }
 
     std::vector<Problem> problems_;
     PlanOptions options_;
 };
 
-/// The one table of several that a policy of the fewest variants would need: how many choices buy how much.
-void print_curve(const std::vector<Problem> &problems) {
-    std::set<std::string> choices;
+/// The same thing measured twice: what no rule can be better than.
+void print_floor(const std::vector<Problem> &problems) {
+    std::vector<double> same, again;
     for (const Problem &p : problems) {
-        for (const auto &[choice, s] : p.seconds) {
-            choices.insert(choice);
+        const auto at = p.times.find(p.winner);
+        if (at == p.times.end() || at->second.halves[0] == 0.0) {
+            continue;
         }
-    }
-    std::vector<double> best(problems.size(), 0.0);  // efficiency with what is shipped so far
-    std::vector<std::string> shipped;
-    fmt::print("\nhow many choices buy how much, picked greedily (perfect dispatch):\n");
-    for (int count = 1; count <= 40 && !choices.empty(); ++count) {
-        double most = -1.0;
-        std::string next;
-        std::vector<double> after;
-        for (const std::string &choice : choices) {
-            std::vector<double> with = best;
-            double total = 0.0;
-            for (size_t i = 0; i < problems.size(); ++i) {
-                const auto at = problems[i].seconds.find(choice);
-                with[i] = std::max(with[i], at == problems[i].seconds.end() ? 0.0 : problems[i].best() / at->second);
-                total += std::log(std::max(with[i], 0.05));
+        const auto [a, b] = at->second.halves;
+        same.push_back(std::min(a, b) / std::max(a, b));
+        double logs = 0.0;
+        for (size_t half : {0, 1}) {
+            double least = std::numeric_limits<double>::infinity();
+            for (const auto &[choice, t] : p.times) {
+                least = t.halves[0] > 0.0 ? std::min(least, t.by(half)) : least;
             }
-            if (next.empty() || total > most) {
-                most = total;
-                next = choice;
-                after = with;
-            }
+            logs += std::log(least / p.picked(1 - half).by(half)) / 2;
         }
-        best = after;
-        choices.erase(next);
-        shipped.push_back(next);
-        const double mean = std::exp(most / static_cast<double>(problems.size()));
-        if (count <= 8 || count % 4 == 0 || mean >= 0.97) {
-            fmt::print("  {:>3}  {:.3f}  {}\n", count, mean, next);
-        }
-        if (mean >= 0.97) {
-            fmt::print("  {} choices are within 3 %\n", count);
-            break;
-        }
+        again.push_back(std::exp(logs));
     }
+    if (same.empty()) {
+        fmt::print("A/A floor: unknown, the table has no halves of samples (tune again)\n");
+        return;
+    }
+    fmt::print("A/A floor of {} problems: the winner's two halves of samples against each other {:.3f} (p5 {:.3f}); picked by one half, judged by the other {:.3f} (p5 {:.3f})\n", same.size(), geomean(same), quantile(same, 0.05),
+               geomean(again), quantile(again, 0.05));
 }
 
-Status report(const std::string &path, const std::vector<std::string> &shape_files, bool per_shape, const PlanFlags &plan_flags) {
-    Result<PlanOptions> options = to_plan_options(plan_flags);
-    if (!options) {
-        return options.status();
-    }
-    options->choose_for_threads = true;
-    const Result<std::vector<Record>> records = read_records(path);
-    if (!records) {
-        return records.status();
-    }
-    std::map<std::string, std::string> names;
-    for (const std::string &file : shape_files) {
-        const Result<std::vector<Shape>> shapes = read_shapes(file);
-        if (!shapes) {
-            return shapes.status();
-        }
-        for (const Shape &s : *shapes) {
-            names.emplace(tuning_problem(s.problem).to_string(), s.name);
-        }
-    }
+struct ReportFlags {
+    std::string table, times;
+    std::vector<std::string> shapes, operations, layouts;
+    bool per_shape = false, cold = false;
+    PlanFlags plan;
+};
+
+/// The problems of a table that the flags ask for, with their times.
+std::vector<Problem> problems_of(const std::vector<Record> &records, const std::map<std::string, std::string> &names, const PlanOptions &options) {
     std::map<std::string, Problem> by_key;
-    for (const Record &r : *records) {
+    for (const Record &r : records) {
         const std::string text = r.problem.to_string();
-        const bool ours = r.microarchitecture == machine().microarchitecture && r.isa == machine().isa && r.accuracy == options->accuracy && r.cache == options->cache && r.threads == std::max(1, options->threads);
+        const bool ours = r.microarchitecture == machine().microarchitecture && r.isa == machine().isa && r.accuracy == options.accuracy && r.cache == options.cache && r.threads == options.threads;
         if (!ours || (!names.empty() && names.count(text) == 0)) {
             continue;
         }
         Problem &p = by_key[record_key(r)];
         p.key = record_key(r);
         p.problem = r.problem;
-        p.name = names.count(text) != 0 ? names[text] : text;
+        p.name = names.count(text) != 0 ? names.at(text) : text;
         p.family = family_of(p.name);
         if (r.failure.empty()) {
-            p.seconds[r.choice] = r.seconds_min;
+            p.times[r.choice] = {r.seconds_min, r.halves};
         }
         p.winner = r.winner ? r.choice : p.winner;
     }
     std::vector<Problem> problems;
     for (auto &[key, p] : by_key) {
-        if (!p.seconds.empty()) {
+        if (!p.times.empty()) {
             problems.push_back(std::move(p));
         }
     }
-    if (problems.empty()) {
-        return {StatusCode::kInvalidArgument, fmt::format("'{}' has no records of this machine for these problems, threads and accuracy", path)};
+    return problems;
+}
+
+Status report(const ReportFlags &flags) {
+    Result<PlanOptions> options = to_plan_options(flags.plan);
+    if (!options) {
+        return options.status();
     }
+    options->choose_for_threads = true;
     options->threads = std::max(1, options->threads);
+    options->cache = flags.cold ? CacheState::kCold : CacheState::kWarm;
+    const Result<std::vector<Record>> records = read_records(flags.table);
+    if (!records) {
+        return records.status();
+    }
+    std::map<std::string, std::string> names;
+    for (const std::string &file : flags.shapes) {
+        const Result<std::vector<Shape>> shapes = read_shapes(file);
+        const Result<std::vector<Shape>> varied = shapes ? vary(*shapes, flags.operations, flags.layouts) : shapes;
+        if (!varied) {
+            return varied.status();
+        }
+        for (const Shape &s : *varied) {
+            names.emplace(tuning_problem(s.problem).to_string(), s.name);
+        }
+    }
+    std::vector<Problem> problems = problems_of(*records, names, *options);
+    if (!flags.times.empty()) {
+        const Result<std::vector<Record>> others = read_records(flags.times);
+        if (!others) {
+            return others.status();
+        }
+        // Of the problems in both.
+        std::map<std::string, std::string> winners;
+        for (const Problem &p : problems) {
+            winners[p.key] = p.winner;
+        }
+        problems = problems_of(*others, names, *options);
+        problems.erase(std::remove_if(problems.begin(), problems.end(), [&](const Problem &p) { return winners.count(p.key) == 0; }), problems.end());
+        for (Problem &p : problems) {
+            p.winner = winners[p.key];
+        }
+    }
+    if (problems.empty()) {
+        return bad(fmt::format("'{}' has no records of this machine for these problems, threads, cache and accuracy", flags.times.empty() ? flags.table : flags.times));
+    }
     const Evaluation evaluation(problems, *options);
     int unmeasured = 0;
     unload_tables(false);
     const Policy untuned = evaluation.chosen("cost model alone", unmeasured);
-    if (const Result<TableInfo> loaded = load_table(path); !loaded) {
+    if (const Result<TableInfo> loaded = load_table(flags.table); !loaded) {
         return loaded.status();
     }
     const Policy tuned = evaluation.chosen("this table", unmeasured);
     const Policy held = evaluation.held_out(*records, unmeasured);
     const Policy fixed = evaluation.best_fixed_order(unmeasured);
     const Policy single = evaluation.single_best();
-    fmt::print("{}: {} problems, efficiency = best / chosen time as recorded\n", path, problems.size());
+    fmt::print("{}: {} problems, efficiency = best / chosen time{}, the best picked and judged by different halves of the samples\n", flags.table, problems.size(), flags.times.empty() ? "" : " by " + flags.times);
     const Table table({{"geomean", 7}, {"p5", 5}, {"worst", 5}, {"time-weighted", 13}, {"within 2 %", 10}, {"gap closed", 10}, {"rule", 0, true}});
     const double base = geomean(fixed.efficiency);
     fmt::print("{}", table.header());
     for (const Policy *policy : {&tuned, &held, &untuned, &fixed, &single}) {
         fmt::print("{}", evaluation.row(table, *policy, policy == &fixed || policy == &single ? 0.0 : base));
     }
+    print_floor(problems);
     const auto [low, high] = Evaluation::interval(held.efficiency);
     fmt::print("held out: 95 % interval over problems {:.3f} to {:.3f}; tiers:", low, high);
     for (const auto &[tier, count] : held.tiers) {
         fmt::print(" {} {}", tier, count);
     }
     fmt::print("\n{} choices were not measured and count as the worst that was\n", unmeasured);
-    if (per_shape) {
+    if (flags.per_shape) {
         const Table rows({{"this table", 10}, {"cost model", 10}, {"best ms", 9}, {"name", 24, true}, {"choice", 0, true}});
         fmt::print("\n{}", rows.header());
         for (size_t i = 0; i < problems.size(); ++i) {
             fmt::print("{}", rows.row({fmt::format("{:.3f}", tuned.efficiency[i]), fmt::format("{:.3f}", untuned.efficiency[i]), milliseconds_text(problems[i].best()), problems[i].name, problems[i].winner}));
         }
     }
-    print_curve(problems);
     return {};
 }
 
 }  // namespace
 
 Action add_report(CLI::App &verb) {
-    struct Flags {
-        std::string table;
-        std::vector<std::string> shapes;
-        bool per_shape = false;
-        PlanFlags plan;
-    };
-    auto flags = std::make_shared<Flags>();
+    auto flags = std::make_shared<ReportFlags>();
     flags->plan.threads = 1;
     verb.add_option("--table", flags->table, "a table of this machine, such as fourfold tune writes")->required();
+    verb.add_option("--times", flags->times, "judge the choices by the times of this table, of another tune: what chose and was judged by the same samples flatters itself");
     verb.add_option("--shapes", flags->shapes, "only these problems, with their names; families are names up to the first '_'");
+    verb.add_option("--operation", flags->operations, "the problems of --shapes as these operations")->delimiter(',');
+    verb.add_option("--layout", flags->layouts, "the problems of --shapes in these layouts")->delimiter(',');
+    verb.add_flag("--cold", flags->cold, "records of cold caches");
     verb.add_flag("--per-shape", flags->per_shape, "a line for each problem");
     add_plan_flags(verb, flags->plan);
-    return [flags] { return report(flags->table, flags->shapes, flags->per_shape, flags->plan); };
+    return [flags] { return report(*flags); };
 }
 
 }  // namespace fourfold::cli

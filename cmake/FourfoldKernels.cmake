@@ -3,6 +3,7 @@
 #   generators/<stem>.cpp + schedules/cpu/<stem>.cpp -> generate_<stem> (a program)
 #   generate_<stem> + one line of the list           -> one object, symbol fourfold_<stem>_<isa>[_<parameters>]
 #   all objects + Halide's runtime + halide_hooks    -> kernels.o, in which every halide_* symbol is local
+#   all objects                                      -> variant_hashes.h: what tables of measurements know variants by
 #   the list                                         -> registry_list.cpp
 #
 # The same code makes the library for all problems and, from a shorter list, libraries for certain ones
@@ -14,7 +15,7 @@ get_filename_component(FOURFOLD_ROOT "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
 
 # "m=8 n=3" -> "_m8_n3"; "mode=constant layout=nchw" -> "_constant_nchw"
 function(_fourfold_suffix parameters result)
-    string(REGEX REPLACE "(mode|layout)=" "" text "${parameters}")
+    string(REGEX REPLACE "(mode|layout|form)=" "" text "${parameters}")
     string(REPLACE "=" "" text "${text}")
     string(REPLACE " " "_" text "${text}")
     if(text)
@@ -41,8 +42,8 @@ function(_fourfold_sources stem result)
     set(${result} "${found}" PARENT_SCOPE)
 endfunction()
 
-# What a stem's machine code depends on besides parameters and target: the text of its sources and Halide's version.
-# A change to any of the sources configures again.
+# What a stem's machine code depends on besides parameters and target: the text of its sources and Halide's version. The
+# key of what `fourfold search` compiles, which is known before anything is. A change to any of the sources configures again.
 function(_fourfold_source_hash stem result)
     _fourfold_sources(${stem} sources)
     set(text "Halide ${Halide_VERSION}\n")
@@ -126,7 +127,6 @@ function(_fourfold_build_device_kernels directory)
     foreach(s RANGE ${last_stage})
         string(JSON stem MEMBER "${list}" stages ${s})
         _fourfold_add_generator(${stem})
-        _fourfold_source_hash(${stem} source_hash)
         string(JSON count LENGTH "${list}" stages ${stem} variants)
         math(EXPR last "${count} - 1")
         foreach(v RANGE ${last})
@@ -138,14 +138,12 @@ function(_fourfold_build_device_kernels directory)
                     continue()
                 endif()
                 string(JSON target GET "${list}" targets ${name})
-                string(SHA256 hash "${source_hash} ${target} ${parameters}")
-                string(SUBSTRING "${hash}" 0 16 hash)
                 set(variant "${stem}_${name}${suffix}")
                 set(object "${directory}/fourfold_${variant}.o")
                 _fourfold_compile(${stem} fourfold_${variant} ${target} "${parameters}" "${object}")
                 list(APPEND objects "${object}")
                 string(APPEND declarations "extern \"C\" int fourfold_${variant}_argv(void **);\n")
-                string(APPEND entries "        {\"${name}\", {\"${stem}\", Isa::kGeneric, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, \"${hash}\"}},\n")
+                string(APPEND entries "        {\"${name}\", {\"${stem}\", Isa::kGeneric, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, fourfold_${variant}_hash}},\n")
             endforeach()
         endforeach()
     endforeach()
@@ -160,6 +158,7 @@ function(_fourfold_build_kernels name list from directory)
     file(MAKE_DIRECTORY "${directory}")
     file(READ "${FOURFOLD_ROOT}/schedules/cpu/variants.json" all)
     set(objects "")
+    set(variant_objects "")
     set(arm_objects "")
     set(declarations "")
     set(entries "")
@@ -183,12 +182,11 @@ function(_fourfold_build_kernels name list from directory)
             foreach(v RANGE ${last})
                 string(JSON parameters GET "${list}" stages ${stem} ${isa} ${v})
                 _fourfold_suffix("${parameters}" suffix)
-                string(SHA256 hash "${source_hash} ${target} ${parameters}")
-                string(SUBSTRING "${hash}" 0 16 hash)
                 set(variant "${stem}_${isa}${suffix}")
                 set(object "${directory}/fourfold_${variant}.o")
                 _fourfold_compile(${stem} fourfold_${variant} ${target} "${parameters}" "${object}")
                 list(APPEND objects "${object}")
+                list(APPEND variant_objects "${object}")
                 string(APPEND declarations "extern \"C\" int fourfold_${variant}_argv(void **);\n")
 
                 # The variant again for certain sizes.
@@ -209,7 +207,7 @@ function(_fourfold_build_kernels name list from directory)
                     string(APPEND declarations "static const fourfold::SizedKernel fourfold_${variant}_sized[] = {${kernels}};\n")
                     set(sized ", fourfold_${variant}_sized, ${size_count}")
                 endif()
-                string(APPEND entries "        {\"${stem}\", Isa::k${constant}, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, \"${hash}\"${sized}},\n")
+                string(APPEND entries "        {\"${stem}\", Isa::k${constant}, \"${parameters}\", \"${variant}\", fourfold_${variant}_argv, fourfold_${variant}_hash${sized}},\n")
                 if(isa STREQUAL generic)
                     set(arm_object "${directory}/arm64/fourfold_${variant}.o")
                     file(MAKE_DIRECTORY "${directory}/arm64")
@@ -251,6 +249,7 @@ function(_fourfold_build_kernels name list from directory)
     file(CONFIGURE OUTPUT "${registry}" CONTENT
 "// Generated from ${from}; do not edit.
 #include \"registry.h\"
+#include \"variant_hashes.h\"
 
 ${declarations}${FOURFOLD_DEVICE_DECLARATIONS}
 namespace fourfold {
@@ -279,6 +278,23 @@ Isa highest_isa() {
 
 }  // namespace fourfold
 " @ONLY)
+
+    if(NOT TARGET fourfold_hash_objects)
+        add_executable(fourfold_hash_objects "${FOURFOLD_ROOT}/cmake/hash_objects.cpp")
+        target_include_directories(fourfold_hash_objects PRIVATE "${FOURFOLD_ROOT}/runtime")
+        target_compile_features(fourfold_hash_objects PRIVATE cxx_std_17)
+        target_compile_options(fourfold_hash_objects PRIVATE -Wall -Wextra -O1)
+    endif()
+    set(hashes_header "${directory}/variant_hashes.h")
+    list(APPEND variant_objects ${FOURFOLD_DEVICE_OBJECTS})
+    string(REPLACE ";" "\n" lines "${variant_objects}")
+    file(CONFIGURE OUTPUT "${directory}/variants.txt" CONTENT "${lines}\n" @ONLY)
+    add_custom_command(
+        OUTPUT "${hashes_header}"
+        COMMAND fourfold_hash_objects "${hashes_header}" "${directory}/variants.txt"
+        DEPENDS fourfold_hash_objects "${directory}/variants.txt" ${variant_objects}
+        COMMENT "Hashing the variants"
+        VERBATIM)
 
     # Any generator can write Halide's runtime.
     string(JSON stem MEMBER "${list}" stages 0)
@@ -318,16 +334,17 @@ Isa highest_isa() {
         VERBATIM)
     set(FOURFOLD_KERNELS_OBJECT "${combined}" PARENT_SCOPE)
     set(FOURFOLD_REGISTRY_SOURCE "${registry}" PARENT_SCOPE)
-    add_custom_target(${name}_kernels DEPENDS "${combined}")
+    add_custom_target(${name}_kernels DEPENDS "${combined}" "${hashes_header}")
 endfunction()
 
 # The library for all problems.
 function(fourfold_add_kernels)
-    set(list_file "${FOURFOLD_ROOT}/schedules/cpu/variants.json")
+    set(FOURFOLD_VARIANTS "${FOURFOLD_ROOT}/schedules/cpu/variants.json" CACHE FILEPATH "The list of variants to build, such as fourfold tables reduce writes")
+    get_filename_component(list_file "${FOURFOLD_VARIANTS}" ABSOLUTE BASE_DIR "${CMAKE_BINARY_DIR}")
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
     file(READ "${list_file}" list)
     _fourfold_build_device_kernels("${PROJECT_BINARY_DIR}/kernels/device")
-    _fourfold_build_kernels(fourfold "${list}" schedules/cpu/variants.json "${PROJECT_BINARY_DIR}/kernels")
+    _fourfold_build_kernels(fourfold "${list}" "${list_file}" "${PROJECT_BINARY_DIR}/kernels")
 
     # What `fourfold search` needs: the spaces and the hashes of sources with targets, and Halide's runtime for a candidate.
     file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/kernels/search.json" CONTENT "{\"hashes\": {\n${FOURFOLD_STAGE_HASHES}},\n\"list\": ${list}}" @ONLY)
@@ -390,6 +407,7 @@ function(fourfold_add_library name)
     add_library(${name}_registry OBJECT "${FOURFOLD_REGISTRY_SOURCE}")
     set_target_properties(${name}_registry PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_compile_features(${name}_registry PRIVATE cxx_std_17)
+    add_dependencies(${name}_registry ${name}_kernels)
     target_include_directories(${name}_registry PRIVATE "${FOURFOLD_ROOT}/runtime" $<TARGET_PROPERTY:fourfold::fourfold,INTERFACE_INCLUDE_DIRECTORIES>)
 
     # The installed library with its kernels and their registry exchanged.

@@ -43,8 +43,8 @@ install(FILES "${PROJECT_BINARY_DIR}/package/fourfold.pc" DESTINATION "${CMAKE_I
 install(DIRECTORY generators DESTINATION "${share_directory}" COMPONENT generators FILES_MATCHING PATTERN "*.h" PATTERN "*.cpp")
 install(DIRECTORY schedules/cpu schedules/cuda DESTINATION "${share_directory}/schedules" COMPONENT generators
     FILES_MATCHING PATTERN "*.h" PATTERN "*.cpp" PATTERN "*.json")
-install(FILES cmake/FourfoldKernels.cmake cmake/FourfoldOptions.cmake cmake/quiet.sh DESTINATION "${share_directory}/cmake" COMPONENT generators)
-install(FILES runtime/halide_hooks.cpp runtime/halide_hooks.h runtime/device_hooks.cpp runtime/machine.h runtime/registry.h DESTINATION "${share_directory}/runtime" COMPONENT generators)
+install(FILES cmake/FourfoldKernels.cmake cmake/FourfoldOptions.cmake cmake/hash_objects.cpp cmake/quiet.sh DESTINATION "${share_directory}/cmake" COMPONENT generators)
+install(FILES runtime/content_hash.h runtime/halide_hooks.cpp runtime/halide_hooks.h runtime/device_hooks.cpp runtime/machine.h runtime/registry.h DESTINATION "${share_directory}/runtime" COMPONENT generators)
 install(FILES runtime/device/runtime.h DESTINATION "${share_directory}/runtime/device" COMPONENT generators)
 
 add_custom_target(uninstall

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "bad.h"
 #include "fourfold/fourfold.h"
 #include "fourfold/fourfold_c.h"
 
@@ -43,10 +44,6 @@ fourfold_status fail(StatusCode code, const std::string &message) {
 
 fourfold_status returned(const Status &status) {
     return status.ok() ? FOURFOLD_OK : fail(status.code(), status.message());
-}
-
-Status bad(std::string message) {
-    return Status(StatusCode::kInvalidArgument, std::move(message));
 }
 
 /// Runs what returns a Status. Text and vectors may run out of memory; nothing else throws.

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "bad.h"
+#include "content_hash.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"
 #include "halide_hooks.h"
@@ -25,14 +27,6 @@ struct PackedHeader {
 static_assert(sizeof(PackedHeader) == kAlignment);
 inline constexpr char kMagic[8] = {'4', 'f', 'o', 'l', 'd', 'p', 'k', '1'};
 
-/// FNV-1a.
-inline uint64_t hash_bytes(const void *data, size_t bytes, uint64_t hash = 0xcbf29ce484222325u) {
-    for (size_t i = 0; i < bytes; i++) {
-        hash = (hash ^ static_cast<const unsigned char *>(data)[i]) * 0x100000001b3u;
-    }
-    return hash;
-}
-
 inline PackedHeader make_header(const std::string &layout, size_t payload) {
     PackedHeader h{};
     std::memcpy(h.magic, kMagic, sizeof kMagic);
@@ -44,10 +38,6 @@ inline PackedHeader make_header(const std::string &layout, size_t payload) {
 
 inline std::string bytes_text(size_t bytes) {
     return std::to_string(bytes) + " bytes";
-}
-
-inline Status bad(std::string message) {
-    return Status(StatusCode::kInvalidArgument, std::move(message));
 }
 
 inline Status check_block(const char *name, const void *data, size_t bytes, size_t needed) {

@@ -2,6 +2,9 @@
 
 #include "registry.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <sched.h>
 #include <unistd.h>
 
@@ -50,11 +53,48 @@ std::string cpuinfo(const char *key) {
     return "";
 }
 
-/// Names as LLVM's -mcpu spells them. Families and models: the vendors' manuals, as in LLVM's Host.cpp.
-std::string microarchitecture() {
-    const std::string vendor = cpuinfo("vendor_id");
-    const int family = std::atoi(cpuinfo("cpu family").c_str());
-    const int model = std::atoi(cpuinfo("model").c_str());
+/// Extensions that tell the cores of servers apart.
+CoreFeatures core_features() {
+    CoreFeatures features;
+#if defined(__x86_64__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    features.amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 24 & 1) != 0;
+    features.avx10 = __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (d >> 19 & 1) != 0;
+#endif
+    return features;
+}
+
+size_t cache_bytes(int name, size_t fallback) {
+    const long bytes = sysconf(name);
+    return bytes > 0 ? static_cast<size_t>(bytes) : fallback;
+}
+
+/// The last-level cache that the first core shares; sysconf would count all of the socket's.
+size_t l3_bytes() {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    size_t kilobytes = 0;
+    char unit = 0;
+    return file >> kilobytes >> unit && unit == 'K' ? kilobytes << 10 : cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8u << 20);
+}
+
+MachineInfo read_machine() {
+    MachineInfo m;
+    m.cpu = cpuinfo("model name");
+    m.microarchitecture = microarchitecture_name(cpuinfo("vendor_id"), std::atoi(cpuinfo("cpu family").c_str()), std::atoi(cpuinfo("model").c_str()), core_features());
+    m.isa = to_string(best_isa());
+    cpu_set_t set;
+    m.hardware_threads = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+    m.hardware_threads = m.hardware_threads < 1 ? 1 : m.hardware_threads;
+    m.l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32u << 10);
+    m.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512u << 10);
+    m.l3_bytes = l3_bytes();
+    return m;
+}
+
+}  // namespace
+
+/// Families and models: the vendors' manuals, as in LLVM's Host.cpp.
+std::string microarchitecture_name(const std::string &vendor, int family, int model, const CoreFeatures &features) {
     if (vendor == "AuthenticAMD") {
         if (family == 0x1A) {
             return "znver5";
@@ -94,40 +134,16 @@ std::string microarchitecture() {
         case 0xBF:
             return "raptorlake";
         default:
+            // A hypervisor may give a model of its own; what only these cores have, it passes on. Emerald Rapids is Sapphire
+            // Rapids with more cache, which here is the same machine.
+            if (features.amx) {
+                return features.avx10 ? "graniterapids" : "sapphirerapids";
+            }
             return "intel-6-" + std::to_string(model);
         }
     }
     return "x86-64";
 }
-
-size_t cache_bytes(int name, size_t fallback) {
-    const long bytes = sysconf(name);
-    return bytes > 0 ? static_cast<size_t>(bytes) : fallback;
-}
-
-/// The last-level cache that the first core shares; sysconf would count all of the socket's.
-size_t l3_bytes() {
-    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
-    size_t kilobytes = 0;
-    char unit = 0;
-    return file >> kilobytes >> unit && unit == 'K' ? kilobytes << 10 : cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8u << 20);
-}
-
-MachineInfo read_machine() {
-    MachineInfo m;
-    m.cpu = cpuinfo("model name");
-    m.microarchitecture = microarchitecture();
-    m.isa = to_string(best_isa());
-    cpu_set_t set;
-    m.hardware_threads = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-    m.hardware_threads = m.hardware_threads < 1 ? 1 : m.hardware_threads;
-    m.l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32u << 10);
-    m.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512u << 10);
-    m.l3_bytes = l3_bytes();
-    return m;
-}
-
-}  // namespace
 
 const char *to_string(Isa isa) {
     switch (isa) {

@@ -1,6 +1,8 @@
 // The machine at run time: ISA rung, caches, cores.
 #pragma once
 
+#include <string>
+
 #include "fourfold/plan.h"
 
 namespace fourfold {
@@ -15,5 +17,12 @@ Isa best_isa();
 Status isa_cap_status();
 /// Floats in a vector of the rung: what the generators' natural vector size is there.
 int vector_lanes(Isa isa);
+
+/// What a core has beside its model's number.
+struct CoreFeatures {
+    bool amx = false, avx10 = false;
+};
+/// The name that records know a processor by, as LLVM's -mcpu spells it, from what /proc/cpuinfo says and the core's features.
+std::string microarchitecture_name(const std::string &vendor, int family, int model, const CoreFeatures &features);
 
 }  // namespace fourfold

@@ -1,12 +1,13 @@
 #include "plan_measure.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <optional>
 #include <sstream>
 
+#include "clock.h"
 #include "fourfold/tuning.h"
+#include "problem_data.h"
 #include "tables.h"
 
 namespace fourfold {
@@ -25,47 +26,6 @@ struct Measuring {
     }
     ~Measuring() {
         measuring = false;
-    }
-};
-
-double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// Values in [-1, 1]; denormals or zeros could be slow or quick.
-bool fill(AlignedBuffer &buffer, int64_t elements) {
-    buffer = AlignedBuffer(static_cast<size_t>(elements) * sizeof(float));
-    auto *at = static_cast<float *>(buffer.data());
-    if (at == nullptr) {
-        return false;
-    }
-    uint32_t state = 1;
-    for (int64_t i = 0; i < elements; i++) {
-        state = state * 1664525u + 1013904223u;
-        at[i] = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
-    }
-    return true;
-}
-
-/// The tensors of one problem, the results included.
-struct Data {
-    AlignedBuffer images, filters, gradient, result, residual;
-
-    bool make(const Conv2dProblem &p) {
-        const int64_t result_elements = p.operation == Operation::kForward ? p.output_elements() : p.operation == Operation::kBackwardData ? p.input_elements() : p.filter_elements();
-        return (p.operation == Operation::kBackwardData || fill(images, p.input_elements())) && (p.operation == Operation::kBackwardFilters || fill(filters, p.filter_elements())) &&
-               (p.operation == Operation::kForward || fill(gradient, p.output_elements())) && fill(result, result_elements) && (!p.residual || fill(residual, result_elements));
-    }
-    Tensors tensors(const Conv2dProblem &p, const AlignedBuffer &packed) const {
-        Tensors t;
-        t.input = static_cast<const float *>(images.data());
-        t.filters = packed.data() != nullptr ? Filters(packed) : Filters(static_cast<const float *>(filters.data()));
-        t.grad_output = static_cast<const float *>(gradient.data());
-        t.residual = p.residual ? ConstView(static_cast<const float *>(residual.data())) : ConstView();
-        t.output = static_cast<float *>(result.data());
-        t.grad_input = static_cast<float *>(result.data());
-        t.grad_filters = static_cast<float *>(result.data());
-        return t;
     }
 };
 
@@ -142,8 +102,8 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
     if (!candidates || candidates->size() < 2) {
         return;
     }
-    Data data;
-    if (!data.make(problem)) {
+    const std::unique_ptr<ProblemData> data = ProblemData::make(problem, 1);
+    if (data == nullptr) {
         return;
     }
     std::vector<Contender> contenders;
@@ -164,20 +124,13 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
     for (Contender &c : contenders) {
         if (ready && c.plan.packed_filter_bytes() > 0) {
             c.packed = AlignedBuffer(c.plan.packed_filter_bytes());
-            const int64_t plane = problem.filter_height * problem.filter_width;
-            const ConstView view(static_cast<const float *>(data.filters.data()), problem.in_channels / problem.groups * plane, plane, problem.filter_width, 1);
-            ready = c.packed.data() != nullptr && c.plan.pack_filters(view, c.packed, workspace).ok();
+            ready = c.packed.data() != nullptr && c.plan.pack_filters(data->filter_view(problem), c.packed, workspace).ok();
         }
     }
     if (!ready || contenders.empty()) {
         return;
     }
-    race(contenders, [&](const Contender &c) {
-        Tensors tensors = data.tensors(problem, c.packed);
-        const int64_t plane = problem.filter_height * problem.filter_width;
-        tensors.grad_filters = MutableView(static_cast<float *>(data.result.data()), problem.in_channels / problem.groups * plane, plane, problem.filter_width, 1);
-        return c.plan.execute(tensors, workspace).ok();
-    });
+    race(contenders, [&](const Contender &c) { return c.plan.execute(data->tensors(problem, c.packed, data->output.data()), workspace).ok(); });
     const auto best = std::min_element(contenders.begin(), contenders.end(), [](const Contender &a, const Contender &b) { return a.best() < b.best(); });
     for (const Contender &c : contenders) {
         if (!std::isfinite(c.best())) {

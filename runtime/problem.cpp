@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "bad.h"
+
 namespace fourfold {
 namespace {
 
@@ -37,10 +39,6 @@ constexpr PaddingModeName kPaddingModes[] = {
     {PaddingMode::kReplicate, "replicate"},
     {PaddingMode::kCircular, "circular"},
 };
-
-Status bad(std::string message) {
-    return Status(StatusCode::kInvalidArgument, std::move(message));
-}
 
 std::string shape(int64_t a, int64_t b) {
     return std::to_string(a) + "x" + std::to_string(b);

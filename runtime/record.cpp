@@ -25,12 +25,14 @@ bool read_text(const Json &object, const char *key, std::string &value) {
 }
 
 /// Milliseconds as seconds, between a picosecond and a year: the ratio of any two is finite.
+bool read_milliseconds(const Json &value, double &seconds) {
+    seconds = value.is_number() ? value.get<double>() / 1e3 : 0.0;
+    return seconds >= 1e-12 && seconds <= 3e7;
+}
+
 bool read_milliseconds(const Json &object, const char *key, double &seconds) {
     const Json *m = member(object, key, &Json::is_number);
-    if (m != nullptr) {
-        seconds = m->get<double>() / 1e3;
-    }
-    return m != nullptr && seconds >= 1e-12 && seconds <= 3e7;
+    return m != nullptr && read_milliseconds(*m, seconds);
 }
 
 bool read_integer(const Json &object, const char *key, int64_t least, int64_t most, int64_t &value) {
@@ -100,6 +102,11 @@ bool read_record(const Json &line, Record &r, std::string &reason) {
     }
     if (!read_milliseconds(line, "ms_min", r.seconds_min) || !read_milliseconds(line, "ms_median", r.seconds_median) || !read_milliseconds(line, "ms_predicted", r.seconds_predicted)) {
         return bad("times that are none");
+    }
+    if (const Json *halves = member(line, "ms_halves", &Json::is_array)) {
+        if (halves->size() != 2 || !read_milliseconds((*halves)[0], r.halves[0]) || !read_milliseconds((*halves)[1], r.halves[1])) {
+            return bad("halves that are not two times");
+        }
     }
     if (!read_integer(line, "samples", 1, 1 << 30, integer)) {
         return bad("no samples");

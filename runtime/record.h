@@ -2,6 +2,7 @@
 // and the tuner; nothing here knows what is built in.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,6 +32,7 @@ struct Record {
     bool winner = false;          ///< confirmed as the problem's choice; otherwise one of the others that were tried
     std::string failure;          ///< empty, or its class: "compile", "crash", "timeout", "wrong", "refused"
     double seconds_min = 0.0, seconds_median = 0.0;
+    std::array<double, 2> halves = {0.0, 0.0};  ///< least seconds of every other sample and of the rest; 0 where not recorded
     int samples = 0;
     double seconds_predicted = 0.0;  ///< by the cost model alone, for these threads
     uint64_t workspace_bytes = 0;    ///< for people; plans say what they need

@@ -29,7 +29,7 @@ struct Variant {
     const char *parameters;  ///< "m=8 n=3"
     const char *name;        ///< "conv_direct_avx512_m8_n3"
     int (*call)(void **arguments);
-    const char *hash;  ///< of generator, schedule, headers, parameters, target and Halide's version: 16 hex digits
+    const char *hash;  ///< of the object that the generator wrote: 16 hex digits
     const SizedKernel *sized = nullptr;  ///< the same function for certain sizes
     int sized_count = 0;
 

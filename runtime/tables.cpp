@@ -10,6 +10,7 @@
 #include <mutex>
 #include <sstream>
 
+#include "content_hash.h"
 #include "registry.h"
 
 namespace fourfold {
@@ -91,6 +92,10 @@ std::string family_of(const std::string &microarchitecture) {
     return microarchitecture;
 }
 
+uint64_t text_hash(std::string_view text) {
+    return hash_bytes(text.data(), text.size());
+}
+
 /// Up to the parameters: "gemm" of "gemm_avx512_m8_n3 ...".
 std::string_view stage_of(std::string_view choice) {
     size_t end = choice.size();
@@ -102,7 +107,7 @@ std::string_view stage_of(std::string_view choice) {
 
 /// The key of predictions' errors: the algorithm, the stage that its choice names first, and the operation.
 uint64_t stage_hash(Operation operation, std::string_view algorithm, std::string_view words) {
-    return (choice_hash(algorithm) * 31 + choice_hash(stage_of(words))) * 31 + static_cast<uint64_t>(operation);
+    return (text_hash(algorithm) * 31 + text_hash(stage_of(words))) * 31 + static_cast<uint64_t>(operation);
 }
 
 uint64_t variant_key(uint64_t choice, Operation operation) {
@@ -140,14 +145,6 @@ std::string join(const std::vector<std::string> &parts) {
 }
 
 }  // namespace
-
-uint64_t choice_hash(std::string_view text) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (char c : text) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    }
-    return hash;
-}
 
 void Tables::add(const std::string &name, bool shipped, const std::vector<Record> &records, int unreadable, bool torn) {
     TableInfo info;
@@ -196,7 +193,7 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
         MeasuredProblem &m = problems_[last];
         MeasuredProblem::Entry entry;
         entry.choice = r.choice;
-        entry.hash = choice_hash(r.choice);
+        entry.hash = text_hash(r.choice);
         entry.winner = r.winner;
         const bool failed = !r.failure.empty();
         entry.seconds = failed ? std::numeric_limits<double>::infinity() : r.seconds_min;
@@ -375,7 +372,7 @@ double Tables::Ranking::residual(std::string_view algorithm, const std::string &
     }
     const Fit &fit = tables_->fits_[static_cast<size_t>(machine_)];
     const std::string choice = std::string(algorithm) + " " + words;
-    const uint64_t hash = choice_hash(choice);
+    const uint64_t hash = text_hash(choice);
     const auto share = [](const std::unordered_map<uint64_t, double> &shares, uint64_t key) {
         const auto at = shares.find(key);
         return at == shares.end() ? 0.0 : at->second;

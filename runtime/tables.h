@@ -33,9 +33,6 @@ struct EmbeddedTable {
 };
 const std::vector<EmbeddedTable> &embedded_tables();
 
-/// FNV-1a, by which choices are compared.
-uint64_t choice_hash(std::string_view text);
-
 /// What was measured on one problem, by one table.
 struct MeasuredProblem {
     struct Entry {

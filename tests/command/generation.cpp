@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command/command.h"
+#include "content_hash.h"
 #include "fourfold/fourfold.h"
 
 namespace fourfold::test {
@@ -85,6 +86,30 @@ TEST(Search, CompilesChecksAndTimesACandidate) {
     const Outcome broken = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, broken));
     EXPECT_NE(broken.out.find("1 crash"), std::string::npos) << broken.out;
+}
+
+TEST(Search, ACandidateHasTheHashThatTheBuildWouldGiveIt) {
+    namespace fs = std::filesystem;
+    TemporaryFolder folder;
+    const Outcome outcome = fourfold_command({"search", "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3", "--cache", folder.path()});
+    ASSERT_TRUE(exits_with(0, outcome));
+    // The generator again, as the build calls it, in another folder.
+    const std::string build = fs::path(FOURFOLD_COMMAND).parent_path().parent_path(), isa = machine().isa;
+    const nlohmann::json search = nlohmann::json::parse(read_bytes(build + "/kernels/search.json"));
+    const auto generated = [&](const std::string &name, const std::vector<std::string> &parameters) {
+        const std::string symbol = "fourfold_" + name;
+        std::vector<std::string> command = {build + "/generate_gemm", "-g", "gemm", "-f", symbol, "-n", symbol, "-e", "object", "-o", folder.path(), "target=" + search["list"]["targets"][isa].get<std::string>() + "-no_runtime-user_context"};
+        command.insert(command.end(), parameters.begin(), parameters.end());
+        EXPECT_EQ(spawn(command).exit_code, 0);
+        return read_bytes(folder / symbol + ".o");
+    };
+    const std::string hash = hash_text(generated("gemm_" + isa + "_m2_n3", {"m=2", "n=3"}));
+    EXPECT_NE(outcome.out.find(hash + "  gemm_" + isa + "_m2_n3\n"), std::string::npos) << hash << "\n" << outcome.out;
+    const std::vector<VariantInfo> variants = list_variants();
+    const auto built_in = std::find_if(variants.begin(), variants.end(), [&](const VariantInfo &v) { return v.stage == "gemm" && v.isa == isa; });
+    ASSERT_NE(built_in, variants.end());
+    const size_t blank = built_in->parameters.find(' ');
+    EXPECT_EQ(hash_text(generated(built_in->name, {built_in->parameters.substr(0, blank), built_in->parameters.substr(blank + 1)})), built_in->hash);
 }
 
 TEST(Search, RefusesBadInput) {

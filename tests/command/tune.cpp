@@ -153,7 +153,7 @@ TEST_F(Tuned, MakesATableThatPlansFollow) {
     EXPECT_TRUE(says(verified, "4 records verified")) << verified.out << verified.err;
     const Outcome reported = fourfold_command({"report", "--table", folder / "t.json", "--shapes", folder / "shapes.csv", "--per-shape"});
     EXPECT_TRUE(exits_with(0, reported)) << reported.err;
-    for (const char *word : {"geomean", "p5", "worst", "time-weighted", "held out by family", "fixed order", "single best", "three"}) {
+    for (const char *word : {"A/A floor of 4 problems", "geomean", "p5", "worst", "time-weighted", "held out by family", "fixed order", "single best", "three"}) {
         EXPECT_TRUE(says(reported, word)) << word;
     }
 }
@@ -259,6 +259,138 @@ TEST_F(Tuned, TablesMergeAndDiffer) {
     const Outcome diff = fourfold_command({"tables", "diff", folder / "t.json", folder / "m.json"});
     ASSERT_TRUE(exits_with(0, diff));
     EXPECT_TRUE(says(diff, "4 problems in both: 4 same") && says(diff, "1 added, 0 removed")) << diff.out;
+}
+
+TEST_F(Tuned, OperationsLayoutsThreadsAndColdCachesHaveRecordsOfTheirOwn) {
+    const std::string out = folder / "t.json";
+    const Arguments problem = {"tune", "--problem", "b1 ic8 i9 oc16 f3 p1", "--out", out, "--trials", "3"};
+    const auto with = [&](const Arguments &more) {
+        Arguments arguments = problem;
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return arguments;
+    };
+    const Outcome varied = fourfold_command(with({"--operation", "fwd,bwd-data,bwd-filters", "--layout", "nchw,nhwc"}));
+    ASSERT_TRUE(exits_with(0, varied)) << varied.err;
+    EXPECT_TRUE(says(varied, "6 problems to tune")) << varied.out;
+    ASSERT_TRUE(exits_with(0, fourfold_command(with({"--threads", "2"}))));
+    ASSERT_TRUE(exits_with(0, fourfold_command(with({"--cold"}))));
+    EXPECT_TRUE(exits_with(2, fourfold_command(with({"--operation", "sideways"})), {"sideways"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command(with({"--layout", "chwn"})), {"chwn"}));
+    const std::multiset<std::string> expected = {"fwd b1 ic8 i9x9 oc16 f3x3 p1,1,1,1", "fwd b1 ic8 i9x9 oc16 f3x3 p1,1,1,1", "fwd b1 ic8 i9x9 oc16 f3x3 p1,1,1,1", "fwd b1 ic8 i9x9 oc16 f3x3 p1,1,1,1 nhwc", "bwd-data b1 ic8 i9x9 oc16 f3x3 p1,1,1,1",
+                                                 "bwd-data b1 ic8 i9x9 oc16 f3x3 p1,1,1,1 nhwc", "bwd-filters b1 ic8 i9x9 oc16 f3x3 p1,1,1,1", "bwd-filters b1 ic8 i9x9 oc16 f3x3 p1,1,1,1 nhwc"};
+    EXPECT_EQ(tuned(out), expected);
+    // Every one is found by its key.
+    unload_tables(false);
+    ASSERT_TRUE(load_table(out).ok());
+    for (const char *operation : {"fwd", "bwd-data", "bwd-filters"}) {
+        for (const char *layout : {"", " nhwc"}) {
+            const Result<Plan> plan = Plan::create(*Conv2dProblem::parse(std::string(operation) + " b1 ic8 i9 oc16 f3 p1" + layout));
+            ASSERT_TRUE(plan.ok());
+            EXPECT_EQ(plan->tier(), Tier::kRecord) << operation << layout;
+        }
+    }
+    std::set<std::string> keys;
+    for (const std::string &line : lines_of(read_bytes(out))) {
+        const nlohmann::json r = nlohmann::json::parse(line);
+        if (r.value("role", "") == "winner" && r["problem"] == "fwd b1 ic8 i9x9 oc16 f3x3 p1,1,1,1") {
+            keys.insert(r["cache"].get<std::string>() + std::to_string(r["threads"].get<int>()));
+        }
+    }
+    EXPECT_EQ(keys, (std::set<std::string>{"warm1", "warm2", "cold1"}));
+    for (const Arguments &flags : {Arguments{}, Arguments{"--threads", "2"}, Arguments{"--cold"}}) {
+        Arguments report = {"report", "--table", out};
+        report.insert(report.end(), flags.begin(), flags.end());
+        const Outcome reported = fourfold_command(report);
+        ASSERT_TRUE(exits_with(0, reported)) << reported.err;
+        EXPECT_TRUE(says(reported, flags.empty() ? ": 6 problems" : ": 1 problems")) << reported.out;
+    }
+    EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", out, "--threads", "3"}), {"no records"}));
+}
+
+TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
+    const auto line = [](const std::string &problem, const std::string &choice, const std::string &variant, bool winner, double a, double b) {
+        nlohmann::ordered_json r = {{"problem", problem}, {"accuracy", "default"}, {"microarchitecture", machine().microarchitecture}, {"isa", machine().isa}, {"threads", 1}, {"cache", "warm"}, {"role", winner ? "winner" : "candidate"}, {"choice", choice},
+                                    {"ms_min", std::min(a, b)}, {"ms_median", a}, {"ms_halves", {a, b}}, {"samples", 10}, {"ms_predicted", 1.0}};
+        r["variants"] = {{variant, variant_hash(variant)}};
+        return r.dump() + "\n";
+    };
+    // Two choices that this build really has.
+    const Conv2dProblem p = *Conv2dProblem::parse("b1 ic8 i9 oc16 f3 p1");
+    PlanOptions direct, im2col;
+    direct.algorithm = Algorithm::kDirect;
+    im2col.algorithm = Algorithm::kIm2col;
+    const Plan first = *Plan::create(p, direct), second = *Plan::create(p, im2col);
+    const std::string header = "{\"format\":\"fourfold-records\",\"version\":1}\n";
+    const auto table = [&](double a, double b, double c, double d) {
+        return header + line(p.to_string(), first.choice(), first.variant(), true, a, b) + line(p.to_string(), second.choice(), second.variant(), false, c, d);
+    };
+    // The winner was lucky in one half.
+    write_bytes(folder / "one.json", table(1.00, 1.20, 1.10, 1.10));
+    const Outcome one = fourfold_command({"report", "--table", folder / "one.json"});
+    ASSERT_TRUE(exits_with(0, one)) << one.err;
+    // Half one picks the winner, half two the other: sqrt(1.20/1.20 * 1.10/1.00) = 1.049.
+    EXPECT_TRUE(says(one, "  1.049")) << one.out;
+    // The winner's halves: 1.00/1.20 = 0.833. Picking again: sqrt(1.00/1.10 * 1.10/1.20) = 0.913.
+    EXPECT_TRUE(says(one, "against each other 0.833")) << one.out;
+    EXPECT_TRUE(says(one, "judged by the other 0.913")) << one.out;
+    // Another tune says that the choice takes twice the best.
+    write_bytes(folder / "two.json", table(2.00, 2.00, 1.00, 1.00));
+    const Outcome two = fourfold_command({"report", "--table", folder / "one.json", "--times", folder / "two.json"});
+    ASSERT_TRUE(exits_with(0, two)) << two.err;
+    EXPECT_TRUE(says(two, "  0.500")) << two.out;
+    // Tables differ by more than their noise; as fast within the noise is a tie.
+    write_bytes(folder / "three.json", header + line(p.to_string(), first.choice(), first.variant(), false, 1.03, 1.08) + line(p.to_string(), second.choice(), second.variant(), true, 1.00, 1.00));
+    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "one.json", folder / "three.json"}), "1 within the tie band"));
+    write_bytes(folder / "four.json", header + line(p.to_string(), first.choice(), first.variant(), false, 1.04, 1.04) + line(p.to_string(), second.choice(), second.variant(), true, 1.00, 1.00));
+    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "one.json", folder / "four.json"}), "1 changed"));
+}
+
+TEST_F(Tuned, TablesReduceTheListOfVariants) {
+    ASSERT_TRUE(exits_with(0, fourfold_command(tune())));
+    const Outcome curve = fourfold_command({"tables", "reduce", folder / "t.json"});
+    ASSERT_TRUE(exits_with(0, curve)) << curve.err;
+    EXPECT_TRUE(says(curve, "4 of 4")) << curve.out;
+    EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "reduce", folder / "t.json", "--out", folder / "l.json"}), {"--list"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "reduce", folder / "t.json", "--list", folder / "t.json", "--out", folder / "l.json"}), {"t.json"}));
+    const Outcome reduced = fourfold_command({"tables", "reduce", folder / "t.json", "--list", FOURFOLD_VARIANTS_JSON, "--out", folder / "l.json"});
+    ASSERT_TRUE(exits_with(0, reduced)) << reduced.err;
+    const nlohmann::json full = nlohmann::json::parse(read_bytes(FOURFOLD_VARIANTS_JSON)), list = nlohmann::json::parse(read_bytes(folder / "l.json"));
+    EXPECT_EQ(list["targets"], full["targets"]);
+    std::vector<std::string> removed;
+    for (const VariantInfo &v : list_variants()) {
+        const nlohmann::json &kept = list["stages"][v.stage][v.isa];
+        const bool stays = std::find(kept.begin(), kept.end(), v.parameters) != kept.end();
+        EXPECT_TRUE(stays || v.isa == machine().isa) << v.name << ": other ISA levels stay as they are";
+        if (!stays) {
+            removed.push_back(v.name);
+        }
+    }
+    for (const auto &[stage, entry] : full["stages"].items()) {
+        for (const char *isa : {"avx512", "avx2", "generic"}) {
+            EXPECT_FALSE(list["stages"][stage][isa].empty()) << stage << " " << isa;
+        }
+    }
+    EXPECT_TRUE(machine().isa == "generic" || !removed.empty());
+    // Without them every tuned problem has its choice, and every algorithm what it had.
+    for (const std::string &line : lines_of(read_bytes(folder / "t.json"))) {
+        const nlohmann::json r = nlohmann::json::parse(line);
+        if (!r.contains("choice")) {
+            continue;
+        }
+        PlanOptions options;
+        options.threads = 1;
+        options.blocked = removed;
+        for (const char *operation : {"fwd", "bwd-data", "bwd-filters"}) {
+            for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
+                Conv2dProblem p = *Conv2dProblem::parse(r["problem"].get<std::string>());
+                p.operation = Conv2dProblem::parse(std::string(operation) + " b1 ic1 i1 oc1 f1")->operation;
+                options.algorithm = algorithm;
+                PlanOptions all = options;
+                all.blocked.clear();
+                EXPECT_EQ(Plan::create(p, options).ok(), Plan::create(p, all).ok()) << p.to_string() << " by " << to_string(algorithm) << ": " << Plan::create(p, options).status().message();
+            }
+        }
+    }
 }
 
 TEST(Environment, ChoiceBlockAndCapture) {

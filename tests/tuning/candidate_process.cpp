@@ -25,7 +25,7 @@ TEST_P(Broken, IsClassed) {
     Failure failure = process.start({"/bin/sh", "-c", GetParam().script}, 1.0);
     double elapsed = 0.0;
     for (int i = 0; i < 2 && !failure; i++) {
-        failure = process.sample(1, 1.0, elapsed);
+        failure = process.sample(0, 1, 1, 1.0, elapsed);
     }
     EXPECT_EQ(failure.kind, GetParam().kind) << failure.text;
     EXPECT_NE(failure.text.find(GetParam().word), std::string::npos) << failure.text;
@@ -43,11 +43,11 @@ INSTANTIATE_TEST_SUITE_P(All, Broken,
 
 TEST(Candidate, AnswersUntilItIsEnded) {
     CandidateProcess process;
-    ASSERT_FALSE(process.start({"/bin/sh", "-c", "echo ready; while read word n; do echo time 0.$n; done"}, 5.0));
+    ASSERT_FALSE(process.start({"/bin/sh", "-c", "echo ready; while read word which warm n; do echo time 0.$n; done"}, 5.0));
     double elapsed = 0.0;
-    EXPECT_FALSE(process.sample(25, 5.0, elapsed));
+    EXPECT_FALSE(process.sample(0, 1, 25, 5.0, elapsed));
     EXPECT_EQ(elapsed, 0.25);
-    EXPECT_FALSE(process.sample(5, 5.0, elapsed));
+    EXPECT_FALSE(process.sample(0, 1, 5, 5.0, elapsed));
     EXPECT_EQ(elapsed, 0.5);
     EXPECT_TRUE(process.alive());
     process.end();

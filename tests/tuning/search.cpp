@@ -82,6 +82,52 @@ TEST(Search, FindsTheFastestOnASharedMachineWithFewSamples) {
     EXPECT_LE(runs, 10 * candidates) << "samples, ten a candidate on average";
 }
 
+/// Two searches of the same space on two days.
+TEST(Search, TwoSearchesAgreeWithinTheTieBand) {
+    int agree = 0;
+    constexpr int spaces = 200;
+    for (uint64_t seed = 1; seed <= spaces; seed++) {
+        const Space space = random_space(seed);
+        double picked[2];
+        for (uint64_t day = 0; day < 2; day++) {
+            Machine machine(space.seconds, 1000 * (day + 1) + seed, 0.01, 0.05);
+            SearchOptions options;
+            options.clock = [&] { return machine.clock; };
+            options.seed = seed + 7 * day;
+            picked[day] = space.seconds[static_cast<size_t>(find_fastest(space.candidates, options, [&](size_t i) { return machine.run(i); }).best)];
+        }
+        agree += std::fabs(std::log(picked[0] / picked[1])) <= std::log(1.0 + SearchOptions().tie);
+    }
+    EXPECT_GE(agree, spaces * 95 / 100);
+}
+
+TEST(Search, TheNoiseOfTheFastestWidensTheTie) {
+    std::vector<SearchCandidate> candidates(2);
+    candidates[0].samples.assign(30, 1.0);
+    candidates[1].samples.assign(30, 1.015);
+    for (SearchCandidate &c : candidates) {
+        c.group = "one";
+        c.predicted = 1.0;
+    }
+    candidates[1].incumbent = true;
+    const auto never = [](size_t) { return 9.0; };
+    EXPECT_EQ(find_fastest(candidates, {}, never).best, 0) << "1.5 % are more than half of the tie band";
+    for (size_t i = 1; i < 30; i += 2) {
+        candidates[0].samples[i] = 1.2;  // the same candidate, measured twice
+    }
+    EXPECT_EQ(find_fastest(candidates, {}, never).best, 1) << "but not more than half of the noise";
+    candidates[1].samples.assign(30, 1.03);
+    EXPECT_EQ(find_fastest(candidates, {}, never).best, 0) << "which is believed up to 5 %";
+}
+
+TEST(Halves, AreTwoMeasurementsOfOneThing) {
+    EXPECT_EQ(half_minima({3.0, 2.0, 1.0, 4.0}), (std::array<double, 2>{1.0, 2.0}));
+    EXPECT_EQ(half_minima({3.0}), (std::array<double, 2>{3.0, 3.0}));
+    EXPECT_NEAR(split_half_noise({1.0, 1.02}), 0.02, 1e-12);
+    EXPECT_NEAR(split_half_noise({1.02, 1.0}), 0.02, 1e-12);
+    EXPECT_EQ(split_half_noise({1.0, 1.5}), 0.05) << "more is no measurement";
+}
+
 TEST(Search, TheSameSeedIsTheSameSearch) {
     const Space space = random_space(7);
     std::vector<int> picks, runs;
@@ -232,6 +278,11 @@ TEST(Confirmation, NeedsMoreThanLuck) {
     EXPECT_TRUE(confirmed(fast, slow, 0.01));
     EXPECT_FALSE(confirmed(slow, fast, 0.01));
     EXPECT_FALSE(confirmed({0.5, 0.5}, {1.0, 1.0}, 0.01)) << "two pairs prove nothing";
+    for (size_t i = 0; i < 30; i++) {
+        fast[i] = i % 2 == 0 ? 0.97 : 1.0;
+        slow[i] = i % 2 == 0 ? 0.99 : 1.02;
+    }
+    EXPECT_FALSE(confirmed(fast, slow, 0.01)) << "3 % are no gain where one half differs from the other by as much";
 }
 
 TEST(MannWhitney, KnownValues) {

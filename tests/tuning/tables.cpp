@@ -398,10 +398,12 @@ TEST_F(Hostile, ForeignFiles) {
 
 TEST_F(Hostile, LinesThatAreAlmostRecords) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
-    const std::string good = record_line(timed(p, unlikely(p), 1e-4, true));
+    Record whole = timed(p, unlikely(p), 1e-4, true);
+    whole.halves = {1e-4, 2e-4};
+    const std::string good = record_line(whole);
     const std::pair<const char *, const char *> edits[] = {
         {"\"threads\":1", "\"threads\":0"}, {"\"threads\":1", "\"threads\":1e30"}, {"\"threads\":1", "\"threads\":\"1\""}, {"\"ms_min\":0.1", "\"ms_min\":-1"}, {"\"ms_min\":0.1", "\"ms_min\":0"},
-        {"\"ms_min\":0.1", "\"ms_min\":1e999"}, {"\"ms_min\":0.1", "\"ms_min\":null"}, {"\"samples\":10", "\"samples\":-3"}, {"\"samples\":10", "\"samples\":18446744073709551615"},
+        {"\"ms_min\":0.1", "\"ms_min\":1e999"}, {"\"ms_min\":0.1", "\"ms_min\":null"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1]"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1,-0.2]"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1,\"0.2\"]"}, {"\"samples\":10", "\"samples\":-3"}, {"\"samples\":10", "\"samples\":18446744073709551615"},
         {"\"role\":\"winner\"", "\"role\":\"king\""}, {"\"cache\":\"warm\"", "\"cache\":\"hot\""}, {"\"accuracy\":\"default\"", "\"accuracy\":\"\""}, {"fwd b2", "fwd b0"}, {"fwd b2", "fwd b99999999999999999999"},
         {"fwd b2", "jump b2"}, {"\"choice\":\"", "\"choice\":\"\\u001b[31m"}, {"\"variants\":{", "\"variants\":[{"}, {"oc24", "oc24 g7"}};
     for (const auto &[from, to] : edits) {

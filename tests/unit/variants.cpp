@@ -10,7 +10,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "content_hash.h"
 #include "fourfold/fourfold.h"
+#include "machine.h"
 #include "support/run_plan.h"
 
 namespace fourfold::test {
@@ -31,6 +33,16 @@ TEST(Variants, HashesTellVariantsApart) {
         EXPECT_EQ(variant.hash.size(), 16u) << variant.name;
         EXPECT_EQ(variant.hash.find_first_not_of("0123456789abcdef"), std::string::npos) << variant.name;
         EXPECT_TRUE(hashes.insert(variant.hash).second) << variant.name << " has another's hash";
+    }
+}
+
+TEST(Variants, HashesAreOfTheirObjects) {
+    for (const VariantInfo &variant : list_variants()) {
+        std::ifstream file(FOURFOLD_KERNELS "/fourfold_" + variant.name + ".o", std::ios::binary);
+        std::ostringstream object;
+        object << file.rdbuf();
+        ASSERT_FALSE(object.str().empty()) << variant.name;
+        EXPECT_EQ(variant.hash, hash_text(object.str())) << variant.name;
     }
 }
 
@@ -86,6 +98,19 @@ TEST(Variants, MainStagesExist) {
     for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
         EXPECT_FALSE(runnable_variants(algorithm).empty()) << to_string(algorithm) << "'s main stage, " << main_stage(algorithm);
     }
+}
+
+TEST(Machine, IsNamedByItsModelAndElseByItsFeatures) {
+    EXPECT_EQ(microarchitecture_name("AuthenticAMD", 0x1A, 2, {}), "znver5");
+    EXPECT_EQ(microarchitecture_name("AuthenticAMD", 0x19, 0x11, {}), "znver4");
+    EXPECT_EQ(microarchitecture_name("AuthenticAMD", 0x19, 0x01, {}), "znver3");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0x8F, {true, false}), "sapphirerapids");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0x55, {}), "skylake-avx512");
+    // A model that a hypervisor made up.
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0xA7, {true, false}), "sapphirerapids");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0xA7, {true, true}), "graniterapids");
+    EXPECT_EQ(microarchitecture_name("GenuineIntel", 6, 0xA7, {}), "intel-6-167");
+    EXPECT_EQ(microarchitecture_name("Somebody", 6, 0x8F, {true, true}), "x86-64");
 }
 
 TEST(Variants, RunnableUpToTheMachinesRung) {

@@ -192,7 +192,7 @@ struct VariantInfo {
     std::string isa;         ///< "avx512", "avx2", "generic"; of a GPU's "cuda75", "cuda80", "cuda86", "opencl"
     std::string parameters;  ///< "m=8 n=3"
     bool runnable = false;   ///< on this machine, under the environment's cap; of a GPU's: whether the device is here
-    std::string hash;        ///< of everything that its machine code depends on: 16 hex digits
+    std::string hash;        ///< of its machine code: 16 hex digits
     Device device;           ///< the kind that it is for
 };
 /// Those of the CPU.

@@ -1,8 +1,6 @@
 #include "problem_data.h"
 
-#include <array>
-
-namespace fourfold::cli {
+namespace fourfold {
 namespace {
 
 /// SplitMix64 (Steele et al. 2014) to floats uniform on [-1, 1].
@@ -40,8 +38,17 @@ std::unique_ptr<ProblemData> ProblemData::make(const Conv2dProblem &p, uint64_t 
 }
 
 int64_t ProblemData::result_elements(const Conv2dProblem &p) {
-    const std::array<int64_t, 4> sizes = result_sizes(p);
-    return sizes[0] * sizes[1] * sizes[2] * sizes[3];
+    switch (p.operation) {
+    case Operation::kBackwardData:
+    case Operation::kFold:
+        return p.input_elements();
+    case Operation::kUnfold:
+        return p.column_elements();
+    case Operation::kBackwardFilters:
+        return p.filter_elements();
+    default:
+        return p.output_elements();
+    }
 }
 
 double ProblemData::bytes(const Conv2dProblem &p) {
@@ -70,8 +77,4 @@ Tensors ProblemData::tensors(const Conv2dProblem &p, const AlignedBuffer &packed
     return t;
 }
 
-Arrays ProblemData::arrays() const {
-    return {input.data(), filters.data(), bias.data(), residual.data(), grad_output.data()};
-}
-
-}  // namespace fourfold::cli
+}  // namespace fourfold

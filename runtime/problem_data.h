@@ -1,13 +1,13 @@
-// The arrays of one problem, filled with values uniform on [-1, 1]: the same for the same seed in every process.
+// The arrays of one problem, for tools and for measuring: filled with values uniform on [-1, 1], the same for the same seed in
+// every process.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
 #include "fourfold/plan.h"
-#include "reference.h"
 
-namespace fourfold::cli {
+namespace fourfold {
 
 class FloatBuffer {
 public:
@@ -24,18 +24,17 @@ private:
 };
 
 struct ProblemData {
-    FloatBuffer input, filters, bias, residual, grad_output, output;  ///< those that the operation has
+    FloatBuffer input, filters, bias, residual, grad_output, output;  ///< those that the operation has; `output` is its result
 
     /// Null when memory ran out.
     static std::unique_ptr<ProblemData> make(const Conv2dProblem &problem, uint64_t seed);
     static int64_t result_elements(const Conv2dProblem &problem);
     static double bytes(const Conv2dProblem &problem);
 
-    /// Filters have one order here, (oc, ic/groups, f0, f1), whatever the images' layout: as the reference wants them.
+    /// Filters have one order here, (oc, ic/groups, f0, f1), whatever the images' layout.
     ConstView filter_view(const Conv2dProblem &problem) const;
     /// The arguments of an execution into `result`, with packed filters where there is such a block.
     Tensors tensors(const Conv2dProblem &problem, const AlignedBuffer &packed, float *result) const;
-    Arrays arrays() const;
 };
 
-}  // namespace fourfold::cli
+}  // namespace fourfold

@@ -1,0 +1,63 @@
+// The candidates of one problem, measured as a program would run them: beside each other in one process, on the same arrays,
+// warm. Each first runs in a process of its own, so that what crashes, hangs or is wrong costs itself alone; and where the
+// common process fails although the candidate does well alone, every one is measured alone from then on.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "candidate_process.h"
+
+namespace fourfold::cli {
+
+class CandidateField {
+public:
+    struct Member {
+        std::string choice;
+        double predicted = 0.0;  ///< seconds
+        double bytes = 0.0;      ///< of its own: packed filters and workspace
+    };
+    struct Options {
+        std::vector<std::string> command;  ///< the other end of candidate_process.h
+        double ready_seconds = 60.0;       ///< until a candidate must have run once
+        double sample_seconds = 2e-3;      ///< a sample lasts at least this long
+        bool cold = false;                 ///< one run a sample, unwarmed
+        double memory = 0.0;               ///< bytes that the members of one process may have together; 0: any
+        std::function<void()> before_run;          ///< before a candidate's first run in a process: clears the result
+        std::function<Failure(size_t)> judge;      ///< after it: what is wrong with the result
+        std::function<bool()> stopped;
+    };
+
+    CandidateField(std::vector<Member> members, Options options);
+
+    /// One sample in seconds, or why not; after a failure it is not to be asked again.
+    Failure sample(size_t i, double &seconds);
+    /// The next sample starts in a fresh process.
+    void refresh();
+
+private:
+    struct State {
+        bool vetted = false;
+        int warm = 0, repeats = 1;
+        int place = -1;   ///< in the common process; negative: not in it
+        int samples = 0;  ///< of this process
+    };
+
+    Failure start(CandidateProcess &process) const;
+    Failure add(CandidateProcess &process, size_t i) const;
+    double limit(size_t i, int runs) const;
+    Failure vet(size_t i);
+    Failure sample_here(size_t i, double &seconds);
+
+    const std::vector<Member> members_;
+    const Options options_;
+    std::vector<State> states_;
+    CandidateProcess process_;  ///< the common one
+    int in_process_ = 0;
+    double bytes_ = 0.0;  ///< of those in it
+    bool alone_ = false;
+};
+
+}  // namespace fourfold::cli

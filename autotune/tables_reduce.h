@@ -1,0 +1,19 @@
+// fourfold tables reduce: how many variants buy how much, and a list for the build with the few that are worth it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fourfold/status.h"
+
+namespace fourfold::cli {
+
+struct ReduceFlags {
+    std::vector<std::string> tables;
+    std::string list, out;  ///< the full list, in the form of schedules/cpu/variants.json, and where the reduced one goes
+    double within = 3.0;    ///< per cent
+};
+
+Status reduce_tables(const ReduceFlags &flags);
+
+}  // namespace fourfold::cli

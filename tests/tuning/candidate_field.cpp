@@ -1,0 +1,152 @@
+// Candidates measured beside each other: one that crashes, hangs or is wrong costs itself alone.
+#include "candidate_field.h"
+
+#include <csignal>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support/spawn.h"
+
+namespace fourfold::test {
+namespace {
+
+using fourfold::cli::CandidateField;
+using fourfold::cli::Failure;
+
+/// The other end as a shell script: what a candidate does is its choice's first word; a run takes as many milliseconds as the
+/// second says. `poison` breaks the process for whoever comes next, but only where somebody else is in it. Every process and every
+/// addition is noted.
+constexpr const char *kChild = R"sh(
+note=$0
+echo start >>"$note"
+echo ready
+n=0
+poisoned=
+while read verb a b c; do
+    case $verb in
+    add)
+        echo "add $a" >>"$note"
+        eval "word$n=\$a ms$n=\$b"
+        n=$((n + 1))
+        case $a in
+        refused) echo refused for no reason ;;
+        *) echo ready ;;
+        esac ;;
+    sample)
+        if [ -n "$poisoned" ] && [ $n -gt 1 ]; then kill -SEGV $$; fi
+        eval "word=\$word$a ms=\$ms$a"
+        case $word in
+        crash) kill -ABRT $$ ;;
+        poison) poisoned=1 ;;
+        esac
+        echo "time $(printf '0.%09d' $((ms * c * 1000000)))" ;;
+    esac
+done
+)sh";
+
+class Field : public ::testing::Test {
+protected:
+    void SetUp() override {
+        std::signal(SIGPIPE, SIG_IGN);
+    }
+    CandidateField make(const std::vector<std::string> &choices) {
+        std::vector<CandidateField::Member> members;
+        for (const std::string &choice : choices) {
+            members.push_back({choice, 1e-3, 100.0});
+        }
+        options.command = {"/bin/sh", "-c", kChild, folder / "note"};
+        return CandidateField(members, options);
+    }
+    int count(const std::string &line) const {
+        std::istringstream note(read_bytes(folder / "note"));
+        int found = 0;
+        for (std::string noted; std::getline(note, noted);) {
+            found += noted == line;
+        }
+        return found;
+    }
+    const TemporaryFolder folder;
+    CandidateField::Options options;
+};
+
+TEST_F(Field, MeasuresInOneProcessAfterEachPassedAlone) {
+    CandidateField field = make({"a 1", "b 2", "c 3"});
+    double seconds = 0.0;
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 3; i++) {
+            ASSERT_FALSE(field.sample(i, seconds));
+            EXPECT_NEAR(seconds, 1e-3 * static_cast<double>(i + 1), 1e-9);
+        }
+    }
+    EXPECT_EQ(count("start"), 3 + 1) << "one to pass alone each, and one for all";
+    EXPECT_EQ(count("add a"), 2);
+    field.refresh();
+    ASSERT_FALSE(field.sample(1, seconds));
+    EXPECT_EQ(count("start"), 5);
+    EXPECT_EQ(count("add b"), 3);
+}
+
+TEST_F(Field, WhatFailsCostsItselfAlone) {
+    options.judge = [](size_t i) { return i == 3 ? Failure{"wrong", "max error 1"} : Failure(); };
+    CandidateField field = make({"good 1", "crash 1", "refused 1", "liar 1", "fine 2"});
+    double seconds = 0.0;
+    EXPECT_FALSE(field.sample(0, seconds));
+    EXPECT_EQ(field.sample(1, seconds).kind, "crash");
+    EXPECT_EQ(field.sample(2, seconds).kind, "refused");
+    EXPECT_EQ(field.sample(3, seconds).kind, "wrong");
+    for (int round = 0; round < 2; round++) {
+        EXPECT_FALSE(field.sample(0, seconds));
+        EXPECT_FALSE(field.sample(4, seconds));
+        EXPECT_NEAR(seconds, 2e-3, 1e-9);
+    }
+    EXPECT_EQ(count("start"), 5 + 1) << "none of the failures was in the common process";
+}
+
+TEST_F(Field, OneThatSpoilsTheProcessForOthersEndsTheSharing) {
+    CandidateField field = make({"poison 1", "good 2"});
+    double seconds = 0.0;
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 2; i++) {
+            const Failure failure = field.sample(i, seconds);
+            EXPECT_FALSE(failure) << round << " " << i << ": " << failure.kind << " " << failure.text;
+            EXPECT_NEAR(seconds, 1e-3 * static_cast<double>(i + 1), 1e-9);
+        }
+    }
+}
+
+TEST_F(Field, MemoryDividesTheProcesses) {
+    options.memory = 150.0;
+    CandidateField field = make({"a 1", "b 1"});
+    double seconds = 0.0;
+    for (int round = 0; round < 2; round++) {
+        EXPECT_FALSE(field.sample(0, seconds));
+        EXPECT_FALSE(field.sample(1, seconds));
+    }
+    EXPECT_EQ(count("start"), 2 + 4);
+}
+
+TEST_F(Field, ProcessesAreRenewed) {
+    CandidateField field = make({"a 1"});
+    double seconds = 0.0;
+    for (int round = 0; round < 25; round++) {
+        EXPECT_FALSE(field.sample(0, seconds));
+    }
+    EXPECT_EQ(count("start"), 1 + 3);
+}
+
+TEST_F(Field, AStopIsNoFailureOfTheCandidate) {
+    bool stop = false;
+    options.stopped = [&] { return stop; };
+    CandidateField field = make({"a 1", "b 1"});
+    double seconds = 0.0;
+    EXPECT_FALSE(field.sample(0, seconds));
+    EXPECT_FALSE(field.sample(1, seconds));
+    stop = true;
+    EXPECT_EQ(field.sample(0, seconds).kind, "stopped");
+}
+
+}  // namespace
+}  // namespace fourfold::test
