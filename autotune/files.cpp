@@ -117,6 +117,9 @@ Status check_writable(const std::string &path) {
     if (::stat(folder.c_str(), &info) != 0) {
         return cannot_write(path, "folder '" + folder + "': " + reason(errno));
     }
+    if (!S_ISDIR(info.st_mode)) {
+        return cannot_write(path, "folder '" + folder + "': " + reason(ENOTDIR));
+    }
     if (::access(folder.c_str(), W_OK | X_OK) != 0) {
         return cannot_write(path, "folder '" + folder + "': " + reason(errno));
     }

@@ -26,7 +26,7 @@ endfunction()
 
 # The sources of a stem's generator: its two files and whatever they include from here, as paths from the root.
 function(_fourfold_sources stem result)
-    set(queue "generators/${stem}.cpp" "schedules/cpu/${stem}.cpp")
+    set(queue "generators/${stem}.cpp" "schedules/cpu/${stem}.cpp" "schedules/cuda/${stem}.cpp")
     set(found "")
     while(queue)
         list(POP_FRONT queue file)
@@ -56,10 +56,45 @@ function(_fourfold_source_hash stem result)
     set(${result} "${hash}" PARENT_SCOPE)
 endfunction()
 
+# What kernels.o is made from: a line for each stage of the list and for the rest, with its hash.
+function(_fourfold_origin list result)
+    string(SHA256 hash "${list}")
+    set(text "schedules/cpu/variants.json ${hash}\n")
+    string(APPEND text "devices: CUDA ${HAVE_CUDA}, OpenCL ${HAVE_OPENCL}\n")
+    foreach(file cmake/FourfoldKernels.cmake runtime/halide_hooks.cpp runtime/halide_hooks.h runtime/device_hooks.cpp runtime/device/runtime.h schedules/cuda/variants.json)
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${FOURFOLD_ROOT}/${file}")
+        file(SHA256 "${FOURFOLD_ROOT}/${file}" hash)
+        string(APPEND text "${file} ${hash}\n")
+    endforeach()
+    file(READ "${FOURFOLD_ROOT}/schedules/cuda/variants.json" device_list)
+    foreach(stages_of list device_list)
+        string(JSON count LENGTH "${${stages_of}}" stages)
+        math(EXPR last "${count} - 1")
+        foreach(s RANGE ${last})
+            string(JSON stem MEMBER "${${stages_of}}" stages ${s})
+            _fourfold_source_hash(${stem} hash)
+            string(APPEND text "generators/${stem} ${hash}\n")
+        endforeach()
+    endforeach()
+    set(${result} "${text}" PARENT_SCOPE)
+endfunction()
+
 # One program per stem, so that a change to one schedule recompiles its own variants only. With FOURFOLD_SIZED, one that takes
 # sizes=LIST too (generators/sized.cpp).
 function(_fourfold_add_generator stem)
     if(TARGET generate_${stem})
+        return()
+    endif()
+    if(FOURFOLD_GENERATORS_FROM AND NOT FOURFOLD_SIZED)
+        set(program "${FOURFOLD_GENERATORS_FROM}/generate_${stem}")
+        _fourfold_sources(${stem} sources)
+        foreach(file IN LISTS sources)
+            if("${FOURFOLD_ROOT}/${file}" IS_NEWER_THAN "${program}")  # or the program is missing
+                message(FATAL_ERROR "FOURFOLD_GENERATORS_FROM=${FOURFOLD_GENERATORS_FROM}: generate_${stem} is missing or older than ${file}; build fourfold_kernels there first")
+            endif()
+        endforeach()
+        add_executable(generate_${stem} IMPORTED GLOBAL)
+        set_target_properties(generate_${stem} PROPERTIES IMPORTED_LOCATION "${program}")
         return()
     endif()
     set(schedules "")
@@ -87,6 +122,49 @@ function(_fourfold_add_generator stem)
     endif()
 endfunction()
 
+# The features of Halide's target that instrument generated code as FOURFOLD_SANITIZE does ours; nothing for undefined behaviour.
+function(_fourfold_sanitizer_features result)
+    set(features "")
+    foreach(pair address:asan thread:tsan)
+        string(REPLACE ":" ";" pair "${pair}")
+        list(GET pair 0 sanitizer)
+        if(FOURFOLD_SANITIZE MATCHES "${sanitizer}")
+            list(GET pair 1 feature)
+            string(APPEND features "-${feature}")
+        endif()
+    endforeach()
+    set(${result} "${features}" PARENT_SCOPE)
+endfunction()
+
+# Whether a variant is left out: instrumented by the address sanitizer, kernels take many times as long to compile, so of those that
+# differ in their register tile only (the stage's "tile" in the list) the first is built, and no transform longer than the list's "sanitized".
+function(_fourfold_leaves_out list stem parameters seen result)
+    set(${result} FALSE PARENT_SCOPE)
+    if(NOT FOURFOLD_SANITIZE MATCHES "address")
+        return()
+    endif()
+    string(JSON tile ERROR_VARIABLE none GET "${list}" stages ${stem} tile)
+    separate_arguments(words UNIX_COMMAND "${parameters}")
+    set(rest "without tile:")
+    foreach(word IN LISTS words)
+        string(REPLACE "=" ";" pair "${word}")
+        list(GET pair 0 key)
+        list(GET pair 1 value)
+        if(NOT "${tile}" MATCHES "\"${key}\"")
+            string(APPEND rest " ${word}")
+            string(JSON longest ERROR_VARIABLE none GET "${list}" sanitized ${key})
+            if(NOT none AND value GREATER longest)
+                set(${result} TRUE PARENT_SCOPE)
+            endif()
+        endif()
+    endforeach()
+    if("${rest}" IN_LIST ${seen})
+        set(${result} TRUE PARENT_SCOPE)
+    endif()
+    list(APPEND ${seen} "${rest}")
+    set(${seen} "${${seen}}" PARENT_SCOPE)
+endfunction()
+
 # One object from a generator.
 function(_fourfold_compile stem symbol target parameters output)
     separate_arguments(arguments UNIX_COMMAND "${parameters}")
@@ -97,7 +175,7 @@ function(_fourfold_compile stem symbol target parameters output)
         COMMAND sh "${FOURFOLD_ROOT}/cmake/quiet.sh" $<TARGET_FILE:generate_${stem}>
                 -g ${stem} -f ${symbol} -n ${symbol} -e object -o "${directory}"
                 target=${target}-no_runtime-user_context ${arguments}
-        DEPENDS generate_${stem} "${FOURFOLD_ROOT}/cmake/quiet.sh"
+        DEPENDS generate_${stem} $<TARGET_FILE:generate_${stem}> "${FOURFOLD_ROOT}/cmake/quiet.sh"
         COMMENT "Halide: ${symbol}"
         VERBATIM)
 endfunction()
@@ -157,6 +235,7 @@ endfunction()
 function(_fourfold_build_kernels name list from directory)
     file(MAKE_DIRECTORY "${directory}")
     file(READ "${FOURFOLD_ROOT}/schedules/cpu/variants.json" all)
+    _fourfold_sanitizer_features(sanitizer)
     set(objects "")
     set(variant_objects "")
     set(arm_objects "")
@@ -179,12 +258,17 @@ function(_fourfold_build_kernels name list from directory)
             endif()
             _fourfold_isa_constant(${isa} constant)
             math(EXPR last "${count} - 1")
+            set(built "")
             foreach(v RANGE ${last})
                 string(JSON parameters GET "${list}" stages ${stem} ${isa} ${v})
+                _fourfold_leaves_out("${list}" ${stem} "${parameters}" built leave_out)
+                if(leave_out)
+                    continue()
+                endif()
                 _fourfold_suffix("${parameters}" suffix)
                 set(variant "${stem}_${isa}${suffix}")
                 set(object "${directory}/fourfold_${variant}.o")
-                _fourfold_compile(${stem} fourfold_${variant} ${target} "${parameters}" "${object}")
+                _fourfold_compile(${stem} fourfold_${variant} ${target}${sanitizer} "${parameters}" "${object}")
                 list(APPEND objects "${object}")
                 list(APPEND variant_objects "${object}")
                 string(APPEND declarations "extern \"C\" int fourfold_${variant}_argv(void **);\n")
@@ -198,7 +282,7 @@ function(_fourfold_build_kernels name list from directory)
                     foreach(k RANGE ${last_size})
                         string(JSON sizes GET "${list}" sized ${variant} ${k})
                         set(symbol "fourfold_${variant}_sized${k}")
-                        _fourfold_compile(${stem} ${symbol} ${target} "${parameters} sizes=${sizes}" "${directory}/${symbol}.o")
+                        _fourfold_compile(${stem} ${symbol} ${target}${sanitizer} "${parameters} sizes=${sizes}" "${directory}/${symbol}.o")
                         list(APPEND objects "${directory}/${symbol}.o")
                         string(REPLACE "*" "fourfold::kAnySize" sizes "${sizes}")
                         string(APPEND declarations "extern \"C\" int ${symbol}_argv(void **);\nstatic const int32_t ${symbol}[] = {${sizes}};\n")
@@ -296,13 +380,16 @@ Isa highest_isa() {
         COMMENT "Hashing the variants"
         VERBATIM)
 
+    _fourfold_origin("${list}" text)
+    file(CONFIGURE OUTPUT "${directory}/wanted.origin" CONTENT "${text}" @ONLY)
+
     # Any generator can write Halide's runtime.
     string(JSON stem MEMBER "${list}" stages 0)
     set(runtime "${directory}/halide_runtime.o")
     add_custom_command(
         OUTPUT "${runtime}"
-        COMMAND generate_${stem} -r halide_runtime -e object -o "${directory}" target=x86-64-linux-user_context
-        DEPENDS generate_${stem}
+        COMMAND generate_${stem} -r halide_runtime -e object -o "${directory}" target=x86-64-linux-user_context${sanitizer}
+        DEPENDS generate_${stem} $<TARGET_FILE:generate_${stem}>
         COMMENT "Halide: runtime"
         VERBATIM)
 
@@ -328,7 +415,8 @@ Isa highest_isa() {
         COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o "${combined}.all" "@${response}" $<TARGET_OBJECTS:fourfold_halide_hooks>
         COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=fourfold_* "${combined}.all" "${combined}"
         COMMAND ${CMAKE_COMMAND} -E rm "${combined}.all"
-        DEPENDS ${objects} "${runtime}" "${response}" fourfold_halide_hooks $<TARGET_OBJECTS:fourfold_halide_hooks>
+        COMMAND ${CMAKE_COMMAND} -E copy "${directory}/wanted.origin" "${directory}/kernels.origin"
+        DEPENDS "${directory}/wanted.origin" ${objects} "${runtime}" "${response}" fourfold_halide_hooks $<TARGET_OBJECTS:fourfold_halide_hooks>
         COMMAND_EXPAND_LISTS
         COMMENT "Linking the kernels into one object"
         VERBATIM)
@@ -337,12 +425,45 @@ Isa highest_isa() {
     add_custom_target(${name}_kernels DEPENDS "${combined}" "${hashes_header}")
 endfunction()
 
+# The kernels of another build of the same sources, FOURFOLD_KERNELS_FROM, which must be up to date.
+function(_fourfold_take_kernels list)
+    get_filename_component(directory "${FOURFOLD_KERNELS_FROM}/kernels" ABSOLUTE BASE_DIR "${PROJECT_SOURCE_DIR}")
+    foreach(file kernels.o kernels.origin registry_list.cpp variant_hashes.h)
+        if(NOT EXISTS "${directory}/${file}")
+            message(FATAL_ERROR "FOURFOLD_KERNELS_FROM=${FOURFOLD_KERNELS_FROM}: there is no ${directory}/${file}; build fourfold_kernels there first")
+        endif()
+    endforeach()
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${directory}/kernels.origin")
+    _fourfold_origin("${list}" wanted)
+    file(READ "${directory}/kernels.origin" found)
+    if(NOT found STREQUAL wanted)
+        string(REPLACE "\n" ";" lines "${wanted}")
+        foreach(line IN LISTS lines)
+            string(FIND "${found}" "${line}\n" at)
+            if(at EQUAL -1)
+                string(REGEX REPLACE " [0-9a-f]+$" "" changed "${line}")
+                break()
+            endif()
+        endforeach()
+        message(FATAL_ERROR "FOURFOLD_KERNELS_FROM=${FOURFOLD_KERNELS_FROM}: its kernels are of another state (${changed}); build fourfold_kernels there first")
+    endif()
+    add_custom_target(fourfold_kernels)
+    set(FOURFOLD_KERNELS_OBJECT "${directory}/kernels.o" PARENT_SCOPE)
+    set(FOURFOLD_REGISTRY_SOURCE "${directory}/registry_list.cpp" PARENT_SCOPE)
+endfunction()
+
 # The library for all problems.
 function(fourfold_add_kernels)
     set(FOURFOLD_VARIANTS "${FOURFOLD_ROOT}/schedules/cpu/variants.json" CACHE FILEPATH "The list of variants to build, such as fourfold tables reduce writes")
     get_filename_component(list_file "${FOURFOLD_VARIANTS}" ABSOLUTE BASE_DIR "${CMAKE_BINARY_DIR}")
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list_file}")
     file(READ "${list_file}" list)
+    if(FOURFOLD_KERNELS_FROM)
+        _fourfold_take_kernels("${list}")
+        set(FOURFOLD_KERNELS_OBJECT "${FOURFOLD_KERNELS_OBJECT}" PARENT_SCOPE)
+        set(FOURFOLD_REGISTRY_SOURCE "${FOURFOLD_REGISTRY_SOURCE}" PARENT_SCOPE)
+        return()
+    endif()
     _fourfold_build_device_kernels("${PROJECT_BINARY_DIR}/kernels/device")
     _fourfold_build_kernels(fourfold "${list}" "${list_file}" "${PROJECT_BINARY_DIR}/kernels")
 

@@ -51,12 +51,13 @@ int64_t good_length(const FftBackendEntry &backend, int64_t least, bool last, bo
     double best_cost = 0.0;
     for (int64_t n = std::max<int64_t>(least, 1); n <= 2 * least + 16; n++) {
         const double penalty = backend.size_penalty(n, last);
-        const double cost = penalty * static_cast<double>(n) * std::log2(static_cast<double>(n) + 1.0);
+        const double least_cost = static_cast<double>(n) * std::log2(static_cast<double>(n) + 1.0), cost = penalty * least_cost;
         if (penalty > 0 && (best == 0 || cost < best_cost)) {
             best = n;
             best_cost = cost;
         }
-        if (best != 0 && static_cast<double>(n) > 1.6 * static_cast<double>(best)) {
+        // No penalty is below 1.
+        if (best != 0 && (least_cost >= best_cost || static_cast<double>(n) > 1.6 * static_cast<double>(best))) {
             break;
         }
     }
@@ -406,8 +407,10 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request) {
     if (rows.length > (int64_t{1} << 30) || columns.length > (int64_t{1} << 30)) {
         return Status(StatusCode::kUnsupported, "a transform of " + std::to_string(rows.length) + "x" + std::to_string(columns.length) + " is beyond the FFT libraries");
     }
-    const int64_t n0 = good_length(*backend, rows.length, false, cyclic);
-    const int64_t n1 = good_length(*backend, columns.length, true, cyclic);
+    // Where no transform fits in any case, none is searched for: that takes seconds for long axes.
+    const bool fits = rows.length <= (int64_t{1} << 29) / columns.length;
+    const int64_t n0 = fits ? good_length(*backend, rows.length, false, cyclic) : 0;
+    const int64_t n1 = fits ? good_length(*backend, columns.length, true, cyclic) : 0;
     if (n0 == 0 || n1 == 0 || n0 > (int64_t{1} << 29) / n1) {
         return Status(StatusCode::kUnsupported, "a transform of at least " + std::to_string(rows.length) + "x" + std::to_string(columns.length) + " is 2^31 bytes or more, beyond a kernel call's reach");
     }

@@ -1,5 +1,8 @@
 // Whose threads the work runs on: several callers at once, the caller's own executors, nested calls, a forked child.
 #include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -76,6 +79,75 @@ public:
     }
 };
 
+/// A pool as programs have them: some workers, one queue, and whoever waits helps.
+class QueueExecutor : public CountingExecutor {
+public:
+    QueueExecutor() {
+        for (int i = 0; i < 2; i++) {
+            workers_.emplace_back([this] {
+                std::unique_lock<std::mutex> lock(mutex_);
+                while (true) {
+                    changed_.wait(lock, [&] { return ended_ || !queue_.empty(); });
+                    if (queue_.empty()) {
+                        return;
+                    }
+                    run_one(lock);
+                }
+            });
+        }
+    }
+    ~QueueExecutor() override {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            ended_ = true;
+        }
+        changed_.notify_all();
+        for (std::thread &worker : workers_) {
+            worker.join();
+        }
+    }
+    void run(int n, void (*job)(void *, int), void *argument) override {
+        count(n);
+        int left = n;
+        std::unique_lock<std::mutex> lock(mutex_);
+        for (int i = 0; i < n; i++) {
+            queue_.push_back({job, argument, i, &left});
+        }
+        changed_.notify_all();
+        while (left > 0) {
+            if (queue_.empty()) {
+                changed_.wait(lock);
+            } else {
+                run_one(lock);
+            }
+        }
+    }
+
+private:
+    struct Item {
+        void (*job)(void *, int);
+        void *argument;
+        int index;
+        int *left;
+    };
+    void run_one(std::unique_lock<std::mutex> &lock) {
+        const Item item = queue_.front();
+        queue_.pop_front();
+        lock.unlock();
+        item.job(item.argument, item.index);
+        lock.lock();
+        if (--*item.left == 0) {
+            changed_.notify_all();
+        }
+    }
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<Item> queue_;
+    bool ended_ = false;
+    std::vector<std::thread> workers_;
+};
+
 class Threads : public ::testing::TestWithParam<Algorithm> {
 protected:
     static Prepared make(int threads) {
@@ -142,8 +214,9 @@ TEST_P(Threads, CallersExecutor) {
     SerialExecutor serial;
     ReverseExecutor reverse;
     ThreadPerJobExecutor thread_per_job;
+    QueueExecutor queue;
     for (CountingExecutor *executor : {static_cast<CountingExecutor *>(&serial), static_cast<CountingExecutor *>(&reverse),
-                                       static_cast<CountingExecutor *>(&thread_per_job)}) {
+                                       static_cast<CountingExecutor *>(&thread_per_job), static_cast<CountingExecutor *>(&queue)}) {
         for (bool unpacked : {false, true}) {
             RunOptions how;
             how.executor = executor;
@@ -170,28 +243,37 @@ TEST_P(Threads, OneThreadMeansTheCallers) {
     EXPECT_TRUE(same_bits(p.operands.output.values(), y));
 }
 
-TEST_P(Threads, InsideAJobOfTheDefaultExecutor) {
+/// Executes in every job of a loop of the caller's, on the same pool: the default one and one of the caller's own.
+TEST_P(Threads, InsideALoopOfTheCallers) {
     Prepared p = make(3);
     const std::vector<float> y = expected(p);
-    struct Nested {
-        const Prepared *prepared;
-        const std::vector<float> *expected;
-        std::atomic<int> wrong{0}, ran{0};
-    } nested{&p, &y};
-    default_executor().run(
-        6,
-        [](void *argument, int) {
-            auto *n = static_cast<Nested *>(argument);
-            Array output(n->prepared->operands.output.sizes(), Placement::kGuardBytes, false);
-            AlignedBuffer workspace(n->prepared->plan.workspace_bytes());
-            Tensors t = n->prepared->tensors();
-            t.output = output.mutable_view();
-            n->wrong += !n->prepared->plan.execute(t, workspace).ok() || !same_bits(output.values(), *n->expected);
-            n->ran++;
-        },
-        &nested);
-    EXPECT_EQ(nested.ran, 6);
-    EXPECT_EQ(nested.wrong, 0);
+    QueueExecutor queue;
+    for (Executor *executor : {&default_executor(), static_cast<Executor *>(&queue)}) {
+        struct Nested {
+            const Prepared *prepared;
+            const std::vector<float> *expected;
+            ExecutionContext context;
+            std::atomic<int> wrong{0}, ran{0};
+        } nested{&p, &y, {}};
+        nested.context.executor = executor;
+        executor->run(
+            6,
+            [](void *argument, int) {
+                auto *n = static_cast<Nested *>(argument);
+                Array output(n->prepared->operands.output.sizes(), Placement::kGuardBytes, false);
+                AlignedBuffer workspace(n->prepared->plan.workspace_bytes());
+                Tensors t = n->prepared->tensors();
+                t.output = output.mutable_view();
+                n->wrong += !n->prepared->plan.execute(t, workspace, n->context).ok() || !same_bits(output.values(), *n->expected);
+                n->ran++;
+            },
+            &nested);
+        EXPECT_EQ(nested.ran, 6);
+        EXPECT_EQ(nested.wrong, 0);
+    }
+    if (p.plan.threads() > 1) {
+        EXPECT_GT(queue.runs, 1) << "the executions did not come to the caller's pool";
+    }
 }
 
 TEST_P(Threads, AfterForkInTheChild) {
@@ -205,7 +287,10 @@ TEST_P(Threads, AfterForkInTheChild) {
     ASSERT_GE(child, 0);
     if (child == 0) {
         alarm(60);
-        const bool ok = p.plan.execute(p.tensors(), p.workspace).ok() && same_bits(p.operands.output.values(), y);
+        bool ok = p.plan.execute(p.tensors(), p.workspace).ok() && same_bits(p.operands.output.values(), y);
+        // A new plan as well.
+        Operands again(p.operands.problem, test_seed());
+        ok = ok && run_plan(with(GetParam(), 3), again).ok() && same_bits(again.output.values(), y);
         _exit(ok ? 0 : 1);
     }
     int result = 0;
@@ -215,6 +300,39 @@ TEST_P(Threads, AfterForkInTheChild) {
     // And the parent's pool still works.
     EXPECT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
     EXPECT_TRUE(same_bits(p.operands.output.values(), y));
+}
+
+TEST_P(Threads, ForkWhileOthersExecute) {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "ThreadSanitizer does not follow threads over fork";
+#endif
+    // The child must not wait for a lock that a thread of the parent held.
+    Prepared p = make(3);
+    const std::vector<float> y = expected(p);
+    std::atomic<bool> ended{false};
+    std::atomic<int> wrong{0};
+    std::thread busy([&] {
+        Array output(p.operands.output.sizes(), Placement::kGuardBytes, false);
+        AlignedBuffer workspace(p.plan.workspace_bytes());
+        Tensors t = p.tensors();
+        t.output = output.mutable_view();
+        while (!ended) {
+            wrong += !p.plan.execute(t, workspace).ok() || !same_bits(output.values(), y);
+        }
+    });
+    for (int i = 0; i < 5; i++) {
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(60);
+            _exit(p.plan.execute(p.tensors(), p.workspace).ok() && same_bits(p.operands.output.values(), y) ? 0 : 1);
+        }
+        int result = -1;
+        EXPECT_EQ(waitpid(child, &result, 0), child);
+        EXPECT_TRUE(WIFEXITED(result) && WEXITSTATUS(result) == 0);
+    }
+    ended = true;
+    busy.join();
+    EXPECT_EQ(wrong, 0);
 }
 
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {

@@ -65,7 +65,8 @@ TEST(Generate, RefusesBadInput) {
 
 TEST(Search, CompilesChecksAndTimesACandidate) {
     TemporaryFolder folder;
-    const std::vector<std::string> command = {"search", "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3", "--cache", folder.path()};
+    const std::vector<std::string> command = {"search", "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3",
+                                              "--build", FOURFOLD_GENERATORS_BUILD, "--cache", folder.path()};
     const Outcome first = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, first));
     EXPECT_NE(first.out.find("1 candidates, 1 of them to compile"), std::string::npos) << first.out;
@@ -113,10 +114,10 @@ TEST(Search, ACandidateHasTheHashThatTheBuildWouldGiveIt) {
 }
 
 TEST(Search, RefusesBadInput) {
-    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gem", "--problem", "b1 ic8 i9 oc16 f3"}), {"gem"}));
-    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm"}), {"--problem"}));
-    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm", "--where", "m=5", "--problem", "b1 ic8 i9 oc16 f3"}), {"--where"}));
-    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm", "--problem", "b1 ic8 i9 oc16 f99"}), {"99x99"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gem", "--problem", "b1 ic8 i9 oc16 f3"}), {"gem"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm"}), {"--problem"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm", "--where", "m=5", "--problem", "b1 ic8 i9 oc16 f3"}), {"--where"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm", "--problem", "b1 ic8 i9 oc16 f99"}), {"99x99"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--stage", "gemm", "--build", "/none", "--problem", "b1 ic8 i9 oc16 f3"}), {"/none", "--build"}));
 }
 

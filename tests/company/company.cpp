@@ -141,10 +141,90 @@ TEST_P(Company, SideBySide) {
     EXPECT_EQ(wrong, 0);
 }
 
+/// fourfold on their thread pool, when the caller wants that.
+class TheirPool : public Executor {
+public:
+    void run(int jobs, void (*job)(void *, int), void *argument) override {
+        struct Call {
+            void (*job)(void *, int);
+            void *argument;
+        } call{job, argument};
+        const auto task = [](void *, int index, uint8_t *closure) {
+            const auto *c = reinterpret_cast<const Call *>(closure);
+            c->job(c->argument, index);
+            return 0;
+        };
+        halide_do_par_for(nullptr, task, 0, jobs, reinterpret_cast<uint8_t *>(&call));
+    }
+};
+
+TEST_P(Company, OnTheirPoolWhenAsked) {
+    Prepared p = make();
+    ASSERT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
+    const std::vector<float> expected = p.operands.output.values();
+    TheirPool pool;
+    ExecutionContext context;
+    context.executor = &pool;
+    p.operands.clear_output();
+    loops = allocations = 0;
+    ASSERT_TRUE(p.plan.execute(p.tensors(), p.workspace, context).ok());
+    EXPECT_TRUE(same_bits(p.operands.output.values(), expected));
+    EXPECT_EQ(allocations, 0);
+    if (p.plan.threads() > 1) {
+        EXPECT_GT(loops, 0) << "their pool was never asked";
+    }
+}
+
+TEST_P(Company, TheirPoolMayEnd) {
+    Prepared p = make();
+    ASSERT_TRUE(second_is_right());
+    ASSERT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
+    const std::vector<float> expected = p.operands.output.values();
+    halide_set_num_threads(1);
+    halide_shutdown_thread_pool();
+    p.operands.clear_output();
+    EXPECT_TRUE(p.plan.execute(p.tensors(), p.workspace).ok());
+    EXPECT_TRUE(same_bits(p.operands.output.values(), expected));
+    halide_set_num_threads(0);
+    EXPECT_TRUE(second_is_right());
+}
+
 std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
     return to_string(info.param);
 }
 INSTANTIATE_TEST_SUITE_P(Algorithms, Company, ::testing::ValuesIn(kAlgorithms), algorithm_name);
+
+TEST(OtherOperations, LeaveTheirHandlersAlone) {
+    ASSERT_TRUE(second_is_right());
+    install_their_handlers();
+    const Conv2dProblem forward = parse_problem("b3 ic12 i33x35 oc20 f3 p1");
+    for (Operation operation : {Operation::kBackwardData, Operation::kBackwardFilters, Operation::kUnfold, Operation::kFold}) {
+        Operands operands(gradient_of(forward, operation), test_seed());
+        PlanOptions options;
+        options.threads = 2;
+        const Status status = run_plan(options, operands);
+        EXPECT_TRUE(status.ok()) << status.message();
+    }
+    const SpectralProblem product = {Operation::kForward, 3, 12, 33, 18, 20, SpectralOrder::kBijc};
+    const Result<SpectralTransform> transform = SpectralTransform::create(33, 35, SpectralOrder::kBijc);
+    const Result<SpectralPlan> plan = SpectralPlan::create(product);
+    ASSERT_TRUE(transform.ok() && plan.ok()) << transform.status().message() << plan.status().message();
+    const auto numbers = [&](int64_t a, int64_t b) { return std::vector<Complex>(static_cast<size_t>(a * b * product.frequencies())); };
+    std::vector<Complex> xs = numbers(3, 12), ys = numbers(3, 20);
+    const std::vector<Complex> ws = numbers(12, 20);
+    const std::vector<float> x(3 * 12 * 33 * 35, 1.0f);
+    const AlignedBuffer transforming(transform->workspace_bytes()), multiplying(plan->workspace_bytes_unpacked());
+    EXPECT_TRUE(transform->forward(x.data(), 3, 12, xs.data(), transforming).ok());
+    SpectralTensors t;
+    t.input = xs.data();
+    t.filters = SpectralFilters(ws.data());
+    t.output = ys.data();
+    EXPECT_TRUE(plan->execute(t, multiplying).ok());
+    EXPECT_EQ(errors, 0);
+    EXPECT_EQ(allocations, 0);
+    EXPECT_EQ(loops, 0);
+    EXPECT_TRUE(second_is_right());
+}
 
 TEST(Errors, GoToTheirOwnSinks) {
     install_their_handlers();
@@ -166,6 +246,32 @@ TEST(Errors, GoToTheirOwnSinks) {
     EXPECT_FALSE(call(*gemm, context, packed, columns, bias, int32_t{4}, int32_t{1}, int32_t{0}, 0.0f, 0.0f, out));
     EXPECT_STRNE(context.text, "");
     EXPECT_EQ(errors, 1) << "our error went to their handler: " << last_error;
+}
+
+TEST(Errors, SideBySide) {
+    install_their_handlers();
+    ASSERT_TRUE(Plan::create(parse_problem("b1 ic1 i4 oc1 f1")).ok());
+    constexpr int kTimes = 200;
+    std::atomic<int> mine{0};
+    std::thread other([&mine] {
+        const Variant *gemm = variants_of("gemm").front();
+        const int m = gemm->parameter("m", 1);
+        std::vector<float> memory(4096);
+        const Floats<3> packed(memory.data(), {{m + 1, 1}, {4, m}, {1, 4 * m}});
+        const Floats<2> columns(memory.data(), {{512, 1}, {4, 512}}), out(memory.data(), {{16, 1}, {m, 16}});
+        const Floats<1> bias(memory.data(), {{m, 1}});
+        for (int i = 0; i < kTimes; i++) {
+            KernelContext context;
+            mine += !call(*gemm, context, packed, columns, bias, int32_t{4}, int32_t{1}, int32_t{0}, 0.0f, 0.0f, out) && context.text[0] != '\0';
+        }
+    });
+    for (int i = 0; i < kTimes; i++) {
+        Halide::Runtime::Buffer<float> x(4, 4), y(8, 4);
+        EXPECT_NE(second(x, y), 0);
+    }
+    other.join();
+    EXPECT_EQ(mine, kTimes);
+    EXPECT_EQ(errors, kTimes);
 }
 
 TEST(Archive, HasNoSymbolOfHalides) {

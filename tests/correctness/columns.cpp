@@ -20,14 +20,18 @@ TEST(Columns, NamedProblems) {
     for (const char *text : kProblems) {
         for (Operation operation : kBoth) {
             for (const bool regions : {false, true}) {
-                Operands operands(gradient_of(parse_problem(text), operation), test_seed(), Values::kUniform, Placement::kGuardBytes, regions);
-                const reference::Forward expected = operands.expected();
-                for (Algorithm algorithm : algorithms_of(operation)) {
-                    for (const std::string &variant : runnable_variants(algorithm, operation)) {
-                        PlanOptions options;
-                        options.algorithm = algorithm;
-                        options.variant = variant;
-                        check(options, operands, expected);
+                for (Placement placement : kPlacements) {
+                    Operands operands(gradient_of(parse_problem(text), operation), test_seed(), Values::kUniform, placement, regions);
+                    const reference::Forward expected = operands.expected();
+                    RunOptions how;
+                    how.placement = placement;
+                    for (Algorithm algorithm : algorithms_of(operation)) {
+                        for (const std::string &variant : runnable_variants(algorithm, operation)) {
+                            PlanOptions options;
+                            options.algorithm = algorithm;
+                            options.variant = variant;
+                            check(options, operands, expected, how);
+                        }
                     }
                 }
             }

@@ -190,31 +190,42 @@ TEST_P(SpectralTransforms, ProductIsTheCircularConvolution) {
             if (!transform) {
                 continue;
             }
-            const std::vector<float> x = random_floats(p.batch * p.in_channels * plane, random), w = random_floats(p.out_channels * p.in_channels * taps, random);
             const SpectralProblem product = {Operation::kForward, p.batch, p.in_channels, p.in_height, transform->half_width(), p.out_channels, order};
             const Result<SpectralPlan> plan = SpectralPlan::create(product);
             ASSERT_TRUE(plan.ok()) << plan.status().message();
-            const AlignedBuffer workspace(std::max(transform->workspace_bytes(), plan->workspace_bytes_unpacked()));
-            const auto count = [&](int64_t a, int64_t b) { return static_cast<size_t>(a * b * product.frequencies()); };
-            Numbers xs(count(p.batch, p.in_channels)), ws(count(p.out_channels, p.in_channels)), ys(count(p.batch, p.out_channels));
-            std::vector<float> y(static_cast<size_t>(p.batch * p.out_channels * plane), NAN);
-            Status status = transform->forward(x.data(), p.batch, p.in_channels, xs.data(), workspace);
-            ASSERT_TRUE(status.ok()) << status.message();
-            status = transform->filters(p, w.data(), ws.data(), workspace);
-            ASSERT_TRUE(status.ok()) << status.message();
-            SpectralTensors t;
-            t.input = xs.data();
-            t.filters = SpectralFilters(ws.data());
-            t.output = ys.data();
-            status = plan->execute(t, workspace);
-            ASSERT_TRUE(status.ok()) << status.message();
-            status = transform->inverse(ys.data(), p.batch, p.out_channels, y.data(), workspace);
-            ASSERT_TRUE(status.ok()) << status.message();
-            const reference::View input = {x.data(), {p.in_channels * plane, plane, p.in_width, 1}}, filters = {w.data(), {p.in_channels * taps, taps, p.filter_width, 1}};
-            const reference::Forward expected = reference::forward(p, input, filters, nullptr, {});
-            for (int64_t i = 0; i < p.batch * p.out_channels * o0 * o1; i++) {
-                const int64_t image = i / (o0 * o1), row = i / o1 % o0, column = i % o1;
-                ASSERT_NEAR(y[static_cast<size_t>(image * plane + row * p.in_width + column)], expected.y[static_cast<size_t>(i)], 2e-6 * expected.scale) << text << ", " << to_string(order) << ", element " << i;
+            for (Placement placement : kPlacements) {
+                const auto floats = [&](int64_t count) { return GuardedBuffer(static_cast<size_t>(count) * sizeof(float), alignof(float), placement); };
+                const auto numbers = [&](int64_t a, int64_t b) { return GuardedBuffer(static_cast<size_t>(a * b * product.frequencies()) * sizeof(Complex), alignof(Complex), placement); };
+                const auto as_floats = [](const GuardedBuffer &buffer) { return reinterpret_cast<float *>(buffer.data()); };
+                const auto as_numbers = [](const GuardedBuffer &buffer) { return reinterpret_cast<Complex *>(buffer.data()); };
+                const GuardedBuffer x = floats(p.batch * p.in_channels * plane), w = floats(p.out_channels * p.in_channels * taps), y = floats(p.batch * p.out_channels * plane);
+                const GuardedBuffer xs = numbers(p.batch, p.in_channels), ws = numbers(p.out_channels, p.in_channels), ys = numbers(p.batch, p.out_channels);
+                const GuardedBuffer transforming(transform->workspace_bytes(), kAlignment, placement), multiplying(plan->workspace_bytes_unpacked(), kAlignment, placement);
+                for (const GuardedBuffer *buffer : {&x, &w}) {
+                    const std::vector<float> values = random_floats(static_cast<int64_t>(buffer->bytes() / sizeof(float)), random);
+                    std::memcpy(buffer->data(), values.data(), buffer->bytes());
+                }
+                Status status = transform->forward(as_floats(x), p.batch, p.in_channels, as_numbers(xs), transforming.block());
+                ASSERT_TRUE(status.ok()) << status.message();
+                status = transform->filters(p, as_floats(w), as_numbers(ws), transforming.block());
+                ASSERT_TRUE(status.ok()) << status.message();
+                SpectralTensors t;
+                t.input = as_numbers(xs);
+                t.filters = SpectralFilters(as_numbers(ws));
+                t.output = as_numbers(ys);
+                status = plan->execute(t, multiplying.block());
+                ASSERT_TRUE(status.ok()) << status.message();
+                status = transform->inverse(as_numbers(ys), p.batch, p.out_channels, as_floats(y), transforming.block());
+                ASSERT_TRUE(status.ok()) << status.message();
+                for (const GuardedBuffer *buffer : {&x, &w, &y, &xs, &ws, &ys, &transforming, &multiplying}) {
+                    EXPECT_TRUE(buffer->intact()) << text << ", " << to_string(placement);
+                }
+                const reference::View input = {as_floats(x), {p.in_channels * plane, plane, p.in_width, 1}}, filters = {as_floats(w), {p.in_channels * taps, taps, p.filter_width, 1}};
+                const reference::Forward expected = reference::forward(p, input, filters, nullptr, {});
+                for (int64_t i = 0; i < p.batch * p.out_channels * o0 * o1; i++) {
+                    const int64_t image = i / (o0 * o1), row = i / o1 % o0, column = i % o1;
+                    ASSERT_NEAR(as_floats(y)[image * plane + row * p.in_width + column], expected.y[static_cast<size_t>(i)], 2e-6 * expected.scale) << text << ", " << to_string(order) << ", element " << i;
+                }
             }
         }
     }

@@ -40,6 +40,9 @@ Outcome spawn(const std::vector<std::string> &command, const SpawnOptions &optio
             // Ignored, so that write() fails as on a full disk instead.
             std::signal(SIGXFSZ, SIG_IGN);
         }
+        if (!options.folder.empty() && chdir(options.folder.c_str()) != 0) {
+            _exit(126);
+        }
         execv(arguments[0], arguments.data());
         _exit(127);
     }

@@ -14,6 +14,7 @@ struct Outcome {
 
 struct SpawnOptions {
     int64_t largest_file = -1;  ///< bytes that a file may grow to: a disk that fills up
+    std::string folder;         ///< to run in; empty: this one
 };
 
 Outcome spawn(const std::vector<std::string> &command, const SpawnOptions &options = {});

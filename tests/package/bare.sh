@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# In a bare Debian 12, as root: installs the .deb that cpack made, builds and runs both consumers with Debian's own tools, reads the
+# error where Halide is absent, and removes the package again.
+#   cpack --config build/release/CPackConfig.cmake -B out      (needs dpkg-dev)
+#   debootstrap --variant=minbase bookworm ROOT; then in it, with this tree and the package copied there: tests/package/bare.sh FILE.deb
+set -euo pipefail
+deb=$(readlink -f "$1")
+source=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+step() { printf '\nbare: %s\n' "$*"; }
+
+step 'install'
+apt-get -qq update
+DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$deb" g++ cmake make pkg-config >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; exit 1; }
+dpkg-query -W -f '${Package} ${Version}, depends on ${Depends}\n' fourfold
+fourfold --version
+fourfold explain --problem 'b8 ic64 i56 oc64 f3 p1'
+
+step "find_package, $(cmake --version | head -n 1)"
+cmake -S "$source/tests/package/cmake_consumer" -B "$work/cmake" -DEXAMPLE="$source/examples/ten_lines.cpp" -DCMAKE_BUILD_TYPE=Release >"$work/log"
+cmake --build "$work/cmake" >"$work/log"
+"$work/cmake/consumer"
+
+step 'pkg-config'
+read -ra flags <<<"$(pkg-config --cflags --libs fourfold)"
+g++ -std=c++17 -O2 "$source/examples/ten_lines.cpp" -o "$work/ten_lines" "${flags[@]}"
+"$work/ten_lines"
+
+step 'component generators without Halide: an error that says so'
+mkdir "$work/generators"
+printf 'cmake_minimum_required(VERSION 3.22)\nproject(c LANGUAGES CXX)\nfind_package(fourfold REQUIRED COMPONENTS generators)\n' >"$work/generators/CMakeLists.txt"
+if cmake -S "$work/generators" -B "$work/generators/build" >"$work/log" 2>&1; then
+    echo 'it was found' >&2
+    exit 1
+fi
+grep -A 12 'CMake Error' "$work/log"
+tr -s ' \n' ' ' <"$work/log" | grep -q 'needs Halide 21'
+
+step 'remove'
+files=$(dpkg-query -L fourfold)
+DEBIAN_FRONTEND=noninteractive apt-get -qq remove -y fourfold >"$work/log" 2>&1
+while read -r file; do
+    if [[ $file == *fourfold* && -e $file ]]; then
+        echo "left behind: $file" >&2
+        exit 1
+    fi
+done <<<"$files"
+echo 'bare: passed'
