@@ -16,7 +16,7 @@ namespace fourfold::cli {
 void add_plan_flags(CLI::App &verb, PlanFlags &flags) {
     verb.add_option("--threads", flags.threads, "at most so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096));
     verb.add_option("--device", flags.device, "cpu, cuda or opencl")->capture_default_str();
-    verb.add_option("--workspace-limit", flags.workspace_limit, "bytes of workspace a plan may need: 65536, 64K, 1.5G");
+    verb.add_option("--workspace-limit,--workspace-max", flags.workspace_limit, "bytes of workspace a plan may need: 65536, 64K, 1.5G");
     verb.add_option("--accuracy", flags.accuracy, "strict (no winograd chosen), default or relaxed (winograd's largest tile allowed)")->capture_default_str();
 }
 
