@@ -26,7 +26,9 @@ public:
     /// kResourceExhausted (no memory for filters or workspace).
     static Result<Conv2dLayer> create(const Conv2dProblem &problem, ConstView filters, const float *bias = nullptr, const PlanOptions &options = {});
 
+    /// Leaves the other without a plan: its run() then fails, and nothing else may be asked of it.
     Conv2dLayer(Conv2dLayer &&) noexcept;
+    /// The same.
     Conv2dLayer &operator=(Conv2dLayer &&) noexcept;
     ~Conv2dLayer();
 
@@ -34,11 +36,13 @@ public:
     /// nothing. Errors: kInvalidArgument, the output then untouched.
     Status run(ConstView input, MutableView output, ConstView residual = {}, const ExecutionContext &context = {});
 
+    /// The problem that it was made for.
     const Conv2dProblem &problem() const;
     /// Whether the filters are of rank one and computed as two passes.
     bool separable() const;
-    /// Bytes of what the layer owns, besides the bias: workspace and packed filters.
+    /// Bytes that the layer owns, besides the bias.
     size_t workspace_bytes() const;
+    /// The same of packed filters; 0 where separable().
     size_t packed_filter_bytes() const;
     /// The cost model's time for one run, in seconds.
     double predicted_seconds() const;
@@ -60,6 +64,7 @@ struct SizedView {
     T *data = nullptr;
 
     SizedView() = default;
+    /// Of kElements elements.
     explicit SizedView(T *pointer)
         : data(pointer) {
     }
@@ -105,8 +110,11 @@ public:
     static constexpr Conv2dProblem kProblem = sized_problem(Batch, InChannels, InHeight, InWidth, OutChannels, FilterHeight, FilterWidth, Stride, Padding, Dilation, Groups);
     static_assert(kProblem.error() == nullptr, "the sizes of a layer are too large");
 
+    /// x, (Batch, InChannels, InHeight, InWidth).
     using Input = SizedView<const float, Batch, InChannels, InHeight, InWidth>;
+    /// w, (OutChannels, InChannels/Groups, FilterHeight, FilterWidth).
     using Filters = SizedView<const float, OutChannels, InChannels / Groups, FilterHeight, FilterWidth>;
+    /// y, whose sizes follow.
     using Output = SizedView<float, Batch, OutChannels, kProblem.out_height(), kProblem.out_width()>;
 
     /// As Conv2dLayer::create; `post_op` is applied to every output (kNone, kRelu). Errors: those of Conv2dLayer::create.

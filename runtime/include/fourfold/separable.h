@@ -50,7 +50,9 @@ public:
     /// The same after separate().
     static Result<SeparablePlan> create(const Conv2dProblem &problem, ConstView filters, const PlanOptions &options = {});
 
+    /// The problem that it was made for.
     const Conv2dProblem &problem() const;
+    /// Of execute, at most.
     int threads() const;
     /// Bytes that execute needs.
     size_t workspace_bytes() const;
