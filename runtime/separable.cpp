@@ -459,6 +459,10 @@ Result<SeparablePlan> SeparablePlan::make(const Conv2dProblem &problem, const Se
     const auto rows_in_cache = static_cast<int64_t>(half_l2 / static_cast<double>(impl->t_row())) - (impl->reach() - 1);
     const int64_t rows = round_up(std::max(rows_in_cache - kRowBlock + 1, impl->reach() / 2), kRowBlock);
     impl->strip = std::clamp<int64_t>(ceil_div(std::max(rows, kRowBlock), problem.stride_h), 1, problem.out_height());
+    // Something to do for several threads, however many there are, where bands would share few rows.
+    if (const int64_t quarter = ceil_div(problem.out_height(), 4); quarter >= kRowBlock && quarter * problem.stride_h >= 2 * (impl->reach() - 1)) {
+        impl->strip = std::min(impl->strip, quarter);
+    }
     Status status;
     do {
         const int64_t strips = impl->strips();
