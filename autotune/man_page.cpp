@@ -56,7 +56,7 @@ std::string option_entry(const CLI::Option &option) {
     if (!option.get_default_str().empty()) {
         text += fmt::format(" (default: {})", option.get_default_str());
     }
-    return ".TP\n" + head + "\n" + roff(text) + (option.get_required() ? " Required." : "") + "\n";
+    return ".TP\n" + head + "\n" + roff(text) + (option.get_required() ? " (required)" : "") + "\n";
 }
 
 std::string upper(std::string text) {
