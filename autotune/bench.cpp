@@ -20,7 +20,7 @@ namespace {
 struct BenchFlags {
     std::vector<std::string> shapes, problems;
     std::string algorithm = "auto", filter, variant, naive = "small";
-    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false;
+    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false, rank_one = false;
     double min_time = 0.3;
     PlanFlags plan;
 };
@@ -39,6 +39,7 @@ Result<ContestOptions> contest_options(const BenchFlags &flags) {
     options.include_packing = flags.include_packing;
     options.cold = flags.cold;
     options.profile = flags.profile;
+    options.rank_one = flags.rank_one;
     options.memory = usable_memory() * 9 / 10;
     options.check = !flags.trust;
     options.measure.min_time = flags.min_time;
@@ -210,6 +211,7 @@ Action add_bench(CLI::App &verb) {
     verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does");
     verb.add_flag("--cold", flags->cold, "evict the caches before each sample");
     verb.add_flag("--profile", flags->profile, "the time of each stage as well, from further executions");
+    verb.add_flag("--rank-one", flags->rank_one, "filters that are outer products, as blurs are: two passes take part, and auto takes them where they are predicted faster");
     verb.add_flag("--json", flags->json, "one object a line on standard output; notes go to standard error");
     verb.add_option("--filter", flags->filter, "only problems whose name matches, e.g. \"resnet*\"");
     CLI::Option *variant = verb.add_option("--variant", flags->variant, "this variant of the main stage (see fourfold list)");
@@ -233,8 +235,8 @@ Action add_bench(CLI::App &verb) {
         if (static_cast<size_t>(spectral) < flags->problems.size() || !flags->shapes.empty()) {
             return Status(StatusCode::kInvalidArgument, "spectral products are timed apart from convolutions");
         }
-        if (flags->cold || flags->profile || flags->all_variants || !flags->filter.empty() || flags->algorithm != "auto") {
-            return Status(StatusCode::kInvalidArgument, "a spectral product takes none of --cold, --profile, --all-variants, --filter and --algorithm");
+        if (flags->cold || flags->profile || flags->rank_one || flags->all_variants || !flags->filter.empty() || flags->algorithm != "auto") {
+            return Status(StatusCode::kInvalidArgument, "a spectral product takes none of --cold, --profile, --rank-one, --all-variants, --filter and --algorithm");
         }
         return bench_spectral(flags->problems, {flags->plan, flags->variant, flags->json, flags->include_packing, !flags->trust, flags->min_time});
     };

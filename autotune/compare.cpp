@@ -2,7 +2,6 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <system_error>
 
@@ -16,7 +15,6 @@
 #include "machine_limits.h"
 #include "progress.h"
 #include "report.h"
-#include "search.h"
 #include "shapes.h"
 #include "table.h"
 #include "text.h"
@@ -26,7 +24,7 @@ namespace {
 
 struct CompareFlags {
     std::vector<std::string> shapes, problems, algorithms, sweeps;
-    std::string out, against;
+    std::string out, against, results;
     double min_time = 0.0;
     bool quick = false;
     PlanFlags plan;
@@ -166,36 +164,20 @@ void print_table(const Report &report, const ContestOptions &options) {
 }
 
 /// Each time beside the earlier one: better or worse where a rank test says that they differ, otherwise ~.
-void print_differences(const Report &report, const std::vector<EarlierResult> &earlier) {
-    constexpr double significant = 0.05, least = 0.01;
-    std::map<std::pair<std::string, std::string>, const EarlierResult *> known;
-    for (const EarlierResult &r : earlier) {
-        known[{r.problem, r.algorithm}] = &r;
-    }
+void print_differences(const std::vector<Difference> &list) {
     const Table table({{"name", 24, true}, {"algorithm", 9, true}, {"ms before", 9}, {"ms now", 9}, {"before/now", 10}, {"p", 6}, {"", 6, true}});
     fmt::print("\n{}", table.header());
     int better = 0, worse = 0, same = 0;
     double logs = 0.0;
-    for (const ReportGroup &group : report.groups) {
-        for (const ReportItem &item : group.items) {
-            for (const Entry &e : item.entries) {
-                const auto at = known.find({item.problem.to_string(), to_string(e.algorithm)});
-                if (at == known.end() || e.outcome != Outcome::kTimed || at->second->seconds.empty()) {
-                    continue;
-                }
-                const std::vector<double> &before = at->second->seconds;
-                const double p = mann_whitney(before, e.seconds), ratio = median(before) / median(e.seconds);
-                const bool differs = p < significant && std::fabs(std::log(ratio)) > least;
-                better += differs && ratio > 1;
-                worse += differs && ratio < 1;
-                same += !differs;
-                logs += std::log(ratio);
-                fmt::print("{}", table.row({item.name, to_string(e.algorithm), milliseconds_text(median(before)), milliseconds_text(median(e.seconds)), fmt::format("{:.3f}", ratio), fmt::format("{:.3f}", p), !differs ? "~" : ratio > 1 ? "better" : "worse"}));
-            }
-        }
+    for (const Difference &d : list) {
+        const double ratio = d.before / d.now;
+        better += d.differs && ratio > 1;
+        worse += d.differs && ratio < 1;
+        same += !d.differs;
+        logs += std::log(ratio);
+        fmt::print("{}", table.row({d.name, to_string(d.algorithm), milliseconds_text(d.before), milliseconds_text(d.now), fmt::format("{:.3f}", ratio), fmt::format("{:.3f}", d.p), !d.differs ? "~" : ratio > 1 ? "better" : "worse"}));
     }
-    const int all = better + worse + same;
-    fmt::print("medians; {} better, {} worse, {} ~ (Mann-Whitney, p < {}, over {:.0f} %); before/now {:.3f} on average\n", better, worse, same, significant, 100 * least, all > 0 ? std::exp(logs / all) : 1.0);
+    fmt::print("medians; {} better, {} worse, {} ~ (Mann-Whitney, p < 0.05, over 1 %); before/now {:.3f} on average\n", better, worse, same, list.empty() ? 1.0 : std::exp(logs / static_cast<double>(list.size())));
 }
 
 /// Failures as lines; returns how many.
@@ -216,8 +198,9 @@ int print_failures(const Report &report) {
 
 Status make_folder(const std::string &folder) {
     std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error && !std::filesystem::is_directory(folder)) {
+    const std::filesystem::path plots = std::filesystem::path(folder) / "svg";
+    std::filesystem::create_directories(plots, error);
+    if (error && !std::filesystem::is_directory(plots)) {
         return {StatusCode::kInternal, fmt::format("cannot make folder '{}': {}", folder, error.message())};
     }
     for (const char *file : {"results.csv", "index.html"}) {
@@ -228,71 +211,86 @@ Status make_folder(const std::string &folder) {
     return {};
 }
 
+int problem_count(const Report &report) {
+    size_t count = 0;
+    for (const ReportGroup &group : report.groups) {
+        count += group.items.size();
+    }
+    return static_cast<int>(count);
+}
+
+/// The contest of every problem in the report's groups, and who measured when.
+void measure(const CompareFlags &flags, const ContestOptions &options, Report &report) {
+    const auto started = std::chrono::steady_clock::now();
+    report.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+    report.limits = measure_machine_limits(flags.plan.threads);
+    report.cpu = machine().cpu;
+    report.microarchitecture = machine().microarchitecture;
+    report.isa = machine().isa;
+    report.version = version();
+    fmt::print("{}\n", machine_text(report.limits));
+    std::fflush(stdout);
+    double total = 0.0;
+    for (const ReportGroup &group : report.groups) {
+        for (const ReportItem &item : group.items) {
+            total += weight(item.problem, options);
+        }
+    }
+    Progress progress(total, problem_count(report));
+    for (ReportGroup &group : report.groups) {
+        for (ReportItem &item : group.items) {
+            progress.begin(group.title + " " + item.name);
+            item.entries = run_contest(item.problem, options);
+            progress.advance(weight(item.problem, options));
+        }
+    }
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+}
+
 Status compare(const CompareFlags &flags) {
     const Result<ContestOptions> options = contest_options(flags);
     if (!options) {
         return options.status();
     }
-    Result<std::vector<ReportGroup>> groups = collect_groups(flags);
-    if (!groups) {
-        return groups.status();
-    }
-    Result<std::vector<EarlierResult>> earlier = std::vector<EarlierResult>();
-    if (!flags.against.empty()) {
-        earlier = read_results(flags.against);  // now: --out may be where it lies
-        if (!earlier) {
-            return earlier.status();
+    Result<Report> report = flags.results.empty() ? Report() : read_report(flags.results);  // now: --out may be where it lies
+    Result<Report> earlier = flags.against.empty() ? Report() : read_report(flags.against);
+    Result<std::vector<ReportGroup>> groups = flags.results.empty() ? collect_groups(flags) : std::vector<ReportGroup>();
+    for (const Status &status : {report.status(), earlier.status(), groups.status()}) {
+        if (!status) {
+            return status;
         }
     }
     if (Status status = make_folder(flags.out); !status) {
         return status;
     }
-
-    Report report;
-    report.groups = std::move(*groups);
-    const auto started = std::chrono::steady_clock::now();
-    report.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
-    report.limits = measure_machine_limits(flags.plan.threads);
-    fmt::print("{}\n", machine_text(report.limits));
-    std::fflush(stdout);
-
-    double total = 0.0;
-    int problems = 0;
-    for (const ReportGroup &group : report.groups) {
-        for (const ReportItem &item : group.items) {
-            total += weight(item.problem, *options);
-            ++problems;
-        }
+    if (flags.results.empty()) {
+        report->groups = std::move(*groups);
+        measure(flags, *options, *report);
     }
-    {
-        Progress progress(total, problems);
-        for (ReportGroup &group : report.groups) {
-            for (ReportItem &item : group.items) {
-                progress.begin(group.title + " " + item.name);
-                item.entries = run_contest(item.problem, *options);
-                progress.advance(weight(item.problem, *options));
-            }
-        }
-    }
-    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
 
-    print_table(report, *options);
-    const ChoiceSummary summary = summarize_choices(report);
+    print_table(*report, *options);
+    const ChoiceSummary summary = summarize_choices(*report);
     fmt::print("\n* is what auto chose: the fastest, within 2%, for {} of {} problems; {:.2f} times the best time on average{}\n", summary.fastest, summary.problems, summary.mean_ratio,
                summary.worst_name.empty() ? "" : fmt::format(", {:.2f} at worst ({})", summary.worst_ratio, summary.worst_name));
-    if (!flags.against.empty()) {
-        print_differences(report, *earlier);
+    const Report *before = flags.against.empty() ? nullptr : &*earlier;
+    if (before != nullptr) {
+        print_differences(differences(*report, *before));
     }
-    const int failures = print_failures(report);
+    const int failures = print_failures(*report);
     const std::filesystem::path folder(flags.out);
-    const std::string csv = (folder / "results.csv").string(), html = (folder / "index.html").string();
-    if (Status status = write_file(csv, to_csv(report)); !status) {
-        return status;
+    std::vector<PlotFile> files = to_svg_files(*report, before);
+    for (PlotFile &file : files) {
+        file.name = "svg/" + file.name;
     }
-    if (Status status = write_file(html, to_html(report)); !status) {
-        return status;
+    const size_t plots = files.size();
+    files.push_back({"results.csv", to_csv(*report)});
+    files.push_back({"index.html", to_html(*report, before)});
+    for (const PlotFile &file : files) {
+        if (Status status = write_file((folder / file.name).string(), file.svg); !status) {
+            return status;
+        }
     }
-    fmt::print("{} problems in {}; written: {}, {}\n", problems, duration_text(report.seconds), csv, html);
+    fmt::print("{} problems in {}; written: {}, results.csv and {} plots in svg beside it\n", problem_count(*report), duration_text(report->seconds), (folder / "index.html").string(), plots);
     return failures == 0 ? Status() : Status(StatusCode::kInternal, fmt::format("{} of the results FAILED", failures));
 }
 
@@ -305,8 +303,9 @@ Action add_compare(CLI::App &verb) {
     verb.add_option("--algorithms", flags->algorithms, "comma-separated (default: all); auto's choice is marked")->delimiter(',');
     verb.add_option("--sweep", flags->sweeps,
                     "AXIS=LO:HI, by doubling around \"b4 ic32 i32 oc32 f3 p1\", same padding; axes b, ic, oc, i, f (may be given several times). Default: all five; none: no sweep");
-    verb.add_option("--out", flags->out, "folder for results.csv and index.html")->required();
-    verb.add_option("--against", flags->against, "an earlier results.csv: marks each time better, worse or ~ by a rank test");
+    verb.add_option("--out", flags->out, "folder for index.html, results.csv, and the plots in svg/")->required();
+    verb.add_option("--against", flags->against, "an earlier results.csv: both side by side, each time marked better, worse or ~ by a rank test");
+    verb.add_option("--results", flags->results, "measure nothing: the page and the table of this results.csv");
     verb.add_option("--min-time", flags->min_time, "seconds per candidate (default: 0.06, with --quick 0.02)")->check(CLI::Range(0.0, 3600.0));
     verb.add_flag("--quick", flags->quick, "shorter samples, and the reference checks fewer outputs");
     add_plan_flags(verb, flags->plan);

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "fourfold/separable.h"
 #include "machine_limits.h"
 #include "problem_data.h"
 #include "reference.h"
@@ -19,7 +20,21 @@ namespace {
 struct Contender {
     Entry entry;
     std::optional<Plan> plan;
+    std::optional<SeparablePlan> separable;  ///< instead of the plan; its filters are its own
     AlignedBuffer packed;
+
+    bool planned() const {
+        return plan || separable;
+    }
+    double predicted_seconds() const {
+        return separable ? separable->predicted_seconds() : plan->predicted_seconds();
+    }
+    size_t packed_filter_bytes() const {
+        return separable ? 0 : plan->packed_filter_bytes();
+    }
+    size_t workspace_needed() const {
+        return separable ? separable->workspace_bytes() : std::max(plan->workspace_bytes(), plan->workspace_bytes_unpacked());
+    }
 };
 
 /// The other runnable variants of the stage that the plan's own variant belongs to.
@@ -50,14 +65,20 @@ public:
     }
 
     std::vector<Entry> run() {
+        // Two passes are planned from the filters' values.
+        if (options_.rank_one && ProblemData::bytes(problem_) < static_cast<double>(options_.memory)) {
+            data_ = ProblemData::make(problem_, options_.seed, true);
+        }
         plan_all();
         skip_hopeless();
         skip_oversized();
         if (any_left()) {
-            data_ = ProblemData::make(problem_, options_.seed);
+            if (data_ == nullptr) {
+                data_ = ProblemData::make(problem_, options_.seed);
+            }
             size_t bytes = 1;
             for (const Contender &c : contenders_) {
-                bytes = is_left(c) ? std::max(bytes, workspace_needed(*c.plan)) : bytes;
+                bytes = is_left(c) ? std::max(bytes, c.workspace_needed()) : bytes;
             }
             // Contenders take turns, so they share one workspace; touched here, so that no page is new when timed.
             workspace_ = AlignedBuffer(bytes);
@@ -85,13 +106,11 @@ private:
     bool any_left() const {
         return std::any_of(contenders_.begin(), contenders_.end(), is_left);
     }
-    size_t workspace_needed(const Plan &plan) const {
-        return std::max(plan.workspace_bytes(), plan.workspace_bytes_unpacked());
-    }
     static void drop(Contender &c, Outcome outcome, std::string reason) {
         c.entry.outcome = outcome;
         c.entry.reason = std::move(reason);
         c.plan.reset();
+        c.separable.reset();
         c.packed = AlignedBuffer();
     }
     void skip_rest(const std::string &why) {
@@ -152,19 +171,56 @@ private:
                 c.entry.chosen = c.entry.outcome != Outcome::kRefused && c.entry.algorithm == choice->algorithm() && c.entry.variant == choice->variant();
             }
         }
+        if (options_.rank_one) {
+            plan_two_passes();
+        }
+    }
+
+    /// Two passes, where the filters allow them: beside named algorithms, and in auto's place where they are predicted faster.
+    void plan_two_passes() {
+        const auto named = [&](Algorithm a) { return std::find(options_.algorithms.begin(), options_.algorithms.end(), a) != options_.algorithms.end(); };
+        const bool automatic = named(Algorithm::kAuto);
+        if (data_ == nullptr || !(automatic || named(Algorithm::kDirect))) {
+            return;
+        }
+        PlanOptions plan_options = options_.plan;
+        plan_options.algorithm = Algorithm::kAuto;
+        Result<SeparablePlan> separable = SeparablePlan::create(problem_, data_->filter_view(problem_), plan_options);
+        const auto chosen = std::find_if(contenders_.begin(), contenders_.end(), [](const Contender &c) { return c.entry.chosen && c.plan; });
+        if (!separable) {
+            return;
+        }
+        const bool faster = chosen == contenders_.end() || separable->predicted_seconds() < chosen->plan->predicted_seconds();
+        if (automatic && !faster) {
+            return;
+        }
+        Contender c;
+        c.entry.algorithm = Algorithm::kDirect;
+        c.entry.variant = "two_passes";
+        c.entry.chosen = faster;
+        c.entry.threads = separable->threads();
+        c.entry.workspace_bytes = separable->workspace_bytes();
+        c.separable = std::move(*separable);
+        if (faster && chosen != contenders_.end()) {
+            chosen->entry.chosen = false;
+            if (automatic) {
+                contenders_.erase(chosen);
+            }
+        }
+        contenders_.push_back(std::move(c));
     }
 
     void skip_hopeless() {
         double best = 0.0;
         for (const Contender &c : contenders_) {
-            if (c.plan && c.entry.algorithm != Algorithm::kNaive && c.plan->predicted_seconds() > 0 && (best == 0.0 || c.plan->predicted_seconds() < best)) {
-                best = c.plan->predicted_seconds();
+            if (c.planned() && c.entry.algorithm != Algorithm::kNaive && c.predicted_seconds() > 0 && (best == 0.0 || c.predicted_seconds() < best)) {
+                best = c.predicted_seconds();
             }
         }
         for (Contender &c : contenders_) {
-            if (options_.hopeless_factor > 0 && best > 0 && c.plan && !c.entry.chosen && c.entry.algorithm != Algorithm::kNaive &&
-                c.plan->predicted_seconds() > options_.hopeless_factor * best) {
-                drop(c, Outcome::kSkipped, fmt::format("predicted {:.0f} times slower than the best", c.plan->predicted_seconds() / best));
+            if (options_.hopeless_factor > 0 && best > 0 && c.planned() && !c.entry.chosen && c.entry.algorithm != Algorithm::kNaive &&
+                c.predicted_seconds() > options_.hopeless_factor * best) {
+                drop(c, Outcome::kSkipped, fmt::format("predicted {:.0f} times slower than the best", c.predicted_seconds() / best));
             }
         }
     }
@@ -172,14 +228,14 @@ private:
     void skip_oversized() {
         double bytes = ProblemData::bytes(problem_);
         for (Contender &c : contenders_) {
-            if (!c.plan) {
+            if (!c.planned()) {
                 continue;
             }
-            const double own = static_cast<double>(c.plan->packed_filter_bytes()) + static_cast<double>(workspace_needed(*c.plan));
+            const double own = static_cast<double>(c.packed_filter_bytes()) + static_cast<double>(c.workspace_needed());
             if (bytes + own > static_cast<double>(options_.memory)) {
                 drop(c, Outcome::kSkipped, fmt::format("needs {} of memory, over the limit of {}", bytes_text(static_cast<size_t>(bytes + own)), bytes_text(options_.memory)));
             } else {
-                bytes += static_cast<double>(c.plan->packed_filter_bytes());  // held until the end; the workspace is shared
+                bytes += static_cast<double>(c.packed_filter_bytes());  // held until the end; the workspace is shared
             }
         }
     }
@@ -187,7 +243,7 @@ private:
     void pack() {
         for (Contender &c : contenders_) {
             // No packed form: the plan reads the filters as they are.
-            if (!is_left(c) || options_.include_packing || c.plan->packed_filter_bytes() == 0) {
+            if (!is_left(c) || options_.include_packing || c.packed_filter_bytes() == 0) {
                 continue;
             }
             c.packed = AlignedBuffer(c.plan->packed_filter_bytes());
@@ -202,9 +258,12 @@ private:
     Status execute(const Contender &c, Profile *profile = nullptr) const {
         const Tensors tensors = data_->tensors(problem_, c.packed, data_->output.data());
         // No more than the plan asked for, so that it has to keep its word.
-        const size_t bytes = tensors.filters.is_packed() || c.plan->packed_filter_bytes() == 0 ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
         ExecutionContext context;
         context.profile = profile;
+        if (c.separable) {
+            return c.separable->execute(tensors, {workspace_.data(), c.separable->workspace_bytes()}, context);
+        }
+        const size_t bytes = tensors.filters.is_packed() || c.plan->packed_filter_bytes() == 0 ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
         return c.plan->execute(tensors, {workspace_.data(), bytes}, context);
     }
 

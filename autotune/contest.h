@@ -28,6 +28,7 @@ struct ContestOptions {
     double hopeless_factor = 0.0;        ///< skips what is predicted so many times slower than the best; 0: nothing
     size_t memory = std::numeric_limits<size_t>::max();  ///< bytes for arrays, packed filters and workspace
     uint64_t seed = 1;                   ///< of the data, uniform on [-1, 1]
+    bool rank_one = false;               ///< filters are outer products of such data, and two passes take part as a form of direct
     MeasureOptions measure;
 };
 

@@ -21,6 +21,7 @@
 #include <stb/stb_image_write.h>
 
 #include "files.h"
+#include "tiff.h"
 
 namespace fourfold::cli {
 namespace {
@@ -55,16 +56,19 @@ void to_planes(const Sample *samples, float scale, Image &image) {
     }
 }
 
-/// Planes to interleaved samples, clamped and rounded; NaN becomes 0. 16-bit samples are big-endian, as PNG and PNM want.
+/// What PNG and PNM hold of it.
+int integer_bits(const Image &image) {
+    return image.bits == 8 ? 8 : 16;
+}
+
+/// Planes to interleaved samples, quantized. 16-bit samples are big-endian, as PNG and PNM want.
 std::string to_samples(const Image &image, int bits) {
     const size_t pixels = static_cast<size_t>(image.height * image.width), channels = static_cast<size_t>(image.channels);
     const size_t sample_bytes = bits == 16 ? 2 : 1;
-    const float scale = bits == 16 ? 65535.0f : 255.0f;
     std::string samples(pixels * channels * sample_bytes, '\0');
     for (size_t c = 0; c < channels; ++c) {
         for (size_t i = 0; i < pixels; ++i) {
-            const float value = image.data[c * pixels + i];
-            const int sample = value > 0.0f ? static_cast<int>(std::lround(std::min(value, 1.0f) * scale)) : 0;
+            const int sample = quantized(image.data[c * pixels + i], bits);
             char *out = &samples[(i * channels + c) * sample_bytes];
             if (sample_bytes == 2) {
                 *out++ = static_cast<char>(sample >> 8);
@@ -205,9 +209,10 @@ void append_chunk(std::string &out, const std::string &type_and_data) {
 
 /// Written here because stb_image_write has no 16-bit PNG. Every row uses filter 1: differences to the pixel on the left.
 Result<std::string> encode_png(const Image &image) {
-    const std::string samples = to_samples(image, image.bits);
+    const int bits = integer_bits(image);
+    const std::string samples = to_samples(image, bits);
     const size_t rows = static_cast<size_t>(image.height), row_bytes = samples.size() / rows;
-    const size_t pixel_bytes = static_cast<size_t>(image.channels) * static_cast<size_t>(image.bits / 8);
+    const size_t pixel_bytes = static_cast<size_t>(image.channels) * static_cast<size_t>(bits / 8);
     std::string filtered;
     filtered.reserve(samples.size() + rows);
     for (size_t r = 0; r < rows; ++r) {
@@ -231,7 +236,7 @@ Result<std::string> encode_png(const Image &image) {
     std::string header("IHDR");
     append_big_endian(header, static_cast<uint32_t>(image.width));
     append_big_endian(header, static_cast<uint32_t>(image.height));
-    header += {static_cast<char>(image.bits), kColourType[image.channels - 1], 0, 0, 0};
+    header += {static_cast<char>(bits), kColourType[image.channels - 1], 0, 0, 0};
     std::string png("\x89PNG\r\n\x1a\n");
     append_chunk(png, header);
     append_chunk(png, data);
@@ -254,25 +259,31 @@ Result<std::string> encode_jpeg(const Image &image) {
 
 }  // namespace
 
+int quantized(float sample, int bits) {
+    const float scale = bits == 16 ? 65535.0f : 255.0f;
+    return sample > 0.0f ? static_cast<int>(std::lround(std::min(sample, 1.0f) * scale)) : 0;
+}
+
 bool looks_like_image(const std::string &bytes) {
-    return starts_with(bytes, "\x89PNG") || looks_like_jpeg(bytes) || looks_like_pnm(bytes);
+    return starts_with(bytes, "\x89PNG") || looks_like_jpeg(bytes) || looks_like_pnm(bytes) || looks_like_tiff(bytes);
 }
 
 bool has_image_extension(const std::string &path) {
     const std::string e = lower_extension(path);
-    return e == "png" || e == "jpg" || e == "jpeg" || e == "pgm" || e == "ppm" || e == "pnm";
+    return e == "png" || e == "jpg" || e == "jpeg" || e == "pgm" || e == "ppm" || e == "pnm" || e == "tif" || e == "tiff";
 }
 
 Result<Image> decode_image(const std::string &bytes, const std::string &name) {
-    return looks_like_pnm(bytes) ? decode_pnm(bytes, name) : decode_stb(bytes, name);
+    return looks_like_pnm(bytes) ? decode_pnm(bytes, name) : looks_like_tiff(bytes) ? decode_tiff(bytes, name) : decode_stb(bytes, name);
 }
 
 Status check_image_format(const std::string &path, int64_t channels) {
     const std::string e = lower_extension(path);
     if (!has_image_extension(path)) {
-        return bad_image(path, "the output's name must end in .png, .jpg, .jpeg, .pgm, .ppm or .pnm, or, with --raw, in .npy");
+        return bad_image(path, "the output's name must end in .png, .jpg, .jpeg, .pgm, .ppm, .pnm, .tif or .tiff, or, with --raw, in .npy");
     }
-    if (e == "png" ? channels >= 1 && channels <= 4 : e == "pgm" ? channels == 1 : e == "ppm" ? channels == 3 : channels == 1 || channels == 3) {
+    const bool any = e == "png" || e == "tif" || e == "tiff";
+    if (any ? channels >= 1 && channels <= 4 : e == "pgm" ? channels == 1 : e == "ppm" ? channels == 3 : channels == 1 || channels == 3) {
         return {};
     }
     const char *names[] = {"", "one channel", "grey and alpha", "three channels", "colour and alpha"};
@@ -287,12 +298,13 @@ Status write_image(const std::string &path, const Image &image) {
         return bad_image(path, "the image has more than 2^31 - 1 pixels in one axis");
     }
     const std::string e = lower_extension(path);
-    if (e == "png" || e == "jpg" || e == "jpeg") {
-        const Result<std::string> bytes = e == "png" ? encode_png(image) : encode_jpeg(image);
+    const bool tiff = e == "tif" || e == "tiff";
+    if (tiff || e == "png" || e == "jpg" || e == "jpeg") {
+        const Result<std::string> bytes = tiff ? encode_tiff(image) : e == "png" ? encode_png(image) : encode_jpeg(image);
         return bytes ? write_file(path, *bytes) : bytes.status();
     }
-    const std::string header = fmt::format("P{}\n{} {}\n{}\n", image.channels == 1 ? 5 : 6, image.width, image.height, image.bits == 16 ? 65535 : 255);
-    return write_file(path, header + to_samples(image, image.bits));
+    const std::string header = fmt::format("P{}\n{} {}\n{}\n", image.channels == 1 ? 5 : 6, image.width, image.height, integer_bits(image) == 16 ? 65535 : 255);
+    return write_file(path, header + to_samples(image, integer_bits(image)));
 }
 
 }  // namespace fourfold::cli

@@ -1,4 +1,4 @@
-// Pictures as planes of floats: PNG and JPEG, PGM and PPM, 8 and 16 bits a sample.
+// Pictures as planes of floats: PNG and JPEG, PGM and PPM, 8 and 16 bits a sample; TIFF, which may hold floats too.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 
 namespace fourfold::cli {
 
-/// Samples in [0, 1], one plane a channel: data[(c*height + row)*width + column].
+/// Samples in [0, 1] (of floats, whatever the file has), one plane a channel: data[(c*height + row)*width + column].
 struct Image {
     int64_t channels = 1;  ///< 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha
     int64_t height = 0, width = 0;
-    int bits = 8;          ///< a sample's bits in the file: 8 or 16
+    int bits = 8;          ///< a sample's bits in the file: 8, 16, or 32 for floats
     std::vector<float> data;
 
     bool has_alpha() const {
@@ -24,6 +24,9 @@ struct Image {
     }
 };
 
+/// The sample clamped to [0, 1] and scaled to `bits` (8 or 16) bits, rounded; NaN becomes 0.
+int quantized(float sample, int bits);
+
 /// Whether the bytes begin as one of the formats that decode_image reads.
 bool looks_like_image(const std::string &bytes);
 /// Whether the name ends as one of the formats that write_image writes.
@@ -32,7 +35,8 @@ bool has_image_extension(const std::string &path);
 /// Errors: kInvalidArgument, naming the file.
 Result<Image> decode_image(const std::string &bytes, const std::string &name);
 
-/// Writes PNG, JPEG (quality 95), PGM or PPM, as the name ends, clamped to [0, 1] and rounded to image.bits (JPEG: 8).
+/// Writes PNG, JPEG (quality 95), PGM, PPM or TIFF, as the name ends, clamped to [0, 1] and rounded to image.bits (JPEG: 8).
+/// Floats go into a TIFF as they are, and into PNG, PGM and PPM as 16 bits.
 /// Errors: kInvalidArgument (the format cannot hold the channels), kInternal (cannot write).
 Status write_image(const std::string &path, const Image &image);
 /// The first of these errors, found out before a long computation.

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "commands.h"
+#include "man_page.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -16,7 +17,7 @@ namespace fourfold::cli {
 void add_plan_flags(CLI::App &verb, PlanFlags &flags) {
     verb.add_option("--threads", flags.threads, "at most so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096));
     verb.add_option("--device", flags.device, "cpu, cuda or opencl; cuda:1 is the second GPU")->capture_default_str();
-    verb.add_option("--workspace-limit", flags.workspace_limit, "bytes of workspace a plan may need: 65536, 64K, 1.5G");
+    verb.add_option("--workspace-limit,--workspace-max", flags.workspace_limit, "bytes of workspace a plan may need: 65536, 64K, 1.5G");
     verb.add_option("--accuracy", flags.accuracy, "strict (no winograd chosen), default or relaxed (winograd's largest tile allowed)")->capture_default_str();
 }
 
@@ -100,6 +101,10 @@ int run_command(int argc, char **argv) {
         CLI::App *sub = app.add_subcommand(verb.name, verb.summary);
         Action action = verb.add(*sub);
         sub->callback([&chosen, action] { chosen = action; });
+    }
+    if (argc == 2 && std::string_view(argv[1]) == "--man") {  // for the build, which installs it
+        fmt::print("{}", man_page(app));
+        return std::fflush(stdout) == 0 ? 0 : fail(1, "cannot write to standard output");
     }
     const auto is_first = [&](const Verb &verb) { return std::string_view(verb.name) == argv[1]; };
     if (argc > 1 && argv[1][0] != '-' && std::none_of(std::begin(verbs), std::end(verbs), is_first)) {

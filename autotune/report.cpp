@@ -9,6 +9,8 @@
 
 #include "files.h"
 #include "fourfold/plan.h"
+#include "search.h"
+#include "shapes.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -59,13 +61,13 @@ std::vector<std::string> csv_cells(const std::string &line) {
 
 }  // namespace
 
-Result<std::vector<EarlierResult>> read_results(const std::string &path) {
+Result<Report> read_report(const std::string &path) {
     const Result<std::string> text = read_file(path);
     if (!text) {
         return text.status();
     }
     const auto bad = [&](const std::string &why) { return Status(StatusCode::kInvalidArgument, fmt::format("'{}': {}", path, why)); };
-    std::vector<EarlierResult> results;
+    Report report;
     std::map<std::string, size_t> columns;
     for (std::string_view raw : split(*text, '\n')) {
         if (trim(raw).empty()) {
@@ -83,27 +85,103 @@ Result<std::vector<EarlierResult>> read_results(const std::string &path) {
             }
             continue;
         }
-        const auto cell = [&](const char *name) { return columns[name] < cells.size() ? cells[columns[name]] : std::string(); };
-        if (cell("outcome") != "timed") {
-            continue;
-        }
-        EarlierResult r{cell("problem"), cell("algorithm"), {}};
-        const std::string samples = cell("samples_ms");
-        for (std::string_view word : split(samples, ' ')) {
-            const std::string number(word);
+        const auto cell = [&](const char *name) {
+            const auto at = columns.find(name);
+            return at != columns.end() && at->second < cells.size() ? cells[at->second] : std::string();
+        };
+        const auto number = [&](const char *name, double otherwise) {
+            const std::string digits = cell(name);
             char *end = nullptr;
-            const double value = std::strtod(number.c_str(), &end);
-            if (number.empty() || *end != '\0' || !(value > 0.0) || !std::isfinite(value)) {
-                return bad(fmt::format("'{}' is no time in milliseconds", number));
-            }
-            r.seconds.push_back(value / 1e3);
+            const double value = std::strtod(digits.c_str(), &end);
+            return digits.empty() || *end != '\0' || !std::isfinite(value) ? otherwise : value;
+        };
+        const Result<Conv2dProblem> problem = parse_valid_problem(cell("problem"));
+        const Result<Algorithm> algorithm = parse_algorithm(cell("algorithm"));
+        if (!problem || !algorithm) {
+            return bad((problem ? algorithm.status() : problem.status()).message());
         }
-        results.push_back(std::move(r));
+        Entry e;
+        e.algorithm = *algorithm;
+        e.variant = cell("variant");
+        e.chosen = cell("chosen") == "1";
+        e.reason = cell("reason");
+        e.workspace_bytes = static_cast<size_t>(std::clamp(number("workspace_bytes", 0.0), 0.0, 1e18));
+        e.packed_filter_bytes = static_cast<size_t>(std::clamp(number("packed_filter_bytes", 0.0), 0.0, 1e18));
+        e.max_error = number("max_error", -1.0);
+        const std::string outcome = cell("outcome");
+        for (Outcome known : {Outcome::kTimed, Outcome::kSkipped, Outcome::kRefused, Outcome::kWrong}) {
+            e.outcome = outcome == to_string(known) ? known : e.outcome;
+        }
+        if (e.outcome == Outcome::kTimed) {
+            const std::string samples = cell("samples_ms");
+            for (std::string_view word : split(samples, ' ')) {
+                const std::string digits(word);
+                char *end = nullptr;
+                const double value = std::strtod(digits.c_str(), &end);
+                if (digits.empty() || *end != '\0' || !(value > 0.0) || !std::isfinite(value)) {
+                    return bad(fmt::format("'{}' is no time in milliseconds", digits));
+                }
+                e.seconds.push_back(value / 1e3);
+            }
+            // The samples are some of all; the least and the median are of all.
+            const double least = number("ms_min", 0.0), middle = number("ms_median", 0.0);
+            e.min_seconds = least > 0.0 ? least / 1e3 : *std::min_element(e.seconds.begin(), e.seconds.end());
+            e.median_seconds = middle > 0.0 ? middle / 1e3 : median(e.seconds);
+        }
+        report.cpu = cell("machine");
+        report.microarchitecture = cell("microarchitecture");
+        report.isa = report.limits.fma_isa = cell("isa");
+        report.version = cell("version");
+        report.date = cell("date");
+        report.limits.threads = static_cast<int>(std::clamp(number("threads", 1.0), 1.0, 4096.0));
+        report.limits.peak_flops = number("peak_gflops", 0.0) * 1e9;
+        report.limits.read_bytes = number("memory_gb_s", 0.0) * 1e9;
+        const std::string title = cell("group"), name = cell("name").empty() ? problem->to_string() : cell("name");
+        if (report.groups.empty() || report.groups.back().title != title) {
+            report.groups.push_back({title, cell("axis"), {}});
+        }
+        std::vector<ReportItem> &items = report.groups.back().items;
+        if (items.empty() || items.back().name != name || !(items.back().problem == *problem)) {
+            items.push_back({name, static_cast<int64_t>(number("value", 0.0)), *problem, {}});
+        }
+        items.back().entries.push_back(std::move(e));
     }
     if (columns.empty()) {
         return bad("it is empty");
     }
-    return results;
+    if (report.groups.empty()) {
+        return bad("it has no rows");
+    }
+    return report;
+}
+
+std::vector<Difference> differences(const Report &now, const Report &before) {
+    constexpr double significant = 0.05, least = 0.01;
+    std::map<std::pair<std::string, Algorithm>, const Entry *> known;
+    for (const ReportGroup &group : before.groups) {
+        for (const ReportItem &item : group.items) {
+            for (const Entry &e : item.entries) {
+                if (e.outcome == Outcome::kTimed && !e.seconds.empty()) {
+                    known[{item.problem.to_string(), e.algorithm}] = &e;
+                }
+            }
+        }
+    }
+    std::vector<Difference> list;
+    for (const ReportGroup &group : now.groups) {
+        for (const ReportItem &item : group.items) {
+            for (const Entry &e : item.entries) {
+                const auto at = known.find({item.problem.to_string(), e.algorithm});
+                if (at == known.end() || e.outcome != Outcome::kTimed || e.seconds.empty()) {
+                    continue;
+                }
+                Difference d{group.title, item.name, e.algorithm, median(at->second->seconds), median(e.seconds), mann_whitney(at->second->seconds, e.seconds), false, e.chosen};
+                d.differs = d.p < significant && std::fabs(std::log(d.before / d.now)) > least;
+                list.push_back(std::move(d));
+            }
+        }
+    }
+    return list;
 }
 
 ChoiceSummary summarize_choices(const Report &report) {
@@ -139,7 +217,6 @@ std::string to_csv(const Report &report) {
     std::string out =
         "group,name,problem,axis,value,algorithm,variant,chosen,outcome,reason,ms_min,ms_median,gflops,peak_share,workspace_bytes,packed_filter_bytes,max_error,"
         "machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,samples_ms\n";
-    const MachineInfo &m = machine();
     for (const ReportGroup &group : report.groups) {
         for (const ReportItem &item : group.items) {
             for (const Entry &e : item.entries) {
@@ -151,8 +228,8 @@ std::string to_csv(const Report &report) {
                 out += timed ? fmt::format("{:.6g},{:.6g},{:.5g},{:.4f},", e.min_seconds * 1e3, e.median_seconds * 1e3, rate / 1e9, rate / report.limits.peak_flops) : ",,,,";
                 out += planned ? fmt::format("{},{},", e.workspace_bytes, e.packed_filter_bytes) : ",,";
                 out += e.max_error >= 0 ? fmt::format("{:.3g},", e.max_error) : ",";
-                out += fmt::format("{},{},{},{},{:.5g},{:.4g},{},{},{}\n", csv_cell(m.cpu), csv_cell(m.microarchitecture), m.isa, report.limits.threads,
-                                   report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, version(), samples_text(e.seconds));
+                out += fmt::format("{},{},{},{},{:.5g},{:.4g},{},{},{}\n", csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
+                                   report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, report.version, samples_text(e.seconds));
             }
         }
     }

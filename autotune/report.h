@@ -1,4 +1,4 @@
-// What `fourfold compare` found, as CSV and as one HTML page.
+// What `fourfold compare` found, as CSV, as one HTML page, and its plots as SVG files.
 #pragma once
 
 #include <string>
@@ -25,6 +25,7 @@ struct ReportGroup {
 
 struct Report {
     MachineLimits limits;
+    std::string cpu, microarchitecture, isa, version;  ///< of the machine and library that measured
     std::string date;  ///< ISO 8601, UTC
     double seconds = 0.0;
     std::vector<ReportGroup> groups;
@@ -42,14 +43,28 @@ ChoiceSummary summarize_choices(const Report &report);
 
 /// One row per problem and algorithm.
 std::string to_csv(const Report &report);
-/// What an earlier to_csv says of one problem and algorithm.
-struct EarlierResult {
-    std::string problem, algorithm;
-    std::vector<double> seconds;  ///< of each sample
+/// What to_csv wrote, by this version or an earlier one. Errors: kInvalidArgument (unreadable, no such table, no times).
+Result<Report> read_report(const std::string &path);
+
+/// One problem and algorithm that two reports have timed.
+struct Difference {
+    std::string group, name;
+    Algorithm algorithm = Algorithm::kAuto;
+    double before = 0.0, now = 0.0;  ///< medians in seconds
+    double p = 1.0;                  ///< of the Mann-Whitney test that both are alike
+    bool differs = false;            ///< p under 0.05, and over 1 % apart
+    bool chosen = false;             ///< auto's choice now
 };
-/// Timed rows only. Errors: kInvalidArgument (unreadable, no such table).
-Result<std::vector<EarlierResult>> read_results(const std::string &path);
-/// Self-contained: no script, no font, nothing from the network; light and dark.
-std::string to_html(const Report &report);
+std::vector<Difference> differences(const Report &now, const Report &before);
+
+/// Self-contained: no script, no font, nothing from the network; light and dark. With `before`, its times stand beside.
+std::string to_html(const Report &report, const Report *before = nullptr);
+
+/// A plot on its own, for papers: light, with literal colours, so that any program shows it.
+struct PlotFile {
+    std::string name;  ///< "roofline.svg"
+    std::string svg;
+};
+std::vector<PlotFile> to_svg_files(const Report &report, const Report *before = nullptr);
 
 }  // namespace fourfold::cli

@@ -1,212 +1,58 @@
-// The HTML page of `fourfold compare`: bars per problem, lines per sweep, and all numbers in tables.
+// The HTML page of `fourfold compare`: what was measured where, the roofline, bars per problem, lines per sweep, two reports side by
+// side, and all numbers in tables.
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <map>
+#include <set>
 
 #include <fmt/format.h>
 
-#include "report.h"
+#include "report_plots.h"
 #include "text.h"
 
 namespace fourfold::cli {
 namespace {
 
 constexpr const char *kStyle = R"css(
-:root { color-scheme: light dark; --page: #f7f7f5; --card: #ffffff; --ink: #1c1c1a; --soft: #62625e; --line: #dcdcd8;
-  --naive: #8b8b86; --direct: #2a78d6; --im2col: #e0642c; --fft: #159a6b; --fft_tiled: #6a55c9; --winograd: #c23b5f; }
-@media (prefers-color-scheme: dark) { :root { --page: #161615; --card: #20201e; --ink: #ecece8; --soft: #a5a59f; --line: #3a3a37;
-  --naive: #8f8f89; --direct: #4b93ea; --im2col: #e8753f; --fft: #25b381; --fft_tiled: #9c8df0; --winograd: #e4607f; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 24px; max-width: 1500px; background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
-h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 36px 0 4px; } h3 { font-size: 14px; margin: 0; }
-p { margin: 4px 0 12px; max-width: 90ch; } .soft { color: var(--soft); } code { font-size: 12px; color: var(--soft); overflow-wrap: anywhere; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(430px, 100%), 1fr)); gap: 12px; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
+body { margin: 0 auto; padding: 24px; max-width: 1560px; background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
+h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 4px; } h3 { font-size: 14px; margin: 0; }
+p { margin: 4px 0 12px; max-width: 90ch; } .soft { color: var(--soft); } code { font-size: 12px; color: var(--soft); overflow-wrap: anywhere; } a { color: inherit; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(600px, 100%), 1fr)); gap: 12px; }
+.narrow { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; } .wide { max-width: 1000px; }
+.facts { display: flex; flex-wrap: wrap; gap: 12px; margin: 16px 0; } .facts .card { min-width: 150px; } .facts b { display: block; font-size: 22px; line-height: 1.25; }
 .legend span { margin-right: 16px; white-space: nowrap; } .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 5px; vertical-align: -1px; }
-svg { display: block; width: 100%; height: auto; margin-top: 6px; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .soft { fill: var(--soft); }
-svg .bold { font-weight: 650; } svg .axis { stroke: var(--line); stroke-width: 1; } svg path { fill: none; stroke-width: 2; } svg .ring { fill: none; stroke: var(--ink); stroke-width: 1.5; }
+svg { display: block; width: 100%; height: auto; margin-top: 6px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 3px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; } th { color: var(--soft); font-weight: 600; }
-.l { text-align: left; } tr.first td { border-top: 2px solid var(--line); } tr.chosen td { font-weight: 600; } .bad { color: var(--winograd); font-weight: 600; }
+.l { text-align: left; } tr.first td { border-top: 2px solid var(--line); } tr.chosen td { font-weight: 600; } .bad, .worse { color: var(--worse); font-weight: 600; } .better { color: var(--better); font-weight: 600; }
 details { margin: 8px 0; } summary { cursor: pointer; }
+@media print { body { max-width: none; } .card { break-inside: avoid; } }
 )css";
 
-std::string escaped(const std::string &text) {
-    std::string out;
-    for (char c : text) {
-        switch (c) {
-        case '<':
-            out += "&lt;";
-            break;
-        case '>':
-            out += "&gt;";
-            break;
-        case '&':
-            out += "&amp;";
-            break;
-        case '"':
-            out += "&quot;";
-            break;
-        default:
-            out += c;
-        }
-    }
-    return out;
-}
-
-std::string colour(Algorithm algorithm) {
-    return fmt::format("var(--{})", to_string(algorithm));
-}
-
-double gflops(const ReportItem &item, const Entry &e) {
-    return item.problem.flops() / e.min_seconds / 1e9;
-}
-
-/// About three digits, never an exponent for large values.
-std::string short_number(double value) {
-    return value >= 100 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}", value);
-}
-
-std::string time_text(double seconds) {
-    return seconds < 1e-3 ? short_number(seconds * 1e6) + " µs" : seconds < 1 ? short_number(seconds * 1e3) + " ms" : short_number(seconds) + " s";
-}
-
-std::vector<Algorithm> algorithms_in(const Report &report) {
-    std::vector<Algorithm> seen;
+std::string legend(const Report &report) {
+    std::set<Algorithm> seen;
     for (const ReportGroup &group : report.groups) {
         for (const ReportItem &item : group.items) {
             for (const Entry &e : item.entries) {
-                if (std::find(seen.begin(), seen.end(), e.algorithm) == seen.end()) {
-                    seen.push_back(e.algorithm);
-                }
+                seen.insert(e.algorithm);
             }
         }
     }
-    std::sort(seen.begin(), seen.end());
-    return seen;
-}
-
-std::string legend(const Report &report) {
     std::string out = "<p class=\"legend\">";
-    for (Algorithm a : algorithms_in(report)) {
+    for (Algorithm a : seen) {
         out += fmt::format("<span><i style=\"background:{}\"></i>{}</span>", colour(a), to_string(a));
     }
-    return out + "</p>\n";
+    return out + "<span>★, ○ what auto chose</span></p>\n";
 }
 
-/// One problem: a horizontal bar per algorithm, longer is faster.
-std::string bars(const ReportItem &item) {
-    constexpr double width = 460, label = 74, row = 21, room = 178;
-    double most = 0.0;
-    for (const Entry &e : item.entries) {
-        most = e.outcome == Outcome::kTimed ? std::max(most, gflops(item, e)) : most;
-    }
-    std::string out = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"GFLOP/s of {}\">\n", width, row * static_cast<double>(item.entries.size()), escaped(item.name));
-    double y = 0;
-    for (const Entry &e : item.entries) {
-        const double text_y = y + 15;
-        out += fmt::format("<text x=\"0\" y=\"{}\"{}>{}{}</text>", text_y, e.chosen ? " class=\"bold\"" : "", e.chosen ? "★ " : "", to_string(e.algorithm));
-        if (e.outcome == Outcome::kTimed) {
-            const double length = std::max(1.0, (width - label - room) * gflops(item, e) / most);
-            out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.1f}\" height=\"15\" rx=\"3\" style=\"fill:{}\"><title>{} {}</title></rect>", label, y + 3, length,
-                               colour(e.algorithm), to_string(e.algorithm), escaped(e.variant));
-            out += fmt::format("<text x=\"{:.1f}\" y=\"{}\"{}>{} · {} GFLOP/s</text>\n", label + length + 6, text_y, e.chosen ? " class=\"bold\"" : "", time_text(e.min_seconds),
-                               short_number(gflops(item, e)));
-        } else {
-            const std::string why = e.reason.size() > 52 ? e.reason.substr(0, 51) + "…" : e.reason;
-            out += fmt::format("<text x=\"{}\" y=\"{}\" class=\"soft\">{}: {}<title>{}</title></text>\n", label, text_y, to_string(e.outcome), escaped(why), escaped(e.reason));
-        }
-        y += row;
-    }
-    return out + "</svg>\n";
-}
-
-std::string shape_cards(const ReportGroup &group) {
+std::string shape_cards(const Report &report, const ReportGroup &group, const Report *before) {
     std::string out = "<div class=\"grid\">\n";
     for (const ReportItem &item : group.items) {
         const std::string problem = item.problem.to_string();
-        out += fmt::format("<div class=\"card\"><h3>{}</h3><code>{}</code>\n{}</div>\n", escaped(item.name), item.name == problem ? "" : escaped(problem), bars(item));
+        out += fmt::format("<div class=\"card\"><h3>{}</h3><code>{}</code>\n{}</div>\n", escaped(item.name), item.name == problem ? "" : escaped(problem), bar_plot(report, item, before));
     }
     return out + "</div>\n";
-}
-
-/// A logarithmic scale from values to pixels.
-struct LogScale {
-    double lo, hi, from, to;
-    double operator()(double v) const {
-        return hi > lo ? from + (to - from) * std::log(v / lo) / std::log(hi / lo) : (from + to) / 2;
-    }
-};
-
-/// One sweep: time against the axis, a line per algorithm, a ring around auto's choice.
-std::string line_plot(const ReportGroup &group) {
-    constexpr double width = 460, height = 300, left = 58, right = 12, top = 10, bottom = 36;
-    double least = 1e30, most = 0.0;
-    for (const ReportItem &item : group.items) {
-        for (const Entry &e : item.entries) {
-            if (e.outcome == Outcome::kTimed) {
-                least = std::min(least, e.min_seconds);
-                most = std::max(most, e.min_seconds);
-            }
-        }
-    }
-    if (most == 0.0) {
-        return "<p class=\"soft\">nothing was timed</p>\n";
-    }
-    const LogScale x{static_cast<double>(group.items.front().value), static_cast<double>(group.items.back().value), left + 8, width - right - 8};
-    const LogScale y{least / 1.3, most * 1.3, height - bottom, top};
-
-    std::string out = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"time against {}\">\n", width, height, group.axis);
-    const bool narrow = y.hi / y.lo < 300;  // then decades alone are too few lines
-    for (int tick = -27; tick <= 12; ++tick) {
-        const int decade = tick < 0 ? (tick - 2) / 3 : tick / 3, step = tick - 3 * decade;
-        const double t = std::pow(10.0, decade) * (step == 0 ? 1 : step == 1 ? 2 : 5);
-        if (t >= y.lo && t <= y.hi && (narrow || step == 0)) {
-            out += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", left, width - right, y(t), y(t));
-            out += fmt::format("<text class=\"soft\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left - 6, y(t) + 4, time_text(t));
-        }
-    }
-    out += fmt::format("<line class=\"axis\" x1=\"{0}\" x2=\"{1}\" y1=\"{2}\" y2=\"{2}\"/>\n", left, width - right, height - bottom);
-    double last_label = -1e30;
-    for (const ReportItem &item : group.items) {
-        const double at = x(static_cast<double>(item.value));
-        if (at - last_label > 20) {
-            out += fmt::format("<text class=\"soft\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", at, height - bottom + 16, item.value);
-            last_label = at;
-        }
-    }
-    out += fmt::format("<text class=\"soft\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", (left + width - right) / 2, height - 4, group.axis);
-
-    struct Line {
-        std::string path, points;
-        bool broken = true;  ///< the next point starts a new piece
-    };
-    std::map<Algorithm, Line> lines;
-    for (const ReportItem &item : group.items) {
-        for (const Entry &e : item.entries) {
-            Line &line = lines[e.algorithm];
-            if (e.outcome != Outcome::kTimed) {
-                line.broken = true;
-                continue;
-            }
-            const double px = x(static_cast<double>(item.value)), py = y(e.min_seconds);
-            line.path += fmt::format("{}{:.1f} {:.1f}", line.broken ? "M" : "L", px, py);
-            line.broken = false;
-            line.points += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\" style=\"fill:{}\"><title>{} = {}, {}: {}</title></circle>\n", px, py, colour(e.algorithm),
-                                       group.axis, item.value, to_string(e.algorithm), time_text(e.min_seconds));
-            if (e.chosen) {
-                line.points += fmt::format("<circle class=\"ring\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"6.5\"/>\n", px, py);
-            }
-        }
-    }
-    for (const auto &[algorithm, line] : lines) {
-        out += fmt::format("<path d=\"{}\" style=\"stroke:{}\"/>\n", line.path, colour(algorithm));
-    }
-    for (const auto &[algorithm, line] : lines) {
-        out += line.points;
-    }
-    return out + "</svg>\n";
 }
 
 std::string table(const Report &report, const ReportGroup &group) {
@@ -220,7 +66,7 @@ std::string table(const Report &report, const ReportGroup &group) {
                                e.chosen ? "★ " : "", to_string(e.algorithm));
             if (e.outcome == Outcome::kTimed) {
                 out += fmt::format("<td class=\"l\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1f}%</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", escaped(e.variant),
-                                   milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds), short_number(gflops(item, e)), gflops(item, e) * 1e11 / report.limits.peak_flops,
+                                   milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds), short_number(gflops(item, e)), report.limits.peak_flops > 0 ? gflops(item, e) * 1e11 / report.limits.peak_flops : 0.0,
                                    bytes_text(e.workspace_bytes), bytes_text(e.packed_filter_bytes), error_text(e.max_error));
             } else {
                 out += fmt::format("<td class=\"l {}\" colspan=\"8\">{}: {}</td></tr>\n", e.outcome == Outcome::kWrong ? "bad" : "soft", to_string(e.outcome), escaped(e.reason));
@@ -231,44 +77,132 @@ std::string table(const Report &report, const ReportGroup &group) {
     return out + "</table></div></details>\n";
 }
 
+/// "AMD EPYC (zen5, avx512), 2 threads: FMA peak 250 GFLOP/s (avx512), memory 30 GB/s"
+std::string machine_line(const Report &report) {
+    const MachineLimits &limits = report.limits;
+    return fmt::format("{} ({}, {}), {} thread{}: measured FMA peak {:.0f} GFLOP/s ({}), memory {:.1f} GB/s", report.cpu, report.microarchitecture, report.isa, limits.threads, limits.threads == 1 ? "" : "s",
+                       limits.peak_flops / 1e9, limits.fma_isa, limits.bandwidth() / 1e9);
+}
+
+std::string made_with() {
+    std::string backends;
+    for (FftBackend backend : fft_backends()) {
+        backends += std::string(backends.empty() ? "" : " and ") + to_string(backend);
+    }
+    return fmt::format("Halide {}, {} {}, FFT by {}", FOURFOLD_HALIDE_VERSION,
+#ifdef __clang__
+                       "Clang",
+#else
+                       "GCC",
+#endif
+                       __VERSION__, backends.empty() ? "none but our own" : backends);
+}
+
+/// How many times as fast as the plain loop nest auto's choices are: the geometric mean where both were timed; 0 without any.
+double gain_over_naive(const Report &report) {
+    double logs = 0.0;
+    int count = 0;
+    for (const ReportGroup &group : report.groups) {
+        for (const ReportItem &item : group.items) {
+            double naive = 0.0, chosen = 0.0;
+            for (const Entry &e : item.entries) {
+                if (e.outcome == Outcome::kTimed) {
+                    naive = e.algorithm == Algorithm::kNaive ? e.min_seconds : naive;
+                    chosen = e.chosen ? e.min_seconds : chosen;
+                }
+            }
+            if (naive > 0.0 && chosen > 0.0) {
+                logs += std::log(naive / chosen);
+                ++count;
+            }
+        }
+    }
+    return count > 0 ? std::exp(logs / count) : 0.0;
+}
+
+std::string fact(const std::string &value, const std::string &what) {
+    return fmt::format("<div class=\"card\"><b>{}</b><span class=\"soft\">{}</span></div>\n", value, what);
+}
+
 std::string heading(const Report &report) {
     std::string out = "<h1>fourfold: all algorithms compared</h1>\n";
-    out += fmt::format("<p class=\"soft\">{}<br>fourfold {}, {}, {:.0f} s of measuring. Time is the least of several samples of execute alone, filters packed, every result checked "
+    out += fmt::format("<p class=\"soft\">{}<br>fourfold {} ({}), {}{}. Time is the least of several samples of execute alone, filters packed, every result checked "
                        "against a double-precision reference first.</p>\n",
-                       escaped(machine_text(report.limits)), version(), report.date, report.seconds);
+                       escaped(machine_line(report)), escaped(report.version), escaped(made_with()), escaped(report.date), report.seconds > 0 ? fmt::format(", {:.0f} s of measuring", report.seconds) : "");
     const ChoiceSummary summary = summarize_choices(report);
+    out += "<div class=\"facts\">\n";
     if (summary.problems > 0) {
-        out += fmt::format("<p>What <b>auto</b> chose (★ and rings) was the fastest, within 2%, for <b>{} of {}</b> problems; on average its choice took {:.2f} times the best time{}.</p>\n",
-                           summary.fastest, summary.problems, summary.mean_ratio,
-                           summary.worst_name.empty() ? "" : fmt::format(", at worst {:.2f} times ({})", summary.worst_ratio, escaped(summary.worst_name)));
+        out += fact(fmt::format("{} of {}", summary.fastest, summary.problems), "problems where auto's choice was the fastest, within 2 %");
+        out += fact(fmt::format("{:.2f}", summary.mean_ratio), "auto's time over the best time, on average");
+        out += summary.worst_name.empty() ? "" : fact(fmt::format("{:.2f}", summary.worst_ratio), "at worst: " + escaped(summary.worst_name));
     }
-    return out + legend(report);
+    if (const double gain = gain_over_naive(report); gain > 0.0) {
+        out += fact(short_number(gain) + " ×", "as fast as the plain loop nest (naive), geometric mean where it was timed");
+    }
+    return out + "</div>\n" + legend(report);
+}
+
+/// Two reports side by side.
+std::string against(const Report &report, const Report &before) {
+    const std::vector<Difference> list = differences(report, before);
+    std::string out = "<h2>Before and now</h2>\n<div class=\"scroll\"><table>\n<tr><th></th><th class=\"l\">before</th><th class=\"l\">now</th></tr>\n";
+    const auto row = [&](const char *name, const std::string &a, const std::string &b) {
+        out += fmt::format("<tr><td class=\"l soft\">{}</td><td class=\"l\">{}</td><td class=\"l{}\">{}</td></tr>\n", name, escaped(a), a == b ? "" : " bad", escaped(b));
+    };
+    const auto limits = [](const Report &r) { return fmt::format("{:.0f} GFLOP/s, {:.1f} GB/s", r.limits.peak_flops / 1e9, r.limits.bandwidth() / 1e9); };
+    row("machine", fmt::format("{} ({}, {})", before.cpu, before.microarchitecture, before.isa), fmt::format("{} ({}, {})", report.cpu, report.microarchitecture, report.isa));
+    row("threads", std::to_string(before.limits.threads), std::to_string(report.limits.threads));
+    row("fourfold", before.version, report.version);
+    out += fmt::format("<tr><td class=\"l soft\">date</td><td class=\"l\">{}</td><td class=\"l\">{}</td></tr>\n<tr><td class=\"l soft\">measured peak, memory</td><td class=\"l\">{}</td><td class=\"l\">{}</td></tr>\n</table></div>\n",
+                       escaped(before.date), escaped(report.date), limits(before), limits(report));
+    if (list.empty()) {
+        return out + "<p class=\"soft\">No problem and algorithm was timed in both.</p>\n";
+    }
+    int better = 0, worse = 0;
+    double logs = 0.0;
+    for (const Difference &d : list) {
+        better += d.differs && d.before > d.now;
+        worse += d.differs && d.before < d.now;
+        logs += std::log(d.before / d.now);
+    }
+    out += fmt::format("<p><span class=\"better\">{} faster</span>, <span class=\"worse\">{} slower</span>, {} undecided (Mann-Whitney, p &lt; 0.05, over 1 %); time before / now {:.3f} on average. "
+                       "Lines across the bars below show where each was before.</p>\n<div class=\"card wide\">{}</div>\n",
+                       better, worse, static_cast<int>(list.size()) - better - worse, std::exp(logs / static_cast<double>(list.size())), difference_plot(list));
+    return out;
 }
 
 }  // namespace
 
-std::string to_html(const Report &report) {
+std::string to_html(const Report &report, const Report *before) {
     std::string out = fmt::format("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                                  "<title>fourfold compare</title>\n<style>{}</style>\n</head>\n<body>\n",
-                                  kStyle);
+                                  "<title>fourfold compare</title>\n<style>\n:root {{ color-scheme: light dark; {}}}\n@media (prefers-color-scheme: dark) {{ :root {{ {}}} }}{}{}</style>\n</head>\n<body>\n",
+                                  light_colours(), dark_colours(), kStyle, kPlotStyle);
     out += heading(report);
+    if (before != nullptr) {
+        out += against(report, *before);
+    }
+    if (const std::string roofline = roofline_plot(report); !roofline.empty()) {
+        out += "<h2>Roofline</h2>\n<p class=\"soft\">Every problem's algorithms under what arithmetic and memory allow. GFLOP/s count the direct algorithm's operations, so algorithms "
+               "that do fewer can pass the roof. Names appear under the pointer.</p>\n<div class=\"card wide\">" +
+               roofline + "</div>\n";
+    }
     std::string plots, tables;
     for (const ReportGroup &group : report.groups) {
         if (group.items.empty()) {
             continue;
         }
         if (group.axis.empty()) {
-            out += fmt::format("<h2>{}</h2>\n<p class=\"soft\">GFLOP/s of the direct algorithm's operations; longer is faster, and fast algorithms can pass the peak of {:.0f}.</p>\n",
-                               escaped(group.title), report.limits.peak_flops / 1e9);
-            out += shape_cards(group) + table(report, group);
+            out += fmt::format("<h2>{}</h2>\n<p class=\"soft\">A longer bar is faster. GFLOP/s count the direct algorithm's operations; the measured FMA peak is {:.0f}.</p>\n", escaped(group.title), report.limits.peak_flops / 1e9);
+            out += shape_cards(report, group, before) + table(report, group);
         } else {
-            plots += fmt::format("<div class=\"card\"><h3>{}</h3>\n{}</div>\n", escaped(group.title), line_plot(group));
+            const std::string plot = line_plot(group);
+            plots += fmt::format("<div class=\"card\"><h3>{}</h3>\n{}<p class=\"soft\">{}</p></div>\n", escaped(group.title), plot.empty() ? "<p class=\"soft\">Nothing was timed.</p>\n" : plot, escaped(crossover_text(group)));
             tables += fmt::format("<h3>{}</h3>\n{}", escaped(group.title), table(report, group));
         }
     }
     if (!plots.empty()) {
-        out += "<h2>One size varied</h2>\n<p class=\"soft\">Time, lower is faster, both axes logarithmic, around b4 ic32 i32x32 oc32 f3x3 with same padding; a ring marks what auto "
-               "chose. Lines stop where an algorithm refuses or was skipped.</p>\n<div class=\"grid\">\n" +
+        out += "<h2>One size varied</h2>\n<p class=\"soft\">Time, lower is faster, both axes logarithmic, around b4 ic32 i32x32 oc32 f3x3 with same padding. A ring marks what auto "
+               "chose, a dashed line where the fastest algorithm changes. Lines stop where an algorithm refuses or was skipped.</p>\n<div class=\"grid narrow\">\n" +
                plots + "</div>\n" + tables;
     }
     return out + "</body>\n</html>\n";

@@ -8,8 +8,10 @@
 #include "bad.h"
 #include "commands.h"
 #include "files.h"
+#include "fourfold/layer.h"
 #include "fourfold/staged_plan.h"
 #include "image.h"
+#include "image_strips.h"
 #include "named_filters.h"
 #include "npy.h"
 #include "shapes.h"
@@ -23,6 +25,8 @@ struct RunFlags {
     bool problem_given = false;
     std::string algorithm = "auto";
     std::string stride = "1", dilation = "1", padding, padding_mode, filter_mode = "correlation", layout = "nchw";
+    std::string mode, boundary;  ///< SciPy's names of padding and padding mode
+    double fill_value = 0.0;
     int64_t groups = 1;
     bool groups_given = false, layout_given = false;
     bool raw = false;
@@ -105,7 +109,7 @@ Result<Inputs> read_inputs(const RunFlags &flags) {
         }
         in.image = std::move(*image);
     } else if (has_image_extension(flags.input)) {
-        return bad(fmt::format("'{}': not a PNG, JPEG, PGM or PPM image", flags.input));
+        return bad(fmt::format("'{}': not a PNG, JPEG, PGM, PPM or TIFF image", flags.input));
     } else {
         Result<Array> array = parse_npy(*bytes, flags.input);
         if (!array) {
@@ -135,6 +139,17 @@ Result<Inputs> read_inputs(const RunFlags &flags) {
     return in;
 }
 
+/// SciPy's "same" is the middle of "full". With an even filter ours has the odd row or column of padding on the other side, and
+/// with a stride it starts elsewhere.
+Status check_scipy_same(const Conv2dProblem &p) {
+    const bool even = p.dilation_h * (p.filter_height - 1) % 2 != 0 || p.dilation_w * (p.filter_width - 1) % 2 != 0;
+    if (!even && p.stride_h == 1 && p.stride_w == 1) {
+        return {};
+    }
+    return bad(fmt::format("--mode same is SciPy's only for odd filters and stride 1; for {}x{} with stride {}x{} give --padding top,bottom,left,right, or --padding same for TensorFlow's", p.filter_height,
+                           p.filter_width, p.stride_h, p.stride_w));
+}
+
 /// Fills what is not in the input: filter sizes, strides, modes, padding.
 Status apply_flags(const RunFlags &flags, const Inputs &in, Conv2dProblem &p) {
     if (in.named) {
@@ -155,12 +170,22 @@ Status apply_flags(const RunFlags &flags, const Inputs &in, Conv2dProblem &p) {
     } else if (flags.filter_mode != "correlation") {
         return bad(fmt::format("filter mode '{}' is neither correlation nor convolution", flags.filter_mode));
     }
-    const std::string padding = !flags.padding.empty() ? flags.padding : in.image ? "same" : "valid";
+    const std::string padding = !flags.padding.empty() ? flags.padding : !flags.mode.empty() ? flags.mode : in.image ? "same" : "valid";
     if (Status status = parse_padding(padding, p); !status) {
         return status;
     }
+    if (flags.mode == "same") {
+        if (Status status = check_scipy_same(p); !status) {
+            return status;
+        }
+    }
     if (!flags.padding_mode.empty()) {
         return parse_padding_mode(flags.padding_mode, p);
+    }
+    if (!flags.boundary.empty()) {
+        p.padding_mode = flags.boundary == "wrap" ? PaddingMode::kCircular : flags.boundary == "symm" ? PaddingMode::kSymmetric : flags.fill_value != 0.0 ? PaddingMode::kConstant : PaddingMode::kZeros;
+        p.padding_value = p.padding_mode == PaddingMode::kConstant ? static_cast<float>(flags.fill_value) : 0.0f;
+        return {};
     }
     if (in.image) {
         // Reflect needs one more pixel than it pads.
@@ -268,27 +293,13 @@ Result<AlignedBuffer> allocate(size_t bytes, const char *what) {
     return buffer;
 }
 
-/// Packs and executes once.
-Status convolve(const Plan &plan, Tensors tensors, ConstView filters) {
+/// Executes once, on the plan's device; on the CPU an operation that reads no filters.
+Status execute(const Plan &plan, const Tensors &tensors) {
     if (plan.device() != Device::kCpu) {
-        tensors.filters = filters;
         Result<StagedPlan> staged = StagedPlan::create(plan);
         return staged ? staged->execute(tensors) : staged.status();
     }
-    Result<AlignedBuffer> packed = AlignedBuffer();
-    tensors.filters = filters;
-    if (plan.packed_filter_bytes() > 0) {
-        packed = allocate(plan.packed_filter_bytes(), "the packed filters");
-        const Result<AlignedBuffer> scratch = allocate(plan.workspace_bytes_unpacked(), "packing the filters");
-        if (!packed || !scratch) {
-            return packed ? scratch.status() : packed.status();
-        }
-        if (Status status = plan.pack_filters(filters, *packed, *scratch); !status) {
-            return status;
-        }
-        tensors.filters = Filters(*packed);
-    }
-    const Result<AlignedBuffer> workspace = allocate(tensors.filters.is_packed() ? plan.workspace_bytes() : plan.workspace_bytes_unpacked(), "the workspace");
+    const Result<AlignedBuffer> workspace = allocate(plan.workspace_bytes(), "the workspace");
     return workspace ? plan.execute(tensors, *workspace) : workspace.status();
 }
 
@@ -413,35 +424,52 @@ Status run(const RunFlags &flags) {
         }
     }
 
-    const Result<Plan> plan = Plan::create(problem, *options);
-    if (!plan) {
-        return plan_failure(plan.status(), *algorithm);
-    }
     int64_t elements = 1;
     for (int64_t size : shapes.output) {
         elements *= size;
     }
     std::vector<float> y(static_cast<size_t>(elements)), bias_gradient(static_cast<size_t>(shapes.channels));
     const float *x = in->image ? in->image->data.data() : in->array->data.data();
-    Tensors tensors;
-    tensors.bias = flags.bias.empty() ? nullptr : bias->data.data();
-    tensors.residual = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
-    ConstView taps;
-    if (filter_gradient) {
+    if (filter_gradient || columns) {
+        const Result<Plan> plan = Plan::create(problem, *options);
+        if (!plan) {
+            return plan_failure(plan.status(), *algorithm);
+        }
+        Tensors tensors;
         tensors.input = x;
-        tensors.grad_output = filters->data();
-        tensors.grad_filters = filter_view(problem, y.data());
-        tensors.grad_bias = flags.bias_output.empty() ? nullptr : bias_gradient.data();
-    } else if (columns) {
-        tensors.input = x;
-        tensors.output = y.data();
-    } else {
+        if (columns) {
+            tensors.output = y.data();
+        } else {
+            tensors.grad_output = filters->data();
+            tensors.grad_filters = filter_view(problem, y.data());
+            tensors.grad_bias = flags.bias_output.empty() ? nullptr : bias_gradient.data();
+        }
+        if (Status status = execute(*plan, tensors); !status) {
+            return status;
+        }
+    } else if (options->device != Device::kCpu) {
+        const Result<Plan> plan = Plan::create(problem, *options);
+        if (!plan) {
+            return plan_failure(plan.status(), *algorithm);
+        }
+        Tensors tensors;
         (forward ? tensors.input : tensors.grad_output) = x;
         (forward ? tensors.output : tensors.grad_input) = y.data();
-        taps = filter_view(problem, filters->data());
-    }
-    if (Status status = convolve(*plan, tensors, taps); !status) {
-        return status;
+        tensors.filters = Filters(filter_view(problem, filters->data()));
+        tensors.bias = flags.bias.empty() ? nullptr : bias->data.data();
+        tensors.residual = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
+        if (Status status = execute(*plan, tensors); !status) {
+            return status;
+        }
+    } else {
+        const float *own_bias = flags.bias.empty() ? nullptr : bias->data.data();
+        const ConstView taps = filter_view(problem, filters->data()), added = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
+        Result<Conv2dLayer> layer = Conv2dLayer::create(problem, taps, own_bias, *options);
+        const bool too_large = !layer && layer.status().code() == StatusCode::kResourceExhausted;
+        const Status status = layer ? layer->run(x, y.data(), added) : too_large && in->image ? convolve_in_strips(problem, taps, own_bias, *options, x, y.data(), added) : layer.status();
+        if (!status) {
+            return plan_failure(status, *algorithm);
+        }
     }
 
     if (!flags.bias_output.empty()) {
@@ -461,34 +489,46 @@ Status run(const RunFlags &flags) {
 Action add_run(CLI::App &verb) {
     auto flags = std::make_shared<RunFlags>();
     CLI::Option *problem = verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank); default: from the arrays' shapes");
-    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM or PPM image; bwd-data: the gradient of y; fold: columns (b, ic*f0*f1, o0*o1)")->required();
+    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM, PPM or TIFF image; bwd-data: the gradient of y; fold: columns (b, ic*f0*f1, o0*o1)")->required();
     verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names() + "; bwd-filters: the gradient of y; not for unfold and fold");
     verb.add_option("--bias", flags->bias, ".npy float32 (oc,); bwd-data, a transposed convolution's: (ic,)");
     verb.add_option("--bias-output", flags->bias_output, "bwd-filters: where the gradient of the bias goes, .npy float32 (oc,)");
     verb.add_option("--residual", flags->residual, ".npy float32 of the output's shape, added before the post-op");
-    verb.add_option("--output", flags->output, "y: .npy (bwd-data: the gradient of x, bwd-filters: of w; unfold: columns, fold: x); for an image also .png, .jpg, .pgm, .ppm, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8)")->required();
+    verb.add_option("--output", flags->output, "y: .npy (bwd-data: the gradient of x, bwd-filters: of w; unfold: columns, fold: x); for an image also .png, .jpg, .pgm, .ppm, .tif, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8; floats stay floats in a .tif and become 16 bits elsewhere)")->required();
     verb.add_flag("--raw", flags->raw, "write an image's result as it is: .npy float32 (channels, height, width), not clamped");
     verb.add_option("--algorithm", flags->algorithm, "auto, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);
     CLI::Option *groups = verb.add_option("--groups", flags->groups, "groups of channels (a named filter: one per channel)")->capture_default_str();
     CLI::Option *layout = verb.add_option("--layout", flags->layout, "nchw or nhwc, of input and output")->capture_default_str();
+    CLI::Option *padding = verb.add_option("--padding", flags->padding, "one number, top,bottom,left,right, or valid, same, full (default: valid; same for an image)");
+    CLI::Option *padding_mode = verb.add_option("--padding-mode", flags->padding_mode,
+                                                "zeros, constant:VALUE, reflect, symmetric, replicate or circular (default: zeros; for an image reflect, or symmetric where it is too small to reflect); "
+                                                "scipy.ndimage's constant, nearest, mirror and wrap are zeros, replicate, reflect and circular, and its reflect is symmetric here");
+    CLI::Option *mode = verb.add_option("--mode", flags->mode, "SciPy's name for the padding: full, same or valid")->check(CLI::IsMember({"full", "same", "valid"}))->excludes(padding);
+    CLI::Option *boundary = verb.add_option("--boundary", flags->boundary, "SciPy's name for the padding mode: fill (zeros, or --fill-value), wrap (circular) or symm (symmetric)")->check(CLI::IsMember({"fill", "wrap", "symm"}))->excludes(padding_mode);
     CLI::Option *const others[] = {
         groups,
+        padding,
+        padding_mode,
+        mode,
+        boundary,
+        verb.add_option("--fill-value", flags->fill_value, "what --boundary fill fills with")->needs(boundary)->capture_default_str(),
         layout,
         verb.add_option("--stride", flags->stride, "one number or rows x columns: 2, 2x1")->capture_default_str(),
         verb.add_option("--dilation", flags->dilation, "one number or rows x columns")->capture_default_str(),
-        verb.add_option("--padding", flags->padding, "one number, top,bottom,left,right, or valid, same, full (default: valid; same for an image)"),
-        verb.add_option("--padding-mode", flags->padding_mode,
-                        "zeros, constant:VALUE, reflect, symmetric, replicate or circular (default: zeros; for an image reflect, or symmetric where it is too small to reflect)"),
         verb.add_option("--filter-mode", flags->filter_mode, "correlation, or convolution (filters flipped)")->capture_default_str(),
     };
     for (CLI::Option *other : others) {
         other->excludes(problem);
     }
-    verb.footer("Each colour channel of an image is convolved alone, with samples in [0, 1]; alpha is kept.\n"
+    verb.footer("Each colour channel of an image is convolved alone, with samples in [0, 1] (floats as they are); alpha is kept. Filters of rank one\n"
+                "are computed as two passes where that is predicted faster. Where a plan exceeds --workspace-max, an image is done in strips.\n"
+                "scipy.signal's convolve2d flips the filter: --filter-mode convolution; its correlate2d, and scipy.ndimage's correlate, do not.\n"
                 "Examples:\n"
                 "  fourfold run --input x.npy --filters w.npy --bias b.npy --padding same --output y.npy\n"
-                "  fourfold run --input photo.png --filters gaussian:15 --output blurred.png");
+                "  fourfold run --input photo.png --filters gaussian:15 --output blurred.png\n"
+                "  fourfold run --input photo.png --filters unsharp:9,2 --output sharp.jpg\n"
+                "  fourfold run --input photo.tif --filters sobel-x --mode same --boundary symm --raw --output edges.npy");
     return [flags, problem, groups, layout] {
         flags->problem_given = problem->count() > 0;
         flags->groups_given = groups->count() > 0;

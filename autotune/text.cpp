@@ -88,6 +88,10 @@ Status parse_padding_mode(std::string_view text, Conv2dProblem &problem) {
     const std::pair<const char *, PaddingMode> modes[] = {
         {"zeros", PaddingMode::kZeros},           {"reflect", PaddingMode::kReflect},   {"symmetric", PaddingMode::kSymmetric},
         {"replicate", PaddingMode::kReplicate},   {"circular", PaddingMode::kCircular},
+        {"constant", PaddingMode::kZeros},        {"grid-constant", PaddingMode::kZeros},
+        {"nearest", PaddingMode::kReplicate},     {"edge", PaddingMode::kReplicate},
+        {"mirror", PaddingMode::kReflect},        {"grid-mirror", PaddingMode::kSymmetric},
+        {"wrap", PaddingMode::kCircular},         {"grid-wrap", PaddingMode::kCircular},
     };
     const std::string_view word = trim(text);
     for (const auto &[name, mode] : modes) {
@@ -107,7 +111,7 @@ Status parse_padding_mode(std::string_view text, Conv2dProblem &problem) {
             return {};
         }
     }
-    return bad(fmt::format("padding mode '{}' is none of zeros, constant:VALUE, reflect, symmetric, replicate, circular", text));
+    return bad(fmt::format("padding mode '{}' is none of zeros, constant:VALUE, reflect, symmetric, replicate, circular, nor SciPy's constant, nearest, mirror, wrap", text));
 }
 
 Result<size_t> parse_bytes(std::string_view text) {

@@ -60,7 +60,7 @@ def prepare(side, kind, library, reference, p, arrays):
 
 def measure(np, options, ours, libraries, file, p):
     row = Row(file, p, Side("fourfold", rounds=options.rounds), options.layout)
-    arrays = make_data(np, p)
+    arrays = make_data(np, p, options.rank_one)
     reference = Reference(np, p, *arrays)
     try:
         row.ours.error = reference.error(ours.compute(np, p, *arrays))
@@ -113,6 +113,7 @@ def parse_arguments():
     parser.add_argument("--min-time", type=float, default=0.1, metavar="SECONDS", help="per side and round; default: %(default)s")
     parser.add_argument("--operation", choices=["fwd", "bwd-data", "bwd-filters"], default="fwd", help="the shapes' layers, or a gradient of them; default: %(default)s")
     parser.add_argument("--include-packing", action="store_true", help="give fourfold its filters unpacked in every call, as training does")
+    parser.add_argument("--rank-one", action="store_true", help="filters that are outer products, as blurs are: the side opencv-sep, and fourfold's two passes, take part")
     parser.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw", help="of fourfold's input and output; default: %(default)s")
     parser.add_argument("--algorithm", default="auto", help="fourfold's; default: %(default)s")
     parser.add_argument("--cores", metavar="LIST", help="bind every side to these processors, e.g. 0 or 0,1")
@@ -164,7 +165,7 @@ def main():
         return 1
     import numpy as np
 
-    ours = sides.Fourfold(options.fourfold.resolve(), options.algorithm, options.threads, options.min_time, options.layout, options.include_packing)
+    ours = sides.Fourfold(options.fourfold.resolve(), options.algorithm, options.threads, options.min_time, options.layout, options.include_packing, options.rank_one)
     versions = [ours.version, *(library.version for library in libraries)]
     print(f"{report.cpu_name()}, {options.threads} thread(s), {options.rounds} rounds, {report.terms(options)}\n{' · '.join(versions)}")
     rows = []

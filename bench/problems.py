@@ -101,8 +101,9 @@ def read_shapes(path):
     return problems
 
 
-def make_data(np, p):
-    """x, w, bias; of a gradient the two arrays that it reads: gy, w or x, gy."""
+def make_data(np, p, rank_one=False):
+    """x, w, bias; of a gradient the two arrays that it reads: gy, w or x, gy. With rank_one, every filter plane is the outer product of
+    its first column and row."""
     rng = np.random.default_rng(1)
 
     def uniform(*shape):
@@ -112,7 +113,8 @@ def make_data(np, p):
         return uniform(*p.output_shape), uniform(*p.filter_shape)
     if p.operation == "bwd-filters":
         return uniform(*p.input_shape), uniform(*p.output_shape)
-    return uniform(*p.input_shape), uniform(*p.filter_shape), uniform(p.oc)
+    x, w, bias = uniform(*p.input_shape), uniform(*p.filter_shape), uniform(p.oc)
+    return x, w[..., :, :1] * w[..., :1, :] if rank_one else w, bias
 
 
 class Reference:

@@ -31,7 +31,7 @@ def failed_sides(rows):
 
 def terms(options):
     """What is computed: "bwd-data NCHW, packing included"."""
-    return ("" if options.operation == "fwd" else options.operation + " ") + options.layout.upper() + (", packing included" if options.include_packing else "")
+    return ("" if options.operation == "fwd" else options.operation + " ") + options.layout.upper() + (", packing included" if options.include_packing else "") + (", filters of rank one" if options.rank_one else "")
 
 
 def cpu_name():

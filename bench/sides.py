@@ -144,15 +144,15 @@ class Torch:
 
 
 class OpenCv:
-    """filter2D: direct for small filters, DFT for large ones, chosen by OpenCV. It computes the whole plane; the part asked
-    for is a view of it."""
+    """filter2D: direct for small filters, DFT for large ones, chosen by OpenCV; opencv-sep is sepFilter2D, for filters of rank one. Both
+    compute the whole plane; the part asked for is a view of it."""
 
     def __init__(self, threads):
         import cv2
 
         self.cv2, self.threads = cv2, threads
         self.version = f"OpenCV {cv2.__version__}"
-        self.sides = {"opencv": Kind(self.filter2d, "plane", "plain")}
+        self.sides = {"opencv": Kind(self.filter2d, "plane", "plain"), "opencv-sep": Kind(self.sep_filter2d, "plane", "factors")}
 
     def set_threads(self):
         self.cv2.setNumThreads(self.threads)
@@ -161,17 +161,29 @@ class OpenCv:
         return y[None, None]
 
     def filter2d(self, p, x, w, bias):
+        return self.filter(p, x, bias, lambda *image, **options: self.cv2.filter2D(*image, w[0, 0], **options))
+
+    def sep_filter2d(self, p, x, w, bias):
+        plane = w[0, 0].astype("float64")
+        r, s = divmod(int(abs(plane).argmax()), p.f1)
+        column, row = plane[:, s], plane[r] / plane[r, s]
+        if p.f0 == 1 or p.f1 == 1 or abs(column[:, None] * row - plane).max() > 1e-6 * abs(plane).max():
+            raise Skip("only filters of rank one")
+        column, row = column.astype("float32"), row.astype("float32")
+        return self.filter(p, x, bias, lambda *image, **options: self.cv2.sepFilter2D(*image, row, column, **options))
+
+    def filter(self, p, x, bias, function):
         if not p.single_plane:
             raise Skip("only single-channel images")
         if p.pad > min(p.f0, p.f1) // 2 or p.f0 % 2 == 0 or p.f1 % 2 == 0:
             raise Skip("only odd filters, padded by at most half")
-        image, kernel, delta = x[0, 0], w[0, 0], float(bias[0])
+        image, delta = x[0, 0], float(bias[0])
         out = image.copy()
         top, left = p.f0 // 2 - p.pad, p.f1 // 2 - p.pad
         view = out[top : top + p.o0, left : left + p.o1]
 
         def run():
-            self.cv2.filter2D(image, self.cv2.CV_32F, kernel, dst=out, delta=delta, borderType=self.cv2.BORDER_CONSTANT)
+            function(image, self.cv2.CV_32F, dst=out, delta=delta, borderType=self.cv2.BORDER_CONSTANT)
             return view
 
         return run
@@ -264,7 +276,7 @@ def find_libraries():
 class Fourfold:
     """The command, as a process per round; it times inside itself, so starting it and planning do not count."""
 
-    def __init__(self, path, algorithm, threads, min_time, layout, include_packing):
+    def __init__(self, path, algorithm, threads, min_time, layout, include_packing, rank_one=False):
         self.path, self.algorithm, self.threads, self.layout = str(path), algorithm, threads, layout
         self.environment = dict(os.environ)
         if SAVED_LIBRARY_PATH in self.environment:
@@ -275,6 +287,7 @@ class Fourfold:
         self.version = self.run("--version", check=False).split("\n")[0].strip() or "fourfold"
         self.options = ["--min-time", str(min_time), "--trust"]  # measure() has verified through `run`
         self.options += ["--include-packing"] if include_packing else []
+        self.options += ["--rank-one"] if rank_one else []
 
     def run(self, *arguments, check=True):
         done = subprocess.run([self.path, *arguments], env=self.environment, capture_output=True, text=True)

@@ -11,6 +11,7 @@ install(TARGETS fourfold EXPORT fourfoldTargets ARCHIVE DESTINATION "${CMAKE_INS
 if(TARGET fourfold_command)
     set_target_properties(fourfold_command PROPERTIES EXPORT_NAME command)
     install(TARGETS fourfold_command EXPORT fourfoldTargets RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT library)
+    install(FILES "${PROJECT_BINARY_DIR}/autotune/fourfold.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT library)
 endif()
 install(DIRECTORY runtime/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT library FILES_MATCHING PATTERN "*.h")
 install(EXPORT fourfoldTargets NAMESPACE fourfold:: DESTINATION "${config_directory}" COMPONENT library)

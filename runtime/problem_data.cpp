@@ -16,7 +16,7 @@ void fill_uniform(float *data, int64_t elements, uint64_t seed) {
 
 }  // namespace
 
-std::unique_ptr<ProblemData> ProblemData::make(const Conv2dProblem &p, uint64_t seed) {
+std::unique_ptr<ProblemData> ProblemData::make(const Conv2dProblem &p, uint64_t seed, bool rank_one) {
     auto data = std::make_unique<ProblemData>();
     auto fill = [&, stream = seed * 8](FloatBuffer &buffer, int64_t elements) mutable {
         buffer = FloatBuffer(elements);
@@ -32,6 +32,12 @@ std::unique_ptr<ProblemData> ProblemData::make(const Conv2dProblem &p, uint64_t 
     const bool forward = p.operation == Operation::kForward;
     bool ok = p.operation == Operation::kBackwardData || fill(data->input, p.input_elements());
     ok = ok && (p.operation == Operation::kBackwardFilters || fill(data->filters, p.filter_elements()));
+    for (int64_t plane = 0, taps = p.filter_height * p.filter_width; rank_one && ok && data->filters.data() != nullptr && plane < p.filter_elements(); plane += taps) {
+        float *w = data->filters.data() + plane;
+        for (int64_t i = taps; i-- > 0;) {
+            w[i] = w[i / p.filter_width * p.filter_width] * w[i % p.filter_width];
+        }
+    }
     ok = ok && (forward ? fill(data->bias, p.out_channels) : fill(data->grad_output, p.output_elements()));
     ok = ok && fill(data->output, result_elements(p)) && (!p.residual || fill(data->residual, result_elements(p)));
     return ok ? std::move(data) : nullptr;

@@ -26,8 +26,8 @@ private:
 struct ProblemData {
     FloatBuffer input, filters, bias, residual, grad_output, output;  ///< those that the operation has; `output` is its result
 
-    /// Null when memory ran out.
-    static std::unique_ptr<ProblemData> make(const Conv2dProblem &problem, uint64_t seed);
+    /// With `rank_one` every filter plane is the outer product of its first column and row. Null when memory ran out.
+    static std::unique_ptr<ProblemData> make(const Conv2dProblem &problem, uint64_t seed, bool rank_one = false);
     static int64_t result_elements(const Conv2dProblem &problem);
     static double bytes(const Conv2dProblem &problem);
 

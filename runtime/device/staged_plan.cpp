@@ -1,6 +1,7 @@
 #include "fourfold/staged_plan.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,9 @@ struct StagedPlan::Impl {
     DeviceBuffer input, second_input, residual, bias, filters, packed, workspace, output, second_output;
     bool bias_given = false;  ///< of the last upload
     bool second_output_wanted = false;
+    // The last call's views, with the device's addresses.
+    ConstView input_view, second_input_view, residual_view, filters_view;
+    MutableView output_view;
 
     Status reserve(DeviceBuffer &buffer, size_t bytes) {
         Result<DeviceBuffer> memory = DeviceBuffer::allocate(device, bytes);
@@ -71,27 +75,65 @@ struct StagedPlan::Impl {
         return Status();
     }
 
-    /// To the device from dense memory of the host.
-    Status send(const char *name, const DeviceBuffer &to, const ConstView &view, void *stream) const {
-        if (to.bytes() == 0) {
-            return Status();
-        }
+    /// Sizes of x, w and y, and of columns.
+    using Sizes = std::array<int64_t, 4>;
+    Sizes image_sizes() const {
+        const Conv2dProblem &p = plan.problem();
+        return {p.batch, p.in_channels, p.in_height, p.in_width};
+    }
+    Sizes filter_sizes() const {
+        const Conv2dProblem &p = plan.problem();
+        return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
+    }
+    Sizes result_sizes() const {
+        const Conv2dProblem &p = plan.problem();
+        return {p.batch, p.out_channels, p.out_height(), p.out_width()};
+    }
+    Sizes column_sizes() const {
+        const Conv2dProblem &p = plan.problem();
+        return {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
+    }
+
+    /// Whether the view is of memory without gaps: then it is copied as it lies.
+    template<typename T>
+    static Status check(const char *name, const TensorView<T> &view, const Sizes &sizes) {
         if (view.data == nullptr) {
             return bad(std::string(name) + " is null");
         }
-        if (!view.dense) {
-            return bad(std::string(name) + " has strides; a StagedPlan takes dense tensors");
+        int64_t reach = 1, elements = 1;
+        for (int d = 0; d < 4 && !view.dense; d++) {
+            reach += (sizes[static_cast<size_t>(d)] - 1) * view.strides[d];
+            elements *= sizes[static_cast<size_t>(d)];
         }
+        return reach == elements ? Status() : bad(std::string(name) + " has gaps between its elements; a StagedPlan takes tensors without");
+    }
+
+    /// To the device, and the view there.
+    Status send(const char *name, const DeviceBuffer &to, const ConstView &view, const Sizes &sizes, void *stream, ConstView &there) const {
+        if (to.bytes() == 0) {
+            return Status();
+        }
+        if (Status status = check(name, view, sizes); !status.ok()) {
+            return status;
+        }
+        there = view;
+        there.data = to.floats();
         return copy_to_device(device, to.data(), view.data, to.bytes(), stream);
     }
     Status fetch(const char *name, const DeviceBuffer &from, const MutableView &view, void *stream) const {
         if (view.data == nullptr) {
             return bad(std::string(name) + " is null");
         }
-        if (!view.dense) {
-            return bad(std::string(name) + " has strides; a StagedPlan takes dense tensors");
-        }
         return copy_to_host(device, view.data, from.data(), from.bytes(), stream);
+    }
+    /// Where the result goes in the caller's memory.
+    const MutableView &result(const Tensors &t) const {
+        const Operation operation = plan.problem().operation;
+        return operation == Operation::kBackwardData ? t.grad_input : operation == Operation::kBackwardFilters ? t.grad_filters : t.output;
+    }
+    const char *result_name() const {
+        const Operation operation = plan.problem().operation;
+        return operation == Operation::kBackwardData ? "grad_input" : operation == Operation::kBackwardFilters ? "grad_filters" : "output";
     }
 };
 
@@ -122,9 +164,9 @@ Status StagedPlan::pack_filters(ConstView filters) {
     if (!s.has_filters) {
         return bad("this operation reads no filters; there is nothing to pack");
     }
-    Status status = s.send("filters", s.filters, filters, nullptr);
+    Status status = s.send("filters", s.filters, filters, s.filter_sizes(), nullptr, s.filters_view);
     if (status.ok()) {
-        status = s.plan.pack_filters(ConstView(s.filters.floats()), s.packed, s.workspace);
+        status = s.plan.pack_filters(s.filters_view, s.packed, s.workspace);
     }
     if (status.ok()) {
         status = synchronize(s.device);
@@ -137,16 +179,23 @@ Status StagedPlan::upload(const Tensors &t, const ExecutionContext &context) {
     Impl &s = *impl_;
     const Conv2dProblem &p = s.plan.problem();
     const bool from_output = p.operation == Operation::kBackwardData;
-    Status status = s.send(from_output ? "grad_output" : "input", s.input, from_output ? t.grad_output : t.input, context.stream);
+    const Impl::Sizes in = from_output ? s.result_sizes() : p.operation == Operation::kFold ? s.column_sizes() : s.image_sizes();
+    const Impl::Sizes out = p.operation == Operation::kForward ? s.result_sizes() : p.operation == Operation::kBackwardFilters ? s.filter_sizes() : p.operation == Operation::kUnfold ? s.column_sizes() : s.image_sizes();
+    Status status = Impl::check(s.result_name(), s.result(t), out);
     if (status.ok()) {
-        status = s.send("grad_output", s.second_input, t.grad_output, context.stream);
+        s.output_view = s.result(t);
+        s.output_view.data = s.output.floats();
+        status = s.send(from_output ? "grad_output" : "input", s.input, from_output ? t.grad_output : t.input, in, context.stream, s.input_view);
     }
     if (status.ok()) {
-        status = s.send("residual", s.residual, t.residual, context.stream);
+        status = s.send("grad_output", s.second_input, t.grad_output, s.result_sizes(), context.stream, s.second_input_view);
+    }
+    if (status.ok()) {
+        status = s.send("residual", s.residual, t.residual, out, context.stream, s.residual_view);
     }
     s.bias_given = t.bias != nullptr && s.bias.bytes() > 0;
     if (status.ok() && s.bias_given) {
-        status = s.send("bias", s.bias, ConstView(t.bias), context.stream);
+        status = copy_to_device(s.device, s.bias.data(), t.bias, s.bias.bytes(), context.stream);
     }
     if (status.ok() && s.has_filters && t.filters.view.data != nullptr) {
         status = pack_filters(t.filters.view);
@@ -160,26 +209,24 @@ Status StagedPlan::launch(const ExecutionContext &context) {
     if (s.has_filters && !s.packed_once) {
         return bad("filters are null, and none were packed before");
     }
-    const float *const bias = s.bias_given ? s.bias.floats() : nullptr;
-    const float *const residual = s.residual.floats();
     Tensors t;
     switch (s.plan.problem().operation) {
     case Operation::kBackwardData:
-        t.grad_output = s.input.floats();
-        t.grad_input = s.output.floats();
+        t.grad_output = s.input_view;
+        t.grad_input = s.output_view;
         break;
     case Operation::kBackwardFilters:
-        t.input = s.input.floats();
-        t.grad_output = s.second_input.floats();
-        t.grad_filters = s.output.floats();
+        t.input = s.input_view;
+        t.grad_output = s.second_input_view;
+        t.grad_filters = s.output_view;
         t.grad_bias = s.second_output_wanted ? s.second_output.floats() : nullptr;
         break;
     default:
-        t.input = s.input.floats();
-        t.output = s.output.floats();
+        t.input = s.input_view;
+        t.output = s.output_view;
     }
-    t.bias = bias;
-    t.residual = residual;
+    t.bias = s.bias_given ? s.bias.floats() : nullptr;
+    t.residual = s.residual_view;
     if (s.has_filters) {
         t.filters = Filters(ConstMemoryBlock(s.packed));
     }
@@ -188,16 +235,9 @@ Status StagedPlan::launch(const ExecutionContext &context) {
 
 Status StagedPlan::download(const Tensors &t, const ExecutionContext &context) {
     Impl &s = *impl_;
-    Status status;
-    switch (s.plan.problem().operation) {
-    case Operation::kBackwardData:
-        return s.fetch("grad_input", s.output, t.grad_input, context.stream);
-    case Operation::kBackwardFilters:
-        status = s.fetch("grad_filters", s.output, t.grad_filters, context.stream);
-        return status.ok() && t.grad_bias != nullptr ? s.fetch("grad_bias", s.second_output, MutableView(t.grad_bias), context.stream) : status;
-    default:
-        return s.fetch("output", s.output, t.output, context.stream);
-    }
+    const Status status = s.fetch(s.result_name(), s.output, s.result(t), context.stream);
+    const bool more = status.ok() && s.second_output.bytes() > 0 && t.grad_bias != nullptr;
+    return more ? s.fetch("grad_bias", s.second_output, MutableView(t.grad_bias), context.stream) : status;
 }
 
 Status StagedPlan::execute(const Tensors &tensors, const ExecutionContext &context) {

@@ -227,6 +227,35 @@ TEST(SpectralProduct, AllocatesNothing) {
     }
 }
 
+TEST(Separable, AllocatesNothing) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    for (const char *text : {"b2 ic1 i200x150 oc1 f9 p4 reflect", "b1 ic3 i60x50 oc3 f5 p2 s2 g3 constant:0.5 relu"}) {
+        for (int threads : {1, 3}) {
+            const Conv2dProblem problem = parse_problem(text);
+            const std::vector<float> w(static_cast<size_t>(problem.filter_elements()), 0.1f), x(static_cast<size_t>(problem.input_elements()), 1.0f);
+            std::vector<float> y(static_cast<size_t>(problem.output_elements()));
+            PlanOptions options;
+            options.threads = threads;
+            const Result<SeparablePlan> plan = SeparablePlan::create(problem, w.data(), options);
+            Result<Conv2dLayer> layer = Conv2dLayer::create(problem, w.data(), nullptr, options);
+            ASSERT_TRUE(plan.ok() && layer.ok());
+            const AlignedBuffer workspace(plan->workspace_bytes());
+            Tensors t;
+            t.input = x.data();
+            t.output = y.data();
+            allocations = 0;
+            counting = true;
+            const bool ok = plan->execute(t, workspace).ok() && layer->run(x.data(), y.data()).ok();
+            counting = false;
+            EXPECT_TRUE(ok);
+            EXPECT_EQ(allocations, 0) << text << ", " << threads << " threads";
+        }
+    }
+}
+
 TEST(SpectralTransform, AllocatesNothing) {
     if (!FOURFOLD_CAN_COUNT) {
         GTEST_SKIP() << "malloc cannot be counted in this build";

@@ -40,6 +40,16 @@ TEST(Help, OfEveryVerb) {
     EXPECT_TRUE(says(fourfold_command({"run", "--help"}), "--padding-mode"));
 }
 
+TEST(Help, AsAManualPage) {
+    const Outcome outcome = fourfold_command({"--man"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    EXPECT_EQ(outcome.out.rfind(".TH FOURFOLD 1", 0), 0u);
+    for (const char *word : {".SS fourfold run", ".SS fourfold compare", "\\-\\-padding\\-mode", "\\-\\-workspace\\-max", ".SH EXIT STATUS", "FOURFOLD_TABLE", "gaussian:SIZE"}) {
+        EXPECT_TRUE(says(outcome, word)) << word;
+    }
+    EXPECT_FALSE(says(outcome, "fourfold candidate")) << "an internal verb";
+}
+
 TEST(List, NamesVariantsAlgorithmsAndMachine) {
     const Outcome outcome = fourfold_command({"list"});
     ASSERT_TRUE(exits_with(0, outcome));
@@ -99,6 +109,16 @@ TEST(Bench, JsonHasItsFields) {
     }
 }
 
+TEST(Bench, RankOneFiltersAsTwoPasses) {
+    const Outcome outcome = fourfold_command({"bench", "--rank-one", "--problem", "b1 ic1 i200 oc1 f15", "--algorithm", "direct", "--threads", "1", "--min-time", "0.01", "--json"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    const std::vector<std::string> lines = lines_of(outcome.out);
+    ASSERT_EQ(lines.size(), 2u) << outcome.out;
+    const nlohmann::json entry = nlohmann::json::parse(lines[1], nullptr, false);
+    EXPECT_EQ(entry["variant"], "two_passes");
+    EXPECT_LE(entry["max_error"].get<double>(), 1e-6);
+}
+
 TEST(Bench, ReadsShapesOfBothForms) {
     const TemporaryFolder folder;
     write_bytes(folder / "sizes.csv", "# name,b,ic,i0,i1,oc,f0,f1,stride,pad,dilation,groups\nby_sizes,1,4,12,13,8,3,3,2,1,1,2\n");
@@ -122,7 +142,7 @@ TEST(Bench, ReadsShapesOfBothForms) {
 TEST(Compare, WritesTableCsvAndPage) {
     const TemporaryFolder folder;
     write_bytes(folder / "shapes.csv", "first,1,4,20,20,8,3,3,1,1,1,1\nsecond,1,1,40,40,1,9,9,1,0,1,1\n");
-    const Outcome outcome = fourfold_command({"compare", "--shapes", folder / "shapes.csv", "--quick", "--threads", "1", "--out", folder / "new/out"});
+    const Outcome outcome = fourfold_command({"compare", "--shapes", folder / "shapes.csv", "--sweep", "b=1:4", "--sweep", "f=1:5", "--quick", "--threads", "1", "--out", folder / "new/out"});
     ASSERT_TRUE(exits_with(0, outcome));
     EXPECT_TRUE(says(outcome, "first") && says(outcome, "second")) << outcome.out;
     const std::string results = read_bytes(folder / "new/out/results.csv"), page = read_bytes(folder / "new/out/index.html");
@@ -137,6 +157,25 @@ TEST(Compare, WritesTableCsvAndPage) {
     for (const char *remote : {"src=\"http", "href=\"http", "@import", "url(http"}) {
         EXPECT_EQ(page.find(remote), std::string::npos) << remote;
     }
+    for (const char *word : {"Roofline", "of peak", "x naive", "workspace", "max error", "Fastest", "prefers-color-scheme: dark"}) {
+        EXPECT_NE(page.find(word), std::string::npos) << word << " is not in index.html";
+    }
+    EXPECT_EQ(page.find("<script"), std::string::npos);
+    // Plots for papers, in literal colours.
+    for (const char *plot : {"roofline", "first", "second", "sweep_b", "sweep_f"}) {
+        const std::string svg = read_bytes(folder / "new/out/svg/" + plot + ".svg");
+        EXPECT_EQ(svg.rfind("<?xml", 0), 0u) << plot;
+        EXPECT_EQ(svg.find("var("), std::string::npos) << plot;
+        EXPECT_NE(svg.find("</svg>"), std::string::npos) << plot;
+    }
+    // The same again from the results alone, and beside themselves.
+    const Outcome again = fourfold_command({"compare", "--results", folder / "new/out/results.csv", "--against", folder / "new/out/results.csv", "--out", folder / "again"});
+    ASSERT_TRUE(exits_with(0, again));
+    EXPECT_EQ(lines_of(read_bytes(folder / "again/results.csv")).size(), lines_of(results).size());
+    EXPECT_NE(read_bytes(folder / "again/index.html").find("Before and now"), std::string::npos);
+    EXPECT_NE(read_bytes(folder / "again/svg/before_and_now.svg").find("</svg>"), std::string::npos);
+    EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--results", folder / "absent.csv", "--out", folder / "again"}), {"absent.csv"}));
+
     write_bytes(folder / "file", "");
     EXPECT_TRUE(exits_with(1, fourfold_command({"compare", "--shapes", folder / "shapes.csv", "--quick", "--out", folder / "file/out"}), {"file"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--shapes", folder / "absent.csv", "--quick", "--out", folder / "x"}), {"absent.csv"}));

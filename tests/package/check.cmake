@@ -84,6 +84,11 @@ if(EXISTS "${WORK}/moved/bin/fourfold")
     run("${WORK}/moved/bin/fourfold" list)
 endif()
 
+file(GLOB_RECURSE manual "${WORK}/moved/*/man1/fourfold.1")
+if(EXISTS "${WORK}/moved/bin/fourfold" AND NOT manual)
+    message(FATAL_ERROR "no manual page was installed")
+endif()
+
 # uninstall removes all that install wrote.
 file(RENAME "${WORK}/moved" "${WORK}/installed")
 run(${CMAKE_COMMAND} --build "${BUILD}" --target uninstall)

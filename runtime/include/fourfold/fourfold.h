@@ -2,9 +2,11 @@
 #pragma once
 
 #include "fourfold/executor.h"
+#include "fourfold/layer.h"
 #include "fourfold/plan.h"
 #include "fourfold/problem.h"
 #include "fourfold/profile.h"
+#include "fourfold/separable.h"
 #include "fourfold/spectral.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"

@@ -159,6 +159,7 @@ enum fourfold_fft_rigor { FOURFOLD_FFT_ESTIMATE = 0,
 const char *fourfold_algorithm_name(int32_t algorithm);
 fourfold_status fourfold_algorithm_parse(const char *name, int32_t *algorithm);
 
+/* PlanOptions of plan.h. */
 typedef struct fourfold_plan_options {
     size_t struct_size;
     int32_t algorithm;          /* enum fourfold_algorithm */
@@ -183,6 +184,7 @@ fourfold_status fourfold_plan_create(const fourfold_problem *problem, const four
 /* NULL is allowed. */
 void fourfold_plan_destroy(fourfold_plan *plan);
 
+/* What a plan needs and what was chosen for it. */
 typedef struct fourfold_plan_info {
     size_t struct_size;
     const char *variant;             /* the main stage's variant; the plan owns it */
@@ -210,6 +212,7 @@ typedef struct fourfold_const_view {
     int64_t strides[4];
     int32_t strided;
 } fourfold_const_view;
+/* The same, to be written. */
 typedef struct fourfold_view {
     float *data;
     int64_t strides[4];
@@ -241,8 +244,10 @@ typedef struct fourfold_tensors {
 typedef void (*fourfold_job)(void *argument, int index);
 typedef void (*fourfold_executor)(void *executor_data, int jobs, fourfold_job job, void *argument);
 
+/* The times of stages; see below. */
 typedef struct fourfold_profile fourfold_profile;
 
+/* Where one execution runs, and what it reports to. */
 typedef struct fourfold_context {
     size_t struct_size;
     fourfold_executor executor; /* where parallel work runs; NULL: the library's own pool */
@@ -266,6 +271,7 @@ void fourfold_free(void *memory);
 
 /* ------------------------------------------------------------------------------------------- profile, explain, listings */
 
+/* The sum of one stage's calls. */
 typedef struct fourfold_stage {
     const char *name; /* "pad", "gemm", ...; static */
     int64_t calls;
@@ -308,6 +314,7 @@ typedef struct fourfold_variant {
 /* Calls each(data, variant) for every variant in this build; the texts are valid during the call. */
 fourfold_status fourfold_list_variants(void (*each)(void *data, const fourfold_variant *variant), void *data);
 
+/* This machine, as plans are chosen for it. */
 typedef struct fourfold_machine {
     size_t struct_size;
     const char *cpu;               /* texts are static */

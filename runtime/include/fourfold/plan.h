@@ -50,6 +50,7 @@ Result<Algorithm> parse_algorithm(std::string_view name);
 /// "strict", "default", "relaxed".
 Result<Accuracy> parse_accuracy(std::string_view name);
 
+/// What a plan may take and who decides; the defaults leave everything to the library.
 struct PlanOptions {
     Algorithm algorithm = Algorithm::kAuto;
     Device device;        ///< where it computes; on a GPU every pointer given to pack_filters and execute is one of the device's (device.h)
@@ -76,18 +77,23 @@ struct Filters {
     ConstMemoryBlock packed;
 
     Filters() = default;
+    /// Unpacked and dense.
     Filters(const float *data)  // NOLINT: implicit by design
         : view(data) {
     }
+    /// Unpacked, in any order.
     Filters(ConstView v)  // NOLINT
         : view(v) {
     }
+    /// Packed.
     Filters(ConstMemoryBlock block)  // NOLINT
         : packed(block) {
     }
+    /// Packed.
     Filters(const AlignedBuffer &block)  // NOLINT
         : packed(block) {
     }
+    /// Whether a packed block was given.
     bool is_packed() const {
         return packed.data != nullptr;
     }
@@ -112,6 +118,7 @@ struct Tensors {
     float *grad_bias = nullptr;     ///< oc values, or null
 };
 
+/// Where one execution runs, and what it reports to.
 struct ExecutionContext {
     Executor *executor = nullptr;  ///< null: default_executor()
     void *stream = nullptr;        ///< CUstream or cl_command_queue that a GPU's work is put into, unfinished when execute returns;
@@ -142,23 +149,27 @@ public:
     /// kResourceExhausted (a limit cannot be met even by blocking).
     static Result<Plan> create(const Conv2dProblem &problem, const PlanOptions &options = {});
 
+    /// The problem that it was made for.
     const Conv2dProblem &problem() const;
+    /// What was chosen; never kAuto.
     Algorithm algorithm() const;
     /// The main stage's variant, such as "conv_direct_avx512_m8_n3".
     const std::string &variant() const;
+    /// Of execute, at most.
     int threads() const;
     /// Where the tensors, packed filters and workspace of an execution must lie.
     Device device() const;
     /// All that was chosen, such as "winograd winograd_forward_avx512_m4 winograd_product_avx512_r8_v2"; PlanOptions::choice
     /// with it makes this plan again.
     const std::string &choice() const;
-    /// What decided, and the same in words: "record in znver5.json".
+    /// What decided; decided_by() is the same in words: "record in znver5.json".
     Tier tier() const;
+    /// The words.
     const std::string &decided_by() const;
 
-    /// Bytes of workspace that execute needs when filters are packed, and when they are given as they are. pack_filters
-    /// needs no more than the latter.
+    /// Bytes of workspace that execute needs when filters are packed.
     size_t workspace_bytes() const;
+    /// The same when they are given as they are. pack_filters needs no more than this.
     size_t workspace_bytes_unpacked() const;
     /// Bytes of the block that pack_filters writes; a multiple of kAlignment. 0 where there are no filters to pack: bwd-filters,
     /// unfold, fold.
@@ -200,6 +211,7 @@ std::vector<VariantInfo> list_variants();
 /// Those of GPUs, each for every capability of CUDA and for OpenCL.
 std::vector<VariantInfo> list_device_variants();
 
+/// A CPU as plans are chosen for it.
 struct MachineInfo {
     std::string cpu;         ///< the model's name as the processor gives it
     std::string microarchitecture;  ///< "zen5", "sapphirerapids", ...; "x86-64" when unknown

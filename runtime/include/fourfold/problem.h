@@ -60,6 +60,7 @@ struct Conv2dProblem {
     constexpr int64_t out_height() const {
         return out_size(in_height, pad_top + pad_bottom, dilation_h, filter_height, stride_h);
     }
+    /// The same of columns.
     constexpr int64_t out_width() const {
         return out_size(in_width, pad_left + pad_right, dilation_w, filter_width, stride_w);
     }
@@ -71,12 +72,14 @@ struct Conv2dProblem {
         p.pad_top = p.pad_bottom = p.pad_left = p.pad_right = 0;
         return p;
     }
+    /// Padding dilation*(filter - 1) on every side.
     constexpr Conv2dProblem full() const {
         Conv2dProblem p = *this;
         p.pad_top = p.pad_bottom = dilation_h * (filter_height - 1);
         p.pad_left = p.pad_right = dilation_w * (filter_width - 1);
         return p;
     }
+    /// Padding such that o = ceil(i / stride), the odd row or column after.
     constexpr Conv2dProblem same() const {
         Conv2dProblem p = *this;
         const int64_t h = same_total(in_height, stride_h, dilation_h, filter_height);
@@ -136,12 +139,15 @@ struct Conv2dProblem {
         return 2.0 * static_cast<double>(batch) * static_cast<double>(out_channels) * static_cast<double>(out_height()) * static_cast<double>(out_width()) *
                static_cast<double>(in_channels / groups) * static_cast<double>(filter_height) * static_cast<double>(filter_width);
     }
+    /// Of x: b*ic*i0*i1.
     constexpr int64_t input_elements() const {
         return batch * in_channels * in_height * in_width;
     }
+    /// Of w: oc*(ic/groups)*f0*f1.
     constexpr int64_t filter_elements() const {
         return out_channels * (in_channels / groups) * filter_height * filter_width;
     }
+    /// Of y: b*oc*o0*o1.
     constexpr int64_t output_elements() const {
         return batch * out_channels * out_height() * out_width();
     }

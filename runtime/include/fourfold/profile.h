@@ -11,6 +11,7 @@ namespace fourfold {
 /// Costs two clock readings a kernel call; without one nothing is measured.
 class Profile {
 public:
+    /// The sum of one stage's calls.
     struct Stage {
         const char *name;  ///< "pad", "gemm", "fft_forward", ...
         int64_t calls;
@@ -19,6 +20,7 @@ public:
 
     /// In the order of first use.
     std::vector<Stage> stages() const;
+    /// Back to no stages. Not while an execution uses it.
     void reset();
     /// Names are compared by address first and must outlive the profile. What exceeds kMaxStages names is dropped.
     void add(const char *stage, int64_t nanoseconds);

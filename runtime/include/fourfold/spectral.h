@@ -45,6 +45,7 @@ struct SpectralProblem {
     int64_t out_channels = 1;
     SpectralOrder order = SpectralOrder::kBijc;
 
+    /// Of one half spectrum.
     constexpr int64_t frequencies() const {
         return height * half_width;
     }
@@ -67,6 +68,7 @@ struct SpectralProblem {
     }
 };
 
+/// What a spectral plan may take.
 struct SpectralOptions {
     int threads = 0;      ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     std::string variant;  ///< of complex_gemm, by name; empty: chosen
@@ -78,15 +80,19 @@ struct SpectralFilters {
     ConstMemoryBlock packed;
 
     SpectralFilters() = default;
+    /// Unpacked and dense.
     SpectralFilters(const Complex *data)  // NOLINT: implicit by design
         : view(data) {
     }
+    /// Unpacked, by strides.
     SpectralFilters(ConstSpectrumView v)  // NOLINT
         : view(v) {
     }
+    /// Packed.
     SpectralFilters(ConstMemoryBlock block)  // NOLINT
         : packed(block) {
     }
+    /// Packed.
     SpectralFilters(const AlignedBuffer &block)  // NOLINT
         : packed(block) {
     }
@@ -114,12 +120,15 @@ public:
     /// Errors: kInvalidArgument (the problem or an option), kResourceExhausted.
     static Result<SpectralPlan> create(const SpectralProblem &problem, const SpectralOptions &options = {});
 
+    /// The problem that it was made for.
     const SpectralProblem &problem() const;
     /// "complex_gemm_avx512_r6_w16".
     const std::string &variant() const;
+    /// Of execute, at most.
     int threads() const;
-    /// Bytes of workspace with packed filters, and with filters as they are. kBackwardFilters: both are the same.
+    /// Bytes of workspace with packed filters.
     size_t workspace_bytes() const;
+    /// The same with filters as they are. kBackwardFilters: both are the same.
     size_t workspace_bytes_unpacked() const;
     /// Bytes of the block that pack_filters writes; 0 for kBackwardFilters. pack_filters needs no workspace.
     size_t packed_filter_bytes() const;
@@ -138,6 +147,7 @@ private:
     std::shared_ptr<const Impl> impl_;
 };
 
+/// What a transform may take, and by which library.
 struct SpectralTransformOptions {
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     FftBackend fft_backend = FftBackend::kAuto;
@@ -161,14 +171,21 @@ public:
     /// memory while it executes (KissFFT: factors 2, 3 and 5; FFTW: most); kResourceExhausted.
     static Result<SpectralTransform> create(int64_t height, int64_t width, SpectralOrder order, const SpectralTransformOptions &options = {});
 
+    /// Rows of an image and of a spectrum.
     int64_t height() const;
+    /// Columns of an image.
     int64_t width() const;
+    /// Columns of a half spectrum: width()/2 + 1.
     int64_t half_width() const;
+    /// The library that transforms.
     FftBackend backend() const;
+    /// Bytes that each of the three below needs.
     size_t workspace_bytes() const;
 
-    /// Errors of all three: kInvalidArgument, the output then untouched. Arrays may not overlap.
+    /// Images (batch, channels, height, width) to half spectra in the order. Errors of all three: kInvalidArgument, the output then
+    /// untouched. Arrays may not overlap.
     Status forward(const float *images, int64_t batch, int64_t channels, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+    /// The inverse of forward.
     Status inverse(const Complex *spectra, int64_t batch, int64_t channels, float *images, MemoryBlock workspace, const ExecutionContext &context = {}) const;
     /// Spectra of filters (oc, ic, f0, f1) such that inverse(product(forward(x), filters)) is the problem's convolution of x with
     /// circular padding: sizes, padding at the top and left, dilation and filter mode are the problem's, whose stride and groups

@@ -18,20 +18,26 @@ enum class StatusCode {
 /// The outcome of an operation: a code and, unless ok, one sentence with the offending value.
 class [[nodiscard]] Status {
 public:
-    Status() = default;  ///< ok; allocates nothing
+    /// ok; allocates nothing.
+    Status() = default;
+    /// A failure, unless the code is kOk.
     Status(StatusCode code, std::string message)
         : code_(code), message_(std::move(message)) {
     }
 
+    /// Whether it is kOk.
     bool ok() const {
         return code_ == StatusCode::kOk;
     }
+    /// ok().
     explicit operator bool() const {
         return ok();
     }
+    /// What kind of failure.
     StatusCode code() const {
         return code_;
     }
+    /// The sentence; empty when ok.
     const std::string &message() const {
         return message_;
     }
@@ -45,31 +51,40 @@ private:
 template<typename T>
 class [[nodiscard]] Result {
 public:
+    /// Success.
     Result(T value)  // NOLINT: implicit by design, so that functions can return either
         : value_(std::move(value)) {
     }
+    /// Failure: the status must not be ok.
     Result(Status status)  // NOLINT
         : status_(std::move(status)) {
     }
 
+    /// Whether there is a value.
     bool ok() const {
         return value_.has_value();
     }
+    /// ok().
     explicit operator bool() const {
         return ok();
     }
+    /// ok, or why there is no value.
     const Status &status() const {
         return status_;
     }
+    /// The value; only where ok().
     T &operator*() {
         return *value_;
     }
+    /// The value; only where ok().
     const T &operator*() const {
         return *value_;
     }
+    /// Of the value; only where ok().
     T *operator->() {
         return &*value_;
     }
+    /// Of the value; only where ok().
     const T *operator->() const {
         return &*value_;
     }

@@ -20,12 +20,16 @@ struct TensorView {
     int64_t strides[4] = {0, 0, 0, 0};
     bool dense = true;  ///< strides follow from the problem; the array above is ignored
 
+    /// Null.
     TensorView() = default;
+    /// Null, where an argument is left out.
     TensorView(std::nullptr_t) {  // NOLINT: implicit by design
     }
+    /// Dense.
     TensorView(T *pointer)  // NOLINT: implicit by design
         : data(pointer) {
     }
+    /// With a stride for each index.
     TensorView(T *pointer, int64_t s0, int64_t s1, int64_t s2, int64_t s3)
         : data(pointer), strides{s0, s1, s2, s3}, dense(false) {
     }
@@ -39,6 +43,7 @@ struct MemoryBlock {
     void *data = nullptr;
     size_t bytes = 0;
 };
+/// The same, to be read only: a packed block.
 struct ConstMemoryBlock {
     const void *data = nullptr;
     size_t bytes = 0;
@@ -48,22 +53,29 @@ struct ConstMemoryBlock {
 class AlignedBuffer {
 public:
     AlignedBuffer() = default;
+    /// Takes the memory, uninitialised.
     explicit AlignedBuffer(size_t bytes);
     ~AlignedBuffer();
+    /// Leaves the other empty.
     AlignedBuffer(AlignedBuffer &&other) noexcept;
+    /// Swaps.
     AlignedBuffer &operator=(AlignedBuffer &&other) noexcept;
     AlignedBuffer(const AlignedBuffer &) = delete;
     AlignedBuffer &operator=(const AlignedBuffer &) = delete;
 
+    /// Null when empty, or when the memory could not be had.
     void *data() const {
         return data_;
     }
+    /// 0 when the memory could not be had.
     size_t bytes() const {
         return bytes_;
     }
+    /// As an argument of execute.
     operator MemoryBlock() const {  // NOLINT: implicit by design
         return {data_, bytes_};
     }
+    /// As packed filters.
     operator ConstMemoryBlock() const {  // NOLINT: implicit by design
         return {data_, bytes_};
     }

@@ -1,0 +1,28 @@
+# Runs the example on a picture with one vertical edge, made here, and looks at what it wrote.
+#   cmake -DEXAMPLE=... -DWORK=... -P check_image_pipeline.cmake
+file(MAKE_DIRECTORY "${WORK}")
+string(REPEAT "00000000000000000000zzzzzzzzzzzzzzzzzzzz" 30 pixels)  # '0' is 48, 'z' is 122
+file(WRITE "${WORK}/photo.pgm" "P5\n40 30\n255\n${pixels}")
+execute_process(COMMAND "${EXAMPLE}" "${WORK}/photo.pgm" "${WORK}/blurred.pgm" "${WORK}/edges.pgm" RESULT_VARIABLE status OUTPUT_VARIABLE output)
+if(NOT status EQUAL 0)
+    message(FATAL_ERROR "ended with ${status}: ${output}")
+endif()
+# Row 15 after the header of 13 bytes: flat at both ends; between them the blur rises, and the edge is brightest in the middle.
+function(pixel file column result)
+    math(EXPR offset "13 + 15 * 40 + ${column}")
+    file(READ "${WORK}/${file}" byte OFFSET ${offset} LIMIT 1 HEX)
+    math(EXPR value "0x${byte}")
+    set(${result} ${value} PARENT_SCOPE)
+endfunction()
+pixel(blurred.pgm 5 left)
+pixel(blurred.pgm 19 middle)
+pixel(blurred.pgm 35 right)
+pixel(edges.pgm 5 flat)
+pixel(edges.pgm 19 edge)
+if(NOT (left EQUAL 48 AND right EQUAL 122 AND middle GREATER 60 AND middle LESS 85 AND flat EQUAL 0 AND edge GREATER 60))
+    message(FATAL_ERROR "blurred ${left} ${middle} ${right}, edges ${flat} ${edge}")
+endif()
+execute_process(COMMAND "${EXAMPLE}" "${WORK}/absent.pgm" "${WORK}/a" "${WORK}/b" RESULT_VARIABLE status OUTPUT_QUIET)
+if(NOT status EQUAL 2)
+    message(FATAL_ERROR "an absent photo ended with ${status}")
+endif()

@@ -1,0 +1,137 @@
+// Conv2dLayer: a Plan, or a SeparablePlan where the filters' values allow it, with its memory.
+#include "fourfold/layer.h"
+
+#include <new>
+#include <optional>
+#include <vector>
+
+#include "checks.h"
+#include "fourfold/separable.h"
+
+namespace fourfold {
+
+struct Conv2dLayer::Impl {
+    Conv2dProblem problem;
+    std::optional<Plan> plan;
+    std::optional<SeparablePlan> separable;  ///< instead of the plan
+    std::vector<float> bias;                 ///< empty: none
+    AlignedBuffer packed, workspace;
+};
+
+Conv2dLayer::Conv2dLayer()
+    : impl_(std::make_unique<Impl>()) {
+}
+Conv2dLayer::Conv2dLayer(Conv2dLayer &&) noexcept = default;
+Conv2dLayer &Conv2dLayer::operator=(Conv2dLayer &&) noexcept = default;
+Conv2dLayer::~Conv2dLayer() = default;
+
+Result<Conv2dLayer> Conv2dLayer::create(const Conv2dProblem &problem, ConstView filters, const float *bias, const PlanOptions &options) {
+    try {
+        return make(problem, filters, bias, options);
+    } catch (const std::bad_alloc &) {
+        return Status(StatusCode::kResourceExhausted, "memory ran out while making a layer");
+    }
+}
+
+Result<Conv2dLayer> Conv2dLayer::make(const Conv2dProblem &problem, ConstView filters, const float *bias, const PlanOptions &options) {
+    if (Status status = problem.validate(); !status.ok()) {
+        return status;
+    }
+    if (problem.operation != Operation::kForward && problem.operation != Operation::kBackwardData) {
+        return bad(problem.to_string() + " is no layer; fwd and bwd-data are");
+    }
+    if (filters.data == nullptr) {
+        return bad("filters are null");
+    }
+    if (options.device != Device::kCpu) {
+        return Status(StatusCode::kUnsupported, "a layer's memory is the host's; on device '" + to_string(options.device) + "' use Plan or StagedPlan");
+    }
+    Result<Plan> plan = Plan::create(problem, options);
+    if (!plan) {
+        return plan.status();
+    }
+    Conv2dLayer layer;
+    Impl &own = *layer.impl_;
+    own.problem = problem;
+    if (bias != nullptr) {
+        own.bias.assign(bias, bias + (problem.operation == Operation::kForward ? problem.out_channels : problem.in_channels));
+    }
+    const bool free_choice = options.algorithm == Algorithm::kAuto && options.choice.empty() && options.variant.empty();
+    if (free_choice && problem.operation == Operation::kForward && problem.filter_height > 1 && problem.filter_width > 1) {
+        Result<SeparablePlan> separable = SeparablePlan::create(problem, filters, options);
+        if (separable && separable->predicted_seconds() < plan->predicted_seconds()) {
+            own.separable = std::move(*separable);
+        }
+    }
+    const auto reserve = [](AlignedBuffer &buffer, size_t bytes, const char *what) {
+        buffer = bytes > 0 ? AlignedBuffer(bytes) : AlignedBuffer();
+        return buffer.bytes() == bytes ? Status() : Status(StatusCode::kResourceExhausted, "memory ran out: " + bytes_text(bytes) + " for " + what);
+    };
+    if (own.separable) {
+        if (Status status = reserve(own.workspace, own.separable->workspace_bytes(), "the workspace"); !status.ok()) {
+            return status;
+        }
+        return layer;
+    }
+    {
+        AlignedBuffer scratch;
+        Status status = reserve(own.packed, plan->packed_filter_bytes(), "the packed filters");
+        if (status.ok()) {
+            status = reserve(scratch, plan->workspace_bytes_unpacked(), "packing the filters");
+        }
+        if (status.ok()) {
+            status = plan->pack_filters(filters, own.packed, scratch);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+    }
+    if (Status status = reserve(own.workspace, plan->workspace_bytes(), "the workspace"); !status.ok()) {
+        return status;
+    }
+    own.plan = std::move(*plan);
+    return layer;
+}
+
+Status Conv2dLayer::run(ConstView input, MutableView output, ConstView residual, const ExecutionContext &context) {
+    if (impl_ == nullptr) {
+        return bad("the layer was moved from");
+    }
+    Tensors tensors;
+    const bool forward = impl_->problem.operation == Operation::kForward;
+    (forward ? tensors.input : tensors.grad_output) = input;
+    (forward ? tensors.output : tensors.grad_input) = output;
+    tensors.bias = impl_->bias.empty() ? nullptr : impl_->bias.data();
+    tensors.residual = residual;
+    if (impl_->separable) {
+        return impl_->separable->execute(tensors, impl_->workspace, context);
+    }
+    tensors.filters = Filters(impl_->packed);
+    return impl_->plan->execute(tensors, impl_->workspace, context);
+}
+
+const Conv2dProblem &Conv2dLayer::problem() const {
+    return impl_->problem;
+}
+
+bool Conv2dLayer::separable() const {
+    return impl_->separable.has_value();
+}
+
+size_t Conv2dLayer::workspace_bytes() const {
+    return impl_->workspace.bytes();
+}
+
+size_t Conv2dLayer::packed_filter_bytes() const {
+    return impl_->packed.bytes();
+}
+
+double Conv2dLayer::predicted_seconds() const {
+    return impl_->separable ? impl_->separable->predicted_seconds() : impl_->plan->predicted_seconds();
+}
+
+std::string Conv2dLayer::describe() const {
+    return impl_->separable ? impl_->separable->describe() : impl_->plan->describe();
+}
+
+}  // namespace fourfold

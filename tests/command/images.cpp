@@ -1,0 +1,319 @@
+// `fourfold run` on images: formats, named filters, SciPy's names for modes, strips; and files that are not as they should be.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "command/command.h"
+#include "support/npy.h"
+
+namespace fourfold::test {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+struct TiffSpec {
+    uint16_t width = 5, height = 4, channels = 1, bits = 8;
+    uint16_t format = 1;  ///< 1 unsigned, 2 signed, 3 float
+    uint16_t photometric = 1;
+    bool planar = false, big_endian = false;
+};
+
+/// An uncompressed TIFF of one strip a plane, by the specification rather than by libtiff.
+std::string tiff_bytes(const TiffSpec &spec, const std::string &samples) {
+    const auto number = [&](uint64_t value, int bytes) {
+        std::string out;
+        for (int i = 0; i < bytes; i++) {
+            out += static_cast<char>(value >> 8 * (spec.big_endian ? bytes - 1 - i : i));
+        }
+        return out;
+    };
+    const uint32_t planes = spec.planar ? spec.channels : 1, plane_bytes = static_cast<uint32_t>(samples.size()) / planes;
+    const bool extra = spec.channels == 2 || spec.channels == 4;
+    struct Field {
+        uint16_t tag, type;
+        std::vector<uint32_t> values;
+    };
+    std::vector<Field> fields = {{256, 3, {spec.width}}, {257, 3, {spec.height}}, {258, 3, std::vector<uint32_t>(spec.channels, spec.bits)}, {259, 3, {1}}, {262, 3, {spec.photometric}}, {273, 4, {}}, {277, 3, {spec.channels}}, {278, 3, {spec.height}}, {279, 4, std::vector<uint32_t>(planes, plane_bytes)}, {284, 3, {spec.planar ? 2u : 1u}}};
+    if (spec.photometric == 3) {
+        fields.push_back({320, 3, std::vector<uint32_t>(3 << spec.bits)});
+    }
+    if (extra) {
+        fields.push_back({338, 3, {2}});
+    }
+    fields.push_back({339, 3, std::vector<uint32_t>(spec.channels, spec.format)});
+    for (uint32_t plane = 0; plane < planes; plane++) {
+        fields[5].values.push_back(8 + plane * plane_bytes);
+    }
+    std::string directory = number(fields.size(), 2), values;
+    const size_t directory_at = 8 + (samples.size() + 1) / 2 * 2, values_at = directory_at + 2 + 12 * fields.size() + 4;
+    for (const Field &field : fields) {
+        std::string packed;
+        for (uint32_t value : field.values) {
+            packed += number(value, field.type == 3 ? 2 : 4);
+        }
+        directory += number(field.tag, 2) + number(field.type, 2) + number(field.values.size(), 4);
+        if (packed.size() > 4) {
+            directory += number(values_at + values.size(), 4);
+            values += packed;
+        } else {
+            directory += packed + std::string(4 - packed.size(), '\0');
+        }
+    }
+    std::string file = (spec.big_endian ? std::string("MM") : std::string("II")) + number(42, 2) + number(directory_at, 4) + samples;
+    file.resize(directory_at);
+    return file + directory + number(0, 4) + values;
+}
+
+std::string float_bytes(const std::vector<float> &values) {
+    std::string bytes(4 * values.size(), '\0');
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    return bytes;
+}
+
+Arguments run(const std::string &input, const std::string &filters, const std::string &output, const Arguments &more = {}) {
+    Arguments arguments = {"run", "--input", input, "--filters", filters, "--output", output};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+}
+
+std::string pgm(int width, int height, const std::string &samples, const char *kind = "P5", int most = 255) {
+    return std::string(kind) + "\n" + std::to_string(width) + " " + std::to_string(height) + "\n" + std::to_string(most) + "\n" + samples;
+}
+
+/// Some picture: every sample a byte.
+std::string noise(size_t count) {
+    std::string samples;
+    uint32_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        samples += static_cast<char>(state >> 24);
+    }
+    return samples;
+}
+
+/// The raw result of an image run: (channels, height, width).
+NpyArray raw(const TemporaryFolder &folder, const std::string &input, const std::string &filters, const Arguments &more = {}) {
+    Arguments arguments = run(input, filters, folder / "raw.npy", more);
+    EXPECT_TRUE(exits_with(0, fourfold_command(arguments))) << filters;
+    return read_npy(folder / "raw.npy");
+}
+
+double largest_difference(const NpyArray &a, const NpyArray &b) {
+    EXPECT_EQ(a.shape, b.shape);
+    double worst = a.values.size() == b.values.size() ? 0.0 : INFINITY;
+    for (size_t i = 0; i < a.values.size() && i < b.values.size(); i++) {
+        worst = std::max(worst, std::fabs(static_cast<double>(a.values[i]) - b.values[i]));
+    }
+    return worst;
+}
+
+TEST(Images, EveryFormatKeepsEightAndSixteenBits) {
+    const TemporaryFolder folder;
+    for (const int channels : {1, 3}) {
+        for (const int bytes : {1, 2}) {
+            const std::string image = pgm(7, 5, noise(static_cast<size_t>(7 * 5 * channels * bytes)), channels == 1 ? "P5" : "P6", bytes == 1 ? 255 : 65535);
+            const std::string pnm = folder / (channels == 1 ? "x.pgm" : "x.ppm"), back = folder / (channels == 1 ? "y.pgm" : "y.ppm");
+            write_bytes(pnm, image);
+            for (const char *between : {"z.png", "z.tif", "z.tiff", "z.pnm"}) {
+                ASSERT_TRUE(exits_with(0, fourfold_command(run(pnm, "identity", folder / between)))) << between;
+                ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / between, "identity", back)))) << between;
+                EXPECT_EQ(read_bytes(back), image) << between << " of " << channels << " channels, " << bytes << " bytes";
+            }
+        }
+    }
+}
+
+TEST(Images, TiffOfAnyMaker) {
+    const TemporaryFolder folder;
+    const std::vector<float> floats = {-1.5f, 0.0f, 0.25f, 3.0f, 1e-3f, 1.0f};
+    TiffSpec spec;
+    spec.width = 3;
+    spec.height = 2;
+    spec.bits = 32;
+    spec.format = 3;
+    write_bytes(folder / "x.tif", tiff_bytes(spec, float_bytes(floats)));
+    EXPECT_EQ(raw(folder, folder / "x.tif", "identity").values, floats);
+    // Floats stay floats in a TIFF, and are clamped into 16 bits elsewhere.
+    ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / "x.tif", "identity", folder / "y.tif"))));
+    EXPECT_EQ(raw(folder, folder / "y.tif", "identity").values, floats);
+    ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / "x.tif", "identity", folder / "y.pgm"))));
+    EXPECT_EQ(read_bytes(folder / "y.pgm"), pgm(3, 2, std::string("\0\0\0\0\x40\0\xff\xff\0\x42\xff\xff", 12), "P5", 65535));
+
+    // Planes, byte orders, alpha, and grey whose 0 is white.
+    for (const bool planar : {false, true}) {
+        TiffSpec colours;
+        colours.channels = 4;
+        colours.photometric = 2;
+        colours.planar = planar;
+        colours.big_endian = planar;
+        std::string samples;
+        for (int i = 0; i < 80; i++) {
+            samples += static_cast<char>(planar ? i / 20 * 60 + i % 20 : i % 4 * 60 + i / 4);
+        }
+        write_bytes(folder / "x.tif", tiff_bytes(colours, samples));
+        const NpyArray planes = raw(folder, folder / "x.tif", "identity");
+        ASSERT_EQ(planes.shape, (std::vector<int64_t>{4, 4, 5}));
+        for (size_t i = 0; i < 80; i++) {
+            EXPECT_FLOAT_EQ(planes.values[i], static_cast<float>(i / 20 * 60 + i % 20) / 255.0f);
+        }
+        EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.tif", "identity", folder / "y.ppm")), {"y.ppm", "alpha"}));
+    }
+    TiffSpec inverted;
+    inverted.photometric = 0;
+    write_bytes(folder / "x.tif", tiff_bytes(inverted, std::string(20, '\0')));
+    EXPECT_EQ(raw(folder, folder / "x.tif", "identity").values, std::vector<float>(20, 1.0f));
+}
+
+TEST(Images, WhatIsNoImageIsRefused) {
+    const TemporaryFolder folder;
+    const std::string whole = tiff_bytes({}, noise(20));
+    for (const size_t size : {size_t{4}, size_t{8}, size_t{15}, size_t{40}, whole.size() - 20}) {
+        write_bytes(folder / "cut.tif", whole.substr(0, size));
+        EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "cut.tif", "box:3", folder / "y.png")), {"cut.tif"})) << size;
+    }
+    const auto refused = [&](TiffSpec spec, size_t bytes, const char *word) {
+        write_bytes(folder / "x.tif", tiff_bytes(spec, std::string(bytes, '\1')));
+        EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.tif", "box:3", folder / "y.png")), {"x.tif", word}));
+    };
+    TiffSpec spec;
+    spec.bits = 32;
+    refused(spec, 80, "32-bit");
+    spec.bits = 64;
+    spec.format = 3;
+    refused(spec, 160, "64-bit");
+    spec.bits = 16;
+    spec.format = 2;
+    refused(spec, 40, "signed");
+    spec = TiffSpec();
+    spec.photometric = 3;
+    refused(spec, 20, "palette");
+    spec.photometric = 5;
+    spec.channels = 4;
+    refused(spec, 80, "colours of kind 5");
+    // A size that no file of that length can have is not believed.
+    spec = TiffSpec();
+    spec.width = spec.height = 65535;
+    refused(spec, 20, "65535x65535");
+    write_bytes(folder / "text.tif", "this is no image");
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "text.tif", "box:3", folder / "y.png")), {"text.tif"}));
+    write_bytes(folder / "x.pgm", pgm(4, 4, noise(16)));
+    EXPECT_TRUE(exits_with(1, fourfold_command(run(folder / "x.pgm", "box:3", folder / "no/such/y.tif")), {"y.tif"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.pgm", "box:3", folder / "y.bmp")), {"y.bmp"}));
+    EXPECT_EQ(folder.files(), Arguments({"cut.tif", "text.tif", "x.pgm", "x.tif"}));
+}
+
+TEST(Images, NamedFiltersSumToOneOrZero) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "x.pgm", pgm(40, 30, std::string(1200, '\x80')));
+    const std::pair<const char *, double> filters[] = {
+        {"gaussian:15", 1}, {"gaussian:9,2", 1}, {"gaussian:9:2.5", 1}, {"box:4", 1}, {"disk:0.4", 1}, {"disk:3.5", 1}, {"motion:9", 1}, {"motion:9,30", 1}, {"motion:6,90", 1}, {"unsharp:5", 1},
+        {"unsharp:9,2,0.7", 1}, {"sharpen", 1}, {"emboss", 1}, {"identity", 1}, {"sobel-x", 0}, {"sobel-y", 0}, {"scharr-x", 0}, {"scharr-y", 0}, {"prewitt-x", 0}, {"prewitt-y", 0},
+        {"laplacian", 0}, {"laplacian8", 0}, {"log:9", 0}, {"log:9,1.4", 0},
+    };
+    for (const auto &[name, sum] : filters) {
+        const NpyArray y = raw(folder, folder / "x.pgm", name);
+        ASSERT_EQ(y.shape, (std::vector<int64_t>{1, 30, 40})) << name;
+        for (const float v : y.values) {
+            ASSERT_NEAR(v, sum * 128 / 255, 2e-6) << name;
+        }
+    }
+    for (const char *name : {"gaussian", "gaussian:4", "gaussian:5,0", "gaussian:5,2,3", "box:0", "disk:-1", "disk:x", "motion:9,north", "unsharp:5,1,much", "sobel-x:3", "log:8", "gaussian:9999"}) {
+        EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.pgm", name, folder / "y.pgm")), {name})) << name;
+    }
+}
+
+TEST(Images, FiltersLookTheRightWay) {
+    const TemporaryFolder folder;
+    // Brighter to the right, then brighter downwards.
+    std::string right, down;
+    for (int i = 0; i < 100; i++) {
+        right += static_cast<char>(10 * (i % 10));
+        down += static_cast<char>(10 * (i / 10));
+    }
+    write_bytes(folder / "right.pgm", pgm(10, 10, right));
+    write_bytes(folder / "down.pgm", pgm(10, 10, down));
+    for (const char *kind : {"sobel", "scharr", "prewitt"}) {
+        const std::string x = std::string(kind) + "-x", y = std::string(kind) + "-y";
+        EXPECT_GT(raw(folder, folder / "right.pgm", x).values[55], 0.1f);
+        EXPECT_GT(raw(folder, folder / "down.pgm", y).values[55], 0.1f);
+        EXPECT_NEAR(raw(folder, folder / "right.pgm", y).values[55], 0.0f, 1e-6f);
+    }
+    // A point moves along the line only.
+    std::string point(121, '\0');
+    point[60] = '\xff';
+    write_bytes(folder / "point.pgm", pgm(11, 11, point));
+    const std::vector<float> flat = raw(folder, folder / "point.pgm", "motion:5").values, upright = raw(folder, folder / "point.pgm", "motion:5,90").values, rising = raw(folder, folder / "point.pgm", "motion:5,45").values;
+    EXPECT_NEAR(flat[62], 0.2f, 1e-6f);
+    EXPECT_NEAR(flat[60 + 22], 0.0f, 1e-6f);
+    EXPECT_NEAR(upright[60 + 22], 0.2f, 1e-6f);
+    EXPECT_GT(rising[60 - 11 + 1], 0.1f);
+    EXPECT_NEAR(rising[60 + 11 + 1], 0.0f, 1e-6f);
+}
+
+TEST(Images, ColourChannelsAreConvolvedAlone) {
+    const TemporaryFolder folder;
+    const std::string grey = noise(20 * 12 * 3);
+    std::string mixed;
+    for (size_t i = 0; i < 240; i++) {
+        mixed += {grey[i], grey[240 + i], grey[480 + i]};
+    }
+    write_bytes(folder / "x.ppm", pgm(20, 12, mixed, "P6"));
+    const NpyArray colours = raw(folder, folder / "x.ppm", "gaussian:5");
+    for (size_t c = 0; c < 3; c++) {
+        write_bytes(folder / "x.pgm", pgm(20, 12, grey.substr(240 * c, 240)));
+        const NpyArray one = raw(folder, folder / "x.pgm", "gaussian:5");
+        EXPECT_TRUE(std::equal(one.values.begin(), one.values.end(), colours.values.begin() + static_cast<int64_t>(240 * c)));
+    }
+}
+
+TEST(Images, SciPysNamesMeanTheSame) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "x.pgm", pgm(20, 12, noise(240)));
+    const std::pair<Arguments, Arguments> same[] = {
+        {{"--mode", "same", "--boundary", "symm"}, {"--padding", "same", "--padding-mode", "symmetric"}},
+        {{"--mode", "full", "--boundary", "fill"}, {"--padding", "full", "--padding-mode", "zeros"}},
+        {{"--mode", "full", "--boundary", "fill", "--fill-value", "0.5"}, {"--padding", "full", "--padding-mode", "constant:0.5"}},
+        {{"--mode", "valid"}, {"--padding", "valid"}},
+        {{"--mode", "same", "--boundary", "wrap"}, {"--padding", "same", "--padding-mode", "circular"}},
+        {{"--padding-mode", "nearest"}, {"--padding-mode", "replicate"}},
+        {{"--padding-mode", "edge"}, {"--padding-mode", "replicate"}},
+        {{"--padding-mode", "mirror"}, {"--padding-mode", "reflect"}},
+        {{"--padding-mode", "wrap"}, {"--padding-mode", "circular"}},
+        {{"--padding-mode", "grid-mirror"}, {"--padding-mode", "symmetric"}},
+        {{"--padding-mode", "constant"}, {"--padding-mode", "zeros"}},
+    };
+    for (const auto &[theirs, ours] : same) {
+        const NpyArray a = raw(folder, folder / "x.pgm", "log:5", theirs), b = raw(folder, folder / "x.pgm", "log:5", ours);
+        EXPECT_EQ(a.shape, b.shape) << theirs[1];
+        EXPECT_EQ(a.values, b.values) << theirs[1];
+    }
+    // Where they would not, they are refused.
+    for (const Arguments &more : {Arguments{"--mode", "same", "--stride", "2"}, {"--mode", "middle"}, {"--boundary", "reflect"}, {"--mode", "same", "--padding", "same"}, {"--boundary", "symm", "--padding-mode", "zeros"}, {"--fill-value", "1"}}) {
+        EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.pgm", "box:3", folder / "y.pgm", more)))) << more[0] << " " << more[1];
+    }
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.pgm", "box:4", folder / "y.pgm", {"--mode", "same"})), {"4x4"}));
+}
+
+TEST(Images, StripsWithinTheWorkspaceLimit) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "x.ppm", pgm(60, 200, noise(60 * 200 * 3), "P6"));
+    for (const char *mode : {"reflect", "symmetric", "replicate", "circular", "zeros", "constant:0.3"}) {
+        for (const Arguments &more : {Arguments{}, {"--stride", "2x3"}, {"--padding", "3,5,2,0"}}) {
+            Arguments arguments = more;
+            arguments.insert(arguments.end(), {"--padding-mode", mode, "--algorithm", "fft", "--threads", "1"});
+            const NpyArray whole = raw(folder, folder / "x.ppm", "log:9", arguments);
+            arguments.insert(arguments.end(), {"--workspace-max", "150K"});
+            EXPECT_LE(largest_difference(raw(folder, folder / "x.ppm", "log:9", arguments), whole), 1e-5) << mode;
+        }
+    }
+    EXPECT_TRUE(exits_with(3, fourfold_command(run(folder / "x.ppm", "log:9", folder / "y.ppm", {"--algorithm", "fft", "--workspace-max", "1K"})), {"workspace"}));
+}
+
+}  // namespace
+}  // namespace fourfold::test
