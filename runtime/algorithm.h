@@ -150,6 +150,9 @@ KernelPostOp kernel_post_op(const Conv2dProblem &problem);
 /// The same as a clamp always, for kernels that have nothing else.
 KernelPostOp kernel_clamp(const Conv2dProblem &problem);
 
+/// The problem within the limits of generated code, with strides cut to what they mean: with one output in an axis a stride past
+/// the input changes nothing but the size of indices. Errors: kUnsupported.
+Result<Conv2dProblem> reachable_problem(Conv2dProblem problem);
 /// Whether single image planes, which strips and tiles are cut from, stay under 2^31 bytes.
 Status planes_within_reach(const Conv2dProblem &problem);
 /// The error for a workspace limit below the least that blocking reaches.
