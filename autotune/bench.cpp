@@ -13,6 +13,7 @@
 #include "spectral.h"
 #include "table.h"
 #include "text.h"
+#include "training.h"
 
 namespace fourfold::cli {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 struct BenchFlags {
     std::vector<std::string> shapes, problems;
     std::string algorithm = "auto", filter, variant, naive = "small";
-    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false;
+    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false, training = false;
     double min_time = 0.3;
     PlanFlags plan;
 };
@@ -221,10 +222,18 @@ Action add_bench(CLI::App &verb) {
         ->check(CLI::IsMember({"small", "always", "never"}))
         ->capture_default_str();
     verb.add_flag("--trust", flags->trust, "do not check the results against the double-precision reference");
+    verb.add_flag("--training", flags->training, "a whole step of each forward problem instead: spectra shared (TrainingPlan) against three plans");
     verb.footer("Candidates of one problem are timed in turns. GFLOP/s count the direct algorithm's operations, so fast algorithms can pass the peak.");
     return [flags, shapes, problems] {
         if (shapes->count() + problems->count() == 0) {
             return Status(StatusCode::kInvalidArgument, "bench needs --shapes or --problem; see fourfold bench --help");
+        }
+        if (flags->training) {
+            if (flags->cold || flags->profile || flags->all_variants || !flags->variant.empty() || flags->algorithm != "auto") {
+                return Status(StatusCode::kInvalidArgument, "--training takes none of --cold, --profile, --all-variants, --variant and --algorithm");
+            }
+            const Result<std::vector<Shape>> list = collect_shapes(*flags);
+            return list ? bench_training(*list, {flags->plan, flags->json, !flags->trust, flags->min_time}) : list.status();
         }
         const auto spectral = std::count_if(flags->problems.begin(), flags->problems.end(), is_spectral);
         if (spectral == 0) {

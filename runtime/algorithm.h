@@ -135,6 +135,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanReq
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);
+/// What plan_filter_gradient_fft_tiled considers where groups have one input channel.
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_planes(const PlanRequest &request);
 
 /// unfold and fold: by plain loops, and by generated kernels (unfold.cpp, fold.cpp).
 Result<std::unique_ptr<AlgorithmPlan>> plan_columns_naive(const PlanRequest &request);
