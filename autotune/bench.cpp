@@ -36,6 +36,7 @@ Result<ContestOptions> contest_options(const BenchFlags &flags) {
     ContestOptions options;
     options.plan = *plan;
     options.plan.variant = flags.variant;
+    options.plan.packs_each_time = flags.include_packing;
     options.all_variants = flags.all_variants;
     options.include_packing = flags.include_packing;
     options.cold = flags.cold;
@@ -208,7 +209,7 @@ Action add_bench(CLI::App &verb) {
     CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\"");
     verb.add_option("--algorithm", flags->algorithm, "auto, all, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);
-    verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does");
+    verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does, and choose plans for that");
     verb.add_flag("--cold", flags->cold, "evict the caches before each sample");
     verb.add_flag("--profile", flags->profile, "the time of each stage as well, from further executions");
     verb.add_flag("--json", flags->json, "one object a line on standard output; notes go to standard error");

@@ -169,7 +169,7 @@ struct Options {
     std::string algorithm, accuracy, variant, choice, effort, cache;
     int threads;
     std::optional<size_t> workspace_limit;
-    bool choose_for_threads;
+    bool choose_for_threads, packs_each_time;
     std::vector<std::string> blocked;
 };
 
@@ -192,6 +192,7 @@ PlanOptions plan_options(const Options &o) {
     options.effort = is_second("effort", o.effort, "table", "measure") ? Effort::kMeasure : Effort::kTable;
     options.cache = is_second("cache", o.cache, "warm", "cold") ? CacheState::kCold : CacheState::kWarm;
     options.choose_for_threads = o.choose_for_threads;
+    options.packs_each_time = o.packs_each_time;
     options.blocked = o.blocked;
     return options;
 }
@@ -409,8 +410,8 @@ NB_MODULE(_core, m) {
         .def("__bytes__", [](const AlignedBuffer &b) { return nb::bytes(static_cast<const char *>(b.data()), b.bytes()); }, "To be saved, and read back by an equal plan of the same build.");
 
     nb::class_<Options>(m, "Options", "What Plan's keywords say.")
-        .def("__init__", [](Options *self, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant, const std::string &choice, const std::string &effort, const std::string &cache, bool choose_for_threads, std::vector<std::string> blocked) { new (self) Options{algorithm, accuracy, variant, choice, effort, cache, threads, workspace_limit, choose_for_threads, std::move(blocked)}; },
-             nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "", "choice"_a = "", "effort"_a = "table", "cache"_a = "warm", "choose_for_threads"_a = false, "blocked"_a = std::vector<std::string>());
+        .def("__init__", [](Options *self, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant, const std::string &choice, const std::string &effort, const std::string &cache, bool choose_for_threads, bool packs_each_time, std::vector<std::string> blocked) { new (self) Options{algorithm, accuracy, variant, choice, effort, cache, threads, workspace_limit, choose_for_threads, packs_each_time, std::move(blocked)}; },
+             nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "", "choice"_a = "", "effort"_a = "table", "cache"_a = "warm", "choose_for_threads"_a = false, "packs_each_time"_a = false, "blocked"_a = std::vector<std::string>());
 
     nb::class_<Plan>(m, "Plan")
         .def("__init__", [](Plan *self, const Conv2dProblem &problem, const Options &options) {

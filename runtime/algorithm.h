@@ -60,7 +60,8 @@ public:
     double serial_seconds = 0.0;     ///< predicted for one thread; what plans are ranked by, so that the choice, and with
                                      ///< it every bit of the result, is the same for any number of threads
     double predicted_seconds = 0.0;  ///< predicted for the plan's threads
-    double ranked_seconds = 0.0;     ///< serial_seconds, corrected by what was measured (PlanRequest::rank)
+    double ranked_seconds = 0.0;     ///< serial_seconds, corrected by what was measured (PlanRequest::rank), with packing if it counts
+    double pack_rate = 4e9;          ///< bytes of the packed block that a thread writes in a second; nominal
     std::string variant;  ///< the main stage's
     std::string choice;   ///< all that was chosen for this plan: names of variants and key=value, separated by blanks; a plan
                           ///< made with the same tokens as PlanRequest::choice is the same plan
@@ -81,6 +82,9 @@ struct PlanRequest {
     bool admits(const std::string &choice_of_plan) const;
     /// False where `choice` names another variant of the stage.
     bool admits(const Variant &variant) const;
+    double ranked(const AlgorithmPlan &plan) const {
+        return ranked(plan.choice, plan.serial_seconds) + (options.packs_each_time ? static_cast<double>(plan.packed_bytes) / plan.pack_rate : 0.0);
+    }
     double ranked(const std::string &choice_of_plan, double serial_seconds) const {
         return rank ? rank(choice_of_plan, serial_seconds) : serial_seconds;
     }

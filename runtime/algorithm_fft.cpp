@@ -26,6 +26,7 @@ public:
     FftPlan(const PlanRequest &request, const Variant &product, const PlaneLayout &planes)
         : problem_(request.problem), product_(product), planes_(planes), fft_(planes.fft), pad_(PadStage::find(problem_)), crop_(CropStage::find(problem_.layout)), place_(*find_variant("place_filters")), pack_(*find_variant("pack_spectra")), post_(kernel_post_op(problem_)), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 16)), threads_(request.options.threads) {
         variant = product.name;
+        pack_rate = 0.8e9;
         channels_ = problem_.in_channels / problem_.groups * planes.phases();
         outputs_ = problem_.out_channels / problem_.groups;
         blocks_ = ceil_div(outputs_, k_tile_);

@@ -156,6 +156,7 @@ public:
         : problem_(request.problem), tiling_(tiling), rows_(tiling.rows), columns_(tiling.columns), rows_forward_(*tiling.columns_kernels.rows_forward), rows_inverse_(*tiling.columns_kernels.rows_inverse), multiply_(*tiling.product()), transform_(*tiling.rows_kernels.columns_none), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), unblock_(*find_variant("unblock_channels", "layout=nchw")), post_(kernel_post_op(problem_)), threads_(request.options.threads), half_(tiling.half()), column_pitch_(tiling.column_pitch()) {
         const Conv2dProblem &p = problem_;
         variant = multiply_.name;
+        pack_rate = 3e9;
         choice = tiling.choice();
         outputs_ = p.out_channels / p.in_channels;
         groups_ = tiling_.groups(p);

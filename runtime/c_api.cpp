@@ -211,7 +211,7 @@ Conv2dProblem::Transposed from_c(const fourfold_transposed &t) {
 fourfold_plan_options to_c(const PlanOptions &o) {
     return {sizeof(fourfold_plan_options), static_cast<int32_t>(o.algorithm), static_cast<int32_t>(o.device), o.threads, static_cast<int32_t>(o.accuracy),
             static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit, o.packed_filter_limit, nullptr,
-            nullptr, static_cast<int32_t>(o.effort), static_cast<int32_t>(o.cache), o.choose_for_threads, nullptr, 0};
+            nullptr, static_cast<int32_t>(o.effort), static_cast<int32_t>(o.cache), o.choose_for_threads, o.packs_each_time, nullptr, 0};
 }
 
 /// A null pointer is the defaults.
@@ -242,6 +242,7 @@ Status from_c(const fourfold_plan_options *given, PlanOptions &o) {
     o.variant = c.variant != nullptr ? c.variant : "";
     o.choice = c.choice != nullptr ? c.choice : "";
     o.choose_for_threads = c.choose_for_threads != 0;
+    o.packs_each_time = c.packs_each_time != 0;
     if (status.ok()) {
         status = read_enum("effort", c.effort, Effort::kMeasure, o.effort);
     }

@@ -28,6 +28,11 @@
 namespace fourfold {
 namespace {
 
+/// Operations that read filters, packed or not.
+bool reads_filters(const Conv2dProblem &problem) {
+    return problem.operation == Operation::kForward || problem.operation == Operation::kBackwardData;
+}
+
 Status check_choice(const std::string &choice);
 
 Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
@@ -41,6 +46,9 @@ Status resolve_options(const Conv2dProblem &problem, PlanOptions &options) {
     }
     if (options.device != Device::kCpu) {
         return Status(StatusCode::kUnsupported, std::string("device '") + to_string(options.device) + "' is not in this build");
+    }
+    if (options.packs_each_time && options.effort == Effort::kMeasure && reads_filters(problem)) {
+        return bad("effort 'measure' times executions with packed filters; it cannot choose for filters that are packed each time");
     }
     if (problem.operation == Operation::kSpectral) {
         return Status(StatusCode::kUnsupported, "operation 'spectral' is no Plan's; SpectralPlan makes spectral products");
@@ -88,11 +96,6 @@ struct Planned {
     Status status;
     std::unique_ptr<AlgorithmPlan> plan;
 };
-
-/// Operations that read filters, packed or not.
-bool reads_filters(const Conv2dProblem &problem) {
-    return problem.operation == Operation::kForward || problem.operation == Operation::kBackwardData;
-}
 
 /// What the caller holds.
 size_t packed_bytes(const Conv2dProblem &problem, const AlgorithmPlan &plan) {
@@ -193,7 +196,7 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     if (result.plan->choice.empty()) {
         result.plan->choice = result.plan->variant;
     }
-    result.plan->ranked_seconds = request.ranked(result.plan->choice, result.plan->serial_seconds);
+    result.plan->ranked_seconds = request.ranked(*result.plan);
     return result;
 }
 
@@ -314,6 +317,7 @@ Decision decide(const PlanRequest &request, bool list_all) {
     const PlanOptions &options = request.options;
     const Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
     const bool automatic = options.algorithm == Algorithm::kAuto;
+    const bool follows = automatic && !(options.packs_each_time && reads_filters(request.problem));
     Planned recorded{nullptr, Status(), nullptr};
     bool found = false;
     if (!options.choice.empty()) {
@@ -327,11 +331,11 @@ Decision decide(const PlanRequest &request, bool list_all) {
         found = true;
         d.text = "named by the caller";
     }
-    found = found || (automatic && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
+    found = found || (follows && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
     Tables::Ranking ranking;
     if (!found || list_all) {
         ranking = tables->ranking(query);
-        if (!found && automatic && ranking.tier != Tier::kNeighbours) {
+        if (!found && follows && ranking.tier != Tier::kNeighbours) {
             found = decide_by_record(request, *tables, query, &ranking, recorded, d.tier, d.text);
         }
     }

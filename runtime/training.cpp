@@ -737,6 +737,13 @@ Status TrainingPlan::backward_filters(ConstMemoryBlock input, ConstMemoryBlock g
         status = status.ok() ? apart("grad_filters", grad_filters, range, "workspace", workspace.data, p.workspace_bytes) : status;
         status = status.ok() && grad_bias != nullptr ? apart("grad_filters", grad_filters, range, "grad_bias", grad_bias, static_cast<size_t>(p.problem.out_channels) * sizeof(float)) : status;
     }
+    if (status.ok() && grad_bias != nullptr) {
+        const auto range = block_range(grad_bias, static_cast<size_t>(p.problem.out_channels) * sizeof(float));
+        const MutableView dense(grad_bias);
+        status = apart("grad_bias", dense, range, "input spectra", input.data, p.bytes(Kind::kInput));
+        status = status.ok() ? apart("grad_bias", dense, range, "gradient spectra", gradient.data, p.bytes(Kind::kGradient)) : status;
+        status = status.ok() ? apart("grad_bias", dense, range, "workspace", workspace.data, p.workspace_bytes) : status;
+    }
     return status.ok() ? p.backward_filters(payload(input), payload(gradient), gw, grad_bias, workspace, context) : status;
 }
 

@@ -30,7 +30,7 @@ class Plan(_core.Plan):
     Keywords: algorithm ("auto", "direct", "im2col", "fft", "fft_tiled", "winograd", "naive"), threads (0: all; results do
     not depend on it), accuracy ("strict", "default", "relaxed"), workspace_limit (bytes), variant, choice (what the attribute
     choice of another plan says: makes that plan again), effort ("table", "measure"), cache ("warm", "cold"), choose_for_threads,
-    blocked (names of algorithms and variants that "auto" must not pick).
+    packs_each_time (the choice counts the packing of filters, as where they change with every call), blocked (names of algorithms and variants that "auto" must not pick).
     """
 
     def __init__(self, problem, **options):
@@ -124,8 +124,9 @@ def unfold(x, filter_size, *, stride=1, padding=0, dilation=1, padding_mode="zer
     problem = _columns("unfold", x.shape, layout, filter_size, stride, padding, dilation, padding_mode)
     plan = _plan(problem[0], problem[1], "auto", threads, "default")
     b, ic, taps, pixels = plan.problem.column_shape
-    out = np.empty((b, ic * taps, pixels), np.float32) if out is None else _array("out", out, 3)
-    plan._execute(input=x, output=_split(out, "out", ic, taps))
+    if out is None:
+        out = np.empty((b, ic * taps, pixels), np.float32)
+    plan._execute(input=x, output=_split(_array("out", out, 3), "out", ic, taps))
     return out
 
 
@@ -141,7 +142,10 @@ def fold(columns, size, filter_size, *, stride=1, padding=0, dilation=1, padding
     if min(columns.strides) < 0 or columns.strides[2] != columns.itemsize:
         columns = np.ascontiguousarray(columns)
     shape = (columns.shape[0], columns.shape[1] // (f0 * f1), *_two("size", size))
-    layout = "nchw" if out is None else _layout(out.shape, [s / out.itemsize for s in out.strides]) or "nchw"
+    layout = "nchw"
+    if out is not None:
+        image = _array("out", out, 4)
+        layout = _layout(image.shape, [s / image.itemsize for s in image.strides]) or "nchw"
     problem = _columns("fold", shape, layout, (f0, f1), stride, padding, dilation, padding_mode)
     plan = _plan(problem[0], problem[1], "auto", threads, "default")
     return plan.execute(input=_split(columns, "columns", shape[1], f0 * f1), output=out)
@@ -171,7 +175,7 @@ def _split(columns, name, channels, taps):
 def _plan(problem, padding, algorithm, threads, accuracy):
     if padding:
         problem = getattr(Problem(problem), padding)()
-    return Plan(problem, algorithm=algorithm, threads=threads, accuracy=accuracy)
+    return Plan(problem, algorithm=algorithm, threads=threads, accuracy=accuracy, packs_each_time=True)
 
 
 def _reads(shape, strides, layout):

@@ -29,7 +29,7 @@ __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "
 def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads):
     return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
                 f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} {padding_mode} {layout}",
-                threads=threads)
+                threads=threads, packs_each_time=True)
 
 
 def _check(**tensors):

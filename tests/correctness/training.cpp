@@ -331,6 +331,7 @@ TEST_F(Misuse, TensorsAndOverlaps) {
     expect(plan.forward(x, w, s.bias(), reinterpret_cast<float *>(b.input.data() + 128), ws), "output and input spectra overlap");
     expect(plan.backward_data(g, w, reinterpret_cast<float *>(b.filters.data() + 128), ws), "grad_input and filter spectra overlap");
     expect(plan.backward_filters(x, g, reinterpret_cast<float *>(b.workspace.data()), nullptr, ws), "grad_filters and workspace overlap");
+    expect(plan.backward_filters(x, g, s.filters.output.mutable_view(), reinterpret_cast<float *>(b.gradient.data() + 64), ws), "grad_bias and gradient spectra overlap");
     expect(forward(x, w, {b.input.data(), ws.bytes}), "workspace and input spectra overlap");
     expect(plan.backward_data(g, w, MutableView(s.data.output.data(), 1, 1, 1, 1), ws), "must not overlap");
 }
