@@ -157,8 +157,18 @@ struct TrainingPlan::Impl {
     Status choose();
     Status check_target(Kind kind, int64_t step, MemoryBlock spectra, MemoryBlock workspace) const;
     Status check_sources(Kind a, ConstMemoryBlock first, Kind b, ConstMemoryBlock second, MemoryBlock workspace) const;
-    /// Writes the header, once the block holds what it says.
-    Status finish(Kind kind, int64_t step, MemoryBlock spectra, Status status) const;
+    /// Writes a block by fill(payload), with its header once it holds what that says, and none until then.
+    template<typename Fill>
+    Status write(Kind kind, int64_t step, MemoryBlock spectra, const Fill &fill) const {
+        SpectraHeader h = header(kind);
+        h.step = step;
+        std::memset(spectra.data, 0, sizeof h);
+        const Status status = fill(reinterpret_cast<Complex *>(static_cast<std::byte *>(spectra.data) + sizeof h));
+        if (status.ok()) {
+            std::memcpy(spectra.data, &h, sizeof h);
+        }
+        return status;
+    }
 
     Status transform_input(const StridedIn &x, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
     Status transform_filters(const StridedIn &w, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
@@ -315,15 +325,6 @@ Status TrainingPlan::Impl::check_sources(Kind a, ConstMemoryBlock first, Kind b,
         return bad(std::string(name_of(a)) + " are of step " + std::to_string(found[0].step) + ", " + name_of(b) + " of step " + std::to_string(found[1].step));
     }
     return check_block("workspace", workspace.data, workspace.bytes, workspace_bytes);
-}
-
-Status TrainingPlan::Impl::finish(Kind kind, int64_t step, MemoryBlock spectra, Status status) const {
-    if (status.ok()) {
-        SpectraHeader h = header(kind);
-        h.step = step;
-        std::memcpy(spectra.data, &h, sizeof h);
-    }
-    return status;
 }
 
 Status TrainingPlan::Impl::transform_input(const StridedIn &x, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const {
@@ -633,10 +634,6 @@ Status empty_plan() {
     return bad("the plan is empty; make one with TrainingPlan::create");
 }
 
-Complex *payload(MemoryBlock block) {
-    return reinterpret_cast<Complex *>(static_cast<std::byte *>(block.data) + sizeof(SpectraHeader));
-}
-
 /// A dense tensor and a block; of views only the caller knows what lies between.
 template<typename T>
 Status apart(const char *name, const TensorView<T> &view, std::pair<uintptr_t, uintptr_t> range, const char *other, const void *data, size_t bytes) {
@@ -654,7 +651,7 @@ Status TrainingPlan::transform_input(ConstView input, int64_t step, MemoryBlock 
     Status status = resolve("input", input, p.problem.layout, p.input_size(), Role::kInput, x);
     status = status.ok() ? p.check_target(Kind::kInput, step, spectra, workspace) : status;
     status = status.ok() ? apart("input", input, address_range(x, p.input_size()), "input spectra", spectra.data, p.bytes(Kind::kInput)) : status;
-    return status.ok() ? p.finish(Kind::kInput, step, spectra, p.transform_input(x, payload(spectra), workspace, context)) : status;
+    return status.ok() ? p.write(Kind::kInput, step, spectra, [&](Complex *to) { return p.transform_input(x, to, workspace, context); }) : status;
 }
 
 Status TrainingPlan::transform_filters(ConstView filters, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
@@ -666,7 +663,7 @@ Status TrainingPlan::transform_filters(ConstView filters, int64_t step, MemoryBl
     Status status = resolve("filters", filters, p.problem.layout, p.filter_size(), Role::kFilters, w);
     status = status.ok() ? p.check_target(Kind::kFilters, step, spectra, workspace) : status;
     status = status.ok() ? apart("filters", filters, address_range(w, p.filter_size()), "filter spectra", spectra.data, p.bytes(Kind::kFilters)) : status;
-    return status.ok() ? p.finish(Kind::kFilters, step, spectra, p.transform_filters(w, payload(spectra), workspace, context)) : status;
+    return status.ok() ? p.write(Kind::kFilters, step, spectra, [&](Complex *to) { return p.transform_filters(w, to, workspace, context); }) : status;
 }
 
 Status TrainingPlan::transform_gradient(ConstView grad_output, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
@@ -678,7 +675,7 @@ Status TrainingPlan::transform_gradient(ConstView grad_output, int64_t step, Mem
     Status status = resolve("grad_output", grad_output, p.problem.layout, p.output_size(), Role::kInput, gy);
     status = status.ok() ? p.check_target(Kind::kGradient, step, spectra, workspace) : status;
     status = status.ok() ? apart("grad_output", grad_output, address_range(gy, p.output_size()), "gradient spectra", spectra.data, p.bytes(Kind::kGradient)) : status;
-    return status.ok() ? p.finish(Kind::kGradient, step, spectra, p.transform_gradient(gy, payload(spectra), workspace, context)) : status;
+    return status.ok() ? p.write(Kind::kGradient, step, spectra, [&](Complex *to) { return p.transform_gradient(gy, to, workspace, context); }) : status;
 }
 
 Status TrainingPlan::forward(ConstMemoryBlock input, ConstMemoryBlock filters, const float *bias, MutableView output, MemoryBlock workspace, const ExecutionContext &context) const {
