@@ -13,6 +13,7 @@
 #include "spectral.h"
 #include "table.h"
 #include "text.h"
+#include "training.h"
 
 namespace fourfold::cli {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 struct BenchFlags {
     std::vector<std::string> shapes, problems;
     std::string algorithm = "auto", filter, variant, naive = "small";
-    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false, rank_one = false;
+    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false, rank_one = false, training = false;
     double min_time = 0.3;
     PlanFlags plan;
 };
@@ -35,6 +36,7 @@ Result<ContestOptions> contest_options(const BenchFlags &flags) {
     ContestOptions options;
     options.plan = *plan;
     options.plan.variant = flags.variant;
+    options.plan.packs_each_time = flags.include_packing;
     options.all_variants = flags.all_variants;
     options.include_packing = flags.include_packing;
     options.cold = flags.cold;
@@ -208,7 +210,7 @@ Action add_bench(CLI::App &verb) {
     CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\"");
     verb.add_option("--algorithm", flags->algorithm, "auto, all, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);
-    verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does");
+    verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does, and choose plans for that");
     verb.add_flag("--cold", flags->cold, "evict the caches before each sample");
     verb.add_flag("--profile", flags->profile, "the time of each stage as well, from further executions");
     verb.add_flag("--rank-one", flags->rank_one, "filters that are outer products, as blurs are: two passes take part, and auto takes them where they are predicted faster");
@@ -223,10 +225,18 @@ Action add_bench(CLI::App &verb) {
         ->check(CLI::IsMember({"small", "always", "never"}))
         ->capture_default_str();
     verb.add_flag("--trust", flags->trust, "do not check the results against the double-precision reference");
+    verb.add_flag("--training", flags->training, "a whole step of each forward problem instead: spectra shared (TrainingPlan) against three plans");
     verb.footer("Candidates of one problem are timed in turns. GFLOP/s count the direct algorithm's operations, so fast algorithms can pass the peak.");
     return [flags, shapes, problems] {
         if (shapes->count() + problems->count() == 0) {
             return Status(StatusCode::kInvalidArgument, "bench needs --shapes or --problem; see fourfold bench --help");
+        }
+        if (flags->training) {
+            if (flags->cold || flags->profile || flags->all_variants || !flags->variant.empty() || flags->algorithm != "auto") {
+                return Status(StatusCode::kInvalidArgument, "--training takes none of --cold, --profile, --all-variants, --variant and --algorithm");
+            }
+            const Result<std::vector<Shape>> list = collect_shapes(*flags);
+            return list ? bench_training(*list, {flags->plan, flags->json, !flags->trust, flags->min_time}) : list.status();
         }
         const auto spectral = std::count_if(flags->problems.begin(), flags->problems.end(), is_spectral);
         if (spectral == 0) {

@@ -12,11 +12,12 @@
 namespace fourfold::cli {
 namespace {
 
-Status explain_problem(const std::string &text, const PlanFlags &flags) {
-    const Result<PlanOptions> options = to_plan_options(flags);
+Status explain_problem(const std::string &text, const PlanFlags &flags, bool include_packing) {
+    Result<PlanOptions> options = to_plan_options(flags);
     if (!options) {
         return options.status();
     }
+    options->packs_each_time = include_packing;
     const Result<Conv2dProblem> problem = parse_valid_problem(text);
     if (!problem) {
         return problem.status();
@@ -36,7 +37,7 @@ Status explain_problem(const std::string &text, const PlanFlags &flags) {
             fmt::print("{}", table.row({"", to_string(c.algorithm), "-", "-", "-", "-", "-", "no: " + c.reason}));
         }
     }
-    fmt::print("expected: on one thread, the prediction corrected by measurements\n");
+    fmt::print("expected: on one thread, the prediction corrected by measurements{}\n", include_packing ? ", with the packing of filters" : "");
     const Result<Plan> plan = Plan::create(*problem, *options);
     if (!plan) {
         return plan_failure(plan.status(), Algorithm::kAuto);
@@ -51,11 +52,13 @@ Action add_explain(CLI::App &verb) {
     struct Flags {
         std::string problem;
         PlanFlags plan;
+        bool include_packing = false;
     };
     auto flags = std::make_shared<Flags>();
     verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank)")->required();
     add_plan_flags(verb, flags->plan);
-    return [flags] { return is_spectral(flags->problem) ? explain_spectral(flags->problem, flags->plan) : explain_problem(flags->problem, flags->plan); };
+    verb.add_flag("--include-packing", flags->include_packing, "for filters that come unpacked with every execution, as training has them");
+    return [flags] { return is_spectral(flags->problem) ? explain_spectral(flags->problem, flags->plan) : explain_problem(flags->problem, flags->plan, flags->include_packing); };
 }
 
 }  // namespace fourfold::cli

@@ -1,4 +1,4 @@
-// The extension module fourfold._core: Problem and Plan as they are in C++, arrays through DLPack, the GIL released while the
+// The extension module fourfold._core: problems, plans and transforms as they are in C++, arrays through DLPack, the GIL released while the
 // library works. What Python adds for comfort is in fourfold/__init__.py and fourfold/torch.py.
 #include <array>
 #include <cstring>
@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -13,6 +14,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/vector.h>
 
 #include "fourfold/fourfold.h"
 
@@ -62,10 +64,10 @@ std::string shape_text(const A &array) {
     return s + ")";
 }
 
-template<typename A>
+template<typename T = float, typename A>
 void check_array(const char *name, const A &array, std::initializer_list<int64_t> shape) {
-    if (array.dtype() != nb::dtype<float>()) {
-        throw_error(PyExc_ValueError, std::string(name) + " is not float32");
+    if (array.dtype() != nb::dtype<T>()) {
+        throw_error(PyExc_ValueError, std::string(name) + " is not " + (nb::dtype<T>() == nb::dtype<float>() ? "float32" : "complex64"));
     }
     bool same = array.ndim() == shape.size();
     std::string expected;
@@ -127,6 +129,10 @@ Shape filter_shape(const Conv2dProblem &p) {
 Shape output_shape(const Conv2dProblem &p) {
     return {p.batch, p.out_channels, p.out_height(), p.out_width()};
 }
+/// Columns of unfold and fold as the library has them.
+Shape column_shape(const Conv2dProblem &p) {
+    return {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
+}
 nb::tuple as_tuple(const Shape &s) {
     return nb::make_tuple(s[0], s[1], s[2], s[3]);
 }
@@ -159,25 +165,45 @@ Conv2dProblem parsed(std::string_view text) {
     return p;
 }
 
-Plan make_plan(const Conv2dProblem &problem, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant) {
-    if (problem.moves_columns() || problem.operation == Operation::kSpectral) {
-        throw_error(PyExc_NotImplementedError, "'" + problem.to_string() + "': this module plans fwd, bwd-data and bwd-filters");
+struct Options {
+    std::string algorithm, accuracy, variant, choice, effort, cache;
+    int threads;
+    std::optional<size_t> workspace_limit;
+    bool choose_for_threads, packs_each_time;
+    std::vector<std::string> blocked;
+};
+
+/// One of two words.
+bool is_second(const char *name, const std::string &value, const char *first, const char *second) {
+    if (value != first && value != second) {
+        throw_error(PyExc_ValueError, std::string(name) + " is '" + value + "'; it must be " + first + " or " + second);
     }
+    return value == second;
+}
+
+PlanOptions plan_options(const Options &o) {
     PlanOptions options;
-    options.algorithm = value(parse_algorithm(algorithm));
-    options.accuracy = value(parse_accuracy(accuracy));
-    options.threads = threads;
-    options.workspace_limit = workspace_limit.value_or(options.workspace_limit);
-    options.variant = variant;
-    return value(without_gil([&] { return Plan::create(problem, options); }));
+    options.algorithm = value(parse_algorithm(o.algorithm));
+    options.accuracy = value(parse_accuracy(o.accuracy));
+    options.threads = o.threads;
+    options.workspace_limit = o.workspace_limit.value_or(options.workspace_limit);
+    options.variant = o.variant;
+    options.choice = o.choice;
+    options.effort = is_second("effort", o.effort, "table", "measure") ? Effort::kMeasure : Effort::kTable;
+    options.cache = is_second("cache", o.cache, "warm", "cold") ? CacheState::kCold : CacheState::kWarm;
+    options.choose_for_threads = o.choose_for_threads;
+    options.packs_each_time = o.packs_each_time;
+    options.blocked = o.blocked;
+    return options;
 }
 
 void execute(const Plan &plan, const std::optional<Array> &input, nb::object filters, const std::optional<Array> &bias, const std::optional<Array> &residual, const std::optional<OutArray> &output,
              const std::optional<Array> &grad_output, const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias) {
     const Conv2dProblem &p = plan.problem();
     const bool forward = p.operation == Operation::kForward;
+    const bool fold = p.operation == Operation::kFold, unfold = p.operation == Operation::kUnfold;
     Tensors t;
-    t.input = view<const float>("input", input, p.layout, input_shape(p));
+    t.input = fold ? view<const float>("input", input, Layout::kNchw, column_shape(p)) : view<const float>("input", input, p.layout, input_shape(p));
     std::optional<Array> filter_array;  // keeps the view's memory
     if (nb::isinstance<AlignedBuffer>(filters)) {
         t.filters = nb::cast<const AlignedBuffer &>(filters);
@@ -191,7 +217,7 @@ void execute(const Plan &plan, const std::optional<Array> &input, nb::object fil
     }
     t.bias = vector<const float>("bias", bias, forward ? p.out_channels : p.in_channels);
     t.residual = view<const float>("residual", residual, p.layout, forward ? output_shape(p) : input_shape(p));
-    t.output = view<float>("output", output, p.layout, output_shape(p));
+    t.output = unfold ? view<float>("output", output, Layout::kNchw, column_shape(p)) : view<float>("output", output, p.layout, fold ? input_shape(p) : output_shape(p));
     t.grad_output = view<const float>("grad_output", grad_output, p.layout, output_shape(p));
     t.grad_input = view<float>("grad_input", grad_input, p.layout, input_shape(p));
     t.grad_filters = view<float>("grad_filters", grad_filters, p.layout, filter_shape(p));
@@ -210,6 +236,117 @@ AlignedBuffer pack_filters(const Plan &plan, const std::optional<Array> &filters
     check(without_gil([&] { return plan.pack_filters(v, packed, block); }));
     return packed;
 }
+
+Shape spectrum_shape(const SpectralProblem &p, int64_t a, int64_t b) {
+    return {a, b, p.height, p.half_width};
+}
+
+/// Indexed (n, channel, row, column), filters (oc, ic, row, column), whatever the order in memory; dense ones say so.
+template<typename T, typename A>
+TensorView<T> spectrum(const char *name, const std::optional<A> &array, const SpectralProblem &p, const Shape &s, bool filters) {
+    if (!array) {
+        return nullptr;
+    }
+    check_array<Complex>(name, *array, {s[0], s[1], s[2], s[3]});
+    using Nesting = std::array<int, 4>;
+    const Nesting nesting = p.order == SpectralOrder::kBcij ? Nesting{3, 2, 1, 0} : filters ? Nesting{0, 1, 3, 2} : Nesting{1, 3, 2, 0};
+    int64_t expected = 1;
+    bool dense = true;
+    for (int d : nesting) {
+        dense = dense && (array->shape(d) == 1 || array->stride(d) == expected);
+        expected *= static_cast<int64_t>(array->shape(d));
+    }
+    auto *data = static_cast<T *>(array->data());
+    return dense ? TensorView<T>(data) : TensorView<T>(data, array->stride(0), array->stride(1), array->stride(2), array->stride(3));
+}
+
+AlignedBuffer pack_spectra(const SpectralPlan &plan, const std::optional<Array> &filters) {
+    const SpectralProblem &p = plan.problem();
+    const ConstSpectrumView v = spectrum<const Complex>("filters", filters, p, spectrum_shape(p, p.out_channels, p.in_channels), true);
+    AlignedBuffer packed(plan.packed_filter_bytes());
+    if (packed.data() == nullptr && plan.packed_filter_bytes() != 0) {
+        throw_error(PyExc_MemoryError, "no memory for packed filters of " + std::to_string(plan.packed_filter_bytes()) + " bytes");
+    }
+    check(without_gil([&] { return plan.pack_filters(v, packed); }));
+    return packed;
+}
+
+void multiply_spectra(const SpectralPlan &plan, const std::optional<Array> &input, nb::object filters, const std::optional<OutArray> &output, const std::optional<Array> &grad_output,
+                      const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, bool accumulate) {
+    const SpectralProblem &p = plan.problem();
+    const Shape x = spectrum_shape(p, p.batch, p.in_channels), y = spectrum_shape(p, p.batch, p.out_channels), w = spectrum_shape(p, p.out_channels, p.in_channels);
+    SpectralTensors t;
+    t.input = spectrum<const Complex>("input", input, p, x, false);
+    std::optional<Array> filter_array;  // keeps the view's memory
+    const bool packed = nb::isinstance<AlignedBuffer>(filters);
+    if (packed) {
+        t.filters = nb::cast<const AlignedBuffer &>(filters);
+    } else if (!filters.is_none()) {
+        Array array;
+        if (!nb::try_cast(filters, array)) {
+            throw_error(PyExc_ValueError, "filters are neither an array nor PackedFilters");
+        }
+        filter_array = array;
+        t.filters = spectrum<const Complex>("filters", filter_array, p, w, true);
+    }
+    t.output = spectrum<Complex>("output", output, p, y, false);
+    t.grad_output = spectrum<const Complex>("grad_output", grad_output, p, y, false);
+    t.grad_input = spectrum<Complex>("grad_input", grad_input, p, x, false);
+    t.grad_filters = spectrum<Complex>("grad_filters", grad_filters, p, w, true);
+    t.accumulate = accumulate;
+    const MemoryBlock block = workspace(packed ? plan.workspace_bytes() : plan.workspace_bytes_unpacked());
+    check(without_gil([&] { return plan.execute(t, block); }));
+}
+
+/// A dense array of certain sizes.
+template<typename T, typename A>
+T *dense(const char *name, const A &array, std::initializer_list<int64_t> shape) {
+    check_array<std::remove_const_t<T>>(name, array, shape);
+    int64_t expected = 1;
+    for (size_t d = array.ndim(); d-- > 0;) {
+        if (array.shape(d) != 1 && array.stride(d) != expected) {
+            throw_error(PyExc_ValueError, std::string(name) + " must be contiguous");
+        }
+        expected *= static_cast<int64_t>(array.shape(d));
+    }
+    return static_cast<T *>(array.data());
+}
+
+/// A SpectralTransform with the order that its spectra have.
+struct Transform {
+    SpectralOrder order;
+    SpectralTransform transform;
+
+    Transform(int64_t height, int64_t width, const std::string &order_name, int threads)
+        : order(value(parse_spectral_order(order_name))), transform(value(SpectralTransform::create(height, width, order, {threads}))) {
+    }
+    template<typename T, typename A>
+    T *spectra(const A &array, int64_t n, int64_t c, bool filters) const {
+        const int64_t h = transform.height(), w = transform.half_width();
+        if (order == SpectralOrder::kBcij) {
+            return dense<T>("spectra", array, {n, c, h, w});
+        }
+        return filters ? dense<T>("spectra", array, {h, w, c, n}) : dense<T>("spectra", array, {n, h, w, c});
+    }
+    void forward(const Array &images, const OutArray &spectrum, int64_t n, int64_t c) const {
+        const auto *in = dense<const float>("images", images, {n, c, transform.height(), transform.width()});
+        auto *out = spectra<Complex>(spectrum, n, c, false);
+        const MemoryBlock block = workspace(transform.workspace_bytes());
+        check(without_gil([&] { return transform.forward(in, n, c, out, block); }));
+    }
+    void inverse(const Array &spectrum, const OutArray &images, int64_t n, int64_t c) const {
+        const auto *in = spectra<const Complex>(spectrum, n, c, false);
+        auto *out = dense<float>("images", images, {n, c, transform.height(), transform.width()});
+        const MemoryBlock block = workspace(transform.workspace_bytes());
+        check(without_gil([&] { return transform.inverse(in, n, c, out, block); }));
+    }
+    void filters(const Conv2dProblem &p, const Array &w, const OutArray &spectrum) const {
+        const auto *in = dense<const float>("filters", w, {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width});
+        auto *out = spectra<Complex>(spectrum, p.out_channels, p.in_channels, true);
+        const MemoryBlock block = workspace(transform.workspace_bytes());
+        check(without_gil([&] { return transform.filters(p, in, out, block); }));
+    }
+};
 
 Layout layout_of(const std::string &name) {
     if (name != "nchw" && name != "nhwc") {
@@ -256,6 +393,7 @@ NB_MODULE(_core, m) {
         .def_prop_ro("input_shape", [](const Conv2dProblem &p) { return as_tuple(input_shape(p)); })
         .def_prop_ro("filter_shape", [](const Conv2dProblem &p) { return as_tuple(filter_shape(p)); })
         .def_prop_ro("output_shape", [](const Conv2dProblem &p) { return as_tuple(output_shape(p)); })
+        .def_prop_ro("column_shape", [](const Conv2dProblem &p) { return as_tuple(column_shape(p)); }, "(b, ic, f0*f1, o0*o1): what unfold computes and fold reads.")
         .def_prop_ro("operation", [](const Conv2dProblem &p) { const std::string s = p.to_string(); return s.substr(0, s.find(' ')); })
         .def_prop_ro("layout", [](const Conv2dProblem &p) { return p.layout == Layout::kNhwc ? "nhwc" : "nchw"; })
         .def_prop_ro("flops", &Conv2dProblem::flops, "Multiply-adds of the direct algorithm times two.")
@@ -271,11 +409,19 @@ NB_MODULE(_core, m) {
         .def_prop_ro("nbytes", &AlignedBuffer::bytes)
         .def("__bytes__", [](const AlignedBuffer &b) { return nb::bytes(static_cast<const char *>(b.data()), b.bytes()); }, "To be saved, and read back by an equal plan of the same build.");
 
+    nb::class_<Options>(m, "Options", "What Plan's keywords say.")
+        .def("__init__", [](Options *self, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant, const std::string &choice, const std::string &effort, const std::string &cache, bool choose_for_threads, bool packs_each_time, std::vector<std::string> blocked) { new (self) Options{algorithm, accuracy, variant, choice, effort, cache, threads, workspace_limit, choose_for_threads, packs_each_time, std::move(blocked)}; },
+             nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "", "choice"_a = "", "effort"_a = "table", "cache"_a = "warm", "choose_for_threads"_a = false, "packs_each_time"_a = false, "blocked"_a = std::vector<std::string>());
+
     nb::class_<Plan>(m, "Plan")
-        .def("__init__", [](Plan *self, const Conv2dProblem &problem, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant) { new (self) Plan(make_plan(problem, algorithm, threads, accuracy, workspace_limit, variant)); }, "problem"_a, nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "")
+        .def("__init__", [](Plan *self, const Conv2dProblem &problem, const Options &options) {
+            const PlanOptions o = plan_options(options);
+            new (self) Plan(value(without_gil([&] { return Plan::create(problem, o); }))); }, "problem"_a, "options"_a)
         .def_prop_ro("problem", [](const Plan &p) { return p.problem(); })
         .def_prop_ro("algorithm", [](const Plan &p) { return to_string(p.algorithm()); })
         .def_prop_ro("variant", [](const Plan &p) { return p.variant(); })
+        .def_prop_ro("choice", [](const Plan &p) { return p.choice(); }, "All that was chosen; the option choice with it makes this plan again.")
+        .def_prop_ro("decided_by", [](const Plan &p) { return p.decided_by(); })
         .def_prop_ro("threads", &Plan::threads)
         .def_prop_ro("workspace_bytes", &Plan::workspace_bytes)
         .def_prop_ro("workspace_bytes_unpacked", &Plan::workspace_bytes_unpacked)
@@ -285,21 +431,56 @@ NB_MODULE(_core, m) {
         .def("pack_filters", &pack_filters, "filters"_a, "Filters (oc, ic/groups, f0, f1), once for many calls of execute.")
         .def("_execute", &execute, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "bias"_a = nb::none(), "residual"_a = nb::none(), "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "grad_bias"_a = nb::none());
 
-    m.def("explain", [](const Conv2dProblem &problem, int threads) {
-        PlanOptions options;
-        options.threads = threads;
+    nb::class_<SpectralProblem>(m, "SpectralProblem", "A product of half spectra, from its one-line form: SpectralProblem('spectral b128 ic32 i28x15 oc64').")
+        .def("__init__", [](SpectralProblem *self, std::string_view text) {
+            const SpectralProblem p = value(SpectralProblem::parse(text));
+            check(p.validate());
+            new (self) SpectralProblem(p); }, "text"_a)
+        .def_prop_ro("input_shape", [](const SpectralProblem &p) { return as_tuple(p.order == SpectralOrder::kBcij ? Shape{p.batch, p.in_channels, p.height, p.half_width} : Shape{p.batch, p.height, p.half_width, p.in_channels}); })
+        .def_prop_ro("filter_shape", [](const SpectralProblem &p) { return as_tuple(p.order == SpectralOrder::kBcij ? Shape{p.out_channels, p.in_channels, p.height, p.half_width} : Shape{p.height, p.half_width, p.in_channels, p.out_channels}); })
+        .def_prop_ro("output_shape", [](const SpectralProblem &p) { return as_tuple(p.order == SpectralOrder::kBcij ? Shape{p.batch, p.out_channels, p.height, p.half_width} : Shape{p.batch, p.height, p.half_width, p.out_channels}); })
+        .def_prop_ro("operation", [](const SpectralProblem &p) { return p.operation == Operation::kForward ? "fwd" : p.operation == Operation::kBackwardData ? "bwd-data" : "bwd-filters"; })
+        .def_prop_ro("order", [](const SpectralProblem &p) { return to_string(p.order); })
+        .def("__str__", &SpectralProblem::to_string)
+        .def("__repr__", [](const SpectralProblem &p) { return "SpectralProblem('" + p.to_string() + "')"; })
+        .def("__eq__", [](const SpectralProblem &a, const SpectralProblem &b) { return a == b; }, nb::is_operator())
+        .def("__hash__", [](const SpectralProblem &p) { return nb::hash(nb::cast(p.to_string())); });
+
+    nb::class_<SpectralPlan>(m, "SpectralPlan")
+        .def("__init__", [](SpectralPlan *self, const SpectralProblem &problem, int threads, const std::string &variant) {
+            new (self) SpectralPlan(value(without_gil([&] { return SpectralPlan::create(problem, {threads, variant}); }))); }, "problem"_a, nb::kw_only(), "threads"_a = 0, "variant"_a = "")
+        .def_prop_ro("problem", [](const SpectralPlan &p) { return p.problem(); })
+        .def_prop_ro("variant", [](const SpectralPlan &p) { return p.variant(); })
+        .def_prop_ro("threads", &SpectralPlan::threads)
+        .def_prop_ro("workspace_bytes", &SpectralPlan::workspace_bytes)
+        .def_prop_ro("workspace_bytes_unpacked", &SpectralPlan::workspace_bytes_unpacked)
+        .def_prop_ro("packed_filter_bytes", &SpectralPlan::packed_filter_bytes)
+        .def("describe", &SpectralPlan::describe, "Several lines for people.")
+        .def("_pack_filters", &pack_spectra, "filters"_a)
+        .def("_execute", &multiply_spectra, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "accumulate"_a = false);
+
+    nb::class_<Transform>(m, "SpectralTransform")
+        .def(nb::init<int64_t, int64_t, const std::string &, int>(), "height"_a, "width"_a, "order"_a, "threads"_a)
+        .def("_forward", &Transform::forward, "images"_a, "spectra"_a, "batch"_a, "channels"_a)
+        .def("_inverse", &Transform::inverse, "spectra"_a, "images"_a, "batch"_a, "channels"_a)
+        .def("_filters", &Transform::filters, "problem"_a, "filters"_a, "spectra"_a);
+
+    m.def("explain", [](const Conv2dProblem &problem, const Options &options) {
+        const PlanOptions o = plan_options(options);
         nb::list list;
-        for (const Candidate &c : value(explain(problem, options))) {
+        for (const Candidate &c : value(without_gil([&] { return explain(problem, o); }))) {
             nb::dict d;
             d["algorithm"] = to_string(c.algorithm);
             d["supported"] = c.supported;
             d["chosen"] = c.chosen;
             d["reason"] = c.reason;
             d["variant"] = c.variant;
+            d["choice"] = c.choice;
             d["predicted_seconds"] = c.predicted_seconds;
+            d["corrected_seconds"] = c.corrected_seconds;
             d["workspace_bytes"] = c.workspace_bytes;
             d["packed_filter_bytes"] = c.packed_filter_bytes;
             list.append(d);
         }
-        return list; }, "problem"_a, nb::kw_only(), "threads"_a = 0, "Every algorithm's answer to the problem, as a list of dicts.");
+        return list; }, "problem"_a, "options"_a, "Every algorithm's answer to the problem, as a list of dicts.");
 }

@@ -61,7 +61,8 @@ public:
     double serial_seconds = 0.0;     ///< predicted for one thread; what plans are ranked by, so that the choice, and with
                                      ///< it every bit of the result, is the same for any number of threads
     double predicted_seconds = 0.0;  ///< predicted for the plan's threads
-    double ranked_seconds = 0.0;     ///< serial_seconds, corrected by what was measured (PlanRequest::rank)
+    double ranked_seconds = 0.0;     ///< serial_seconds, corrected by what was measured (PlanRequest::rank), with packing if it counts
+    double pack_rate = 4e9;          ///< bytes of the packed block that a thread writes in a second; nominal
     std::string variant;  ///< the main stage's
     std::string choice;   ///< all that was chosen for this plan: names of variants and key=value, separated by blanks; a plan
                           ///< made with the same tokens as PlanRequest::choice is the same plan
@@ -83,6 +84,9 @@ struct PlanRequest {
     bool admits(const std::string &choice_of_plan) const;
     /// False where `choice` names another variant of the stage.
     bool admits(const Variant &variant) const;
+    double ranked(const AlgorithmPlan &plan) const {
+        return ranked(plan.choice, plan.serial_seconds) + (options.packs_each_time ? static_cast<double>(plan.packed_bytes) / plan.pack_rate : 0.0);
+    }
     double ranked(const std::string &choice_of_plan, double serial_seconds) const {
         return rank ? rank(choice_of_plan, serial_seconds) : serial_seconds;
     }
@@ -143,6 +147,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanReq
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);
+/// What plan_filter_gradient_fft_tiled considers where groups have one input channel.
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_planes(const PlanRequest &request);
 
 /// unfold and fold: by plain loops, and by generated kernels (unfold.cpp, fold.cpp).
 Result<std::unique_ptr<AlgorithmPlan>> plan_columns_naive(const PlanRequest &request);
@@ -158,6 +164,9 @@ KernelPostOp kernel_post_op(const Conv2dProblem &problem);
 /// The same as a clamp always, for kernels that have nothing else.
 KernelPostOp kernel_clamp(const Conv2dProblem &problem);
 
+/// The problem within the limits of generated code, with strides cut to what they mean: with one output in an axis a stride past
+/// the input changes nothing but the size of indices. Errors: kUnsupported.
+Result<Conv2dProblem> reachable_problem(Conv2dProblem problem);
 /// Whether single image planes, which strips and tiles are cut from, stay under 2^31 bytes.
 Status planes_within_reach(const Conv2dProblem &problem);
 /// The error for a workspace limit below the least that blocking reaches.

@@ -21,6 +21,7 @@ public:
         const auto as_is = [](int64_t shift) { return shift; };
         row_places_ = blocks_.rows().filter_places(problem_.filter_mode, as_is);
         column_places_ = blocks_.columns().filter_places(problem_.filter_mode, as_is);
+        pack_rate = 1.5e9;
         layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_) + " x" + std::to_string(factors_);
     }
 

@@ -23,66 +23,11 @@
 #include "arena.h"
 #include "cost_model.h"
 #include "geometry.h"
-#include "kernel.h"
+#include "lane_transforms.h"
 #include "stages.h"
 
 namespace fourfold {
 namespace {
-
-constexpr int64_t kLanes = 16;
-constexpr int64_t kBlock = 8;  ///< columns that lane_rows_forward reads at once, and its least width
-constexpr int64_t kBand = 8;  ///< rows that are prefetched at a time
-constexpr int64_t kReach = int64_t{1} << 28;  ///< floats that one call may span
-
-/// Asks for rows of a tile while kernels work on those before: 16 pieces of a few lines each are not a stream that the
-/// hardware sees, and from beyond the caches every row would cost the memory's latency.
-template<int Write>
-void prefetch(const float *data, int64_t width, int64_t rows, int64_t pitch) {
-    constexpr int64_t line = kAlignment / sizeof(float);
-    for (int64_t y = 0; y < rows; y++) {
-        for (int64_t x = 0; x < width; x += line) {
-            __builtin_prefetch(data + y * pitch + x, Write);
-        }
-        __builtin_prefetch(data + y * pitch + width - 1, Write);
-    }
-}
-
-/// The kernels of one length.
-struct LaneKernels {
-    int64_t n = 0;
-    const Variant *rows_forward = nullptr, *rows_inverse = nullptr;
-    const Variant *columns_lanes = nullptr, *columns_one = nullptr, *columns_none = nullptr;
-};
-
-const Variant *variant_of_length(Isa isa, const char *stage, int64_t n, const char *mode) {
-    for (const Variant &v : registry()) {
-        if (v.isa == isa && std::strcmp(v.stage, stage) == 0 && v.parameter("n", 0) == n && (mode == nullptr || std::strstr(v.parameters, mode) != nullptr)) {
-            return &v;
-        }
-    }
-    return nullptr;
-}
-
-/// The lengths of a rung of the ladder.
-std::vector<LaneKernels> lane_lengths(Isa isa) {
-    std::vector<LaneKernels> list;
-    for (const Variant &rows : registry()) {
-        if (rows.isa != isa || std::strcmp(rows.stage, "lane_rows_forward") != 0) {
-            continue;
-        }
-        LaneKernels k;
-        k.n = rows.parameter("n", 0);
-        k.rows_forward = &rows;
-        k.rows_inverse = variant_of_length(isa, "lane_rows_inverse", k.n, nullptr);
-        k.columns_lanes = variant_of_length(isa, "lane_columns", k.n, "mode=lanes");
-        k.columns_one = variant_of_length(isa, "lane_columns", k.n, "mode=one");
-        k.columns_none = variant_of_length(isa, "lane_columns", k.n, "mode=none");
-        if (k.rows_inverse != nullptr && k.columns_lanes != nullptr && k.columns_one != nullptr && k.columns_none != nullptr) {
-            list.push_back(k);
-        }
-    }
-    return list;
-}
 
 /// One axis in transforms of n points.
 struct LaneAxis {
@@ -167,7 +112,7 @@ struct LaneTiling {
         return static_cast<double>(half()) * static_cast<double>(column_pitch());
     }
     int64_t width() const {
-        return std::max(columns.read, kBlock);
+        return std::max(columns.read, kRowBlock);
     }
     int64_t scratch_pitch() const {
         return round_up(width(), kLanes);
@@ -211,6 +156,7 @@ public:
         : problem_(request.problem), tiling_(tiling), rows_(tiling.rows), columns_(tiling.columns), rows_forward_(*tiling.columns_kernels.rows_forward), rows_inverse_(*tiling.columns_kernels.rows_inverse), multiply_(*tiling.product()), transform_(*tiling.rows_kernels.columns_none), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), unblock_(*find_variant("unblock_channels", "layout=nchw")), post_(kernel_post_op(problem_)), threads_(request.options.threads), half_(tiling.half()), column_pitch_(tiling.column_pitch()) {
         const Conv2dProblem &p = problem_;
         variant = multiply_.name;
+        pack_rate = 3e9;
         choice = tiling.choice();
         outputs_ = p.out_channels / p.in_channels;
         groups_ = tiling_.groups(p);
@@ -423,7 +369,7 @@ private:
         int32_t at[kLanes] = {};
         const float *from = nullptr;
         int64_t pitch = input.s[2], width = columns_.read, span = 0;
-        if (width >= kBlock && std::all_of(lanes, lanes + count, [&](const Lane &lane) { return is_inside(lane); })) {
+        if (width >= kRowBlock && std::all_of(lanes, lanes + count, [&](const Lane &lane) { return is_inside(lane); })) {
             const float *begin = nullptr, *end = nullptr;
             const float *tiles[kLanes];
             for (int64_t l = 0; l < count; l++) {

@@ -86,7 +86,7 @@ bool PlanRequest::admits(const Variant &variant) const {
 }
 
 void PlanRequest::considered(AlgorithmPlan &plan) const {
-    plan.ranked_seconds = ranked(plan.choice, plan.serial_seconds);
+    plan.ranked_seconds = ranked(plan);
     if (collect != nullptr) {
         collect->push_back(plan.choice);
     }

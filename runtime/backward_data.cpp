@@ -74,7 +74,7 @@ public:
         part.options.workspace_limit -= phases_offset_;
         Arena packed;
         size_t most = 0, most_serial = 0, most_pack = 0;
-        double parallel = 0.0, flops = -1.0;
+        double parallel = 0.0, flops = -1.0, pack_seconds = 0.0;
         layout = "bwd-data";
         double most_flops = -1.0;
         for (const AxisPhase &a : rows_) {
@@ -104,6 +104,7 @@ public:
                 most_pack = std::max(most_pack, one.pack_workspace_bytes);
                 serial_seconds += one.serial_seconds;
                 parallel += one.predicted_seconds;
+                pack_seconds += static_cast<double>(one.packed_bytes) / one.pack_rate;
                 layout += " [" + one.layout + "]";
                 if (part.problem.flops() > flops) {
                     flops = part.problem.flops();
@@ -115,6 +116,7 @@ public:
             }
         }
         packed_bytes = packed.bytes();
+        pack_rate = pack_seconds > 0.0 ? static_cast<double>(packed_bytes) / pack_seconds : pack_rate;
         if (phases_.empty()) {
             choice = variant = entry.name;
             details = "no tap reaches the input";

@@ -330,7 +330,13 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request) {
-    return best_tiled_plan<FftTiledBackwardFilters>(request, "tile_forward", "tile_correlation", fft_tile_sizes);
+    const auto tiles = [&] { return best_tiled_plan<FftTiledBackwardFilters>(request, "tile_forward", "tile_correlation", fft_tile_sizes); };
+    if (!request.options.variant.empty()) {
+        return request.options.variant.rfind("lane_columns", 0) == 0 ? plan_filter_gradient_fft_planes(request) : tiles();
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> plan = tiles(), planes = plan_filter_gradient_fft_planes(request);
+    const bool better = planes.ok() ? !plan.ok() || (*planes)->ranked_seconds < (*plan)->ranked_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
+    return better ? std::move(planes) : std::move(plan);
 }
 
 }  // namespace fourfold

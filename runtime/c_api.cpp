@@ -20,6 +20,12 @@ struct fourfold_plan {
 struct fourfold_profile {
     Profile profile;
 };
+struct fourfold_spectral_plan {
+    SpectralPlan plan;
+};
+struct fourfold_spectral_transform {
+    SpectralTransform transform;
+};
 
 namespace {
 
@@ -29,6 +35,7 @@ static_assert(FOURFOLD_CIRCULAR == static_cast<int>(PaddingMode::kCircular) && F
 static_assert(FOURFOLD_NHWC == static_cast<int>(Layout::kNhwc) && FOURFOLD_POST_CLAMP == static_cast<int>(PostOp::kClamp));
 static_assert(FOURFOLD_ALGORITHM_WINOGRAD == static_cast<int>(Algorithm::kWinograd) && FOURFOLD_OPENCL == static_cast<int>(Device::kOpenCl));
 static_assert(FOURFOLD_ACCURACY_RELAXED == static_cast<int>(Accuracy::kRelaxed) && FOURFOLD_FFT_KISSFFT == static_cast<int>(FftBackend::kKissFft));
+static_assert(FOURFOLD_BCIJ == static_cast<int>(SpectralOrder::kBcij) && FOURFOLD_EFFORT_MEASURE == static_cast<int>(Effort::kMeasure) && FOURFOLD_CACHE_COLD == static_cast<int>(CacheState::kCold));
 static_assert(FOURFOLD_FFT_PATIENT == static_cast<int>(FftRigor::kPatient) && FOURFOLD_ALIGNMENT == kAlignment);
 
 thread_local std::string last_error;
@@ -200,7 +207,8 @@ Conv2dProblem::Transposed from_c(const fourfold_transposed &t) {
 
 fourfold_plan_options to_c(const PlanOptions &o) {
     return {sizeof(fourfold_plan_options), static_cast<int32_t>(o.algorithm), static_cast<int32_t>(o.device.kind), o.threads, static_cast<int32_t>(o.accuracy),
-            static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit, o.packed_filter_limit, nullptr};
+            static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit, o.packed_filter_limit, nullptr,
+            nullptr, static_cast<int32_t>(o.effort), static_cast<int32_t>(o.cache), o.choose_for_threads, o.packs_each_time, nullptr, 0};
 }
 
 /// A null pointer is the defaults.
@@ -229,6 +237,24 @@ Status from_c(const fourfold_plan_options *given, PlanOptions &o) {
     o.workspace_limit = c.workspace_limit;
     o.packed_filter_limit = c.packed_filter_limit;
     o.variant = c.variant != nullptr ? c.variant : "";
+    o.choice = c.choice != nullptr ? c.choice : "";
+    o.choose_for_threads = c.choose_for_threads != 0;
+    o.packs_each_time = c.packs_each_time != 0;
+    if (status.ok()) {
+        status = read_enum("effort", c.effort, Effort::kMeasure, o.effort);
+    }
+    if (status.ok()) {
+        status = read_enum("cache", c.cache, CacheState::kCold, o.cache);
+    }
+    if (status.ok() && c.blocked == nullptr && c.blocked_count != 0) {
+        status = bad("blocked is null, but blocked_count is " + std::to_string(c.blocked_count));
+    }
+    for (size_t i = 0; status.ok() && i < c.blocked_count; i++) {
+        status = not_null("a name in blocked", c.blocked[i]);
+        if (status.ok()) {
+            o.blocked.emplace_back(c.blocked[i]);
+        }
+    }
     return status;
 }
 
@@ -237,6 +263,40 @@ ConstView from_c(const fourfold_const_view &v) {
 }
 MutableView from_c(const fourfold_view &v) {
     return v.strided ? MutableView(v.data, v.strides[0], v.strides[1], v.strides[2], v.strides[3]) : MutableView(v.data);
+}
+
+fourfold_spectral_problem to_c(const SpectralProblem &p) {
+    return {sizeof(fourfold_spectral_problem), static_cast<int32_t>(p.operation), static_cast<int32_t>(p.order), p.batch, p.in_channels, p.height, p.half_width, p.out_channels};
+}
+
+Status from_c(const fourfold_spectral_problem *given, SpectralProblem &p) {
+    fourfold_spectral_problem c = to_c(SpectralProblem());
+    Status status = read_struct("problem", given, c);
+    if (status.ok()) {
+        status = read_enum("operation", c.operation, Operation::kSpectral, p.operation);
+    }
+    if (status.ok()) {
+        status = read_enum("order", c.order, SpectralOrder::kBcij, p.order);
+    }
+    p.batch = c.batch;
+    p.in_channels = c.in_channels;
+    p.height = c.height;
+    p.half_width = c.half_width;
+    p.out_channels = c.out_channels;
+    return status;
+}
+
+const Complex *numbers(const float *pairs) {
+    return reinterpret_cast<const Complex *>(pairs);
+}
+Complex *numbers(float *pairs) {
+    return reinterpret_cast<Complex *>(pairs);
+}
+ConstSpectrumView from_c(const fourfold_const_spectrum &v) {
+    return v.strided ? ConstSpectrumView(numbers(v.data), v.strides[0], v.strides[1], v.strides[2], v.strides[3]) : ConstSpectrumView(numbers(v.data));
+}
+MutableSpectrumView from_c(const fourfold_spectrum &v) {
+    return v.strided ? MutableSpectrumView(numbers(v.data), v.strides[0], v.strides[1], v.strides[2], v.strides[3]) : MutableSpectrumView(numbers(v.data));
 }
 
 class CallbackExecutor final : public Executor {
@@ -435,7 +495,7 @@ fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_inf
             return bad(plan == nullptr ? "plan is null" : "info is null");
         }
         const Plan &p = plan->plan;
-        const fourfold_plan_info known = {sizeof known, p.variant().c_str(), static_cast<int32_t>(p.algorithm()), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes(), p.predicted_seconds()};
+        const fourfold_plan_info known = {sizeof known, p.variant().c_str(), static_cast<int32_t>(p.algorithm()), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes(), p.predicted_seconds(), p.choice().c_str(), p.decided_by().c_str()};
         return write_struct("info", known, info, info->struct_size);
     });
 }
@@ -488,6 +548,198 @@ fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_
         t.grad_filters = from_c(given.grad_filters);
         t.grad_bias = given.grad_bias;
         return plan->plan.execute(t, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_spectral_problem_init(fourfold_spectral_problem *problem, size_t struct_size) {
+    return guarded([&] { return write_struct("problem", to_c(SpectralProblem()), problem, struct_size); });
+}
+
+fourfold_status fourfold_spectral_problem_parse(fourfold_spectral_problem *problem, size_t struct_size, const char *text) {
+    return guarded([&] {
+        if (text == nullptr) {
+            return not_null("text", text);
+        }
+        const Result<SpectralProblem> p = SpectralProblem::parse(text);
+        return p ? write_struct("problem", to_c(*p), problem, struct_size) : p.status();
+    });
+}
+
+fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem *problem, char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] {
+        SpectralProblem p;
+        const Status status = from_c(problem, p);
+        return status.ok() ? write_text(p.to_string(), buffer, capacity, length) : status;
+    });
+}
+
+fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *options, size_t struct_size) {
+    return guarded([&] { return write_struct("options", fourfold_spectral_options{sizeof *options, 0, nullptr}, options, struct_size); });
+}
+
+fourfold_status fourfold_spectral_plan_create(const fourfold_spectral_problem *problem, const fourfold_spectral_options *options, fourfold_spectral_plan **plan) {
+    return guarded([&] {
+        if (plan == nullptr) {
+            return not_null("plan", plan);
+        }
+        *plan = nullptr;
+        SpectralProblem p;
+        fourfold_spectral_options o{};
+        Status status = from_c(problem, p);
+        if (status.ok() && options != nullptr) {
+            status = read_struct("options", options, o);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        Result<SpectralPlan> made = SpectralPlan::create(p, {o.threads, o.variant != nullptr ? o.variant : ""});
+        if (made) {
+            *plan = new fourfold_spectral_plan{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+void fourfold_spectral_plan_destroy(fourfold_spectral_plan *plan) {
+    delete plan;
+}
+
+fourfold_status fourfold_spectral_plan_query(const fourfold_spectral_plan *plan, fourfold_spectral_info *info) {
+    return guarded([&] {
+        if (plan == nullptr || info == nullptr) {
+            return bad(plan == nullptr ? "plan is null" : "info is null");
+        }
+        const SpectralPlan &p = plan->plan;
+        const fourfold_spectral_info known = {sizeof known, p.variant().c_str(), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes()};
+        return write_struct("info", known, info, info->struct_size);
+    });
+}
+
+fourfold_status fourfold_spectral_plan_pack_filters(const fourfold_spectral_plan *plan, const fourfold_const_spectrum *filters, void *packed, size_t packed_bytes,
+                                                    const fourfold_context *context) {
+    return guarded([&] {
+        if (plan == nullptr || filters == nullptr) {
+            return bad(plan == nullptr ? "plan is null" : "filters is null");
+        }
+        CallbackExecutor executor;
+        ExecutionContext c;
+        const Status status = from_c(context, executor, c);
+        return status.ok() ? plan->plan.pack_filters(from_c(*filters), {packed, packed_bytes}, c) : status;
+    });
+}
+
+fourfold_status fourfold_spectral_plan_execute(const fourfold_spectral_plan *plan, const fourfold_spectral_tensors *tensors, void *workspace, size_t workspace_bytes,
+                                               const fourfold_context *context) {
+    return guarded([&] {
+        if (plan == nullptr) {
+            return not_null("plan", plan);
+        }
+        fourfold_spectral_tensors given{};
+        CallbackExecutor executor;
+        ExecutionContext c;
+        Status status = read_struct("tensors", tensors, given);
+        if (status.ok()) {
+            status = from_c(context, executor, c);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        SpectralTensors t;
+        t.input = from_c(given.input);
+        t.filters = given.packed_filters != nullptr ? SpectralFilters(ConstMemoryBlock{given.packed_filters, given.packed_filter_bytes}) : SpectralFilters(from_c(given.filters));
+        t.output = from_c(given.output);
+        t.grad_output = from_c(given.grad_output);
+        t.grad_input = from_c(given.grad_input);
+        t.grad_filters = from_c(given.grad_filters);
+        t.accumulate = given.accumulate != 0;
+        return plan->plan.execute(t, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_spectral_transform_options_init(fourfold_spectral_transform_options *options, size_t struct_size) {
+    return guarded([&] { return write_struct("options", fourfold_spectral_transform_options{sizeof *options, 0, FOURFOLD_FFT_AUTO, FOURFOLD_FFT_ESTIMATE}, options, struct_size); });
+}
+
+fourfold_status fourfold_spectral_transform_create(int64_t height, int64_t width, int32_t order, const fourfold_spectral_transform_options *options,
+                                                   fourfold_spectral_transform **transform) {
+    return guarded([&] {
+        if (transform == nullptr) {
+            return not_null("transform", transform);
+        }
+        *transform = nullptr;
+        SpectralOrder known = SpectralOrder::kBijc;
+        fourfold_spectral_transform_options given{};
+        SpectralTransformOptions o;
+        Status status = read_enum("order", order, SpectralOrder::kBcij, known);
+        if (status.ok() && options != nullptr) {
+            status = read_struct("options", options, given);
+        }
+        if (status.ok()) {
+            status = read_enum("fft_backend", given.fft_backend, FftBackend::kKissFft, o.fft_backend);
+        }
+        if (status.ok()) {
+            status = read_enum("fft_rigor", given.fft_rigor, FftRigor::kPatient, o.fft_rigor);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        o.threads = given.threads;
+        Result<SpectralTransform> made = SpectralTransform::create(height, width, known, o);
+        if (made) {
+            *transform = new fourfold_spectral_transform{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+void fourfold_spectral_transform_destroy(fourfold_spectral_transform *transform) {
+    delete transform;
+}
+
+fourfold_status fourfold_spectral_transform_workspace(const fourfold_spectral_transform *transform, size_t *bytes) {
+    return guarded([&] {
+        if (transform == nullptr || bytes == nullptr) {
+            return bad(transform == nullptr ? "transform is null" : "bytes is null");
+        }
+        *bytes = transform->transform.workspace_bytes();
+        return Status();
+    });
+}
+
+namespace {
+
+/// run(transform, context) where both are there.
+template<typename Run>
+fourfold_status transformed(const fourfold_spectral_transform *transform, const fourfold_context *context, const Run &run) {
+    return guarded([&] {
+        if (transform == nullptr) {
+            return not_null("transform", transform);
+        }
+        CallbackExecutor executor;
+        ExecutionContext c;
+        const Status status = from_c(context, executor, c);
+        return status.ok() ? run(transform->transform, c) : status;
+    });
+}
+
+}  // namespace
+
+fourfold_status fourfold_spectral_transform_forward(const fourfold_spectral_transform *transform, const float *images, int64_t batch, int64_t channels,
+                                                    float *spectra, void *workspace, size_t workspace_bytes, const fourfold_context *context) {
+    return transformed(transform, context, [&](const SpectralTransform &t, const ExecutionContext &c) { return t.forward(images, batch, channels, numbers(spectra), {workspace, workspace_bytes}, c); });
+}
+
+fourfold_status fourfold_spectral_transform_inverse(const fourfold_spectral_transform *transform, const float *spectra, int64_t batch, int64_t channels,
+                                                    float *images, void *workspace, size_t workspace_bytes, const fourfold_context *context) {
+    return transformed(transform, context, [&](const SpectralTransform &t, const ExecutionContext &c) { return t.inverse(numbers(spectra), batch, channels, images, {workspace, workspace_bytes}, c); });
+}
+
+fourfold_status fourfold_spectral_transform_filters(const fourfold_spectral_transform *transform, const fourfold_problem *problem, const float *filters,
+                                                    float *spectra, void *workspace, size_t workspace_bytes, const fourfold_context *context) {
+    return transformed(transform, context, [&](const SpectralTransform &t, const ExecutionContext &c) {
+        Conv2dProblem p;
+        const Status status = from_c(problem, p);
+        return status.ok() ? t.filters(p, filters, numbers(spectra), {workspace, workspace_bytes}, c) : status;
     });
 }
 
@@ -557,7 +809,7 @@ fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold
         const Result<std::vector<Candidate>> list = explain(p, o);
         if (list) {
             for (const Candidate &c : *list) {
-                const fourfold_candidate candidate = {sizeof candidate, static_cast<int32_t>(c.algorithm), c.supported, c.chosen, c.reason.c_str(), c.variant.c_str(), c.predicted_seconds, c.workspace_bytes, c.packed_filter_bytes};
+                const fourfold_candidate candidate = {sizeof candidate, static_cast<int32_t>(c.algorithm), c.supported, c.chosen, c.reason.c_str(), c.variant.c_str(), c.predicted_seconds, c.workspace_bytes, c.packed_filter_bytes, c.choice.c_str(), c.corrected_seconds};
                 each(data, &candidate);
             }
         }

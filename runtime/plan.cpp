@@ -24,83 +24,14 @@
 #include "plan_measure.h"
 #include "registry.h"
 #include "tables.h"
+#include "views.h"
 
 namespace fourfold {
 namespace {
 
-/// What a view is to an execution. Filters are read and written by code that steps through them in any order.
-enum class Role { kInput, kFilters, kOutput, kFilterGradient };
-
-/// Fills in a dense view's strides and checks any other's.
-template<typename T>
-Status resolve(const char *name, const TensorView<T> &view, Layout layout, const std::array<int64_t, 4> &size, Role role, Strided<T> &result) {
-    // Outermost first.
-    const std::array<int, 4> nesting = layout == Layout::kNchw ? std::array<int, 4>{0, 1, 2, 3} : std::array<int, 4>{0, 2, 3, 1};
-    const int last = nesting[3];
-    if (view.data == nullptr) {
-        return bad(std::string(name) + " is null");
-    }
-    if (reinterpret_cast<uintptr_t>(view.data) % alignof(float) != 0) {
-        return bad(std::string(name) + " is not aligned to " + std::to_string(alignof(float)) + " bytes");
-    }
-    result.data = view.data;
-    if (view.dense) {
-        result.s[last] = 1;
-        for (int i = 2; i >= 0; i--) {
-            result.s[nesting[i]] = result.s[nesting[i + 1]] * size[nesting[i + 1]];
-        }
-        return Status();
-    }
-    std::copy(view.strides, view.strides + 4, result.s);
-    const auto text = [&] {
-        return std::string(name) + " has strides " + std::to_string(view.strides[0]) + "," + std::to_string(view.strides[1]) + "," + std::to_string(view.strides[2]) + "," + std::to_string(view.strides[3]);
-    };
-    for (int d = 0; d < 4; d++) {
-        if (size[d] > 1 && (result.s[d] < 1 || result.s[d] > (int64_t{1} << 60) / size[d])) {
-            return bad(text() + "; each must be positive and the tensor must fit in memory");
-        }
-    }
-    const bool image = role == Role::kInput || role == Role::kOutput;
-    if (image && size[last] > 1 && result.s[last] != 1) {
-        return bad(text() + "; the " + (layout == Layout::kNchw ? "last" : "second") + " must be 1");
-    }
-    // A dimension of one element never steps; give it a stride that no check stumbles over.
-    if (size[last] == 1) {
-        result.s[last] = 1;
-    }
-    std::array<int, 4> order = {3, 2, 1, 0};
-    std::sort(order.begin(), order.end(), [&](int a, int b) { return result.s[a] < result.s[b]; });
-    int64_t reach = 1;
-    for (int d : order) {
-        if (size[d] == 1) {
-            continue;
-        }
-        if ((role == Role::kOutput || role == Role::kFilterGradient) && result.s[d] < reach) {
-            return bad(text() + "; elements of an output must not overlap");
-        }
-        reach += (size[d] - 1) * result.s[d];
-    }
-    for (int i = 2; i >= 0; i--) {
-        const int d = nesting[i], inner = nesting[i + 1];
-        if (size[d] == 1) {
-            result.s[d] = result.s[inner] * size[inner];
-        }
-    }
-    if (const int d = nesting[2]; image && result.s[d] < size[last] && size[d] > 1) {
-        return bad(text() + (layout == Layout::kNchw ? "; rows of " : "; pixels of ") + std::to_string(size[last]) + " elements overlap");
-    }
-    return Status();
-}
-
-/// The half-open range of addresses of a validated view.
-template<typename T>
-std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::array<int64_t, 4> &size) {
-    int64_t last = 0;
-    for (int d = 0; d < 4; d++) {
-        last += (size[d] - 1) * v.s[d];
-    }
-    const auto begin = reinterpret_cast<uintptr_t>(v.data);
-    return {begin, begin + static_cast<uintptr_t>(last + 1) * sizeof(float)};
+/// Operations that read filters, packed or not.
+bool reads_filters(const Conv2dProblem &problem) {
+    return problem.operation == Operation::kForward || problem.operation == Operation::kBackwardData;
 }
 
 Status check_choice(const std::string &choice);
@@ -122,6 +53,9 @@ Status resolve_options(PlanRequest &request) {
             return runtime.status();
         }
         request.device = *runtime;
+    }
+    if (options.packs_each_time && options.effort == Effort::kMeasure && reads_filters(problem)) {
+        return bad("effort 'measure' times executions with packed filters; it cannot choose for filters that are packed each time");
     }
     if (problem.operation == Operation::kSpectral) {
         return Status(StatusCode::kUnsupported, "operation 'spectral' is no Plan's; SpectralPlan makes spectral products");
@@ -170,11 +104,6 @@ struct Planned {
     std::unique_ptr<AlgorithmPlan> plan;
 };
 
-/// Operations that read filters, packed or not.
-bool reads_filters(const Conv2dProblem &problem) {
-    return problem.operation == Operation::kForward || problem.operation == Operation::kBackwardData;
-}
-
 /// What the caller holds.
 size_t packed_bytes(const Conv2dProblem &problem, const AlgorithmPlan &plan) {
     return reads_filters(problem) ? plan.packed_bytes + sizeof(PackedHeader) : 0;
@@ -186,17 +115,9 @@ std::string operation_name(const Conv2dProblem &problem) {
     return text.substr(0, text.find(' '));
 }
 
-/// Within the limits of generated code, with strides cut to what they mean: with one output in an axis a stride past the
-/// input changes nothing but the size of indices.
-Result<Conv2dProblem> reachable_problem(const AlgorithmEntry &entry, Conv2dProblem p) {
-    if (entry.main_stage != nullptr) {
-        if (Status status = within_reach(p); !status.ok()) {
-            return status;
-        }
-        p.stride_h = std::min(p.stride_h, p.in_height + p.pad_top + p.pad_bottom);
-        p.stride_w = std::min(p.stride_w, p.in_width + p.pad_left + p.pad_right);
-    }
-    return p;
+/// Of an algorithm that runs generated code.
+Result<Conv2dProblem> reachable_problem(const AlgorithmEntry &entry, const Conv2dProblem &p) {
+    return entry.main_stage != nullptr ? reachable_problem(p) : p;
 }
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entry, const PlanRequest &request) {
@@ -284,7 +205,7 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     if (result.plan->choice.empty()) {
         result.plan->choice = result.plan->variant;
     }
-    result.plan->ranked_seconds = request.ranked(result.plan->choice, result.plan->serial_seconds);
+    result.plan->ranked_seconds = request.ranked(*result.plan);
     return result;
 }
 
@@ -405,6 +326,8 @@ Decision decide(const PlanRequest &request, bool list_all) {
     const PlanOptions &options = request.options;
     const Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
     const bool automatic = options.algorithm == Algorithm::kAuto;
+    const bool tabled = request.device == nullptr;  // records are of CPUs
+    const bool follows = automatic && tabled && !(options.packs_each_time && reads_filters(request.problem));
     Planned recorded{nullptr, Status(), nullptr};
     bool found = false;
     if (!options.choice.empty()) {
@@ -418,12 +341,11 @@ Decision decide(const PlanRequest &request, bool list_all) {
         found = true;
         d.text = "named by the caller";
     }
-    const bool tabled = request.device == nullptr;  // records are of CPUs
-    found = found || (automatic && tabled && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
+    found = found || (follows && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
     Tables::Ranking ranking;
     if (!found || list_all) {
         ranking = tabled ? tables->ranking(query) : Tables::Ranking{};
-        if (!found && automatic && tabled && ranking.tier != Tier::kNeighbours) {
+        if (!found && follows && ranking.tier != Tier::kNeighbours) {
             found = decide_by_record(request, *tables, query, &ranking, recorded, d.tier, d.text);
         }
     }
@@ -522,6 +444,15 @@ void say(const Plan &plan) {
 }
 
 }  // namespace
+
+Result<Conv2dProblem> reachable_problem(Conv2dProblem p) {
+    if (Status status = within_reach(p); !status.ok()) {
+        return status;
+    }
+    p.stride_h = std::min(p.stride_h, p.in_height + p.pad_top + p.pad_bottom);
+    p.stride_w = std::min(p.stride_w, p.in_width + p.pad_left + p.pad_right);
+    return p;
+}
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_forward(const AlgorithmEntry &entry, const PlanRequest &request) {
     PlanRequest reachable = request;

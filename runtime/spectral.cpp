@@ -76,18 +76,18 @@ Status resolve(const char *name, const TensorView<T> &view, SpectralOrder order,
         return Status();
     }
     const int64_t *s = view.strides;
-    const std::string text = std::string(name) + " has strides " + std::to_string(s[0]) + "," + std::to_string(s[1]) + "," + std::to_string(s[2]) + "," + std::to_string(s[3]);
+    const auto text = [&] { return std::string(name) + " has strides " + std::to_string(s[0]) + "," + std::to_string(s[1]) + "," + std::to_string(s[2]) + "," + std::to_string(s[3]); };
     for (int d = 0; d < 4; d++) {
         if (size[d] > 1 && (s[d] < 1 || s[d] > (int64_t{1} << 59) / size[d])) {
-            return bad(text + "; each must be positive and the tensor must fit in memory");
+            return bad(text() + "; each must be positive and the tensor must fit in memory");
         }
     }
     if (size[2] > 1 && size[3] > 1 && s[2] != size[3] * s[3]) {
-        return bad(text + "; rows of " + std::to_string(size[3]) + " frequencies must follow each other without a gap");
+        return bad(text() + "; rows of " + std::to_string(size[3]) + " frequencies must follow each other without a gap");
     }
     const int contiguous = !last ? (size[3] > 1 ? 3 : 2) : sizes.filters ? 0 : 1;
     if (size[contiguous] > 1 && s[contiguous] != 1) {
-        return bad(text + "; that of the last dimension in memory must be 1");
+        return bad(text() + "; that of the last dimension in memory must be 1");
     }
     // A dimension of one element never steps.
     result.n = size[0] > 1 ? s[0] : dense.n;
@@ -99,7 +99,7 @@ Status resolve(const char *name, const TensorView<T> &view, SpectralOrder order,
         int64_t reach = 1;
         for (const auto &[stride, count] : steps) {
             if (count > 1 && stride < reach) {
-                return bad(text + "; elements of an output must not overlap");
+                return bad(text() + "; elements of an output must not overlap");
             }
             reach += (count - 1) * stride;
         }

@@ -1,4 +1,5 @@
-"""Batched 2-D convolution on NumPy arrays and anything that speaks DLPack, float32, without copies.
+"""Batched 2-D convolution on NumPy arrays and anything that speaks DLPack, float32, without copies; unfold and fold; and the
+spectral product on complex64 half spectra.
 
     y = fourfold.conv2d(x, w, bias, padding="same")          # x (b, ic, i0, i1), w (oc, ic/groups, f0, f1)
 
@@ -17,20 +18,23 @@ from functools import lru_cache
 import numpy as np
 
 from . import _core
-from ._core import PackedFilters, Problem, __version__
+from ._core import PackedFilters, Problem, SpectralProblem, __version__
 
-__all__ = ["PackedFilters", "Plan", "Problem", "conv2d", "conv_transpose2d", "explain", "__version__"]
+__all__ = ["PackedFilters", "Plan", "Problem", "SpectralPlan", "SpectralProblem", "conv2d", "conv_transpose2d", "explain", "filter_spectra",
+           "fold", "irfft2", "rfft2", "spectral_product", "unfold", "__version__"]
 
 
 class Plan(_core.Plan):
     """Algorithm, variants and workspace layout for one problem, a Problem or its one-line form.
 
     Keywords: algorithm ("auto", "direct", "im2col", "fft", "fft_tiled", "winograd", "naive"), threads (0: all; results do
-    not depend on it), accuracy ("strict", "default", "relaxed"), workspace_limit (bytes), variant.
+    not depend on it), accuracy ("strict", "default", "relaxed"), workspace_limit (bytes), variant, choice (what the attribute
+    choice of another plan says: makes that plan again), effort ("table", "measure"), cache ("warm", "cold"), choose_for_threads,
+    packs_each_time (the choice counts the packing of filters, as where they change with every call), blocked (names of algorithms and variants that "auto" must not pick).
     """
 
     def __init__(self, problem, **options):
-        super().__init__(Problem(problem) if isinstance(problem, str) else problem, **options)
+        super().__init__(Problem(problem) if isinstance(problem, str) else problem, _core.Options(**options))
 
     def execute(self, *, input=None, filters=None, bias=None, residual=None, output=None, grad_output=None, grad_input=None,
                 grad_filters=None, grad_bias=None):
@@ -39,13 +43,18 @@ class Plan(_core.Plan):
             fwd           input, filters, bias, residual -> output
             bwd-data      grad_output, filters, bias, residual -> grad_input
             bwd-filters   input, grad_output -> grad_filters, and fills grad_bias where it is given
+            unfold        input -> output, columns (b, ic, f0*f1, o0*o1)
+            fold          input, such columns -> output
 
         filters: (oc, ic/groups, f0, f1) in any order of memory, or what pack_filters returned.
         """
         problem = self.problem
         operation = problem.operation
-        if operation == "fwd":
-            result = output = _empty(problem.output_shape, problem.layout) if output is None else output
+        if operation in ("fwd", "unfold", "fold"):
+            if output is None:
+                output = (np.empty(problem.column_shape, np.float32) if operation == "unfold" else
+                          _empty(problem.input_shape if operation == "fold" else problem.output_shape, problem.layout))
+            result = output
         elif operation == "bwd-data":
             result = grad_input = _empty(problem.input_shape, problem.layout) if grad_input is None else grad_input
         else:
@@ -55,9 +64,9 @@ class Plan(_core.Plan):
         return result
 
 
-def explain(problem, *, threads=0):
-    """Every algorithm's answer to a problem, as a list of dicts: chosen or not, with the reason."""
-    return _core.explain(Problem(problem) if isinstance(problem, str) else problem, threads=threads)
+def explain(problem, **options):
+    """Every algorithm's answer to a problem, as a list of dicts: chosen or not, with the reason. Keywords as Plan's."""
+    return _core.explain(Problem(problem) if isinstance(problem, str) else problem, _core.Options(**options))
 
 
 def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros", filter_mode="corr", post_op=None,
@@ -105,11 +114,68 @@ def conv_transpose2d(x, w, bias=None, *, stride=1, padding=0, output_padding=0, 
     return plan.execute(grad_output=x, filters=w, bias=_bias(bias), grad_input=out)
 
 
+def unfold(x, filter_size, *, stride=1, padding=0, dilation=1, padding_mode="zeros", out=None, threads=0):
+    """The patches of x as columns (im2col): out[n, c*f0*f1 + r*f1 + s, p*o1 + q] = xpad[n, c, p*stride + r*dilation, q*stride + s*dilation]
+
+    x (b, ic, i0, i1); returns PyTorch's (b, ic*f0*f1, o0*o1), or fills `out`. filter_size, stride, dilation: a number or
+    (rows, columns); padding, padding_mode: as in conv2d.
+    """
+    x, layout = _image("x", x)
+    problem = _columns("unfold", x.shape, layout, filter_size, stride, padding, dilation, padding_mode)
+    plan = _plan(problem[0], problem[1], "auto", threads, "default")
+    b, ic, taps, pixels = plan.problem.column_shape
+    if out is None:
+        out = np.empty((b, ic * taps, pixels), np.float32)
+    plan._execute(input=x, output=_split(_array("out", out, 3), "out", ic, taps))
+    return out
+
+
+def fold(columns, size, filter_size, *, stride=1, padding=0, dilation=1, padding_mode="zeros", out=None, threads=0):
+    """The adjoint of unfold (col2im): each pixel is the sum of the column elements that unfold would have copied it to.
+
+    columns (b, ic*f0*f1, o0*o1), size (i0, i1); returns (b, ic, i0, i1), or fills `out`.
+    """
+    columns = _array("columns", columns, 3)
+    f0, f1 = _two("filter_size", filter_size)
+    if f0 * f1 < 1 or columns.shape[1] % (f0 * f1):
+        raise ValueError(f"columns has {columns.shape[1]} rows; that is no multiple of the filter's {f0}x{f1}")
+    if min(columns.strides) < 0 or columns.strides[2] != columns.itemsize:
+        columns = np.ascontiguousarray(columns)
+    shape = (columns.shape[0], columns.shape[1] // (f0 * f1), *_two("size", size))
+    layout = "nchw"
+    if out is not None:
+        image = _array("out", out, 4)
+        layout = _layout(image.shape, [s / image.itemsize for s in image.strides]) or "nchw"
+    problem = _columns("fold", shape, layout, (f0, f1), stride, padding, dilation, padding_mode)
+    plan = _plan(problem[0], problem[1], "auto", threads, "default")
+    return plan.execute(input=_split(columns, "columns", shape[1], f0 * f1), output=out)
+
+
+def _columns(operation, shape, layout, filter_size, stride, padding, dilation, padding_mode):
+    """The problem of unfold or fold, and the padding's name."""
+    named = padding if isinstance(padding, str) else ""
+    if named not in ("", "valid", "same", "full"):
+        raise ValueError(f"padding is '{named}'; it must be numbers, valid, same or full")
+    pads = (0,) * 4 if named else _four("padding", padding)
+    b, ic, i0, i1 = shape
+    return (f"{operation} b{b} ic{ic} i{i0}x{i1} oc1 f{_by('filter_size', filter_size)} s{_by('stride', stride)} p{','.join(map(str, pads))} "
+            f"d{_by('dilation', dilation)} {padding_mode} {layout}", named)
+
+
+def _split(columns, name, channels, taps):
+    """(b, ic*taps, pixels) as (b, ic, taps, pixels), a view."""
+    b, rows, pixels = columns.shape
+    if rows != channels * taps:
+        raise ValueError(f"{name} has shape {columns.shape}; the problem needs {channels * taps} rows")
+    s0, s1, s2 = columns.strides
+    return np.lib.stride_tricks.as_strided(columns, (b, channels, taps, pixels), (s0, s1 * taps, s1, s2), writeable=columns.flags.writeable)
+
+
 @lru_cache(maxsize=256)
 def _plan(problem, padding, algorithm, threads, accuracy):
     if padding:
         problem = getattr(Problem(problem), padding)()
-    return Plan(problem, algorithm=algorithm, threads=threads, accuracy=accuracy)
+    return Plan(problem, algorithm=algorithm, threads=threads, accuracy=accuracy, packs_each_time=True)
 
 
 def _reads(shape, strides, layout):
@@ -134,13 +200,13 @@ def _empty(shape, layout):
     return np.empty(shape, np.float32)
 
 
-def _array(name, array, rank):
+def _array(name, array, rank, dtype=np.float32):
     if not isinstance(array, np.ndarray):
         if not hasattr(array, "__dlpack__"):
             raise ValueError(f"{name} is {type(array).__name__}; it must be a NumPy array or speak DLPack")
         array = np.from_dlpack(array)
-    if array.dtype != np.float32:
-        raise ValueError(f"{name} is {array.dtype}; it must be float32")
+    if array.dtype != dtype:
+        raise ValueError(f"{name} is {array.dtype}; it must be {np.dtype(dtype)}")
     if array.ndim != rank:
         raise ValueError(f"{name} has shape {array.shape}; it must have {rank} dimensions")
     return array
@@ -184,3 +250,123 @@ def _four(name, value):
         return tuple(value)
     rows, columns = _two(name, value)
     return (rows, rows, columns, columns)
+
+
+# ---------------------------------------------------------------------------------------------------------- spectral product
+# order "bijc": x (b, i0, i1h, ic), w (i0, i1h, ic, oc), y (b, i0, i1h, oc); "bcij": x (b, ic, i0, i1h), w (oc, ic, i0, i1h), y (b, oc, i0, i1h).
+
+
+class SpectralPlan(_core.SpectralPlan):
+    """A product of half spectra, a SpectralProblem or its one-line form, e.g. "spectral b128 ic32 i28x15 oc64 bwd-data bcij".
+
+    Keywords: threads (0: all; results do not depend on it), variant.
+    """
+
+    def __init__(self, problem, **options):
+        super().__init__(SpectralProblem(problem) if isinstance(problem, str) else problem, **options)
+
+    def pack_filters(self, filters):
+        """Filter spectra, once for many calls of execute."""
+        return self._pack_filters(_indexed("filters", filters, self.problem.order, True))
+
+    def execute(self, *, input=None, filters=None, output=None, grad_output=None, grad_input=None, grad_filters=None, accumulate=False):
+        """Computes the product and returns its result, which is a new array unless one is given to be filled.
+
+            fwd           input, filters -> output               y = sum_ic x w
+            bwd-data      grad_output, filters -> grad_input     gx = sum_oc gy conj(w)
+            bwd-filters   input, grad_output -> grad_filters     gw = sum_b conj(x) gy
+
+        Arrays are complex64 in the problem's order; filters may be what pack_filters returned. accumulate adds to the array given.
+        """
+        problem, operation, order = self.problem, self.problem.operation, self.problem.order
+        name, given, shape = {"fwd": ("output", output, problem.output_shape), "bwd-data": ("grad_input", grad_input, problem.input_shape),
+                              "bwd-filters": ("grad_filters", grad_filters, problem.filter_shape)}[operation]
+        if given is None and accumulate:
+            raise ValueError(f"accumulate adds to {name}, and none is given")
+        result = np.empty(shape, np.complex64) if given is None else _array(name, given, 4, np.complex64)
+        if filters is not None and not isinstance(filters, PackedFilters):
+            filters = _indexed("filters", filters, order, True)
+        self._execute(input=None if input is None else _indexed("input", input, order, False), filters=filters,
+                      grad_output=None if grad_output is None else _indexed("grad_output", grad_output, order, False),
+                      accumulate=accumulate, **{name: _transposed(result, order, operation == "bwd-filters")})
+        return result
+
+
+def spectral_product(x, w, *, order="bijc", out=None, accumulate=False, threads=0):
+    """y[b,i0,i1h,oc] = sum_ic x[b,i0,i1h,ic] w[i0,i1h,ic,oc] on complex64 spectra, or with order "bcij"
+    y[b,oc,i0,i1h] = sum_ic x[b,ic,i0,i1h] w[oc,ic,i0,i1h]; added to `out` when accumulate. Its gradients: SpectralPlan."""
+    x, w = _array("x", x, 4, np.complex64), _array("w", w, 4, np.complex64)
+    plan = _spectral_plan("fwd", *_spectral_sizes(x.shape, w.shape, order), threads)
+    return plan.execute(input=x, filters=w, output=out, accumulate=accumulate)
+
+
+def rfft2(x, *, order="bijc", threads=0):
+    """Half spectra of images x (b, c, i0, i1), as np.fft.rfft2 has them: (b, i0, i1//2 + 1, c), or with "bcij" (b, c, i0, i1//2 + 1)."""
+    x = np.ascontiguousarray(_array("x", x, 4))
+    b, c, h, w = x.shape
+    half = w // 2 + 1
+    spectra = np.empty((b, c, h, half) if order == "bcij" else (b, h, half, c), np.complex64)
+    _transform(h, w, order, threads)._forward(x, spectra, b, c)
+    return spectra
+
+
+def irfft2(spectra, width, *, order="bijc", threads=0):
+    """Images (b, c, i0, width) of half spectra, the inverse of rfft2; np.fft.irfft2, which reads of columns 0 and width/2 only what the
+    spectrum of a real image can have there."""
+    spectra = np.ascontiguousarray(_array("spectra", spectra, 4, np.complex64))
+    (b, c, h, half) = spectra.shape if order == "bcij" else (spectra.shape[0], spectra.shape[3], *spectra.shape[1:3])
+    if half != width // 2 + 1:
+        raise ValueError(f"spectra have {half} columns; images {width} wide have {width // 2 + 1}")
+    images = np.empty((b, c, h, width), np.float32)
+    _transform(h, width, order, threads)._inverse(spectra, images, b, c)
+    return images
+
+
+def filter_spectra(w, size, *, padding=0, dilation=1, filter_mode="corr", order="bijc", threads=0):
+    """Spectra of filters w (oc, ic, f0, f1) for images of `size` (i0, i1), such that irfft2(spectral_product(rfft2(x), them), i1) is
+    conv2d(x, w, padding_mode="circular") with the same padding, dilation and filter_mode: its first rows and columns where that is smaller."""
+    w = np.ascontiguousarray(_array("w", w, 4))
+    (oc, ic, f0, f1), (h, width) = w.shape, _two("size", size)
+    half = width // 2 + 1
+    problem = Problem(f"ic{ic} i{h}x{width} oc{oc} f{f0}x{f1} p{','.join(map(str, _four('padding', padding)))} d{_by('dilation', dilation)} {filter_mode} circular")
+    spectra = np.empty((oc, ic, h, half) if order == "bcij" else (h, half, ic, oc), np.complex64)
+    _transform(h, width, order, threads)._filters(problem, w, spectra)
+    return spectra
+
+
+@lru_cache(maxsize=256)
+def _transform(height, width, order, threads):
+    return _core.SpectralTransform(height, width, order, threads)
+
+
+@lru_cache(maxsize=256)
+def _spectral_plan(operation, batch, ic, height, half_width, oc, order, threads):
+    words = "" if operation == "fwd" else operation
+    return SpectralPlan(f"spectral b{batch} ic{ic} i{height}x{half_width} oc{oc} {words} {order}", threads=threads)
+
+
+def _spectral_sizes(x, w, order):
+    """(batch, ic, height, half_width, oc, order) of the shapes of x and w."""
+    if order not in ("bijc", "bcij"):
+        raise ValueError(f"order is '{order}'; it must be bijc or bcij")
+    b, ic, h, half = x if order == "bcij" else (x[0], x[3], x[1], x[2])
+    oc, wic, wh, whalf = w if order == "bcij" else (w[3], w[2], w[0], w[1])
+    if (wic, wh, whalf) != (ic, h, half):
+        raise ValueError(f"x has shape {tuple(x)} and w {tuple(w)}; in order {order} their channels and frequencies differ")
+    return b, ic, h, half, oc, order
+
+
+def _transposed(array, order, filters):
+    """Indexed (n, channel, row, column), filters (oc, ic, row, column): a view."""
+    return array if order == "bcij" else array.transpose(3, 2, 0, 1) if filters else array.transpose(0, 3, 1, 2)
+
+
+def _indexed(name, array, order, filters):
+    """So too, copied only where the library cannot read it: positive strides, the last one 1, rows without gaps."""
+    array = _array(name, array, 4, np.complex64)
+    size, strides, item = array.shape, array.strides, array.itemsize
+    row, column = (0, 1) if filters and order == "bijc" else (1, 2) if order == "bijc" else (2, 3)
+    gap = size[row] > 1 and size[column] > 1 and strides[row] != size[column] * strides[column]
+    if gap or min(strides) <= 0 or (size[3] > 1 and strides[3] != item):
+        array = np.ascontiguousarray(array)
+    return _transposed(array, order, filters)

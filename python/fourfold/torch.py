@@ -4,8 +4,11 @@
 
     layer = fourfold.torch.Conv2d(64, 64, 3, padding=1)      # PyTorch's arguments and state_dict
 
-The operators are torch.ops.fourfold.conv2d, conv2d_backward_data (also the transposed convolution) and conv2d_backward_weight.
-The convolution is bilinear: each one's gradients are the other two, so any order of differentiation works. All are registered through
+    layer = fourfold.torch.SpectralProduct(1, 8, (28, 28))   # trained filters on half spectra, without leaving the Fourier domain
+
+The operators are torch.ops.fourfold.conv2d, conv2d_backward_data (also the transposed convolution), conv2d_backward_weight,
+and spectral_product, spectral_backward_data and spectral_backward_filters. Both products are
+bilinear: each operator's gradients are the other two of its three, so any order of differentiation works. All are registered through
 torch.library, with shapes for torch.compile. Tensors are read where they lie, contiguous or channels_last; any other memory is
 copied first. Plans are kept by problem, the last 1,024 of them; threads are torch.get_num_threads().
 """
@@ -17,16 +20,16 @@ from typing import List, Optional
 import torch
 from torch import Tensor, nn
 
-from . import Plan, _by, _layout, _reads, _two
+from . import Plan, _by, _layout, _reads, _spectral_plan, _spectral_sizes, _two
 
-__all__ = ["Conv2d", "ConvTranspose2d", "Report", "conv2d", "conv_transpose2d", "replace"]
+__all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "conv_transpose2d", "replace", "spectral_product"]
 
 
 @lru_cache(maxsize=1024)
 def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads):
     return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
                 f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} {padding_mode} {layout}",
-                threads=threads)
+                threads=threads, packs_each_time=True)
 
 
 def _check(**tensors):
@@ -169,6 +172,129 @@ _backward_weight.register_autograd(_backward_weight_gradients, setup_context=_sa
 
 for _operator in (_conv2d, _backward_data, _backward_weight):
     _operator.register_autocast("cpu", torch.float32)  # under torch.autocast: what other layers left in bfloat16
+
+
+# ------------------------------------------------------------------------------------------------------ spectral product
+# With F(x, w) = x w, D(g, w) = g w^H and W(x, g) = x^H g, sums over channels or images understood, the gradients are those of the
+# convolution, in PyTorch's convention for complex numbers: dF = (D(g, w), W(x, g)), dD = (F(h, w), W(h, g)), dW = (D(g, v), F(x, v)).
+
+
+def _spectrum(name, t):
+    """Dense and without a pending conjugation."""
+    if t.dtype != torch.complex64:
+        raise NotImplementedError(f"{name} is {t.dtype}; fourfold.torch multiplies torch.complex64")
+    if t.device.type not in ("cpu", "meta"):
+        raise NotImplementedError(f"{name} is on {t.device}; fourfold.torch computes on the CPU")
+    if t.dim() != 4:
+        raise ValueError(f"{name} has shape {tuple(t.shape)}; it must have 4 dimensions")
+    return t.detach().resolve_conj().resolve_neg().contiguous()
+
+
+@torch.library.custom_op("fourfold::spectral_product", mutates_args=(), device_types="cpu")
+def _spectral_forward(x: Tensor, w: Tensor, order: str) -> Tensor:
+    x, w = _spectrum("x", x), _spectrum("w", w)
+    y = _spectral_forward_meta(x, w, order)
+    plan = _spectral_plan("fwd", *_spectral_sizes(x.shape, w.shape, order), torch.get_num_threads())
+    plan._execute(input=_view(x, order), filters=_view(w, order, True), output=_view(y, order))
+    return y
+
+
+@_spectral_forward.register_fake
+def _spectral_forward_meta(x, w, order):
+    b, _, h, half, oc, _ = _spectral_sizes(x.shape, w.shape, order)
+    return x.new_empty((b, oc, h, half) if order == "bcij" else (b, h, half, oc))
+
+
+@torch.library.custom_op("fourfold::spectral_backward_data", mutates_args=(), device_types="cpu")
+def _spectral_data(g: Tensor, w: Tensor, order: str) -> Tensor:
+    g, w = _spectrum("g", g), _spectrum("w", w)
+    gx = _spectral_data_meta(g, w, order)
+    plan = _spectral_plan("bwd-data", *_spectral_sizes(gx.shape, w.shape, order), torch.get_num_threads())
+    plan._execute(grad_output=_view(g, order), filters=_view(w, order, True), grad_input=_view(gx, order))
+    return gx
+
+
+@_spectral_data.register_fake
+def _spectral_data_meta(g, w, order):
+    return g.new_empty((g.shape[0], w.shape[1], *g.shape[2:]) if order == "bcij" else (*g.shape[:3], w.shape[2]))
+
+
+@torch.library.custom_op("fourfold::spectral_backward_filters", mutates_args=(), device_types="cpu")
+def _spectral_filters(x: Tensor, g: Tensor, order: str) -> Tensor:
+    x, g = _spectrum("x", x), _spectrum("g", g)
+    gw = _spectral_filters_meta(x, g, order)
+    plan = _spectral_plan("bwd-filters", *_spectral_sizes(x.shape, gw.shape, order), torch.get_num_threads())
+    plan._execute(input=_view(x, order), grad_output=_view(g, order), grad_filters=_view(gw, order, True))
+    return gw
+
+
+@_spectral_filters.register_fake
+def _spectral_filters_meta(x, g, order):
+    return x.new_empty((g.shape[1], x.shape[1], *x.shape[2:]) if order == "bcij" else (*x.shape[1:3], x.shape[3], g.shape[3]))
+
+
+def _view(t, order, filters=False):
+    """As the library indexes it."""
+    return t if order == "bcij" else t.permute(3, 2, 0, 1) if filters else t.permute(0, 3, 1, 2)
+
+
+def _save_spectra(ctx, inputs, output):
+    a, b, ctx.order = inputs
+    ctx.save_for_backward(a, b)
+
+
+def _bilinear(first, second):
+    """The gradients first(g, a, b, order), second(g, a, b, order) of an operator of a and b."""
+    def gradients(ctx, g):
+        a, b = ctx.saved_tensors
+        need = ctx.needs_input_grad
+        return first(g, a, b, ctx.order) if need[0] else None, second(g, a, b, ctx.order) if need[1] else None, None
+    return gradients
+
+
+_spectral_forward.register_autograd(_bilinear(lambda g, x, w, o: _spectral_data(g, w, o), lambda g, x, w, o: _spectral_filters(x, g, o)),
+                                    setup_context=_save_spectra)
+_spectral_data.register_autograd(_bilinear(lambda h, g, w, o: _spectral_forward(h, w, o), lambda h, g, w, o: _spectral_filters(h, g, o)),
+                                 setup_context=_save_spectra)
+_spectral_filters.register_autograd(_bilinear(lambda v, x, g, o: _spectral_data(g, v, o), lambda v, x, g, o: _spectral_forward(x, v, o)),
+                                    setup_context=_save_spectra)
+
+
+def spectral_product(x, w, order="bijc"):
+    """y[b,i0,i1h,oc] = sum_ic x[b,i0,i1h,ic] w[i0,i1h,ic,oc] on complex64 half spectra; order "bcij": x (b, ic, i0, i1h), w (oc, ic, i0, i1h).
+    Enter with torch.fft.rfft2 (for "bijc" then .permute(0, 2, 3, 1)), leave with torch.fft.irfft2."""
+    return _spectral_forward(x, w, order)
+
+
+class SpectralProduct(nn.Module):
+    """A trained convolution, circular and with filters as large as the image, on half spectra: y = sum_ic x weight.
+
+    size is that of the images (i0, i1); weight is complex64, (i0, i1//2 + 1, ic, oc), or with order "bcij" (oc, ic, i0, i1//2 + 1), and
+    begins as the spectra of random 3x3 filters, drawn as nn.Conv2d draws them.
+    """
+
+    def __init__(self, in_channels, out_channels, size, order="bijc"):
+        super().__init__()
+        self.in_channels, self.out_channels, self.size, self.order = in_channels, out_channels, _two("size", size), order
+        if order not in ("bijc", "bcij"):
+            raise ValueError(f"order is '{order}'; it must be bijc or bcij")
+        height, width = self.size
+        shape = (height, width // 2 + 1)
+        self.weight = nn.Parameter(torch.empty((out_channels, in_channels, *shape) if order == "bcij" else (*shape, in_channels, out_channels), dtype=torch.complex64))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        filters = torch.empty(self.out_channels, self.in_channels, min(3, self.size[0]), min(3, self.size[1]))
+        nn.init.kaiming_uniform_(filters, a=5 ** 0.5)
+        spectra = torch.fft.rfft2(filters, s=self.size)
+        with torch.no_grad():
+            self.weight.copy_(spectra if self.order == "bcij" else spectra.permute(2, 3, 1, 0))
+
+    def forward(self, x):
+        return _spectral_forward(x, self.weight, self.order)
+
+    def extra_repr(self):
+        return f"{self.in_channels}, {self.out_channels}, size={self.size}, order={self.order}"
 
 
 # ------------------------------------------------------------------------------------------------- functions and layers

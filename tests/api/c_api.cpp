@@ -237,6 +237,206 @@ TEST(CApi, ExecutorAndProfile) {
     fourfold_free(workspace);
 }
 
+TEST(CApi, UnfoldAndFold) {
+    for (const char *text : {"unfold b2 ic3 i9x8 oc1 f3 s2 p1", "fold b2 ic3 i9x8 oc1 f3 s2 p1"}) {
+        Operands operands(parse_problem(text), test_seed());
+        const fourfold_problem problem = parsed(text);
+        CPlan c;
+        ASSERT_EQ(fourfold_plan_create(&problem, nullptr, &c.plan), FOURFOLD_OK) << fourfold_last_error();
+        const fourfold_plan_info info = info_of(c.plan);
+        void *workspace = fourfold_alloc(info.workspace_bytes);
+        const fourfold_tensors tensors = c_tensors(operands.tensors());
+        EXPECT_EQ(fourfold_plan_execute(c.plan, &tensors, workspace, info.workspace_bytes, nullptr), FOURFOLD_OK) << fourfold_last_error();
+        EXPECT_TRUE(matches(operands, operands.expected(), 1e-6));
+        fourfold_free(workspace);
+    }
+}
+
+TEST(CApi, ChoiceEffortAndBlockList) {
+    const fourfold_problem problem = parsed("b1 ic16 i20 oc16 f3 p1");
+    CPlan c, again;
+    fourfold_plan_options options;
+    ASSERT_EQ(fourfold_plan_options_init(&options, sizeof options), FOURFOLD_OK);
+    const char *const blocked[] = {"winograd", "fft_tiled"};
+    options.blocked = blocked;
+    options.blocked_count = 2;
+    ASSERT_EQ(fourfold_plan_create(&problem, &options, &c.plan), FOURFOLD_OK) << fourfold_last_error();
+    const fourfold_plan_info info = info_of(c.plan);
+    EXPECT_NE(info.algorithm, FOURFOLD_ALGORITHM_WINOGRAD);
+    EXPECT_NE(info.algorithm, FOURFOLD_ALGORITHM_FFT_TILED);
+    EXPECT_STRNE(info.decided_by, "");
+    ASSERT_EQ(fourfold_plan_options_init(&options, sizeof options), FOURFOLD_OK);
+    options.choice = info.choice;
+    ASSERT_EQ(fourfold_plan_create(&problem, &options, &again.plan), FOURFOLD_OK) << fourfold_last_error();
+    EXPECT_STREQ(info_of(again.plan).choice, info.choice);
+    EXPECT_STREQ(info_of(again.plan).decided_by, "named by the caller");
+    const auto refused = [&](const char *word) {
+        CPlan none;
+        EXPECT_EQ(fourfold_plan_create(&problem, &options, &none.plan), FOURFOLD_INVALID_ARGUMENT);
+        EXPECT_TRUE(says(word));
+        EXPECT_EQ(fourfold_plan_options_init(&options, sizeof options), FOURFOLD_OK);
+    };
+    options.choice = "banana";
+    refused("banana");
+    options.effort = 2;
+    refused("effort is 2");
+    options.cache = -1;
+    refused("cache is -1");
+    options.blocked_count = 1;
+    refused("blocked is null");
+    const char *const empty[] = {nullptr};
+    options.blocked = empty;
+    options.blocked_count = 1;
+    refused("a name in blocked is null");
+    // A program compiled before these members existed.
+    options.struct_size = offsetof(fourfold_plan_options, choice);
+    options.choice = "banana";
+    CPlan older;
+    EXPECT_EQ(fourfold_plan_create(&problem, &options, &older.plan), FOURFOLD_OK) << fourfold_last_error();
+}
+
+/// The three operations in both orders, packed and not, as C++ computes them to the bit.
+TEST(CApi, SpectralProduct) {
+    for (const char *text : {"spectral b5 ic3 i4x3 oc6", "spectral b5 ic3 i4x3 oc6 bcij", "spectral b5 ic3 i4x3 oc6 bwd-data", "spectral b5 ic3 i4x3 oc6 bwd-filters bcij"}) {
+        SCOPED_TRACE(text);
+        const SpectralProblem p = *SpectralProblem::parse(text);
+        fourfold_spectral_problem problem;
+        ASSERT_EQ(fourfold_spectral_problem_parse(&problem, sizeof problem, text), FOURFOLD_OK) << fourfold_last_error();
+        char printed_text[64];
+        ASSERT_EQ(fourfold_spectral_problem_print(&problem, printed_text, sizeof printed_text, nullptr), FOURFOLD_OK) << fourfold_last_error();
+        EXPECT_EQ(printed_text, p.to_string());
+        fourfold_spectral_plan *plan = nullptr;
+        ASSERT_EQ(fourfold_spectral_plan_create(&problem, nullptr, &plan), FOURFOLD_OK) << fourfold_last_error();
+        const SpectralPlan reference = *SpectralPlan::create(p);
+        fourfold_spectral_info info = {};
+        info.struct_size = sizeof info;
+        ASSERT_EQ(fourfold_spectral_plan_query(plan, &info), FOURFOLD_OK) << fourfold_last_error();
+        EXPECT_EQ(info.variant, reference.variant());
+        EXPECT_EQ(info.threads, reference.threads());
+        EXPECT_EQ(info.workspace_bytes, reference.workspace_bytes());
+        EXPECT_EQ(info.packed_filter_bytes, reference.packed_filter_bytes());
+
+        Random random(test_seed());
+        const auto spectrum = [&](int64_t a, int64_t b) {
+            std::vector<float> pairs(static_cast<size_t>(2 * a * b * p.frequencies()));
+            for (float &value : pairs) {
+                value = random.uniform(-1, 1);
+            }
+            return pairs;
+        };
+        const auto numbers = [](std::vector<float> &pairs) { return reinterpret_cast<Complex *>(pairs.data()); };
+        std::vector<float> x = spectrum(p.batch, p.in_channels), w = spectrum(p.in_channels, p.out_channels), y = spectrum(p.batch, p.out_channels);
+        std::vector<float> &result = p.operation == Operation::kForward ? y : p.operation == Operation::kBackwardData ? x : w;
+        std::vector<float> expected = result;
+        AlignedBuffer workspace(info.workspace_bytes_unpacked + 1), packed(info.packed_filter_bytes);
+        SpectralTensors t;
+        t.accumulate = true;
+        fourfold_spectral_tensors c = {};
+        c.struct_size = sizeof c;
+        c.accumulate = 1;
+        c.filters.data = w.data();
+        t.filters = numbers(w);
+        c.input.data = x.data();
+        t.input = numbers(x);
+        c.grad_output.data = y.data();
+        t.grad_output = numbers(y);
+        (p.operation == Operation::kForward ? c.output : p.operation == Operation::kBackwardData ? c.grad_input : c.grad_filters).data = result.data();
+        (p.operation == Operation::kForward ? t.output : p.operation == Operation::kBackwardData ? t.grad_input : t.grad_filters) = numbers(expected);
+        ASSERT_TRUE(reference.execute(t, workspace).ok());
+        ASSERT_EQ(fourfold_spectral_plan_execute(plan, &c, workspace.data(), workspace.bytes(), nullptr), FOURFOLD_OK) << fourfold_last_error();
+        EXPECT_EQ(result, expected);
+        if (info.packed_filter_bytes != 0) {
+            ASSERT_EQ(fourfold_spectral_plan_pack_filters(plan, &c.filters, packed.data(), packed.bytes(), nullptr), FOURFOLD_OK) << fourfold_last_error();
+            c.filters = {};
+            c.packed_filters = packed.data();
+            c.packed_filter_bytes = packed.bytes();
+            ASSERT_TRUE(reference.execute(t, workspace).ok());
+            ASSERT_EQ(fourfold_spectral_plan_execute(plan, &c, workspace.data(), workspace.bytes(), nullptr), FOURFOLD_OK) << fourfold_last_error();
+            EXPECT_EQ(result, expected);
+        }
+        fourfold_spectral_plan_destroy(plan);
+    }
+}
+
+TEST(CApi, SpectralTransform) {
+    const SpectralTransform reference = *SpectralTransform::create(6, 10, SpectralOrder::kBcij);
+    fourfold_spectral_transform *transform = nullptr;
+    ASSERT_EQ(fourfold_spectral_transform_create(6, 10, FOURFOLD_BCIJ, nullptr, &transform), FOURFOLD_OK) << fourfold_last_error();
+    size_t bytes = 0;
+    ASSERT_EQ(fourfold_spectral_transform_workspace(transform, &bytes), FOURFOLD_OK);
+    EXPECT_EQ(bytes, reference.workspace_bytes());
+    const AlignedBuffer workspace(bytes);
+    Random random(test_seed());
+    std::vector<float> x(2 * 3 * 60), back(x.size()), spectra(2 * 2 * 3 * 36), w(4 * 3 * 9), filters(2 * 4 * 3 * 36);
+    for (std::vector<float> *values : {&x, &w}) {
+        for (float &value : *values) {
+            value = random.uniform(-1, 1);
+        }
+    }
+    std::vector<Complex> expected(spectra.size() / 2), expected_filters(filters.size() / 2);
+    ASSERT_EQ(fourfold_spectral_transform_forward(transform, x.data(), 2, 3, spectra.data(), workspace.data(), bytes, nullptr), FOURFOLD_OK) << fourfold_last_error();
+    ASSERT_TRUE(reference.forward(x.data(), 2, 3, expected.data(), workspace).ok());
+    EXPECT_EQ(std::memcmp(spectra.data(), expected.data(), spectra.size() * sizeof(float)), 0);
+    ASSERT_EQ(fourfold_spectral_transform_inverse(transform, spectra.data(), 2, 3, back.data(), workspace.data(), bytes, nullptr), FOURFOLD_OK) << fourfold_last_error();
+    for (size_t i = 0; i < x.size(); i++) {
+        ASSERT_NEAR(x[i], back[i], 1e-6);
+    }
+    const fourfold_problem problem = parsed("b2 ic3 i6x10 oc4 f3 p1 circular");
+    ASSERT_EQ(fourfold_spectral_transform_filters(transform, &problem, w.data(), filters.data(), workspace.data(), bytes, nullptr), FOURFOLD_OK) << fourfold_last_error();
+    ASSERT_TRUE(reference.filters(parse_problem("b2 ic3 i6x10 oc4 f3 p1 circular"), w.data(), expected_filters.data(), workspace).ok());
+    EXPECT_EQ(std::memcmp(filters.data(), expected_filters.data(), filters.size() * sizeof(float)), 0);
+    fourfold_spectral_transform_destroy(transform);
+}
+
+TEST(CApi, SpectralMisuse) {
+    fourfold_spectral_problem problem;
+    ASSERT_EQ(fourfold_spectral_problem_init(&problem, sizeof problem), FOURFOLD_OK);
+    EXPECT_EQ(problem.batch, 1);
+    fourfold_spectral_plan *plan = nullptr;
+    problem.order = 2;
+    EXPECT_EQ(fourfold_spectral_plan_create(&problem, nullptr, &plan), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("order is 2"));
+    problem.order = 0;
+    problem.batch = 0;
+    EXPECT_EQ(fourfold_spectral_plan_create(&problem, nullptr, &plan), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("batch is 0"));
+    problem.batch = 2;
+    fourfold_spectral_options options;
+    ASSERT_EQ(fourfold_spectral_options_init(&options, sizeof options), FOURFOLD_OK);
+    options.variant = "banana";
+    EXPECT_EQ(fourfold_spectral_plan_create(&problem, &options, &plan), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("banana"));
+    EXPECT_EQ(plan, nullptr);
+    EXPECT_EQ(fourfold_spectral_plan_create(&problem, nullptr, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_spectral_plan_create(nullptr, nullptr, &plan), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("problem is null"));
+    ASSERT_EQ(fourfold_spectral_plan_create(&problem, nullptr, &plan), FOURFOLD_OK) << fourfold_last_error();
+    fourfold_spectral_tensors tensors = {};
+    EXPECT_EQ(fourfold_spectral_plan_execute(plan, &tensors, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("tensors has struct_size 0"));
+    tensors.struct_size = sizeof tensors;
+    EXPECT_EQ(fourfold_spectral_plan_execute(plan, &tensors, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("input is null"));
+    EXPECT_EQ(fourfold_spectral_plan_execute(nullptr, &tensors, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_spectral_plan_query(plan, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(fourfold_spectral_plan_pack_filters(plan, nullptr, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    fourfold_spectral_plan_destroy(plan);
+    fourfold_spectral_plan_destroy(nullptr);
+    fourfold_spectral_transform *transform = nullptr;
+    EXPECT_EQ(fourfold_spectral_transform_create(0, 4, FOURFOLD_BIJC, nullptr, &transform), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("0x4"));
+    EXPECT_EQ(fourfold_spectral_transform_create(4, 4, 7, nullptr, &transform), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("order is 7"));
+    fourfold_spectral_transform_options transform_options;
+    ASSERT_EQ(fourfold_spectral_transform_options_init(&transform_options, sizeof transform_options), FOURFOLD_OK);
+    transform_options.fft_backend = 9;
+    EXPECT_EQ(fourfold_spectral_transform_create(4, 4, FOURFOLD_BIJC, &transform_options, &transform), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("fft_backend is 9"));
+    EXPECT_EQ(fourfold_spectral_transform_forward(nullptr, nullptr, 1, 1, nullptr, nullptr, 0, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("transform is null"));
+    fourfold_spectral_transform_destroy(nullptr);
+}
+
 TEST(CApi, StructSizes) {
     fourfold_problem problem = parsed("b8 ic64 i56 oc64 f3 p1");
     CPlan c;

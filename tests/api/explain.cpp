@@ -78,6 +78,33 @@ TEST(Explain, AccuracyDecidesWhetherWinogradIsChosen) {
     }
 }
 
+/// Where filters are packed in every execution the choice counts that: it has the least sum, and large blocks lose.
+TEST(Explain, PackingEachTimeCounts) {
+    for (const char *text : {"b1 ic512 i7 oc512 f3 p1", "bwd-data b1 ic512 i7 oc512 f3 p1", "b8 ic64 i56 oc64 f3 p1", "b1 ic16 i30 oc16 f3 p1 g16"}) {
+        const Conv2dProblem p = parse_problem(text);
+        PlanOptions options;
+        const std::vector<Candidate> packed = *explain(p, options);
+        options.packs_each_time = true;
+        const std::vector<Candidate> each_time = *explain(p, options);
+        const auto chosen = [](const std::vector<Candidate> &list) { return *std::find_if(list.begin(), list.end(), [](const Candidate &c) { return c.chosen; }); };
+        EXPECT_LE(chosen(each_time).packed_filter_bytes, chosen(packed).packed_filter_bytes) << text;
+        for (const Candidate &c : each_time) {
+            if (c.supported && c.algorithm != Algorithm::kNaive) {
+                EXPECT_GE(c.corrected_seconds, chosen(each_time).corrected_seconds) << text << ", " << c.choice;
+            }
+        }
+        EXPECT_EQ(Plan::create(p, options)->choice(), chosen(each_time).choice) << text;
+    }
+    PlanOptions options;
+    options.packs_each_time = true;
+    EXPECT_LT(Plan::create(parse_problem("b1 ic512 i7 oc512 f3 p1"), options)->packed_filter_bytes(), Plan::create(parse_problem("b1 ic512 i7 oc512 f3 p1"))->packed_filter_bytes());
+    options.effort = Effort::kMeasure;
+    const Result<Plan> measured = Plan::create(parse_problem("b1 ic4 i9 oc4 f3"), options);
+    ASSERT_FALSE(measured.ok());
+    EXPECT_EQ(measured.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_NE(measured.status().message().find("packed each time"), std::string::npos) << measured.status().message();
+}
+
 TEST(Explain, SameChoiceEveryTime) {
     const Conv2dProblem p = parse_problem("b2 ic20 i40 oc30 f5 p2");
     const Result<Plan> first = Plan::create(p), second = Plan::create(p);

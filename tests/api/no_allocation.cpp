@@ -256,6 +256,33 @@ TEST(Separable, AllocatesNothing) {
     }
 }
 
+TEST(Training, AllocatesNothing) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "malloc cannot be counted in this build";
+    }
+    default_executor().run(8, [](void *, int) {}, nullptr);
+    for (const char *text : {"b2 ic6 i14x15 oc10 f3 p1", "b3 ic5 i37x41 oc7 f5 s2 p2 d2 reflect", "b1 ic24 i30 oc24 f3 p1 g24 circular nhwc"}) {
+        for (FftBackend backend : fft_backends()) {
+            TrainingOptions options;
+            options.threads = 3;
+            options.fft_backend = backend;
+            const Conv2dProblem problem = parse_problem(text);
+            const Result<TrainingPlan> plan = TrainingPlan::create(problem, options);
+            ASSERT_TRUE(plan.ok()) << plan.status().message();
+            Operands x(problem, test_seed()), gx(gradient_of(problem, Operation::kBackwardData), test_seed()), gw(gradient_of(problem, Operation::kBackwardFilters), test_seed());
+            const AlignedBuffer input(plan->input_spectra_bytes()), filters(plan->filter_spectra_bytes()), gradient(plan->gradient_spectra_bytes()), workspace(plan->workspace_bytes());
+            allocations = 0;
+            counting = true;
+            const bool ok = plan->transform_input(x.input.view(), 7, input, workspace).ok() && plan->transform_filters(x.filters.view(), 7, filters, workspace).ok() && plan->transform_gradient(gx.grad_output.view(), 7, gradient, workspace).ok() &&
+                            plan->forward(input, filters, nullptr, x.output.mutable_view(), workspace).ok() && plan->backward_data(gradient, filters, gx.output.mutable_view(), workspace).ok() &&
+                            plan->backward_filters(input, gradient, gw.output.mutable_view(), reinterpret_cast<float *>(gw.bias.data()), workspace).ok();
+            counting = false;
+            EXPECT_TRUE(ok) << text;
+            EXPECT_EQ(allocations, 0) << text << ", " << to_string(backend);
+        }
+    }
+}
+
 TEST(SpectralTransform, AllocatesNothing) {
     if (!FOURFOLD_CAN_COUNT) {
         GTEST_SKIP() << "malloc cannot be counted in this build";

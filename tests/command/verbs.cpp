@@ -139,6 +139,24 @@ TEST(Bench, ReadsShapesOfBothForms) {
     EXPECT_TRUE(exits_with(2, fourfold_command({"bench"})));
 }
 
+TEST(Bench, TrainingSteps) {
+    const Outcome outcome = fourfold_command({"bench", "--training", "--problem", "b2 ic4 i12 oc6 f5 p2", "b1 ic6 i9 oc6 f3 s2 p1 g3 nhwc", "--threads", "1", "--min-time", "0", "--json"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    const std::vector<std::string> lines = lines_of(outcome.out);
+    ASSERT_EQ(lines.size(), 2u) << outcome.out;
+    for (const std::string &text : lines) {
+        const nlohmann::json line = nlohmann::json::parse(text, nullptr, false);
+        ASSERT_TRUE(line.is_object()) << text;
+        for (const char *time : {"shared_ms", "auto_ms", "fft_ms"}) {
+            EXPECT_GT(line[time].get<double>(), 0.0) << text;
+        }
+        EXPECT_LE(line["difference"].get<double>(), 1e-5) << text;
+        EXPECT_GT(line["spectra_bytes"].get<int64_t>(), 0) << text;
+    }
+    EXPECT_TRUE(exits_with(2, fourfold_command({"bench", "--training", "--problem", "b1 ic4 i9 oc4 f3", "--algorithm", "fft"}), {"--training takes none"}));
+    EXPECT_TRUE(exits_with(3, fourfold_command({"bench", "--training", "--problem", "b1 ic4 i9 oc4 f3 relu"}), {"post-op"}));
+}
+
 TEST(Compare, WritesTableCsvAndPage) {
     const TemporaryFolder folder;
     write_bytes(folder / "shapes.csv", "first,1,4,20,20,8,3,3,1,1,1,1\nsecond,1,1,40,40,1,9,9,1,0,1,1\n");

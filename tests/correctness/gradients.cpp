@@ -23,6 +23,35 @@ TEST(Gradients, TightWorkspace) {
     check_tight_workspace({std::begin(kGradients), std::end(kGradients)});
 }
 
+/// Depthwise layers on whole planes: multipliers, batches whose sums are made in parts, planes narrower than a block, gradients
+/// whose filters reach past the image.
+TEST(Gradients, DepthwiseOnWholePlanes) {
+    for (const char *text : {"b2 ic40 i20x19 oc40 f13 p6 g40", "b70 ic5 i9x8 oc10 f3 p1 g5", "b3 ic17 i7x5 oc17 f11x9 p5,5,4,4 g17 conv", "b2 ic16 i30x12 oc48 f5x4 d2x3 p4,0,1,3 g16", "b1 ic3 i1x1 oc3 f1 g3", "b130 ic2 i6 oc2 f3 p1 g2"}) {
+        const Conv2dProblem problem = gradient_of(parse_problem(text), Operation::kBackwardFilters);
+        int tried = 0;
+        for (const std::string &variant : runnable_variants(Algorithm::kFftTiled, Operation::kBackwardFilters)) {
+            if (variant.rfind("lane_columns", 0) != 0) {
+                continue;
+            }
+            for (Values values : {Values::kUniform, Values::kPositive}) {
+                PlanOptions options;
+                options.algorithm = Algorithm::kFftTiled;
+                options.variant = variant;
+                Operands operands(problem, test_seed(), values, kPlacements[tried % 3], values == Values::kUniform);
+                const Status status = run_plan(options, operands);
+                if (status.code() == StatusCode::kUnsupported) {
+                    continue;
+                }
+                tried++;
+                ASSERT_TRUE(status.ok()) << operands.to_string() << ", " << variant << ": " << status.message();
+                EXPECT_TRUE(matches(operands, operands.expected(), error_limit(Algorithm::kFftTiled))) << variant;
+                EXPECT_TRUE(operands.bias_matches(1e-6)) << variant;
+            }
+        }
+        EXPECT_GT(tried, 0) << text;
+    }
+}
+
 TEST(Gradients, SameBitsForAnyNumberOfThreads) {
     for (const char *text : {"b3 ic20 i29x31 oc24 f3 p1", "b2 ic12 i40x37 oc12 f5 s2 p2 g4 reflect", "b4 ic1 i60 oc8 f7", "b2 ic40 i14 oc32 f3 s2 p1 nhwc", "b1 ic64 i7 oc96 f3 p1", "b2 ic30 i20 oc30 f3 p1 g30"}) {
         for (Operation operation : kGradients) {

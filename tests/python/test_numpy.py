@@ -224,6 +224,130 @@ class Plans(unittest.TestCase):
         self.assertGreater(count, 0)
 
 
+class Options(unittest.TestCase):
+    def test_choice_makes_the_plan_again(self):
+        plan = fourfold.Plan("b1 ic16 i20 oc16 f3 p1", blocked=["winograd", "fft_tiled"])
+        self.assertNotIn(plan.algorithm, ("winograd", "fft_tiled"))
+        again = fourfold.Plan("b1 ic16 i20 oc16 f3 p1", choice=plan.choice, cache="cold", choose_for_threads=True)
+        self.assertEqual((again.choice, again.decided_by), (plan.choice, "named by the caller"))
+        candidates = fourfold.explain("b1 ic16 i20 oc16 f3 p1", accuracy="strict", threads=1)
+        self.assertIn("strict", {c["algorithm"]: c["reason"] for c in candidates}["winograd"])
+        self.assertIn(fourfold.Plan("b1 ic16 i20 oc16 f3 p1", threads=1).choice, [c["choice"] for c in fourfold.explain("b1 ic16 i20 oc16 f3 p1", threads=1)])
+
+    def test_measured_choice(self):
+        plan = fourfold.Plan("b1 ic3 i9 oc5 f3", effort="measure", threads=1)
+        x, w = random(1, 3, 9, 9), random(5, 3, 3, 3)
+        self.assertLess(np.abs(plan.execute(input=x, filters=w) - reference(x, w)).max(), 1e-4)
+
+
+class Columns(unittest.TestCase):
+    """unfold and fold against NumPy's own windows."""
+
+    CASES = [(3, 1, 0, 1), ((2, 3), (2, 1), (1, 0, 2, 1), (1, 2)), (3, 2, 1, 1), (1, 1, 0, 1)]
+
+    def expected(self, x, size, stride, pads, dilation):
+        (f0, f1), (s0, s1), (d0, d1), pads = fourfold._two("f", size), fourfold._two("s", stride), fourfold._two("d", dilation), fourfold._four("p", pads)
+        x = np.pad(x, ((0, 0), (0, 0), pads[:2], pads[2:]))
+        windows = np.lib.stride_tricks.sliding_window_view(x, (d0 * (f0 - 1) + 1, d1 * (f1 - 1) + 1), (2, 3))[:, :, ::s0, ::s1, ::d0, ::d1]
+        b, c, o0, o1 = windows.shape[:4]
+        return windows.transpose(0, 1, 4, 5, 2, 3).reshape(b, c * f0 * f1, o0 * o1)
+
+    def test_unfold(self):
+        x = random(2, 3, 9, 8)
+        for size, stride, pads, dilation in self.CASES:
+            expected = self.expected(x, size, stride, pads, dilation)
+            for image in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), x[:, :, ::-1][:, :, ::-1]):
+                self.assertTrue((fourfold.unfold(image, size, stride=stride, padding=pads, dilation=dilation) == expected).all())
+            whole = np.full((2, expected.shape[1], expected.shape[2] + 3), 7, np.float32)
+            out = whole[:, :, 2:-1]
+            self.assertIs(fourfold.unfold(x, size, stride=stride, padding=pads, dilation=dilation, out=out), out)
+            self.assertTrue((out == expected).all() and (whole[:, :, :2] == 7).all() and (whole[:, :, -1] == 7).all())
+
+    def test_fold_is_the_adjoint(self):
+        x = random(2, 3, 9, 8)
+        for size, stride, pads, dilation in self.CASES:
+            columns = fourfold.unfold(x, size, stride=stride, padding=pads, dilation=dilation)
+            probe = random(*columns.shape, seed=4)
+            image = fourfold.fold(probe, (9, 8), size, stride=stride, padding=pads, dilation=dilation)
+            self.assertEqual(image.shape, x.shape)
+            self.assertAlmostEqual((columns.astype(np.float64) * probe).sum(), (image.astype(np.float64) * x).sum(), places=3)
+            counts = fourfold.fold(fourfold.unfold(np.ones_like(x), size, stride=stride, padding=pads, dilation=dilation), (9, 8), size, stride=stride, padding=pads, dilation=dilation)
+            self.assertLess(np.abs(fourfold.fold(columns, (9, 8), size, stride=stride, padding=pads, dilation=dilation) - counts * x).max(), 1e-5)
+
+    def test_fold_into(self):
+        columns = random(1, 18, 16)
+        expected = fourfold.fold(columns, 4, 3, padding=1)
+        out = np.empty((1, 4, 4, 2), np.float32).transpose(0, 3, 1, 2)
+        self.assertIs(fourfold.fold(columns[:, :, ::-1][:, :, ::-1], 4, 3, padding=1, out=out), out)
+        self.assertTrue((out == expected).all())
+
+    def test_padding_modes(self):
+        x = random(1, 2, 6, 5)
+        columns = fourfold.unfold(x, 3, padding=1, padding_mode="reflect")
+        self.assertTrue((columns == self.expected(np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect"), 3, 1, 0, 1)).all())
+
+
+class Spectral(unittest.TestCase):
+    EQUATIONS = {"bijc": "bijc,ijck->bijk", "bcij": "bcij,kcij->bkij"}
+
+    def operands(self, order):
+        x, w = random(3, 2, 4, 5, seed=1) + 1j * random(3, 2, 4, 5, seed=2), random(6, 2, 4, 5, seed=3) + 1j * random(6, 2, 4, 5, seed=4)
+        if order == "bijc":
+            x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
+        return np.ascontiguousarray(x), np.ascontiguousarray(w)
+
+    def close(self, got, expected):
+        self.assertEqual((got.dtype, got.shape), (np.complex64, expected.shape))
+        self.assertLess(np.abs(got - expected).max(), 1e-5)
+
+    def test_product(self):
+        for order, equation in self.EQUATIONS.items():
+            x, w = self.operands(order)
+            expected = np.einsum(equation, x.astype(complex), w)
+            self.close(fourfold.spectral_product(x, w, order=order), expected)
+            out = np.ones(expected.shape, np.complex64)
+            self.assertIs(fourfold.spectral_product(x, w, order=order, out=out, accumulate=True), out)
+            self.close(out, expected + 1)
+            # A region is read where it lies, what cannot be read is copied.
+            wide = np.concatenate([x, x], 0)
+            self.close(fourfold.spectral_product(wide[3:], w, order=order), expected)
+            self.close(fourfold.spectral_product(x[:, ::-1], w[::-1] if order == "bijc" else w[:, ::-1], order=order), np.einsum(equation, x[:, ::-1].astype(complex), w[::-1] if order == "bijc" else w[:, ::-1]))
+
+    def test_gradients_and_packed_filters(self):
+        for order in self.EQUATIONS:
+            x, w = self.operands(order)
+            y = fourfold.spectral_product(x, w, order=order)
+            sizes = f"spectral b3 ic2 i4x5 oc6 {order}"
+            gx = fourfold.SpectralPlan(sizes + " bwd-data").execute(grad_output=y, filters=w)
+            gw = fourfold.SpectralPlan(sizes + " bwd-filters").execute(input=x, grad_output=y)
+            self.assertEqual((gx.shape, gw.shape), (x.shape, w.shape))
+            norm = (np.abs(y.astype(complex)) ** 2).sum()
+            self.assertAlmostEqual((gx.conj() * x).sum().real, norm, delta=1e-4 * norm)
+            self.assertAlmostEqual((gw.conj() * w).sum().real, norm, delta=1e-4 * norm)
+            plan = fourfold.SpectralPlan(sizes, threads=2)
+            self.assertEqual((plan.problem, plan.threads), (fourfold.SpectralProblem(sizes), 2))
+            packed = plan.pack_filters(w)
+            self.assertEqual(packed.nbytes, plan.packed_filter_bytes)
+            self.close(plan.execute(input=x, filters=packed), y)
+
+    def test_transforms(self):
+        for h, w in [(6, 8), (5, 9), (1, 1)]:
+            x = random(2, 3, h, w)
+            expected = np.fft.rfft2(x)
+            self.close(fourfold.rfft2(x, order="bcij"), expected)
+            self.close(fourfold.rfft2(x), expected.transpose(0, 2, 3, 1))
+            for order in self.EQUATIONS:
+                self.assertLess(np.abs(fourfold.irfft2(fourfold.rfft2(x, order=order), w, order=order) - x).max(), 1e-5)
+
+    def test_filters(self):
+        """In the Fourier domain and back it is the convolution with circular padding."""
+        x, w = random(2, 3, 8, 10), random(4, 3, 3, 5)
+        for order in self.EQUATIONS:
+            spectra = fourfold.filter_spectra(w, (8, 10), padding=(1, 2), order=order)
+            y = fourfold.irfft2(fourfold.spectral_product(fourfold.rfft2(x, order=order), spectra, order=order), 10, order=order)
+            self.assertLess(np.abs(y - fourfold.conv2d(x, w, padding=(1, 2), padding_mode="circular")).max(), 1e-4)
+
+
 class Errors(unittest.TestCase):
     def test_messages(self):
         x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
@@ -244,7 +368,23 @@ class Errors(unittest.TestCase):
             (ValueError, "reflect", lambda: fourfold.conv2d(x, w, padding=8, padding_mode="reflect")),
             (ValueError, "stride_h is 0", lambda: fourfold.conv2d(x, w, stride=0)),
             (ValueError, "stride_h is 0", lambda: fourfold.conv2d(x, w, stride=0, padding="same")),
-            (NotImplementedError, "unfold", lambda: fourfold.Plan("unfold b1 ic2 i5 f3")),
+            (NotImplementedError, "spectral", lambda: fourfold.Plan("spectral b1 ic2 i5 f3")),
+            (ValueError, "effort is 'much'", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3", effort="much")),
+            (ValueError, "choice 'banana'", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3", choice="banana")),
+            (TypeError, "nonsense", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3", nonsense=1)),
+            (ValueError, "no multiple of the filter's 3x3", lambda: fourfold.fold(np.empty((1, 10, 4), np.float32), 4, 3)),
+            (ValueError, "input has shape", lambda: fourfold.fold(np.empty((1, 9, 5), np.float32), 4, 3)),
+            (ValueError, "the problem needs 36 rows", lambda: fourfold.unfold(x, 3, out=np.empty((1, 35, 36), np.float32))),
+            (ValueError, "output has shape", lambda: fourfold.unfold(x, 3, out=np.empty((1, 36, 35), np.float32))),
+            (ValueError, "larger than the padded input", lambda: fourfold.unfold(x, 9)),
+            (ValueError, "somewhere", lambda: fourfold.unfold(x, 3, padding="somewhere")),
+            (ValueError, "complex64", lambda: fourfold.spectral_product(x, w)),
+            (ValueError, "order is 'ijbc'", lambda: fourfold.spectral_product(np.empty((1, 2, 2, 3), np.complex64), np.empty((2, 2, 3, 4), np.complex64), order="ijbc")),
+            (ValueError, "channels and frequencies differ", lambda: fourfold.spectral_product(np.empty((1, 2, 2, 3), np.complex64), np.empty((2, 3, 3, 4), np.complex64))),
+            (ValueError, "accumulate", lambda: fourfold.SpectralPlan("spectral b1 ic3 i2x2 oc4").execute(accumulate=True)),
+            (ValueError, "input is null", lambda: fourfold.SpectralPlan("spectral b1 ic3 i2x2 oc4").execute()),
+            (ValueError, "spectra have 3 columns", lambda: fourfold.irfft2(np.empty((1, 4, 3, 1), np.complex64), 8)),
+            (ValueError, "order 'ijbc'", lambda: fourfold.rfft2(x, order="ijbc")),
             (ValueError, "filters", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(input=x)),
             (ValueError, "input is null", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(filters=w)),
             (ValueError, "input has shape", lambda: fourfold.Plan("b1 ic4 i9 oc4 f3").execute(input=x, filters=w)),

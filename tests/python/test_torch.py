@@ -165,6 +165,88 @@ class Functions(Case):
         self.assertEqual(wrong, [])
 
 
+class Spectral(Case):
+    EQUATIONS = {"bijc": "bijc,ijck->bijk", "bcij": "bcij,kcij->bkij"}
+
+    def operands(self, order, batch=3, ic=2, oc=5, h=4, half=3):
+        def numbers(*shape, seed):
+            return torch.complex(random(*shape, seed=seed), random(*shape, seed=seed + 1))
+        if order == "bcij":
+            return numbers(batch, ic, h, half, seed=1), numbers(oc, ic, h, half, seed=3)
+        return numbers(batch, h, half, ic, seed=1), numbers(h, half, ic, oc, seed=3)
+
+    def test_values_and_first_gradients(self):
+        for order, equation in self.EQUATIONS.items():
+            with self.subTest(order):
+                ours = [t.requires_grad_() for t in self.operands(order)]
+                theirs = [t.detach().clone().requires_grad_() for t in ours]
+                a, b = ff.spectral_product(*ours, order=order), torch.einsum(equation, *theirs)
+                self.close(a.detach(), b.detach())
+                g = torch.complex(random(*a.shape, seed=7), random(*a.shape, seed=8))
+                a.backward(g)
+                b.backward(g)
+                for x, y in zip(ours, theirs):
+                    self.close(x.grad, y.grad)
+
+    def test_second_gradients(self):
+        for order, equation in self.EQUATIONS.items():
+            results = []
+            for product in (lambda x, w: ff.spectral_product(x, w, order=order), lambda x, w: torch.einsum(equation, x, w)):
+                x, w = (t.detach().requires_grad_() for t in self.operands(order))
+                first = torch.autograd.grad((product(x, w).abs() ** 3).sum(), (x, w), create_graph=True)
+                second = torch.autograd.grad(sum((f.abs() ** 3).sum() for f in first), (x, w))
+                results.append([*first, *second])
+            for ours, theirs in zip(*results):
+                self.close(ours.detach(), theirs.detach())
+
+    def test_memory(self):
+        """Conjugated and transposed tensors are what they say."""
+        x, w = self.operands("bijc")
+        self.close(ff.spectral_product(x.conj(), w), torch.einsum("bijc,ijck->bijk", x.conj(), w))
+        other = x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+        self.assertTrue(torch.equal(ff.spectral_product(other, w), ff.spectral_product(x, w)))
+
+    def test_library_checks(self):
+        for order in self.EQUATIONS:
+            x, w = (t.requires_grad_() for t in self.operands(order))
+            torch.library.opcheck(torch.ops.fourfold.spectral_product, (x, w, order))
+            y = ff.spectral_product(x, w, order).detach()
+            torch.library.opcheck(torch.ops.fourfold.spectral_backward_data, (y.clone().requires_grad_(), w, order))
+            torch.library.opcheck(torch.ops.fourfold.spectral_backward_filters, (x, y.clone().requires_grad_(), order))
+
+    def test_errors(self):
+        x, w = self.operands("bijc")
+        for error, text, call in [
+            (NotImplementedError, "complex128", lambda: ff.spectral_product(x.to(torch.complex128), w)),
+            (NotImplementedError, "float32", lambda: ff.spectral_product(x.real, w)),
+            (ValueError, "dimensions", lambda: ff.spectral_product(x[0], w)),
+            (ValueError, "channels and frequencies differ", lambda: ff.spectral_product(x, w[:, :, 1:])),
+            (ValueError, "order is 'ijbc'", lambda: ff.spectral_product(x, w, order="ijbc")),
+            (ValueError, "order is 'ijbc'", lambda: ff.SpectralProduct(1, 2, 8, order="ijbc")),
+        ]:
+            with self.subTest(text), self.assertRaisesRegex(error, text):
+                call()
+
+    def test_module_is_a_circular_convolution(self):
+        """As it begins: 3x3 filters, whose weight is in the state_dict."""
+        for order in self.EQUATIONS:
+            layer = ff.SpectralProduct(2, 3, (6, 8), order=order)
+            self.assertEqual(list(layer.state_dict()), ["weight"])
+            weight = layer.weight.detach() if order == "bcij" else layer.weight.detach().permute(3, 2, 0, 1)
+            filters = torch.fft.irfft2(weight, s=(6, 8))
+            self.assertLess(filters[:, :, 3:].abs().max().item(), 1e-6)
+            images = random(2, 2, 6, 8)
+            spectra = torch.fft.rfft2(images)
+            y = layer(spectra if order == "bcij" else spectra.permute(0, 2, 3, 1))
+            y = torch.fft.irfft2(y if order == "bcij" else y.permute(0, 3, 1, 2), s=(6, 8)).detach()
+            expected = torch.zeros(2, 3, 6, 8)
+            for r in range(3):
+                for s in range(3):
+                    expected += torch.einsum("bchw,kc->bkhw", images.roll((r, s), (2, 3)), filters[:, :, r, s])
+            self.close(y, expected)
+            self.assertTrue(torch.equal(pickle.loads(pickle.dumps(layer)).weight, layer.weight))
+
+
 class Layers(Case):
     def pairs(self):
         for arguments, keywords in [
@@ -268,6 +350,10 @@ class Training(Case):
         for step, (x, y) in enumerate(zip(a, b)):
             self.assertLess(abs(x - y), 2e-3 * max(x, 1e-2), f"step {step}: {x} and {y}")
         self.assertLess(b[-1], 0.7 * b[0])
+
+    def test_a_network_of_spectral_products_learns(self):
+        losses = train_digits.train(train_digits.FourierNetwork(SEED), 60)
+        self.assertLess(sum(losses[-5:]) / 5, 0.5 * losses[0])
 
 
 if __name__ == "__main__":

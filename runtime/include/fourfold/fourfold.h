@@ -10,4 +10,5 @@
 #include "fourfold/spectral.h"
 #include "fourfold/status.h"
 #include "fourfold/tensor.h"
+#include "fourfold/training.h"
 #include "fourfold/tuning.h"

@@ -154,6 +154,11 @@ enum fourfold_fft_backend { FOURFOLD_FFT_AUTO = 0,
 enum fourfold_fft_rigor { FOURFOLD_FFT_ESTIMATE = 0,
                           FOURFOLD_FFT_MEASURE = 1,
                           FOURFOLD_FFT_PATIENT = 2 };
+/* How plans are chosen: from tables and predictions, or by timing the likely ones when the plan is made. */
+enum fourfold_effort { FOURFOLD_EFFORT_TABLE = 0,
+                       FOURFOLD_EFFORT_MEASURE = 1 };
+enum fourfold_cache { FOURFOLD_CACHE_WARM = 0,
+                      FOURFOLD_CACHE_COLD = 1 };
 
 /* "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd"; NULL for any other value. */
 const char *fourfold_algorithm_name(int32_t algorithm);
@@ -171,6 +176,14 @@ typedef struct fourfold_plan_options {
     size_t workspace_limit;     /* bytes, filters packed; SIZE_MAX: none */
     size_t packed_filter_limit; /* bytes; SIZE_MAX: none */
     const char *variant;        /* forces the main stage's variant by name; NULL: chosen */
+    const char *choice;         /* forces a plan by what fourfold_plan_info's choice said of it; replaces algorithm and variant; NULL */
+    int32_t effort;             /* enum fourfold_effort */
+    int32_t cache;              /* enum fourfold_cache: whose records to follow */
+    int32_t choose_for_threads; /* not 0: prefer what was measured with as many threads; otherwise choices, and with them every bit
+                                   of the results, are the ones for one thread */
+    int32_t packs_each_time;    /* not 0: filters come unpacked with every execution, and plans are ranked with that time */
+    const char *const *blocked; /* names of algorithms and variants that auto must not pick; NULL when blocked_count is 0 */
+    size_t blocked_count;
 } fourfold_plan_options;
 fourfold_status fourfold_plan_options_init(fourfold_plan_options *options, size_t struct_size);
 
@@ -194,6 +207,8 @@ typedef struct fourfold_plan_info {
     size_t workspace_bytes_unpacked; /* when they are not; enough for pack_filters too */
     size_t packed_filter_bytes;      /* 0 where there are no filters to pack */
     double predicted_seconds;
+    const char *choice;              /* all that was chosen, as fourfold_plan_options takes it; the plan owns it */
+    const char *decided_by;          /* what decided, in words; the plan owns it */
 } fourfold_plan_info;
 /* The caller sets info->struct_size = sizeof(fourfold_plan_info). */
 fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_info *info);
@@ -223,7 +238,9 @@ typedef struct fourfold_view {
  *
  *     fwd           input, filters, bias, residual -> output
  *     bwd-data      grad_output, filters, bias, residual -> grad_input
- *     bwd-filters   input, grad_output -> grad_filters, and grad_bias where it is given */
+ *     bwd-filters   input, grad_output -> grad_filters, and grad_bias where it is given
+ *     unfold        input -> output, the columns as (b, ic, f0*f1, o0*o1)
+ *     fold          input, the columns -> output, of x's shape */
 typedef struct fourfold_tensors {
     size_t struct_size;
     fourfold_const_view input;
@@ -265,6 +282,117 @@ fourfold_status fourfold_plan_pack_filters(const fourfold_plan *plan, const four
 fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_tensors *tensors, void *workspace, size_t workspace_bytes,
                                       const fourfold_context *context);
 
+/* --------------------------------------------------------------------------------------------------- spectral product */
+
+/* Products of complex64 half spectra that the caller keeps, summed over channels, and their gradients: SpectralPlan of spectral.h.
+ * Complex numbers are pairs of floats, real part first; a frequency is a pair (row, column) of `height` x `half_width`.
+ *
+ *     FOURFOLD_FORWARD            y[b,f,k] = sum_c x[b,f,c] w[f,c,k]
+ *     FOURFOLD_BACKWARD_DATA      gx[b,f,c] = sum_k gy[b,f,k] conj(w[f,c,k])
+ *     FOURFOLD_BACKWARD_FILTERS   gw[f,c,k] = sum_b conj(x[b,f,c]) gy[b,f,k] */
+enum fourfold_spectral_order {
+    FOURFOLD_BIJC = 0, /* x (b, i0, i1h, ic)   w (i0, i1h, ic, oc)   y (b, i0, i1h, oc) */
+    FOURFOLD_BCIJ = 1  /* x (b, ic, i0, i1h)   w (oc, ic, i0, i1h)   y (b, oc, i0, i1h) */
+};
+typedef struct fourfold_spectral_problem {
+    size_t struct_size;
+    int32_t operation; /* enum fourfold_operation: forward or one of the gradients */
+    int32_t order;     /* enum fourfold_spectral_order */
+    int64_t batch, in_channels, height, half_width, out_channels;
+} fourfold_spectral_problem;
+/* The defaults: forward, FOURFOLD_BIJC, every size 1. */
+fourfold_status fourfold_spectral_problem_init(fourfold_spectral_problem *problem, size_t struct_size);
+/* Reads and writes the one-line form, e.g. "spectral b128 ic32 i28x15 oc64 bcij"; as fourfold_problem_parse and _print. */
+fourfold_status fourfold_spectral_problem_parse(fourfold_spectral_problem *problem, size_t struct_size, const char *text);
+fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem *problem, char *buffer, size_t capacity, size_t *length);
+
+typedef struct fourfold_spectral_options {
+    size_t struct_size;
+    int32_t threads;     /* as of a plan */
+    const char *variant; /* of complex_gemm, by name; NULL: chosen */
+} fourfold_spectral_options;
+fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *options, size_t struct_size);
+
+/* Immutable: any number of threads may use one at once. */
+typedef struct fourfold_spectral_plan fourfold_spectral_plan;
+/* *plan becomes a new plan, or NULL on failure. options may be NULL: the defaults. */
+fourfold_status fourfold_spectral_plan_create(const fourfold_spectral_problem *problem, const fourfold_spectral_options *options, fourfold_spectral_plan **plan);
+/* NULL is allowed. */
+void fourfold_spectral_plan_destroy(fourfold_spectral_plan *plan);
+
+typedef struct fourfold_spectral_info {
+    size_t struct_size;
+    const char *variant; /* the plan owns it */
+    int32_t threads;
+    size_t workspace_bytes;          /* filters packed */
+    size_t workspace_bytes_unpacked; /* filters as they are */
+    size_t packed_filter_bytes;      /* 0 for FOURFOLD_BACKWARD_FILTERS */
+} fourfold_spectral_info;
+/* The caller sets info->struct_size = sizeof(fourfold_spectral_info). */
+fourfold_status fourfold_spectral_plan_query(const fourfold_spectral_plan *plan, fourfold_spectral_info *info);
+
+/* Views (n, channel, row, column), filters (oc, ic, row, column), whatever the order in memory; strides count complex numbers.
+ * strided == 0: dense in the problem's order. See spectral.h for what is allowed. */
+typedef struct fourfold_const_spectrum {
+    const float *data; /* pairs */
+    int64_t strides[4];
+    int32_t strided;
+} fourfold_const_spectrum;
+typedef struct fourfold_spectrum {
+    float *data;
+    int64_t strides[4];
+    int32_t strided;
+} fourfold_spectrum;
+
+/* Zero for what the operation does not use. Inputs may not overlap outputs.
+ *
+ *     forward       input, filters -> output
+ *     bwd-data      grad_output, filters -> grad_input
+ *     bwd-filters   input, grad_output -> grad_filters */
+typedef struct fourfold_spectral_tensors {
+    size_t struct_size;
+    fourfold_const_spectrum input;
+    fourfold_const_spectrum filters; /* ignored when packed_filters is given */
+    const void *packed_filters;      /* a block that fourfold_spectral_plan_pack_filters wrote, or NULL */
+    size_t packed_filter_bytes;
+    fourfold_spectrum output;
+    fourfold_const_spectrum grad_output;
+    fourfold_spectrum grad_input;
+    fourfold_spectrum grad_filters;
+    int32_t accumulate; /* not 0: adds to what the result holds */
+} fourfold_spectral_tensors;
+
+/* As fourfold_plan_pack_filters; needs no workspace, and the block serves equal plans of any batch. context may be NULL. */
+fourfold_status fourfold_spectral_plan_pack_filters(const fourfold_spectral_plan *plan, const fourfold_const_spectrum *filters, void *packed,
+                                                    size_t packed_bytes, const fourfold_context *context);
+/* Computes the problem; as fourfold_plan_execute. context may be NULL. */
+fourfold_status fourfold_spectral_plan_execute(const fourfold_spectral_plan *plan, const fourfold_spectral_tensors *tensors, void *workspace,
+                                               size_t workspace_bytes, const fourfold_context *context);
+
+/* Images to half spectra and back, with the conventions of NumPy's rfft2 and irfft2: SpectralTransform of spectral.h. */
+typedef struct fourfold_spectral_transform fourfold_spectral_transform;
+typedef struct fourfold_spectral_transform_options {
+    size_t struct_size;
+    int32_t threads;     /* as of a plan */
+    int32_t fft_backend; /* enum fourfold_fft_backend */
+    int32_t fft_rigor;   /* enum fourfold_fft_rigor */
+} fourfold_spectral_transform_options;
+fourfold_status fourfold_spectral_transform_options_init(fourfold_spectral_transform_options *options, size_t struct_size);
+/* For images of height x width, spectra in `order` (enum fourfold_spectral_order). options may be NULL. */
+fourfold_status fourfold_spectral_transform_create(int64_t height, int64_t width, int32_t order, const fourfold_spectral_transform_options *options,
+                                                   fourfold_spectral_transform **transform);
+/* NULL is allowed. */
+void fourfold_spectral_transform_destroy(fourfold_spectral_transform *transform);
+fourfold_status fourfold_spectral_transform_workspace(const fourfold_spectral_transform *transform, size_t *bytes);
+/* images (batch, channels, height, width), spectra in the transform's order, height x (width/2 + 1) frequencies; all dense. */
+fourfold_status fourfold_spectral_transform_forward(const fourfold_spectral_transform *transform, const float *images, int64_t batch, int64_t channels,
+                                                    float *spectra, void *workspace, size_t workspace_bytes, const fourfold_context *context);
+fourfold_status fourfold_spectral_transform_inverse(const fourfold_spectral_transform *transform, const float *spectra, int64_t batch, int64_t channels,
+                                                    float *images, void *workspace, size_t workspace_bytes, const fourfold_context *context);
+/* Spectra of filters (oc, ic, f0, f1) of a problem with stride 1 and one group, for circular convolution. */
+fourfold_status fourfold_spectral_transform_filters(const fourfold_spectral_transform *transform, const fourfold_problem *problem, const float *filters,
+                                                    float *spectra, void *workspace, size_t workspace_bytes, const fourfold_context *context);
+
 /* Memory aligned to FOURFOLD_ALIGNMENT, or NULL; to be freed by fourfold_free, which allows NULL. */
 void *fourfold_alloc(size_t bytes);
 void fourfold_free(void *memory);
@@ -297,6 +425,8 @@ typedef struct fourfold_candidate {
     double predicted_seconds;
     size_t workspace_bytes;
     size_t packed_filter_bytes;
+    const char *choice;       /* as fourfold_plan_options takes it */
+    double corrected_seconds; /* as measurements correct the prediction, for one thread: what candidates were ranked by */
 } fourfold_candidate;
 /* Calls each(data, candidate) for every algorithm. options may be NULL. */
 fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold_plan_options *options,

@@ -68,6 +68,8 @@ struct PlanOptions {
     CacheState cache = CacheState::kWarm;
     bool choose_for_threads = false;   ///< prefer what was measured with as many threads. Otherwise choices are the ones for one
                                        ///< thread, whatever `threads` is, and with them every bit of the results.
+    bool packs_each_time = false;      ///< filters come as they are with every execution, as in training: plans are ranked with the
+                                       ///< time of packing them, and records, of packed filters, do not decide
     std::vector<std::string> blocked;  ///< algorithms and variants by name that kAuto must not pick
 };
 
