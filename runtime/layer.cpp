@@ -1,12 +1,15 @@
 // Conv2dLayer: a Plan, or a SeparablePlan where the filters' values allow it, with its memory.
 #include "fourfold/layer.h"
 
+#include <algorithm>
 #include <new>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "checks.h"
 #include "fourfold/separable.h"
+#include "tables.h"
 
 namespace fourfold {
 
@@ -56,7 +59,10 @@ Result<Conv2dLayer> Conv2dLayer::make(const Conv2dProblem &problem, ConstView fi
     if (bias != nullptr) {
         own.bias.assign(bias, bias + (problem.operation == Operation::kForward ? problem.out_channels : problem.in_channels));
     }
-    const bool free_choice = options.algorithm == Algorithm::kAuto && options.choice.empty() && options.variant.empty();
+    // What the caller or the environment names, or bars, is left alone.
+    std::vector<std::string> barred = process_blocked();
+    barred.insert(barred.end(), options.blocked.begin(), options.blocked.end());
+    const bool free_choice = options.algorithm == Algorithm::kAuto && options.choice.empty() && options.variant.empty() && plan->tier() != Tier::kEnvironment && std::find(barred.begin(), barred.end(), "direct") == barred.end();
     if (free_choice && problem.operation == Operation::kForward && problem.filter_height > 1 && problem.filter_width > 1) {
         Result<SeparablePlan> separable = SeparablePlan::create(problem, filters, options);
         if (separable && separable->predicted_seconds() < plan->predicted_seconds()) {

@@ -48,6 +48,9 @@ TEST(Layer, TakesRankOneFiltersAsTwoPassesWhenFaster) {
     PlanOptions named;
     named.algorithm = Algorithm::kIm2col;
     EXPECT_FALSE(Conv2dLayer::create(operands.problem, tensors.filters.view, tensors.bias, named)->separable());
+    PlanOptions barred;
+    barred.blocked = {"direct"};
+    EXPECT_FALSE(Conv2dLayer::create(operands.problem, tensors.filters.view, tensors.bias, barred)->separable());
     operands.filters(0, 0, 3, 3) = 0.0f;
     EXPECT_FALSE(Conv2dLayer::create(operands.problem, tensors.filters.view, tensors.bias)->separable());
 }

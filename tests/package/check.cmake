@@ -84,7 +84,7 @@ if(EXISTS "${WORK}/moved/bin/fourfold")
     run("${WORK}/moved/bin/fourfold" list)
 endif()
 
-file(GLOB_RECURSE manual "${WORK}/moved/*/man1/fourfold.1")
+file(GLOB_RECURSE manual "${WORK}/moved/fourfold.1")
 if(EXISTS "${WORK}/moved/bin/fourfold" AND NOT manual)
     message(FATAL_ERROR "no manual page was installed")
 endif()
