@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <HalideBuffer.h>
@@ -273,6 +274,47 @@ TEST(Errors, SideBySide) {
     EXPECT_EQ(mine, kTimes);
     EXPECT_EQ(errors, kTimes);
 }
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/// Rows and columns of a product of some register tiles.
+std::pair<int, int> product_sizes() {
+    const Variant *gemm = variants_of("gemm").front();
+    return {gemm->parameter("m", 1), 64 * gemm->parameter("n", 1)};
+}
+
+/// Filters times columns, written to `out`, which must hold the product.
+void multiply(float *out) {
+    const Variant *gemm = variants_of("gemm").front();
+    const auto [m, lanes] = product_sizes();
+    std::vector<float> memory(4096);
+    const Floats<3> packed(memory.data(), {{m, 1}, {4, m}, {1, 4 * m}});
+    const Floats<2> columns(memory.data(), {{lanes, 1}, {4, lanes}}), product(out, {{lanes, 1}, {m, lanes}});
+    const Floats<1> bias(memory.data(), {{m, 1}});
+    KernelContext context;
+    EXPECT_TRUE(call(*gemm, context, packed, columns, bias, int32_t{4}, int32_t{1}, int32_t{0}, 0.0f, 0.0f, product)) << context.text;
+}
+
+TEST(Sanitizer, SeesGeneratedCode) {
+    ASSERT_TRUE(Plan::create(parse_problem("b1 ic1 i4 oc1 f1")).ok());
+    ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+    const auto [m, lanes] = product_sizes();
+    const auto elements = static_cast<size_t>(m * lanes);
+    std::vector<float> enough(elements);
+    multiply(enough.data());
+#if defined(__SANITIZE_ADDRESS__)
+    std::vector<float> short_of_one(elements - 1);
+    EXPECT_DEATH(multiply(short_of_one.data()), "heap-buffer-overflow");
+#else
+    const auto race = [&] {
+        std::thread other([&] { multiply(enough.data()); });
+        multiply(enough.data());
+        other.join();
+        std::exit(0);  // with the sanitizer's own code, after a report
+    };
+    EXPECT_EXIT(race(), ::testing::ExitedWithCode(66), "data race");
+#endif
+}
+#endif
 
 TEST(Archive, HasNoSymbolOfHalides) {
     const Outcome outcome = spawn({FOURFOLD_NM, "--extern-only", FOURFOLD_LIBRARY});
