@@ -264,7 +264,8 @@ Status reduce_tables(const ReduceFlags &flags) {
         return text.status();
     }
     Json list = Json::parse(*text, nullptr, false);
-    if (!list.is_object() || !list.contains("stages") || !list["stages"].is_object() || !list.contains("targets") || !list.contains("budget")) {
+    const auto is_stage = [](const Json &entry) { return entry.is_object() && entry.contains("space") && entry["space"].is_object() && (!entry.contains("goes_with") || entry["goes_with"].is_string()); };
+    if (!list.is_object() || !list.contains("stages") || !list["stages"].is_object() || !list.contains("targets") || !list.contains("budget") || !std::all_of(list["stages"].begin(), list["stages"].end(), is_stage)) {
         return bad(fmt::format("'{}' is no list of variants", flags.list));
     }
     for (const Variant &v : registry()) {

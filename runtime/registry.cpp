@@ -1,9 +1,11 @@
 #include "registry.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "device/runtime.h"
+#include "halide_hooks.h"
 
 namespace fourfold {
 
@@ -18,6 +20,17 @@ std::vector<Variant> &all_variants() {
     static std::vector<Variant> list = built_in_variants();
     return list;
 }
+
+int call_missing(void **arguments) {
+    auto *context = static_cast<KernelContext *>(*static_cast<void **>(arguments[0]));
+    if (context->text[0] == '\0') {
+        std::snprintf(context->text, sizeof context->text, "the list that this library was built from lacks a variant that the plan needs");
+    }
+    return -1;
+}
+
+/// Stands for what a shortened list should not have left out.
+const Variant missing = {"", Isa::kGeneric, "", "", call_missing, ""};
 }  // namespace
 
 const std::vector<Variant> &registry() {
@@ -59,7 +72,7 @@ const Variant *find_variant(const char *stage, const char *parameters) {
             return v;
         }
     }
-    return nullptr;
+    return &missing;
 }
 
 const char *layout_parameter(Layout layout) {

@@ -92,7 +92,7 @@ extern std::atomic<RegistryTracer *> registry_tracer;
 
 /// Those of a stage that the best available rung offers.
 std::vector<const Variant *> variants_of(const char *stage);
-/// The stage's variant on the best rung with exactly these parameters; the list guarantees that it exists.
+/// The stage's variant on the best rung with exactly these parameters. Never null: one that the list lacks fails when called.
 const Variant *find_variant(const char *stage, const char *parameters = "");
 /// "layout=nchw" or "layout=nhwc".
 const char *layout_parameter(Layout layout);

@@ -352,6 +352,8 @@ TEST_F(Tuned, TablesReduceTheListOfVariants) {
     EXPECT_TRUE(says(curve, "4 of 4")) << curve.out;
     EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "reduce", folder / "t.json", "--out", folder / "l.json"}), {"--list"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "reduce", folder / "t.json", "--list", folder / "t.json", "--out", folder / "l.json"}), {"t.json"}));
+    write_bytes(folder / "bad.json", "{\"budget\":{},\"targets\":{},\"stages\":{\"pad\":7}}");
+    EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "reduce", folder / "t.json", "--list", folder / "bad.json", "--out", folder / "l.json"}), {"bad.json"}));
     const Outcome reduced = fourfold_command({"tables", "reduce", folder / "t.json", "--list", FOURFOLD_VARIANTS_JSON, "--out", folder / "l.json"});
     ASSERT_TRUE(exits_with(0, reduced)) << reduced.err;
     const nlohmann::json full = nlohmann::json::parse(read_bytes(FOURFOLD_VARIANTS_JSON)), list = nlohmann::json::parse(read_bytes(folder / "l.json"));

@@ -12,7 +12,9 @@
 
 #include "content_hash.h"
 #include "fourfold/fourfold.h"
+#include "halide_hooks.h"
 #include "machine.h"
+#include "registry.h"
 #include "support/run_plan.h"
 
 namespace fourfold::test {
@@ -98,6 +100,16 @@ TEST(Variants, MainStagesExist) {
     for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
         EXPECT_FALSE(runnable_variants(algorithm).empty()) << to_string(algorithm) << "'s main stage, " << main_stage(algorithm);
     }
+}
+
+TEST(Variants, OneThatTheListLacksFailsWithASentence) {
+    const Variant *variant = find_variant("pad", "mode=unheard-of");
+    ASSERT_NE(variant, nullptr);
+    KernelContext context;
+    void *user_context = &context;
+    void *arguments[] = {&user_context};
+    EXPECT_NE(variant->call(arguments), 0);
+    EXPECT_NE(std::string(context.text).find("lacks a variant"), std::string::npos) << context.text;
 }
 
 TEST(Machine, IsNamedByItsModelAndElseByItsFeatures) {
