@@ -1,67 +1,18 @@
 // fft: whole planes. pad -> r2c of (image, channel, phase) planes -> product summed over channels per frequency -> c2r of
-// (image, output channel) planes -> crop. Filter spectra are made once, by pack.
-//
-// Zero padding costs no plane of its own size: the filter is placed so that tap q lands at -q modulo the transform, and a
-// transform of at least i + max(padding) keeps the wrapped part zero. Circular padding needs the image's own size only.
-// Other modes are padded for real. Stride decimates into phases that join the sum over channels (geometry.h).
+// (image, output channel) planes -> crop. Filter spectra are made once, by pack. How a problem lies on the planes: plane_layout.h.
 #include <algorithm>
 #include <cmath>
 
 #include "algorithm.h"
 #include "arena.h"
 #include "cost_model.h"
-#include "fft/fft.h"
-#include "geometry.h"
 #include "parallel.h"
+#include "plane_layout.h"
 #include "stages.h"
 #include "variant_choice.h"
 
 namespace fourfold {
 namespace {
-
-/// How one axis is laid onto a cyclic transform.
-struct AxisLayout {
-    AxisTaps taps;
-    int64_t lead;     ///< where the decimated input starts before the image: 0, or the padding before
-    int64_t length;   ///< the least transform length, or the exact one for cyclic
-    bool cyclic;
-
-    static AxisLayout make(int64_t in, int64_t out, int64_t filter, int64_t stride, int64_t dilation, int64_t before, bool implicit, bool cyclic) {
-        // Implicit: tap positions relative to the image's first element, the padding supplied by wrapped zeros.
-        AxisLayout a{AxisTaps(tap_positions(filter, dilation, implicit || cyclic ? before : 0), stride), implicit || cyclic ? 0 : before, 0, cyclic};
-        if (cyclic) {
-            a.length = in;
-            return a;
-        }
-        a.length = std::max(out + a.taps.shift_max, out);
-        if (implicit) {
-            // Reads before the image wrap to the end, where the transform must hold zeros and not the image's last rows.
-            a.length = std::max(a.length, ceil_div(in, stride) - std::min<int64_t>(0, a.taps.shift_min));
-        }
-        return a;
-    }
-};
-
-/// The cheapest length of at least `least` (exactly, when cyclic) that the backend does well; 0 when there is none.
-int64_t good_length(const FftBackendEntry &backend, int64_t least, bool last, bool exact) {
-    if (exact) {
-        return backend.size_penalty(least, last) > 0 ? least : 0;
-    }
-    int64_t best = 0;
-    double best_cost = 0.0;
-    for (int64_t n = std::max<int64_t>(least, 1); n <= 2 * least + 16; n++) {
-        const double penalty = backend.size_penalty(n, last);
-        const double cost = penalty * static_cast<double>(n) * std::log2(static_cast<double>(n) + 1.0);
-        if (penalty > 0 && (best == 0 || cost < best_cost)) {
-            best = n;
-            best_cost = cost;
-        }
-        if (best != 0 && static_cast<double>(n) > 1.6 * static_cast<double>(best)) {
-            break;
-        }
-    }
-    return best;
-}
 
 struct Blocking {
     int64_t images;   ///< images in flight
@@ -72,10 +23,10 @@ struct Blocking {
 
 class FftPlan final : public AlgorithmPlan {
 public:
-    FftPlan(const PlanRequest &request, const Variant &product, std::shared_ptr<const PlaneFft> fft, AxisLayout rows, AxisLayout columns)
-        : problem_(request.problem), product_(product), fft_(std::move(fft)), rows_(std::move(rows)), columns_(std::move(columns)), pad_(PadStage::find(problem_)), crop_(CropStage::find(problem_.layout)), place_(*find_variant("place_filters")), pack_(*find_variant("pack_spectra")), post_(kernel_post_op(problem_)), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 16)), threads_(request.options.threads) {
+    FftPlan(const PlanRequest &request, const Variant &product, const PlaneLayout &planes)
+        : problem_(request.problem), product_(product), planes_(planes), fft_(planes.fft), pad_(PadStage::find(problem_)), crop_(CropStage::find(problem_.layout)), place_(*find_variant("place_filters")), pack_(*find_variant("pack_spectra")), post_(kernel_post_op(problem_)), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 16)), threads_(request.options.threads) {
         variant = product.name;
-        channels_ = problem_.in_channels / problem_.groups * static_cast<int64_t>(rows_.taps.phases.size() * columns_.taps.phases.size());
+        channels_ = problem_.in_channels / problem_.groups * planes.phases();
         outputs_ = problem_.out_channels / problem_.groups;
         blocks_ = ceil_div(outputs_, k_tile_);
         frequency_blocks_ = ceil_div(fft_->frequencies(), lanes_);
@@ -84,11 +35,8 @@ public:
         if (plane_ % 1024 == 0) {
             plane_ += 32;
         }
-        const auto wrapped = [](int64_t n) {
-            return [n](int64_t shift) { return ((-shift) % n + n) % n; };
-        };
-        row_places_ = rows_.taps.filter_places(problem_.filter_mode, wrapped(fft_->n0));
-        column_places_ = columns_.taps.filter_places(problem_.filter_mode, wrapped(fft_->n1));
+        row_places_ = planes.row_places(problem_.filter_mode);
+        column_places_ = planes.column_places(problem_.filter_mode);
     }
 
     Status block(size_t workspace_limit) {
@@ -148,7 +96,7 @@ public:
         }
         packed_bytes = static_cast<size_t>(packed);
         layout = std::string("fft ") + to_string(fft_->backend) + " " + std::to_string(fft_->n0) + "x" + std::to_string(fft_->n1) + " k" + std::to_string(k_tile_) + " l" + std::to_string(lanes_);
-        details = std::string("transforms of ") + std::to_string(fft_->n0) + "x" + std::to_string(fft_->n1) + " by " + to_string(fft_->backend) + ", " + std::to_string(channels_) + " planes a group and image (" + std::to_string(rows_.taps.phases.size() * columns_.taps.phases.size()) + " phases), " + std::to_string(b.images) + " of " + std::to_string(p.batch) + " images, " + std::to_string(b.groups) + " of " + std::to_string(p.groups) + " groups and " + std::to_string(std::min(b.outputs, outputs_)) + " of " + std::to_string(outputs_) + " output channels at a time" + (rows_.lead == 0 && columns_.lead == 0 ? "" : ", padded for real");
+        details = std::string("transforms of ") + std::to_string(fft_->n0) + "x" + std::to_string(fft_->n1) + " by " + to_string(fft_->backend) + ", " + std::to_string(channels_) + " planes a group and image (" + std::to_string(planes_.phases()) + " phases), " + std::to_string(b.images) + " of " + std::to_string(p.batch) + " images, " + std::to_string(b.groups) + " of " + std::to_string(p.groups) + " groups and " + std::to_string(std::min(b.outputs, outputs_)) + " of " + std::to_string(outputs_) + " output channels at a time" + (planes_.rows.lead == 0 && planes_.columns.lead == 0 ? "" : ", padded for real");
         predict();
         return Status();
     }
@@ -156,7 +104,7 @@ public:
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
         const float scale = static_cast<float>(1.0 / (static_cast<double>(fft_->n0) * static_cast<double>(fft_->n1)));
-        const int64_t phases = phase_count();
+        const int64_t phases = planes_.phases();
         return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * blocks_ * channels_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t c = index % channels_;
             const int64_t block = index / channels_ % blocks_;
@@ -166,7 +114,7 @@ public:
             std::byte *base = workspace + static_cast<size_t>(slot) * pack_slot_bytes_;
             float *planes = floats_at(base, pack_planes_offset_);
             const int64_t phase = c % phases;
-            const int64_t columns = static_cast<int64_t>(columns_.taps.phases.size());
+            const int64_t columns = planes_.column_phases();
             const Floats<3> from(w.data + k * w.s[0] + c / phases * w.s[1], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {count, w.s[0]}});
             const Floats<3> to(planes, {{fft_->n1, 1}, {fft_->n0, fft_->row_floats()}, {count, plane_}});
             const Ints<1> rows(row_places_.data() + phase / columns * p.filter_height, {{p.filter_height, 1}});
@@ -222,9 +170,6 @@ public:
     }
 
 private:
-    int64_t phase_count() const {
-        return static_cast<int64_t>(rows_.taps.phases.size() * columns_.taps.phases.size());
-    }
     /// Floats of one pack of frequencies of k_tile_ output channels, all input channels.
     int64_t pack_block() const {
         return channels_ * k_tile_ * 2 * lanes_;
@@ -275,8 +220,7 @@ private:
 
     Status transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t n, int64_t images, int64_t g, int64_t groups) const {
         const Conv2dProblem &p = problem_;
-        const int64_t phases = phase_count();
-        const int64_t columns = static_cast<int64_t>(columns_.taps.phases.size());
+        const int64_t phases = planes_.phases();
         float *x = floats_at(workspace, x_offset_);
         return parallel_for(execution, blocking_.slots, images * groups * channels_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t c = index % channels_;
@@ -287,9 +231,7 @@ private:
             float *plane = x + index * plane_;
             const PlanesIn in = {t.input.data + image * t.input.s[0] + channel * t.input.s[1], p.in_width, p.in_height, 1, t.input.s[2], t.input.s[1], t.input.s[3]};
             const PlanesOut out = {plane, fft_->n1, fft_->n0, 1, fft_->row_floats(), plane_};
-            const int64_t used_x = columns_.cyclic ? fft_->n1 : p.out_width() + columns_.taps.reach[phase % columns];
-            const int64_t used_y = rows_.cyclic ? fft_->n0 : p.out_height() + rows_.taps.reach[phase / columns];
-            if (!pad_.run_within(in, out, used_x, used_y, p.stride_w, p.stride_h, columns_.taps.phases[phase % columns] - columns_.lead, rows_.taps.phases[phase / columns] - rows_.lead, context)) {
+            if (!pad_.run_within(in, out, planes_.used_columns(p, phase), planes_.used_rows(p, phase), p.stride_w, p.stride_h, planes_.first_column(phase), planes_.first_row(phase), context)) {
                 return false;
             }
             const StageTimer timer(context.profile, "fft_forward");
@@ -366,8 +308,8 @@ private:
 
     const Conv2dProblem problem_;
     const Variant &product_;
+    const PlaneLayout planes_;
     const std::shared_ptr<const PlaneFft> fft_;
-    const AxisLayout rows_, columns_;
     const PadStage pad_;
     const CropStage crop_;
     const Variant &place_, &pack_;
@@ -387,37 +329,12 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft(const PlanRequest &request) {
-    const Conv2dProblem &p = request.problem;
-    const FftBackendEntry *backend = nullptr;
-    for (const FftBackendEntry &e : fft_backend_entries()) {
-        if (backend == nullptr && (request.options.fft_backend == FftBackend::kAuto || request.options.fft_backend == e.backend)) {
-            backend = &e;
-        }
+    const Result<PlaneLayout> planes = PlaneLayout::make(request.problem, request.options.fft_backend, request.options.fft_rigor);
+    if (!planes) {
+        return planes.status();
     }
-    if (backend == nullptr) {
-        return Status(StatusCode::kUnsupported, std::string("this build has no FFT library") + (request.options.fft_backend == FftBackend::kAuto ? "" : std::string(" '") + to_string(request.options.fft_backend) + "'"));
-    }
-
-    const int64_t o0 = p.out_height(), o1 = p.out_width();
-    const bool cyclic = p.padding_mode == PaddingMode::kCircular && p.stride_h == 1 && p.stride_w == 1 && o0 <= p.in_height && o1 <= p.in_width && good_length(*backend, p.in_height, false, true) > 0 && good_length(*backend, p.in_width, true, true) > 0;
-    const bool implicit = p.padding_mode == PaddingMode::kZeros;
-    const AxisLayout rows = AxisLayout::make(p.in_height, o0, p.filter_height, p.stride_h, p.dilation_h, p.pad_top, implicit, cyclic);
-    const AxisLayout columns = AxisLayout::make(p.in_width, o1, p.filter_width, p.stride_w, p.dilation_w, p.pad_left, implicit, cyclic);
-    if (rows.length > (int64_t{1} << 30) || columns.length > (int64_t{1} << 30)) {
-        return Status(StatusCode::kUnsupported, "a transform of " + std::to_string(rows.length) + "x" + std::to_string(columns.length) + " is beyond the FFT libraries");
-    }
-    const int64_t n0 = good_length(*backend, rows.length, false, cyclic);
-    const int64_t n1 = good_length(*backend, columns.length, true, cyclic);
-    if (n0 == 0 || n1 == 0 || n0 > (int64_t{1} << 29) / n1) {
-        return Status(StatusCode::kUnsupported, "a transform of at least " + std::to_string(rows.length) + "x" + std::to_string(columns.length) + " is 2^31 bytes or more, beyond a kernel call's reach");
-    }
-    Result<std::shared_ptr<const PlaneFft>> fft = backend->plan(n0, n1, request.options.fft_rigor);
-    if (!fft) {
-        return fft.status();
-    }
-
     return best_variant<FftPlan>(request, "spectral_product", [&](const Variant &product, const auto &consider) {
-        consider(std::make_unique<FftPlan>(request, product, *fft, rows, columns));
+        consider(std::make_unique<FftPlan>(request, product, *planes));
     });
 }
 

@@ -7,6 +7,9 @@ namespace fourfold {
 const std::vector<AlgorithmEntry> &device_algorithms() {
     static const std::vector<AlgorithmEntry> list = {
         {Algorithm::kIm2col, "im2col", "conv_implicit", plan_device_im2col, true},
+        {Algorithm::kFft, "fft", "spectral_product", plan_device_fft, true},
+        {Algorithm::kFftTiled, "fft_tiled", "spectral_product", plan_device_fft_tiled, true},
+        {Algorithm::kWinograd, "winograd", "winograd_product", plan_device_winograd, true},
     };
     return list;
 }

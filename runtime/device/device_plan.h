@@ -37,6 +37,7 @@ class DeviceTables {
 public:
     /// Adds a table and returns its offset in bytes.
     size_t add(const std::vector<int32_t> &values);
+    size_t add(const std::vector<float> &values);
     size_t add_zeros(size_t floats);
     Status upload(DeviceRuntime &device);
     const int32_t *ints(size_t offset) const {
@@ -146,5 +147,8 @@ Result<std::unique_ptr<AlgorithmPlan>> best_device_variant(const PlanRequest &re
 }
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_im2col(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft_tiled(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_winograd(const PlanRequest &request);
 
 }  // namespace fourfold

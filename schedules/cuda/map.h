@@ -9,9 +9,9 @@ namespace fourfold::cuda {
 
 /// One thread to an element of a pure Func: 32 x 8 to a block, neighbours of the first dimension in neighbouring threads. All
 /// blocks are numbered in one grid dimension, the only one that counts beyond 65,535.
-inline void schedule_map(Halide::Func out) {
+/// Dimensions that are not among `args` stay within a thread.
+inline void schedule_map(Halide::Func out, std::vector<Halide::Var> args) {
     using namespace Halide;
-    std::vector<Var> args = out.args();
     Var xo("xo"), xi("xi"), yo("yo"), yi("yi"), block("block");
     if (args.size() == 1) {
         out.gpu_tile(args[0], xo, xi, 256, TailStrategy::GuardWithIf);
@@ -25,6 +25,9 @@ inline void schedule_map(Halide::Func out) {
         out.fuse(block, args[d], block);
     }
     out.gpu_blocks(block).gpu_threads(xi, yi).never_partition_all();
+}
+inline void schedule_map(Halide::Func out) {
+    schedule_map(out, out.args());
 }
 
 }  // namespace fourfold::cuda

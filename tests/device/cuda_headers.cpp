@@ -1,10 +1,13 @@
-// Where CUDA's toolkit is installed: what fourfold declares of the driver (runtime/device/cuda_driver.h) is what cuda.h declares.
+// Where CUDA's toolkit is installed: what fourfold declares of the driver (runtime/device/cuda_driver.h) and of cuFFT
+// (cufft_library.h) is what cuda.h and cufft.h declare.
 // Compiled, not run: every check is a static_assert.
 #include <cuda.h>
+#include <cufft.h>
 
 #include <type_traits>
 
 #include "device/cuda_driver.h"
+#include "device/cufft_library.h"
 
 namespace {
 
@@ -37,6 +40,8 @@ struct SameFunction<R(A...), S(B...)> {
 namespace ours {
 using namespace fourfold::cuda;
 FOURFOLD_CUDA_FUNCTIONS(FOURFOLD_CHECK)
+namespace cuda = fourfold::cuda;
+FOURFOLD_CUFFT_FUNCTIONS(FOURFOLD_CHECK)
 }  // namespace ours
 #undef FOURFOLD_CHECK
 
@@ -47,5 +52,9 @@ static_assert(fourfold::cuda::kMultiprocessorCount == CU_DEVICE_ATTRIBUTE_MULTIP
 static_assert(fourfold::cuda::kCapabilityMajor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(fourfold::cuda::kCapabilityMinor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 static_assert(fourfold::cuda::kMaxDynamicSharedBytes == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+static_assert(fourfold::cufft::kSuccess == CUFFT_SUCCESS);
+static_assert(fourfold::cufft::kAllocationFailed == CUFFT_ALLOC_FAILED);
+static_assert(fourfold::cufft::kR2C == CUFFT_R2C);
+static_assert(fourfold::cufft::kC2R == CUFFT_C2R);
 
 }  // namespace

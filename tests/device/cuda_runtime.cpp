@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -39,7 +40,8 @@ DeviceBuffer buffer(size_t floats) {
     return made ? std::move(*made) : DeviceBuffer();
 }
 
-/// A plan with memory of the device for all that it reads and writes.
+/// A plan with memory of the device for all that it reads and writes. Throws where there is no plan, since the test itself then makes no
+/// sense.
 struct OnDevice {
     Conv2dProblem problem;
     Plan plan;
@@ -57,8 +59,10 @@ struct OnDevice {
         options.device = Device::cuda();
         options.algorithm = algorithm;
         Result<Plan> made = Plan::create(problem, options);
-        EXPECT_TRUE(made.ok()) << problem.to_string() << ": " << made.status().message();
-        return made ? *made : Plan();
+        if (!made) {
+            throw std::runtime_error(problem.to_string() + ": " + made.status().message());
+        }
+        return *made;
     }
     Status pack(void *stream = nullptr) {
         ExecutionContext context;
@@ -84,6 +88,11 @@ struct Case {
 constexpr Case kCases[] = {
     {Algorithm::kIm2col, "b2 ic5 i9x7 oc6 f3 p1 relu"},
     {Algorithm::kIm2col, "b3 ic4 i11 oc4 f3 s2 p1 g2 reflect"},
+    {Algorithm::kFft, "b3 ic5 i19x17 oc6 f5 p2 relu"},
+    {Algorithm::kFft, "b2 ic4 i11 oc4 f3 s2 p1 g2 symmetric"},
+    {Algorithm::kFftTiled, "b2 ic5 i41x57 oc6 f5 p2"},
+    {Algorithm::kWinograd, "b3 ic5 i19x17 oc6 f3 p1 relu"},
+    {Algorithm::kWinograd, "b2 ic4 i11 oc34 f3 p1 g2 symmetric"},
 };
 
 class CudaRuntime : public ::testing::Test {
@@ -149,19 +158,17 @@ TEST_F(CudaRuntime, PlansCompileAndExecutionsOnlyLaunch) {
         const Status status = on.execute(&stream);
         EXPECT_TRUE(status.ok()) << status.message();
         EXPECT_FALSE(standin()->recorded("cuLaunchKernel").empty());
-        const std::set<std::string> allowed = {"cuLaunchKernel", "cuMemsetD8Async", "cuMemcpyHtoDAsync", "cuModuleGetFunction", "cuFuncSetAttribute"};
+        const std::set<std::string> allowed = {"cuLaunchKernel", "cuMemsetD8Async", "cuMemcpyHtoDAsync", "cufftExecR2C", "cufftExecC2R"};
         for (const DriverCall &call : standin()->calls) {
             EXPECT_TRUE(allowed.count(call.name)) << call.name << " while executing";
-            if (call.name == "cuLaunchKernel" || call.name.rfind("cuMem", 0) == 0) {
+            if (call.name == "cuLaunchKernel" || call.name.rfind("cuMem", 0) == 0 || call.name.rfind("cufftExec", 0) == 0) {
                 EXPECT_EQ(call.stream, &stream) << call.name << " " << call.entry;
             }
         }
         // Without packing nothing at all is copied.
         standin()->clear();
         EXPECT_TRUE(on.execute(&stream).ok());
-        for (const DriverCall &call : standin()->calls) {
-            EXPECT_EQ(call.name, "cuLaunchKernel");
-        }
+        EXPECT_TRUE(standin()->recorded("cuMemcpyHtoDAsync").empty());
     }
 }
 
@@ -175,6 +182,41 @@ TEST_F(CudaRuntime, NoLimitOfRegisters) {
     standin()->clear();
     OnDevice again("b1 ic3 i8 oc4 f5 p2 circular", Algorithm::kIm2col);
     EXPECT_TRUE(standin()->recorded("cuModuleLoadDataEx").empty()) << "a module is loaded once for all plans";
+}
+
+TEST_F(CudaRuntime, TransformsByCufftAndByOurOwn) {
+    const Conv2dProblem problem = problem_of("b3 ic5 i40x50 oc6 f5 p2");
+    for (const char *transforms : {"cufft", "generated"}) {
+        SCOPED_TRACE(transforms);
+        PlanOptions options;
+        options.device = Device::cuda();
+        options.choice = std::string("fft ") + transforms;
+        const Result<Plan> plan = Plan::create(problem, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_NE(plan->choice().find(transforms), std::string::npos) << plan->choice();
+    }
+    standin()->fail("cufftCreate", 5);
+    PlanOptions options;
+    options.device = Device::cuda();
+    options.algorithm = Algorithm::kFft;
+    const Result<Plan> without = Plan::create(problem_of("b3 ic5 i41x57 oc6 f5 p2"), options);
+    ASSERT_TRUE(without.ok()) << without.status().message();
+    EXPECT_NE(without->choice().find("generated"), std::string::npos) << "a cuFFT that fails leaves our own";
+}
+
+TEST_F(CudaRuntime, CufftKeepsABoundedNumberOfPlans) {
+    PlanOptions options;
+    options.device = Device::cuda();
+    options.choice = "fft cufft";
+    const auto plan = [&](int size) { return Plan::create(problem_of(("b1 ic1 oc1 f3 p1 i" + std::to_string(size)).c_str()), options); };
+    ASSERT_TRUE(plan(20).ok());
+    standin()->clear();
+    ASSERT_TRUE(plan(20).ok());
+    EXPECT_TRUE(standin()->recorded("cufftCreate").empty()) << "the same transforms are made once";
+    for (int i = 0; i < 40; i++) {
+        ASSERT_TRUE(plan(30 + 10 * i).ok());
+    }
+    EXPECT_FALSE(standin()->recorded("cufftDestroy").empty());
 }
 
 TEST_F(CudaRuntime, FailuresComeBackInWords) {
@@ -257,7 +299,7 @@ TEST(CudaLadder, EachGpuOfSeveral) {
 }
 
 TEST(CudaLadder, RefusesInWords) {
-    EXPECT_EQ(probe("70", "cuda").out, "device 'cuda', Stand-in 0, has compute capability 7.0; this build's kernels need 7.5\n");
+    EXPECT_EQ(probe("70", "cuda").out, "device 'cuda:0', Stand-in 0, has compute capability 7.0; this build's kernels need 7.5\n");
     EXPECT_EQ(probe("", "cuda").out, "the NVIDIA driver refuses: cuInit failed with CUDA_ERROR_NO_DEVICE\n");
     EXPECT_EQ(probe("", "cuda").exit_code, 1);
     if (dlopen("libcuda.so", RTLD_LAZY) == nullptr) {

@@ -55,19 +55,8 @@ size_t memory_bytes() {
 // Never destroyed: buffers in static variables are freed late.
 StandIn &state = *new StandIn;
 const std::vector<int> &gpus = *new std::vector<int>(capabilities());
-std::map<uintptr_t, size_t> &allocations = *new std::map<uintptr_t, size_t>;
 std::set<const void *> &modules = *new std::set<const void *>;
 thread_local std::vector<cuda::Context> contexts;
-
-/// With the mutex held. Whether [data, data + bytes) is memory of the device.
-bool on_device(uintptr_t data, size_t bytes) {
-    auto after = allocations.upper_bound(data);
-    if (after == allocations.begin()) {
-        return false;
-    }
-    --after;
-    return data + bytes <= after->first + after->second;
-}
 
 /// Records a call that needs a context; what it must return if not success.
 int enter(DriverCall call) {
@@ -236,7 +225,7 @@ int cuLaunchKernel(Function function, unsigned bx, unsigned by, unsigned bz, uns
         return kInvalidValue;
     }
     for (size_t i = 0; i < kernel->pointers.size(); i++) {
-        if (kernel->pointers[i] && !on_device(*static_cast<const uint64_t *>(arguments[i]), 1)) {
+        if (kernel->pointers[i] && !state.on_device(*static_cast<const uint64_t *>(arguments[i]), 1)) {
             return kIllegalAddress;
         }
     }
@@ -256,7 +245,7 @@ int cuMemAlloc_v2(DevicePointer *data, size_t bytes) {
     if (memory == nullptr) {
         return kOutOfMemory;
     }
-    allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
+    state.allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
     state.allocated += bytes;
     *data = reinterpret_cast<uintptr_t>(memory);
     return kSuccess;
@@ -268,12 +257,12 @@ int cuMemFree_v2(DevicePointer data) {
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
-    const auto found = allocations.find(data);
-    if (found == allocations.end()) {
+    const auto found = state.allocations.find(data);
+    if (found == state.allocations.end()) {
         return kInvalidValue;
     }
     state.allocated -= found->second;
-    allocations.erase(found);
+    state.allocations.erase(found);
     std::free(reinterpret_cast<void *>(data));
     return kSuccess;
 }
@@ -285,7 +274,7 @@ int cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Strea
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
-    if (!on_device(to, bytes)) {
+    if (!state.on_device(to, bytes)) {
         return kInvalidValue;
     }
     std::memcpy(reinterpret_cast<void *>(to), from, bytes);
@@ -299,7 +288,7 @@ int cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream stre
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
-    if (!on_device(from, bytes)) {
+    if (!state.on_device(from, bytes)) {
         return kInvalidValue;
     }
     std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
@@ -313,7 +302,7 @@ int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream 
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
-    if (!on_device(to, bytes)) {
+    if (!state.on_device(to, bytes)) {
         return kInvalidValue;
     }
     std::memset(reinterpret_cast<void *>(to), value, bytes);

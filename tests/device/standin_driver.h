@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <string>
@@ -32,8 +33,18 @@ struct StandIn {
     /// Results that calls return from now on without doing anything, by name.
     std::map<std::string, int> failures;
     size_t allocated = 0;        ///< bytes now
+    std::map<uintptr_t, size_t> allocations;
     long pushed = 0, popped = 0;  ///< contexts, of all threads
 
+    /// With the mutex held. Whether [data, data + bytes) is memory of the device.
+    bool on_device(uintptr_t data, size_t bytes) const {
+        auto after = allocations.upper_bound(data);
+        if (after == allocations.begin()) {
+            return false;
+        }
+        --after;
+        return data + bytes <= after->first + after->second;
+    }
     void clear() {
         std::lock_guard<std::mutex> lock(mutex);
         calls.clear();
