@@ -9,6 +9,7 @@
 
 #include "generators/post_op.h"
 #include "schedules/cpu/spectral_product.h"
+#include "schedules/cuda/spectral_product.h"
 
 using namespace Halide;
 
@@ -33,8 +34,10 @@ public:
         RDom c(0, packed.dim(3).extent(), "c");
         Func sum("sum");
         const Expr xr = x(0, f, c, g, n), xi = x(1, f, c, g, n);
-        const Expr wr = packed(f % lanes, 0, k % k_tile, c, k / k_tile, f / lanes, g);
-        const Expr wi = packed(f % lanes, 1, k % k_tile, c, k / k_tile, f / lanes, g);
+        // Threads of a GPU may reach beyond the last block of output channels.
+        const Expr block = get_target().has_gpu_feature() ? min(k / k_tile, packed.dim(4).extent() - 1) : k / k_tile;
+        const Expr wr = packed(f % lanes, 0, k % k_tile, c, block, f / lanes, g);
+        const Expr wi = packed(f % lanes, 1, k % k_tile, c, block, f / lanes, g);
         sum(f, k, g, n) = Tuple(0.0f, 0.0f);
         sum(f, k, g, n) = Tuple(sum(f, k, g, n)[0] + xr * wr - xi * wi,
                                 sum(f, k, g, n)[1] + xr * wi + xi * wr);
@@ -55,7 +58,11 @@ public:
         packed.dim(1).set_extent(2).set_stride(lanes);
         packed.dim(2).set_extent(k_tile).set_stride(2 * lanes);
         packed.dim(3).set_stride(2 * lanes * k_tile);
-        fourfold::cpu::schedule(stages, {n_tile, k_tile, lanes}, get_target());
+        if (get_target().has_gpu_feature()) {
+            fourfold::cuda::schedule(stages, {n_tile, k_tile, lanes});
+        } else {
+            fourfold::cpu::schedule(stages, {n_tile, k_tile, lanes}, get_target());
+        }
     }
 
 private:

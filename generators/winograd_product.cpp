@@ -8,6 +8,7 @@
 
 #include "generators/post_op.h"
 #include "schedules/cpu/winograd_product.h"
+#include "schedules/cuda/winograd_product.h"
 
 using namespace Halide;
 
@@ -35,7 +36,9 @@ public:
         c.where(term < channels);
         const Expr channel = unsafe_promise_clamped(term, 0, channels - 1);
         Func sum("sum"), total("total");
-        sum(k, tile, f, b) += x(channel, 0, tile, f) * packed(k % width, 0, channel, k / width, f);
+        // Threads of a GPU may reach beyond the last block of output channels.
+        const Expr block = get_target().has_gpu_feature() ? min(k / width, packed.dim(3).extent() - 1) : k / width;
+        sum(k, tile, f, b) += x(channel, 0, tile, f) * packed(k % width, 0, channel, block, f);
         total(k, tile, f) += sum(k, tile, f, cb);
         out(k, part, tile, f) = total(k, tile, f);
         stages = {out, total, sum, k, part, tile, f, b, c.x, cb.x};
@@ -50,7 +53,16 @@ public:
         packed.dim(1).set_extent(1);
         packed.dim(2).set_stride(16 * v);
         out.dim(1).set_extent(1);
-        fourfold::cpu::schedule(stages, {r, v}, get_target());
+        if (get_target().has_gpu_feature()) {
+            // Tiles are innermost there.
+            x.dim(0).set_stride(Expr());
+            x.dim(2).set_stride(1);
+            out.dim(0).set_stride(Expr());
+            out.dim(2).set_stride(1);
+            fourfold::cuda::schedule_winograd_product(stages, r, v);
+        } else {
+            fourfold::cpu::schedule(stages, {r, v}, get_target());
+        }
     }
 
 private:

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "device/cuda_driver.h"
@@ -50,6 +51,7 @@ std::string error_name(int error) {
 
 namespace {
 
+using cuda::Current;
 using cuda::driver;
 
 Status failed(const char *what, int error) {
@@ -62,25 +64,6 @@ bool fail(KernelContext &context, const std::string &message) {
     }
     return false;
 }
-
-/// Makes a context the thread's current one, and the former one again.
-class Current {
-public:
-    explicit Current(cuda::Context context)
-        : error_(driver().cuCtxPushCurrent_v2(context)) {
-    }
-    ~Current() {
-        cuda::Context old;
-        if (error_ == cuda::kSuccess) {
-            driver().cuCtxPopCurrent_v2(&old);
-        }
-    }
-    Current(const Current &) = delete;
-    Current &operator=(const Current &) = delete;
-
-private:
-    const int error_;
-};
 
 cuda::DevicePointer address(const void *data) {
     return reinterpret_cast<cuda::DevicePointer>(data);
@@ -110,6 +93,9 @@ public:
     }
     const char *target() const override {
         return target_.c_str();
+    }
+    void *native_context() const override {
+        return context_;
     }
 
     Result<void *> allocate(size_t bytes) override {
@@ -178,12 +164,16 @@ public:
     }
 
 private:
+    struct Kernel {
+        cuda::Function function = nullptr;
+        int shared_bytes = 48 << 10;  ///< that launches may ask for
+    };
     struct Module {
         cuda::Module module = nullptr;
-        std::map<std::string, cuda::Function, std::less<>> functions;
+        std::map<std::string, Kernel, std::less<>> kernels;
     };
 
-    /// With the mutex held.
+    /// With the mutex held. All kernels are looked up at once: the driver may load one only then, which is not for a launch to wait for.
     Module *module(KernelContext &context, const char *source) {
         const auto found = modules_.find(source);
         if (found != modules_.end()) {
@@ -195,6 +185,15 @@ private:
             fail(context, failed("cuModuleLoadDataEx", error).message());
             return nullptr;
         }
+        const std::string_view ptx(source), entry(".entry ");
+        for (size_t at = ptx.find(entry); at != std::string_view::npos; at = ptx.find(entry, at)) {
+            at += entry.size();
+            const std::string name(ptx.substr(at, ptx.find('(', at) - at));
+            if (const int error = driver().cuModuleGetFunction(&m.kernels[name].function, m.module, name.c_str()); error != cuda::kSuccess) {
+                fail(context, failed(("loading " + name).c_str(), error).message());
+                return nullptr;
+            }
+        }
         return &modules_.emplace(source, std::move(m)).first->second;
     }
 
@@ -204,20 +203,17 @@ private:
         if (m == nullptr) {
             return false;
         }
-        auto known = m->functions.find(std::string_view(launch.entry));
-        if (known == m->functions.end()) {
-            cuda::Function f = nullptr;
-            int error = driver().cuModuleGetFunction(&f, m->module, launch.entry);
-            constexpr int kWithoutAsking = 48 << 10;
-            if (error == cuda::kSuccess && launch.shared_bytes > kWithoutAsking) {
-                error = driver().cuFuncSetAttribute(f, cuda::kMaxDynamicSharedBytes, launch.shared_bytes);
-            }
-            if (error != cuda::kSuccess) {
-                return fail(context, failed((std::string("loading ") + launch.entry).c_str(), error).message());
-            }
-            known = m->functions.emplace(launch.entry, f).first;
+        const auto known = m->kernels.find(std::string_view(launch.entry));
+        if (known == m->kernels.end()) {
+            return fail(context, std::string("CUDA: no kernel ") + launch.entry + " in its module");
         }
-        function = known->second;
+        if (launch.shared_bytes > known->second.shared_bytes) {
+            if (const int error = driver().cuFuncSetAttribute(known->second.function, cuda::kMaxDynamicSharedBytes, launch.shared_bytes); error != cuda::kSuccess) {
+                return fail(context, failed((std::string("asking for shared memory of ") + launch.entry).c_str(), error).message());
+            }
+            known->second.shared_bytes = launch.shared_bytes;
+        }
+        function = known->second.function;
         return true;
     }
 

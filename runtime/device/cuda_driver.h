@@ -55,6 +55,26 @@ struct Driver {
 
 /// Loaded and initialised once.
 const Driver &driver();
+
+/// Makes a context the thread's current one, and the former one again.
+class Current {
+public:
+    explicit Current(Context context)
+        : error_(driver().cuCtxPushCurrent_v2(context)) {
+    }
+    ~Current() {
+        Context old;
+        if (error_ == kSuccess) {
+            driver().cuCtxPopCurrent_v2(&old);
+        }
+    }
+    Current(const Current &) = delete;
+    Current &operator=(const Current &) = delete;
+
+private:
+    const int error_;
+};
+
 /// "CUDA_ERROR_OUT_OF_MEMORY"
 std::string error_name(int error);
 

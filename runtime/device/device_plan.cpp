@@ -77,6 +77,10 @@ size_t DeviceTables::add(const std::vector<int32_t> &values) {
     return append(bytes_, values);
 }
 
+size_t DeviceTables::add(const std::vector<float> &values) {
+    return append(bytes_, values);
+}
+
 size_t DeviceTables::add_zeros(size_t floats) {
     return append(bytes_, std::vector<float>(floats, 0.0f));
 }

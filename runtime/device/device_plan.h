@@ -43,6 +43,7 @@ class DeviceTables {
 public:
     /// Adds a table and returns its offset in bytes.
     size_t add(const std::vector<int32_t> &values);
+    size_t add(const std::vector<float> &values);
     size_t add_zeros(size_t floats);
     Status upload(DeviceRuntime &device);
     const int32_t *ints(size_t offset) const {
@@ -265,5 +266,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_direct(const 
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_im2col(const PlanRequest &request);
 /// unfold and fold.
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_columns(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft_tiled(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_winograd(const PlanRequest &request);
 
 }  // namespace fourfold

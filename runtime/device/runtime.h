@@ -33,6 +33,10 @@ public:
     virtual const DeviceInfo &info() const = 0;
     /// Which variants it runs, the best first: "cuda86", "cuda80", ..., "opencl".
     virtual const char *target() const = 0;
+    /// The CUcontext that other libraries are to use; null on OpenCL.
+    virtual void *native_context() const {
+        return nullptr;
+    }
 
     virtual Result<void *> allocate(size_t bytes) = 0;
     virtual void free(void *data) = 0;

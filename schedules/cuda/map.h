@@ -8,11 +8,10 @@
 namespace fourfold::cuda {
 
 /// One thread to an element of a pure Func: 32 x 8 to a block, neighbours of the first dimension in neighbouring threads. All
-/// blocks are numbered in one grid dimension, the only one that counts beyond 65,535. Returns the loop at which a sum of one
-/// element is computed, in registers.
-inline Halide::Var schedule_map(Halide::Func out) {
+/// blocks are numbered in one grid dimension, the only one that counts beyond 65,535. Dimensions that are not among `args` stay
+/// within a thread. Returns the loop at which a sum of one element is computed, in registers.
+inline Halide::Var schedule_map(Halide::Func out, std::vector<Halide::Var> args) {
     using namespace Halide;
-    std::vector<Var> args = out.args();
     Var xo("xo"), xi("xi"), yo("yo"), yi("yi"), block("block");
     if (args.size() == 1) {
         out.gpu_tile(args[0], xo, xi, 256, TailStrategy::GuardWithIf);
@@ -27,6 +26,9 @@ inline Halide::Var schedule_map(Halide::Func out) {
     }
     out.gpu_blocks(block).gpu_threads(xi, yi).never_partition_all();
     return xi;
+}
+inline Halide::Var schedule_map(Halide::Func out) {
+    return schedule_map(out, out.args());
 }
 
 }  // namespace fourfold::cuda

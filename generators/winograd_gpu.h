@@ -1,0 +1,18 @@
+// The named stages of winograd_cut, winograd_join and winograd_pack, as their schedules see them: Winograd's transforms where a thread
+// has a tile (or a filter) to itself.
+#pragma once
+
+#include "Halide.h"
+
+namespace fourfold {
+
+struct WinogradGpuStages {
+    Halide::Func out;    ///< what is written
+    Halide::Func last;   ///< (i, ...), a Tuple: one line of the second pass
+    Halide::Func lines;  ///< (i, j, ...): the first pass' lines, j of them
+    Halide::Func first;  ///< (j, ...), a Tuple: one line of the first pass
+    Halide::Var i{"i"}, j{"j"};
+    int length = 0, count = 0;  ///< of a line of the first pass, and how many there are
+};
+
+}  // namespace fourfold

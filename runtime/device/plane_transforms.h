@@ -1,0 +1,50 @@
+// Real 2-D transforms of whole planes on a device: n0 rows of n1 reals, n1 even, to n0 rows of n1/2 + 1 complex numbers (re, im) and
+// back, unscaled. Real rows lie row_floats() apart, as the spectra's do, so that a plane may become its spectrum where it lies.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "device/device_plan.h"
+
+namespace fourfold {
+
+class PlaneTransforms {
+public:
+    PlaneTransforms(int64_t n0, int64_t n1)
+        : n0(n0), n1(n1) {
+    }
+    virtual ~PlaneTransforms() = default;
+
+    const int64_t n0, n1;
+    int64_t row_floats() const {
+        return n1 + 2;
+    }
+    int64_t frequencies() const {
+        return n0 * (n1 / 2 + 1);
+    }
+
+    virtual const char *name() const = 0;
+    /// Whether the result is in `a` for sure.
+    virtual bool in_place() const = 0;
+    /// When a plan is made, for every number of planes that it will transform: the bytes of `b` below.
+    virtual Result<size_t> prepare(bool inverse, int64_t planes, int64_t distance) = 0;
+    /// Times that a plane is read and written, for predictions.
+    virtual int64_t passes() const = 0;
+    /// Transforms `planes` planes, `distance` floats apart, that begin in `a`, with `b` for what is in between. Returns the one of the
+    /// two where the result is, or null with a message in the context.
+    virtual float *forward(float *a, float *b, int64_t planes, int64_t distance, KernelContext &context) const = 0;
+    virtual float *inverse(float *a, float *b, int64_t planes, int64_t distance, KernelContext &context) const = 0;
+};
+
+/// By our own kernels, one launch for each factor of a length. Its tables join `tables`.
+std::unique_ptr<PlaneTransforms> generated_transforms(const DeviceRuntime &device, int64_t n0, int64_t n1, DeviceTables &tables);
+
+/// By cuFFT; kUnsupported where it, or CUDA, is missing.
+Result<std::unique_ptr<PlaneTransforms>> cufft_transforms(const DeviceRuntime &device, int64_t n0, int64_t n1);
+
+/// The least length of at least `least` whose factors are 2, 3 and 5, even where asked for.
+int64_t transform_length(int64_t least, bool even);
+
+}  // namespace fourfold

@@ -1,0 +1,60 @@
+// Where CUDA's toolkit is installed: what fourfold declares of the driver (runtime/device/cuda_driver.h) and of cuFFT
+// (cufft_library.h) is what cuda.h and cufft.h declare.
+// Compiled, not run: every check is a static_assert.
+#include <cuda.h>
+#include <cufft.h>
+
+#include <type_traits>
+
+#include "device/cuda_driver.h"
+#include "device/cufft_library.h"
+
+namespace {
+
+/// Equal to a caller: the same, or both pointers, or integers and enumerations of one size.
+template<typename Ours, typename Theirs>
+constexpr bool same_value() {
+    if constexpr (std::is_pointer_v<Ours> && std::is_pointer_v<Theirs>) {
+        return true;
+    } else if constexpr ((std::is_integral_v<Ours> || std::is_enum_v<Ours>)&&(std::is_integral_v<Theirs> || std::is_enum_v<Theirs>)) {
+        return sizeof(Ours) == sizeof(Theirs);
+    } else {
+        return std::is_same_v<Ours, Theirs>;
+    }
+}
+
+template<typename Ours, typename Theirs>
+struct SameFunction : std::false_type {};
+template<typename R, typename... A, typename S, typename... B>
+struct SameFunction<R(A...), S(B...)> {
+    static constexpr bool value = [] {
+        if constexpr (sizeof...(A) == sizeof...(B)) {
+            return same_value<R, S>() && (same_value<A, B>() && ...);
+        } else {
+            return false;
+        }
+    }();
+};
+
+#define FOURFOLD_CHECK(name, result, arguments) static_assert(SameFunction<result arguments, decltype(::name)>::value, #name);
+namespace ours {
+using namespace fourfold::cuda;
+FOURFOLD_CUDA_FUNCTIONS(FOURFOLD_CHECK)
+namespace cuda = fourfold::cuda;
+FOURFOLD_CUFFT_FUNCTIONS(FOURFOLD_CHECK)
+}  // namespace ours
+#undef FOURFOLD_CHECK
+
+static_assert(fourfold::cuda::kSuccess == CUDA_SUCCESS);
+static_assert(fourfold::cuda::kOutOfMemory == CUDA_ERROR_OUT_OF_MEMORY);
+static_assert(fourfold::cuda::kNoDevice == CUDA_ERROR_NO_DEVICE);
+static_assert(fourfold::cuda::kMultiprocessorCount == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+static_assert(fourfold::cuda::kCapabilityMajor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+static_assert(fourfold::cuda::kCapabilityMinor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+static_assert(fourfold::cuda::kMaxDynamicSharedBytes == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+static_assert(fourfold::cufft::kSuccess == CUFFT_SUCCESS);
+static_assert(fourfold::cufft::kAllocationFailed == CUFFT_ALLOC_FAILED);
+static_assert(fourfold::cufft::kR2C == CUFFT_R2C);
+static_assert(fourfold::cufft::kC2R == CUFFT_C2R);
+
+}  // namespace

@@ -1,0 +1,313 @@
+// The CUDA side of the library on a stand-in for the driver (standin_driver.h), which ctest puts before the real one: everything but
+// the arithmetic, on machines without a GPU.
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "device/standin_driver.h"
+#include "fourfold/fourfold.h"
+#include "support/spawn.h"
+
+namespace fourfold::test {
+namespace {
+
+constexpr int kOutOfMemory = 2, kLaunchFailed = 719;
+
+StandIn *standin() {
+    static StandIn *const found = [] {
+        void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+        auto *get = library != nullptr ? reinterpret_cast<StandIn *(*)()>(dlsym(library, "fourfold_standin")) : nullptr;
+        return get != nullptr ? get() : nullptr;
+    }();
+    return found;
+}
+
+Conv2dProblem problem_of(const char *text) {
+    const Result<Conv2dProblem> problem = Conv2dProblem::parse(text);
+    return *problem;
+}
+
+DeviceBuffer buffer(size_t floats) {
+    Result<DeviceBuffer> made = DeviceBuffer::allocate(Device::cuda(), floats * sizeof(float));
+    EXPECT_TRUE(made.ok()) << made.status().message();
+    return made ? std::move(*made) : DeviceBuffer();
+}
+
+/// A plan with memory of the device for all that it reads and writes. Throws where there is no plan, since the test itself then makes no
+/// sense.
+struct OnDevice {
+    Conv2dProblem problem;
+    Plan plan;
+    DeviceBuffer x, w, y, bias, packed, workspace;
+
+    OnDevice(const char *text, Algorithm algorithm)
+        : problem(problem_of(text)), plan(make(problem, algorithm)), x(buffer(static_cast<size_t>(problem.input_elements()))), w(buffer(static_cast<size_t>(problem.filter_elements()))), y(buffer(static_cast<size_t>(problem.output_elements()))), bias(buffer(static_cast<size_t>(problem.out_channels))), packed(bytes(plan.packed_filter_bytes())), workspace(bytes(plan.workspace_bytes_unpacked())) {
+    }
+
+    static DeviceBuffer bytes(size_t count) {
+        return buffer((count + 3) / 4);
+    }
+    static Plan make(const Conv2dProblem &problem, Algorithm algorithm) {
+        PlanOptions options;
+        options.device = Device::cuda();
+        options.algorithm = algorithm;
+        Result<Plan> made = Plan::create(problem, options);
+        if (!made) {
+            throw std::runtime_error(problem.to_string() + ": " + made.status().message());
+        }
+        return *made;
+    }
+    Status pack(void *stream = nullptr) {
+        ExecutionContext context;
+        context.stream = stream;
+        return plan.pack_filters(w.floats(), packed, workspace, context);
+    }
+    Status execute(void *stream = nullptr) {
+        Tensors t;
+        t.input = x.floats();
+        t.filters = ConstMemoryBlock(packed);
+        t.bias = bias.floats();
+        t.output = y.floats();
+        ExecutionContext context;
+        context.stream = stream;
+        return plan.execute(t, workspace, context);
+    }
+};
+
+struct Case {
+    Algorithm algorithm;
+    const char *problem;
+};
+constexpr Case kCases[] = {
+    {Algorithm::kIm2col, "b2 ic5 i9x7 oc6 f3 p1 relu"},
+    {Algorithm::kIm2col, "b3 ic4 i11 oc4 f3 s2 p1 g2 reflect"},
+    {Algorithm::kFft, "b3 ic5 i19x17 oc6 f5 p2 relu"},
+    {Algorithm::kFft, "b2 ic4 i11 oc4 f3 s2 p1 g2 symmetric"},
+    {Algorithm::kFftTiled, "b2 ic5 i41x57 oc6 f5 p2"},
+    {Algorithm::kWinograd, "b3 ic5 i19x17 oc6 f3 p1 relu"},
+    {Algorithm::kWinograd, "b2 ic4 i11 oc34 f3 p1 g2 symmetric"},
+};
+
+class CudaRuntime : public ::testing::Test {
+protected:
+    void SetUp() override {
+        if (standin() == nullptr) {
+            GTEST_SKIP() << "libcuda.so.1 is not the stand-in; ctest loads it by LD_LIBRARY_PATH";
+        }
+        standin()->clear();
+    }
+    void TearDown() override {
+        if (standin() != nullptr) {
+            EXPECT_EQ(standin()->pushed, standin()->popped) << "a context stayed current";
+        }
+    }
+};
+
+TEST_F(CudaRuntime, SaysWhatTheDriverSays) {
+    const Result<DeviceInfo> info = device_info(Device::cuda());
+    ASSERT_TRUE(info.ok()) << info.status().message();
+    EXPECT_EQ(info->name, "Stand-in 0");
+    EXPECT_EQ(info->capability, 90);
+    EXPECT_EQ(info->memory_bytes, size_t{1} << 30);
+    EXPECT_EQ(info->compute_units, 132);
+    EXPECT_EQ(info->driver, "CUDA 13.0");
+    const Result<DeviceInfo> second = device_info(Device::cuda(1));
+    EXPECT_EQ(second.status().code(), StatusCode::kUnsupported);
+    EXPECT_EQ(second.status().message(), "device 'cuda:1' does not exist; the driver shows 1 GPUs");
+}
+
+TEST_F(CudaRuntime, MemoryGoesAndComesBack) {
+    const size_t before = standin()->allocated;
+    {
+        const DeviceBuffer memory = buffer(1000);
+        EXPECT_EQ(standin()->allocated, before + 4000);
+        std::vector<float> in(1000, 2.5f), out(1000);
+        EXPECT_TRUE(copy_to_device(Device::cuda(), memory.data(), in.data(), 4000).ok());
+        EXPECT_TRUE(copy_to_host(Device::cuda(), out.data(), memory.data(), 4000).ok());
+        EXPECT_EQ(in, out);
+    }
+    EXPECT_EQ(standin()->allocated, before);
+}
+
+TEST_F(CudaRuntime, SaysWhenMemoryRunsOut) {
+    const Result<DeviceBuffer> large = DeviceBuffer::allocate(Device::cuda(), size_t{1} << 31);
+    EXPECT_EQ(large.status().code(), StatusCode::kResourceExhausted);
+    EXPECT_EQ(large.status().message(), "device 'cuda' has no 2147483648 bytes left");
+    standin()->fail("cuMemAlloc", kOutOfMemory);
+    PlanOptions options;
+    options.device = Device::cuda();
+    const Result<Plan> plan = Plan::create(problem_of("b1 ic3 i8 oc4 f3 p1"), options);
+    EXPECT_EQ(plan.status().code(), StatusCode::kResourceExhausted) << plan.status().message();
+}
+
+TEST_F(CudaRuntime, PlansCompileAndExecutionsOnlyLaunch) {
+    for (const Case &c : kCases) {
+        SCOPED_TRACE(std::string(to_string(c.algorithm)) + ": " + c.problem);
+        OnDevice on(c.problem, c.algorithm);
+        standin()->clear();
+        // What follows is all that the first execution does as well.
+        int stream = 0;
+        EXPECT_TRUE(on.pack(&stream).ok());
+        const Status status = on.execute(&stream);
+        EXPECT_TRUE(status.ok()) << status.message();
+        EXPECT_FALSE(standin()->recorded("cuLaunchKernel").empty());
+        const std::set<std::string> allowed = {"cuLaunchKernel", "cuMemsetD8Async", "cuMemcpyHtoDAsync", "cufftExecR2C", "cufftExecC2R"};
+        for (const DriverCall &call : standin()->calls) {
+            EXPECT_TRUE(allowed.count(call.name)) << call.name << " while executing";
+            if (call.name == "cuLaunchKernel" || call.name.rfind("cuMem", 0) == 0 || call.name.rfind("cufftExec", 0) == 0) {
+                EXPECT_EQ(call.stream, &stream) << call.name << " " << call.entry;
+            }
+        }
+        // Without packing nothing at all is copied.
+        standin()->clear();
+        EXPECT_TRUE(on.execute(&stream).ok());
+        EXPECT_TRUE(standin()->recorded("cuMemcpyHtoDAsync").empty());
+    }
+}
+
+TEST_F(CudaRuntime, NoLimitOfRegisters) {
+    // The whole process's modules: what plans of other tests loaded is loaded no more.
+    OnDevice on("b1 ic3 i8 oc4 f5 p2 circular", Algorithm::kIm2col);
+    for (const DriverCall &call : standin()->recorded("cuModuleLoadDataEx")) {
+        EXPECT_EQ(call.options, 0u);
+        EXPECT_EQ(call.target, "sm_86");
+    }
+    standin()->clear();
+    OnDevice again("b1 ic3 i8 oc4 f5 p2 circular", Algorithm::kIm2col);
+    EXPECT_TRUE(standin()->recorded("cuModuleLoadDataEx").empty()) << "a module is loaded once for all plans";
+}
+
+TEST_F(CudaRuntime, TransformsByCufftAndByOurOwn) {
+    const Conv2dProblem problem = problem_of("b3 ic5 i40x50 oc6 f5 p2");
+    for (const char *transforms : {"cufft", "generated"}) {
+        SCOPED_TRACE(transforms);
+        PlanOptions options;
+        options.device = Device::cuda();
+        options.choice = std::string("fft ") + transforms;
+        const Result<Plan> plan = Plan::create(problem, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_NE(plan->choice().find(transforms), std::string::npos) << plan->choice();
+    }
+    standin()->fail("cufftCreate", 5);
+    PlanOptions options;
+    options.device = Device::cuda();
+    options.algorithm = Algorithm::kFft;
+    const Result<Plan> without = Plan::create(problem_of("b3 ic5 i41x57 oc6 f5 p2"), options);
+    ASSERT_TRUE(without.ok()) << without.status().message();
+    EXPECT_NE(without->choice().find("generated"), std::string::npos) << "a cuFFT that fails leaves our own";
+}
+
+TEST_F(CudaRuntime, CufftKeepsABoundedNumberOfPlans) {
+    PlanOptions options;
+    options.device = Device::cuda();
+    options.choice = "fft cufft";
+    const auto plan = [&](int size) { return Plan::create(problem_of(("b1 ic1 oc1 f3 p1 i" + std::to_string(size)).c_str()), options); };
+    ASSERT_TRUE(plan(20).ok());
+    standin()->clear();
+    ASSERT_TRUE(plan(20).ok());
+    EXPECT_TRUE(standin()->recorded("cufftCreate").empty()) << "the same transforms are made once";
+    for (int i = 0; i < 40; i++) {
+        ASSERT_TRUE(plan(30 + 10 * i).ok());
+    }
+    EXPECT_FALSE(standin()->recorded("cufftDestroy").empty());
+}
+
+TEST_F(CudaRuntime, FailuresComeBackInWords) {
+    OnDevice on("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
+    ASSERT_TRUE(on.pack().ok());
+    standin()->fail("cuLaunchKernel", kOutOfMemory);
+    Status status = on.execute();
+    EXPECT_EQ(status.code(), StatusCode::kInternal);
+    EXPECT_NE(status.message().find("cuLaunchKernel of "), std::string::npos) << status.message();
+    EXPECT_NE(status.message().find("CUDA_ERROR_OUT_OF_MEMORY"), std::string::npos) << status.message();
+    standin()->clear();
+    EXPECT_TRUE(on.execute().ok()) << "a failed launch must not stick";
+    standin()->fail("cuStreamSynchronize", kLaunchFailed);
+    status = synchronize(Device::cuda());
+    EXPECT_EQ(status.message(), "CUDA: cuStreamSynchronize failed with error 719");
+    standin()->clear();
+    standin()->fail("cuMemcpyDtoHAsync", kLaunchFailed);
+    float value = 0.0f;
+    EXPECT_FALSE(copy_to_host(Device::cuda(), &value, on.y.data(), sizeof value).ok());
+}
+
+TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
+    OnDevice on("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
+    ASSERT_TRUE(on.pack().ok());
+    standin()->clear();
+    constexpr int kThreads = 4, kRounds = 25;
+    int streams[kThreads];
+    std::vector<std::thread::id> ids(kThreads);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; i++) {
+        threads.emplace_back([&, i] {
+            ids[static_cast<size_t>(i)] = std::this_thread::get_id();
+            // Each with an output of its own, as several streams need.
+            OnDevice mine("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
+            EXPECT_TRUE(mine.pack(&streams[i]).ok());
+            for (int n = 0; n < kRounds; n++) {
+                EXPECT_TRUE(mine.execute(&streams[i]).ok());
+            }
+        });
+    }
+    for (std::thread &t : threads) {
+        t.join();
+    }
+    const std::vector<DriverCall> launches = standin()->recorded("cuLaunchKernel");
+    EXPECT_GE(launches.size(), static_cast<size_t>(kThreads * kRounds));
+    for (const DriverCall &call : launches) {
+        for (size_t i = 0; i < kThreads; i++) {
+            if (call.thread == ids[i]) {
+                EXPECT_EQ(call.stream, &streams[i]);
+            }
+        }
+    }
+}
+
+/// What a process says that plans on a machine with these GPUs; null: without the stand-in.
+Outcome probe(const char *gpus, const char *device, const char *problem = "b2 ic5 i9x7 oc6 f3 p1") {
+    std::vector<std::string> command = {"/usr/bin/env", "-u", "LD_LIBRARY_PATH"};
+    if (gpus != nullptr) {
+        command = {"/usr/bin/env", "LD_LIBRARY_PATH=" FOURFOLD_STANDIN_FOLDER, std::string("FOURFOLD_STANDIN_GPUS=") + gpus};
+    }
+    command.insert(command.end(), {FOURFOLD_PROBE, device, problem});
+    return spawn(command);
+}
+
+TEST(CudaLadder, TakesTheBestThatTheGpuRuns) {
+    const struct {
+        const char *capability, *target;
+    } ladder[] = {{"75", "cuda75"}, {"80", "cuda80"}, {"86", "cuda86"}, {"87", "cuda86"}, {"89", "cuda86"}, {"90", "cuda86"}, {"100", "cuda86"}, {"120", "cuda86"}};
+    for (const auto &rung : ladder) {
+        const Outcome outcome = probe(rung.capability, "cuda");
+        EXPECT_EQ(outcome.exit_code, 0) << outcome.out;
+        EXPECT_NE(outcome.out.find(std::string("_") + rung.target), std::string::npos) << "capability " << rung.capability << ": " << outcome.out;
+    }
+}
+
+TEST(CudaLadder, EachGpuOfSeveral) {
+    EXPECT_NE(probe("75,90", "cuda:0").out.find("_cuda75"), std::string::npos);
+    EXPECT_NE(probe("75,90", "cuda:1").out.find("_cuda86"), std::string::npos);
+    EXPECT_EQ(probe("75,90", "cuda:2").out, "device 'cuda:2' does not exist; the driver shows 2 GPUs\n");
+}
+
+TEST(CudaLadder, RefusesInWords) {
+    EXPECT_EQ(probe("70", "cuda").out, "device 'cuda:0', Stand-in 0, has compute capability 7.0; this build's kernels need 7.5\n");
+    EXPECT_EQ(probe("", "cuda").out, "the NVIDIA driver refuses: cuInit failed with CUDA_ERROR_NO_DEVICE\n");
+    EXPECT_EQ(probe("", "cuda").exit_code, 1);
+    if (dlopen("libcuda.so", RTLD_LAZY) == nullptr) {
+        EXPECT_EQ(probe(nullptr, "cuda").out, "libcuda.so.1 cannot be loaded: no NVIDIA driver is installed\n");
+    }
+    // A GPU that is missing does no harm to the CPU.
+    EXPECT_EQ(probe("", "cpu").exit_code, 0);
+}
+
+}  // namespace
+}  // namespace fourfold::test

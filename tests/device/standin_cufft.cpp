@@ -1,0 +1,122 @@
+// A stand-in for cuFFT beside the stand-in for the driver: libcufft.so.12, whose transforms are recorded and checked, and compute nothing.
+// They must be in place, with a work area of the caller's, all of it memory of the device.
+#include <dlfcn.h>
+
+#include <map>
+
+#include "device/cufft_library.h"
+#include "device/standin_driver.h"
+
+using fourfold::test::DriverCall;
+using fourfold::test::StandIn;
+
+namespace {
+
+constexpr int kInvalidPlan = 1, kInvalidValue = 4;
+
+struct Made {
+    bool own_work_area = true;
+    long long planes = 0, distance = 0;
+    int type = 0;
+    size_t work_bytes = 0;
+    void *work = nullptr;
+    const void *stream = nullptr;
+};
+
+StandIn &state() {
+    static StandIn *const found = [] {
+        void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+        return reinterpret_cast<StandIn *(*)()>(dlsym(driver, "fourfold_standin"))();
+    }();
+    return *found;
+}
+
+std::map<int, Made> &plans = *new std::map<int, Made>;
+
+int record(const char *name, const void *stream = nullptr) {
+    DriverCall call;
+    call.name = name;
+    call.stream = stream;
+    call.thread = std::this_thread::get_id();
+    state().calls.push_back(call);
+    const auto failure = state().failures.find(name);
+    return failure != state().failures.end() ? failure->second : fourfold::cufft::kSuccess;
+}
+
+int execute(const char *name, int plan, int type, const void *in, const void *out) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    const auto found = plans.find(plan);
+    if (found == plans.end() || found->second.type != type) {
+        return kInvalidPlan;
+    }
+    const Made &made = found->second;
+    if (const int error = record(name, made.stream); error != fourfold::cufft::kSuccess) {
+        return error;
+    }
+    const auto begin = reinterpret_cast<uintptr_t>(in);
+    const bool valid = in == out && !made.own_work_area && state().on_device(begin, static_cast<size_t>(made.planes * made.distance) * sizeof(float)) && state().on_device(reinterpret_cast<uintptr_t>(made.work), made.work_bytes);
+    return valid ? fourfold::cufft::kSuccess : kInvalidValue;
+}
+
+}  // namespace
+
+#define FOURFOLD_EXPORT extern "C" __attribute__((visibility("default")))
+#define FOURFOLD_DECLARE(name, result, arguments) FOURFOLD_EXPORT result name arguments;
+namespace cuda = fourfold::cuda;
+FOURFOLD_CUFFT_FUNCTIONS(FOURFOLD_DECLARE)
+#undef FOURFOLD_DECLARE
+
+FOURFOLD_EXPORT int cufftCreate(int *plan) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    static int next = 1;
+    if (const int error = record("cufftCreate"); error != fourfold::cufft::kSuccess) {
+        return error;
+    }
+    *plan = next++;
+    plans[*plan] = Made();
+    return fourfold::cufft::kSuccess;
+}
+FOURFOLD_EXPORT int cufftDestroy(int plan) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    return plans.erase(plan) == 1 ? record("cufftDestroy") : kInvalidPlan;
+}
+FOURFOLD_EXPORT int cufftSetAutoAllocation(int plan, int automatic) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    plans.at(plan).own_work_area = automatic != 0;
+    return fourfold::cufft::kSuccess;
+}
+FOURFOLD_EXPORT int cufftMakePlanMany64(int plan, int rank, long long *n, long long *in, long long in_stride, long long in_distance, long long *out, long long out_stride, long long out_distance, int type, long long planes, size_t *work_bytes) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    if (const int error = record("cufftMakePlanMany64"); error != fourfold::cufft::kSuccess) {
+        return error;
+    }
+    const bool forward = type == fourfold::cufft::kR2C;
+    const long long *real = forward ? in : out, *complex = forward ? out : in;
+    const long long real_distance = forward ? in_distance : out_distance, complex_distance = forward ? out_distance : in_distance;
+    // What cufft.h asks of transforms in place.
+    if (rank != 2 || in_stride != 1 || out_stride != 1 || complex[1] != n[1] / 2 + 1 || real[1] != 2 * complex[1] || real_distance != 2 * complex_distance || real_distance < n[0] * real[1] || planes < 1) {
+        return kInvalidValue;
+    }
+    Made &made = plans.at(plan);
+    made.planes = planes;
+    made.distance = real_distance;
+    made.type = type;
+    made.work_bytes = *work_bytes = static_cast<size_t>(planes * n[0] * complex[1]) * 8;
+    return fourfold::cufft::kSuccess;
+}
+FOURFOLD_EXPORT int cufftSetWorkArea(int plan, void *work) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    plans.at(plan).work = work;
+    return fourfold::cufft::kSuccess;
+}
+FOURFOLD_EXPORT int cufftSetStream(int plan, cuda::Stream stream) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    plans.at(plan).stream = stream;
+    return fourfold::cufft::kSuccess;
+}
+FOURFOLD_EXPORT int cufftExecR2C(int plan, float *in, void *out) {
+    return execute("cufftExecR2C", plan, fourfold::cufft::kR2C, in, out);
+}
+FOURFOLD_EXPORT int cufftExecC2R(int plan, void *in, float *out) {
+    return execute("cufftExecC2R", plan, fourfold::cufft::kC2R, in, out);
+}

@@ -1,0 +1,72 @@
+// A stand-in for the NVIDIA driver: libcuda.so.1 over host memory, for tests on machines without a GPU. Memory is malloc'ed and
+// tracked, launches are checked and recorded but compute nothing, and failures can be asked for.
+//
+// What it shows is read from the environment when it is loaded:
+//   FOURFOLD_STANDIN_GPUS     compute capabilities, one for each GPU: "90" or "75,90"; empty: none (default 90)
+//   FOURFOLD_STANDIN_MEMORY   bytes of each GPU (default 2^30)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace fourfold::test {
+
+/// One call of the driver that does something on a device or changes its state.
+struct DriverCall {
+    std::string name;     ///< "cuLaunchKernel"
+    std::string entry;    ///< the kernel's name, for launches
+    const void *stream = nullptr;
+    unsigned blocks[3] = {0, 0, 0}, threads[3] = {0, 0, 0};
+    unsigned options = 0;  ///< of cuModuleLoadDataEx: how many
+    std::string target;    ///< of cuModuleLoadDataEx: the PTX's, "sm_80"
+    std::thread::id thread;
+};
+
+struct StandIn {
+    std::mutex mutex;
+    std::vector<DriverCall> calls;
+    /// Results that calls return from now on without doing anything, by name.
+    std::map<std::string, int> failures;
+    size_t allocated = 0;        ///< bytes now
+    std::map<uintptr_t, size_t> allocations;
+    long pushed = 0, popped = 0;  ///< contexts, of all threads
+
+    /// With the mutex held. Whether [data, data + bytes) is memory of the device.
+    bool on_device(uintptr_t data, size_t bytes) const {
+        auto after = allocations.upper_bound(data);
+        if (after == allocations.begin()) {
+            return false;
+        }
+        --after;
+        return data + bytes <= after->first + after->second;
+    }
+    void clear() {
+        std::lock_guard<std::mutex> lock(mutex);
+        calls.clear();
+        failures.clear();
+    }
+    void fail(const std::string &name, int error) {
+        std::lock_guard<std::mutex> lock(mutex);
+        failures[name] = error;
+    }
+    std::vector<DriverCall> recorded(const std::string &name) {
+        std::lock_guard<std::mutex> lock(mutex);
+        std::vector<DriverCall> found;
+        for (const DriverCall &call : calls) {
+            if (call.name == name) {
+                found.push_back(call);
+            }
+        }
+        return found;
+    }
+};
+
+}  // namespace fourfold::test
+
+/// The state of the stand-in, exported beside the driver's functions.
+extern "C" fourfold::test::StandIn *fourfold_standin();
