@@ -19,7 +19,7 @@ protected:
         // Rows of the gradient's columns are in the order of the filters as the caller has them.
         const bool flipped = p.filter_mode == FilterMode::kConvolution;
         gather_ = DeviceTaps::add(tables_, p.filter_height, p.filter_width, true, [&](int64_t r) { return top - (flipped ? p.filter_height - 1 - r : r) * p.dilation_h; }, [&](int64_t s) { return left - (flipped ? p.filter_width - 1 - s : s) * p.dilation_w; });
-        origin_ = tables_.add({0});
+        origin_ = tables_.add(std::vector<int32_t>{0});
         zeros_ = tables_.add_zeros(static_cast<size_t>(std::max(p.in_channels, p.out_channels)));
     }
 

@@ -276,7 +276,7 @@ std::string ImplicitStage::text() const {
 }
 
 FilterGradientStage::FilterGradientStage(const DeviceRuntime &device, const Variant &kernel, const Conv2dProblem &problem, DeviceTables &tables)
-    : problem_(problem), kernel_(kernel), sum_(device_variant(device, "sum_parts")), nowhere_(tables.add({std::numeric_limits<int32_t>::min() / 4})) {
+    : problem_(problem), kernel_(kernel), sum_(device_variant(device, "sum_parts")), nowhere_(tables.add(std::vector<int32_t>{std::numeric_limits<int32_t>::min() / 4})) {
 }
 
 double FilterGradientStage::lay_out(double most) {
