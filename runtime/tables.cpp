@@ -607,7 +607,12 @@ Status block_choices(const std::vector<std::string> &names) {
 
 std::string variant_hash(const std::string &name) {
     const int place = place_of(name);
-    return place < 0 ? "" : registry()[static_cast<size_t>(place)].hash;
+    if (place >= 0) {
+        return registry()[static_cast<size_t>(place)].hash;
+    }
+    const std::vector<DeviceVariant> &list = device_variants();
+    const auto found = std::find_if(list.begin(), list.end(), [&](const DeviceVariant &v) { return name == v.variant.name; });
+    return found != list.end() ? found->variant.hash : "";
 }
 
 const char *to_string(Tier tier) {

@@ -55,7 +55,7 @@ public:
     DeviceFftPlan(const PlanRequest &request, const Variant &product, const Layouts &layouts, std::unique_ptr<PlaneTransforms> library)
         : problem_(request.problem), device_(*request.device), product_(product), layouts_(layouts), rows_(layouts_.rows), columns_(layouts_.columns), cut_(device_variant(device_, "cut_planes")), join_(device_variant(device_, "join_planes")), gather_(device_variant(device_, "gather_filters")), pack_(device_variant(device_, "pack_planes")), post_(kernel_post_op(problem_)), pad_(device_, problem_), padded_(pad_.needed() && !rows_.cyclic), tiles_(layouts.tiles_y * layouts.tiles_x), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 32)), transforms_(library != nullptr ? std::move(library) : generated_transforms(device_, layouts.n0, layouts.n1, tables_)) {
         variant = product.name;
-        choice = variant + " " + transforms_->name() + (layouts.tiled ? " t=" + std::to_string(layouts.n0) : "");
+        choice = variant + " transforms=" + transforms_->name() + (layouts.tiled ? " t=" + std::to_string(layouts.n0) : "");
         phases_ = static_cast<int64_t>(rows_.taps.phases.size() * columns_.taps.phases.size());
         channels_ = problem_.in_channels / problem_.groups * phases_;
         outputs_ = problem_.out_channels / problem_.groups;

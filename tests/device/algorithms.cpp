@@ -122,6 +122,20 @@ TEST_P(DeviceAlgorithms, EqualTheReference) {
     EXPECT_GT(done, 0);
 }
 
+TEST_P(DeviceAlgorithms, ChoiceMakesTheSamePlanAgain) {
+    const Conv2dProblem problem = *Conv2dProblem::parse("b2 ic4 i12x14 oc6 f3 p1");
+    PlanOptions options;
+    options.algorithm = algorithm_;
+    options.device = device_;
+    const Result<Plan> plan = Plan::create(problem, options);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    options.algorithm = Algorithm::kAuto;
+    options.choice = plan->choice();
+    const Result<Plan> again = Plan::create(problem, options);
+    ASSERT_TRUE(again.ok()) << again.status().message();
+    EXPECT_EQ(again->choice(), plan->choice());
+}
+
 TEST_P(DeviceAlgorithms, InBlocksWithinALimit) {
     const Conv2dProblem problem = *Conv2dProblem::parse("b4 ic4 i12x14 oc6 f3 p1 g2 symmetric");
     PlanOptions options;

@@ -190,7 +190,7 @@ TEST_F(CudaRuntime, TransformsByCufftAndByOurOwn) {
         SCOPED_TRACE(transforms);
         PlanOptions options;
         options.device = Device::cuda();
-        options.choice = std::string("fft ") + transforms;
+        options.choice = std::string("fft transforms=") + transforms;
         const Result<Plan> plan = Plan::create(problem, options);
         ASSERT_TRUE(plan.ok()) << plan.status().message();
         EXPECT_NE(plan->choice().find(transforms), std::string::npos) << plan->choice();
@@ -207,7 +207,7 @@ TEST_F(CudaRuntime, TransformsByCufftAndByOurOwn) {
 TEST_F(CudaRuntime, CufftKeepsABoundedNumberOfPlans) {
     PlanOptions options;
     options.device = Device::cuda();
-    options.choice = "fft cufft";
+    options.choice = "fft transforms=cufft";
     const auto plan = [&](int size) { return Plan::create(problem_of(("b1 ic1 oc1 f3 p1 i" + std::to_string(size)).c_str()), options); };
     ASSERT_TRUE(plan(20).ok());
     standin()->clear();
