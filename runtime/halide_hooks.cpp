@@ -45,6 +45,19 @@ void on_free(void *user_context, void *block) {
 
 }  // namespace
 
+#if defined(__SANITIZE_THREAD__)
+// What LLVM's instrumentation calls and the thread sanitizer of GCC 12 has not: there, the plain names are watched.
+extern "C" void *__tsan_memcpy(void *to, const void *from, size_t bytes) {
+    return std::memcpy(to, from, bytes);
+}
+extern "C" void *__tsan_memmove(void *to, const void *from, size_t bytes) {
+    return std::memmove(to, from, bytes);
+}
+extern "C" void *__tsan_memset(void *to, int value, size_t bytes) {
+    return std::memset(to, value, bytes);
+}
+#endif
+
 extern "C" void fourfold_install_halide_hooks() {
     halide_set_error_handler(on_error);
     halide_set_custom_print(on_print);
