@@ -96,7 +96,7 @@ TEST(Names, AlgorithmsAndDevices) {
     }
     EXPECT_FALSE(parse_accuracy("exact").ok());
     EXPECT_STREQ(to_string(Algorithm::kFftTiled), "fft_tiled");
-    EXPECT_STREQ(to_string(Device::kOpenCl), "opencl");
+    EXPECT_EQ(to_string(Device::opencl()), "opencl");
     for (const char *bad : {"", "Direct", "direct ", "abacus"}) {
         const Result<Algorithm> none = parse_algorithm(bad);
         ASSERT_FALSE(none.ok());

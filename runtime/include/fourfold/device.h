@@ -14,15 +14,19 @@ namespace fourfold {
 
 /// The CPU, or the ordinal-th GPU of its kind.
 struct Device {
+    /// What drives it.
     enum Kind { kCpu, kCuda, kOpenCl };
 
     Kind kind = kCpu;
     int ordinal = 0;
 
+    /// The CPU.
     constexpr Device() = default;
+    /// Of a kind, the n-th.
     constexpr Device(Kind k, int n = 0)  // NOLINT: implicit by design
         : kind(k), ordinal(n) {
     }
+    /// The processor.
     static constexpr Device cpu() {
         return Device(kCpu);
     }
@@ -34,9 +38,11 @@ struct Device {
     static constexpr Device opencl(int ordinal = 0) {
         return Device(kOpenCl, ordinal);
     }
+    /// The same device.
     friend constexpr bool operator==(const Device &a, const Device &b) {
         return a.kind == b.kind && a.ordinal == b.ordinal;
     }
+    /// Another device.
     friend constexpr bool operator!=(const Device &a, const Device &b) {
         return !(a == b);
     }
@@ -67,30 +73,39 @@ std::vector<DeviceInfo> devices();
 /// shared virtual memory pointer. Memory of your own of the same kind serves a plan as well.
 class DeviceBuffer {
 public:
+    /// Empty.
     DeviceBuffer() = default;
     /// Errors: kUnsupported (no such device), kResourceExhausted (no memory, with the number of bytes).
     static Result<DeviceBuffer> allocate(Device device, size_t bytes);
     ~DeviceBuffer();
+    /// Leaves the other empty.
     DeviceBuffer(DeviceBuffer &&other) noexcept;
+    /// The two exchange what they own.
     DeviceBuffer &operator=(DeviceBuffer &&other) noexcept;
     DeviceBuffer(const DeviceBuffer &) = delete;
     DeviceBuffer &operator=(const DeviceBuffer &) = delete;
 
+    /// The device's address; null when empty.
     void *data() const {
         return data_;
     }
+    /// The same for float32.
     float *floats() const {
         return static_cast<float *>(data_);
     }
+    /// As allocated.
     size_t bytes() const {
         return bytes_;
     }
+    /// Whose memory it is.
     Device device() const {
         return device_;
     }
+    /// As pack_filters and execute take a block.
     operator MemoryBlock() const {  // NOLINT: implicit by design
         return {data_, bytes_};
     }
+    /// As Filters take a block.
     operator ConstMemoryBlock() const {  // NOLINT: implicit by design
         return {data_, bytes_};
     }
@@ -104,6 +119,7 @@ private:
 /// Copies between the host and a device, in the order of the stream (see ExecutionContext::stream). Returns when the host's
 /// memory may be used again: after the copy for copy_to_host, and for copy_to_device at the latest then.
 Status copy_to_device(Device device, void *to, const void *from, size_t bytes, void *stream = nullptr);
+/// The other way.
 Status copy_to_host(Device device, void *to, const void *from, size_t bytes, void *stream = nullptr);
 /// Waits for all that was put into the stream, and reports what failed there.
 Status synchronize(Device device, void *stream = nullptr);

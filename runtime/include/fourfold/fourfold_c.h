@@ -294,6 +294,7 @@ enum fourfold_spectral_order {
     FOURFOLD_BIJC = 0, /* x (b, i0, i1h, ic)   w (i0, i1h, ic, oc)   y (b, i0, i1h, oc) */
     FOURFOLD_BCIJ = 1  /* x (b, ic, i0, i1h)   w (oc, ic, i0, i1h)   y (b, oc, i0, i1h) */
 };
+/* A product of half spectra: SpectralProblem of spectral.h. */
 typedef struct fourfold_spectral_problem {
     size_t struct_size;
     int32_t operation; /* enum fourfold_operation: forward or one of the gradients */
@@ -306,6 +307,7 @@ fourfold_status fourfold_spectral_problem_init(fourfold_spectral_problem *proble
 fourfold_status fourfold_spectral_problem_parse(fourfold_spectral_problem *problem, size_t struct_size, const char *text);
 fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem *problem, char *buffer, size_t capacity, size_t *length);
 
+/* How a spectral plan computes. */
 typedef struct fourfold_spectral_options {
     size_t struct_size;
     int32_t threads;     /* as of a plan */
@@ -320,6 +322,7 @@ fourfold_status fourfold_spectral_plan_create(const fourfold_spectral_problem *p
 /* NULL is allowed. */
 void fourfold_spectral_plan_destroy(fourfold_spectral_plan *plan);
 
+/* What a spectral plan says of itself. */
 typedef struct fourfold_spectral_info {
     size_t struct_size;
     const char *variant; /* the plan owns it */
@@ -338,6 +341,7 @@ typedef struct fourfold_const_spectrum {
     int64_t strides[4];
     int32_t strided;
 } fourfold_const_spectrum;
+/* Complex numbers to write, as fourfold_const_spectrum. */
 typedef struct fourfold_spectrum {
     float *data;
     int64_t strides[4];
@@ -371,6 +375,7 @@ fourfold_status fourfold_spectral_plan_execute(const fourfold_spectral_plan *pla
 
 /* Images to half spectra and back, with the conventions of NumPy's rfft2 and irfft2: SpectralTransform of spectral.h. */
 typedef struct fourfold_spectral_transform fourfold_spectral_transform;
+/* How transforms are planned. */
 typedef struct fourfold_spectral_transform_options {
     size_t struct_size;
     int32_t threads;     /* as of a plan */

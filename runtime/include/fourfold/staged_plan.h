@@ -14,7 +14,9 @@ class StagedPlan {
 public:
     /// Errors: kInvalidArgument (a plan of the CPU), kResourceExhausted (memory of the device).
     static Result<StagedPlan> create(const Plan &plan);
+    /// Leaves the other empty: it may only be assigned to or destroyed.
     StagedPlan(StagedPlan &&other) noexcept;
+    /// The same.
     StagedPlan &operator=(StagedPlan &&other) noexcept;
     ~StagedPlan();
 
@@ -24,11 +26,14 @@ public:
     /// they are packed first, otherwise pack_filters must have been called. `context` gives the stream.
     Status execute(const Tensors &tensors, const ExecutionContext &context = {});
 
-    // The parts of execute, for measuring: copies to the device, the computation alone (not waited for), copies back.
+    /// First part of execute, for those who measure: copies to the device, and packs filters that are given.
     Status upload(const Tensors &tensors, const ExecutionContext &context = {});
+    /// Second part: the computation alone, put into the stream and not waited for.
     Status launch(const ExecutionContext &context = {});
+    /// Third part: waits, and copies the results to where `tensors` has them.
     Status download(const Tensors &tensors, const ExecutionContext &context = {});
 
+    /// The plan that it was made for.
     const Plan &plan() const;
 
 private:

@@ -13,6 +13,7 @@
 
 namespace fourfold {
 
+/// How a TrainingPlan computes.
 struct TrainingOptions {
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     FftBackend fft_backend = FftBackend::kAuto;
@@ -49,26 +50,35 @@ public:
     /// that no FFT library of this build does), kResourceExhausted.
     static Result<TrainingPlan> create(const Conv2dProblem &problem, const TrainingOptions &options = {});
 
+    /// The forward problem.
     const Conv2dProblem &problem() const;
+    /// At most so many at a time.
     int threads() const;
+    /// The library that transforms.
     FftBackend backend() const;
-    /// Bytes of each block.
+    /// Bytes of the block X.
     size_t input_spectra_bytes() const;
+    /// Bytes of the block W.
     size_t filter_spectra_bytes() const;
+    /// Bytes of the block G.
     size_t gradient_spectra_bytes() const;
     /// Bytes of workspace, enough for every call.
     size_t workspace_bytes() const;
     /// Several lines for people.
     std::string describe() const;
 
+    /// x (b, ic, i0, i1) -> X, marked with the step.
     Status transform_input(ConstView input, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+    /// w (oc, ic/groups, f0, f1) -> W, marked with the step.
     Status transform_filters(ConstView filters, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+    /// gy (b, oc, o0, o1) -> G, marked with the step.
     Status transform_gradient(ConstView grad_output, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context = {}) const;
 
-    /// bias: oc values, or null.
+    /// X, W -> y (b, oc, o0, o1). bias: oc values, or null.
     Status forward(ConstMemoryBlock input, ConstMemoryBlock filters, const float *bias, MutableView output, MemoryBlock workspace, const ExecutionContext &context = {}) const;
+    /// G, W -> gx (b, ic, i0, i1).
     Status backward_data(ConstMemoryBlock gradient, ConstMemoryBlock filters, MutableView grad_input, MemoryBlock workspace, const ExecutionContext &context = {}) const;
-    /// grad_bias: oc values, or null.
+    /// X, G -> gw (oc, ic/groups, f0, f1). grad_bias: oc values, or null.
     Status backward_filters(ConstMemoryBlock input, ConstMemoryBlock gradient, MutableView grad_filters, float *grad_bias, MemoryBlock workspace, const ExecutionContext &context = {}) const;
 
 private:
