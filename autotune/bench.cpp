@@ -29,7 +29,7 @@ struct BenchFlags {
 constexpr double kAlways = 1e300;
 
 Result<ContestOptions> contest_options(const BenchFlags &flags) {
-    Result<PlanOptions> plan = to_plan_options(flags.plan);
+    Result<PlanOptions> plan = to_plan_options(flags.plan, true);
     if (!plan) {
         return plan.status();
     }
@@ -144,6 +144,9 @@ std::string json_line(const Shape &shape, const Entry &e, const MachineLimits &l
     line["packed_filter_bytes"] = e.packed_filter_bytes;
     line["max_error"] = e.max_error < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(e.max_error);
     line["chosen"] = e.chosen;
+    if (e.transfer_seconds > 0) {
+        line["transfer_ms"] = e.transfer_seconds * 1e3;
+    }
     line["peak_gflops"] = limits.peak_flops / 1e9;
     for (const Profile::Stage &stage : e.stages) {
         line["stages"][stage.name] = {{"ms", stage.seconds * 1e3}, {"calls", stage.calls}};
@@ -180,6 +183,9 @@ Status bench(const BenchFlags &flags) {
         for (const Entry &e : run_contest(shape.problem, *options)) {
             if (!flags.json) {
                 fmt::print("{}{}", table_row(table, shape, e, limits), stage_rows(e));
+                if (e.transfer_seconds > 0) {
+                    fmt::print("    copies to the device and back, besides: {} ms\n", milliseconds_text(e.transfer_seconds));
+                }
             } else if (e.outcome == Outcome::kTimed) {
                 fmt::print("{}", json_line(shape, e, limits));
             } else {

@@ -34,7 +34,7 @@ struct PlanFlags {
     std::string accuracy = "default";
 };
 void add_plan_flags(CLI::App &verb, PlanFlags &flags);
-Result<PlanOptions> to_plan_options(const PlanFlags &flags);
+Result<PlanOptions> to_plan_options(const PlanFlags &flags, bool devices = false);  ///< `devices`: the verb runs on GPUs too
 
 /// 0 ok; 2 for bad usage or bad input; 3 when the named algorithm or device cannot do a valid problem; 1 otherwise.
 int exit_code(const Status &status);

@@ -82,7 +82,7 @@ Result<std::vector<ReportGroup>> collect_groups(const CompareFlags &flags) {
 
 /// Small samples and few: there are a hundred problems, and the page shows ratios, not the last percent.
 Result<ContestOptions> contest_options(const CompareFlags &flags) {
-    const Result<PlanOptions> plan = to_plan_options(flags.plan);
+    const Result<PlanOptions> plan = to_plan_options(flags.plan, true);
     if (!plan) {
         return plan.status();
     }

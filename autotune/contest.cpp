@@ -1,6 +1,7 @@
 #include "contest.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "fourfold/separable.h"
+#include "fourfold/staged_plan.h"
 #include "machine_limits.h"
 #include "problem_data.h"
 #include "reference.h"
@@ -22,6 +24,7 @@ struct Contender {
     std::optional<Plan> plan;
     std::optional<SeparablePlan> separable;  ///< instead of the plan; its filters are its own
     AlignedBuffer packed;
+    std::optional<StagedPlan> staged;  ///< of a plan on a GPU
 
     bool planned() const {
         return plan || separable;
@@ -110,6 +113,7 @@ private:
         c.entry.outcome = outcome;
         c.entry.reason = std::move(reason);
         c.plan.reset();
+        c.staged.reset();
         c.separable.reset();
         c.packed = AlignedBuffer();
     }
@@ -242,6 +246,10 @@ private:
 
     void pack() {
         for (Contender &c : contenders_) {
+            if (is_left(c) && on_device()) {
+                stage(c);
+                continue;
+            }
             // No packed form: the plan reads the filters as they are.
             if (!is_left(c) || options_.include_packing || c.packed_filter_bytes() == 0) {
                 continue;
@@ -255,7 +263,55 @@ private:
         }
     }
 
-    Status execute(const Contender &c, Profile *profile = nullptr) const {
+    bool on_device() const {
+        return options_.plan.device != Device::kCpu;
+    }
+
+    /// Everything to the device, where it stays: times are of the computation alone, the copies' are apart.
+    void stage(Contender &c) {
+        Result<StagedPlan> staged = StagedPlan::create(*c.plan);
+        if (!staged) {
+            drop(c, Outcome::kSkipped, staged.status().message());
+            return;
+        }
+        c.staged.emplace(std::move(*staged));
+        const Tensors tensors = data_->tensors(problem_, AlignedBuffer(), data_->output.data());
+        Status status = c.staged->upload(tensors);
+        Tensors images = tensors;
+        images.filters = Filters();  // packed now
+        const auto begin = std::chrono::steady_clock::now();
+        status = status ? c.staged->upload(images) : status;
+        status = status ? synchronize(options_.plan.device) : status;
+        const auto sent = std::chrono::steady_clock::now();
+        status = status ? c.staged->launch() : status;
+        status = status ? synchronize(options_.plan.device) : status;
+        const auto computed = std::chrono::steady_clock::now();
+        status = status ? c.staged->download(images) : status;
+        const auto end = std::chrono::steady_clock::now();
+        if (!status) {
+            drop(c, Outcome::kWrong, status.message());
+            return;
+        }
+        c.entry.transfer_seconds = std::chrono::duration<double>((sent - begin) + (end - computed)).count();
+    }
+
+    /// The computation on the device, waited for.
+    Status compute(Contender &c, Profile *profile = nullptr) const {
+        ExecutionContext context;
+        context.profile = profile;
+        if (options_.include_packing && c.plan->packed_filter_bytes() > 0) {
+            if (Status status = c.staged->pack_filters(data_->filter_view(problem_)); !status) {
+                return status;
+            }
+        }
+        const Status status = c.staged->launch(context);
+        return status ? synchronize(options_.plan.device) : status;
+    }
+
+    Status execute(Contender &c, Profile *profile = nullptr) const {
+        if (c.staged) {
+            return compute(c, profile);
+        }
         const Tensors tensors = data_->tensors(problem_, c.packed, data_->output.data());
         // No more than the plan asked for, so that it has to keep its word.
         ExecutionContext context;
@@ -278,7 +334,11 @@ private:
             }
             float *y = data_->output.data();
             std::fill(y, y + ProblemData::result_elements(problem_), std::nanf(""));
-            if (Status status = execute(c); !status) {
+            Status status = execute(c);
+            if (status && c.staged) {
+                status = c.staged->download(data_->tensors(problem_, AlignedBuffer(), y));
+            }
+            if (!status) {
                 drop(c, Outcome::kWrong, "execute failed: " + status.message());
                 continue;
             }

@@ -51,6 +51,7 @@ struct Entry {
     double min_seconds = 0.0, median_seconds = 0.0;
     std::vector<double> seconds;  ///< of each sample
     size_t workspace_bytes = 0, packed_filter_bytes = 0;
+    double transfer_seconds = 0.0;  ///< of a GPU: tensors there and the result back, besides the times above
     double max_error = -1.0;  ///< negative: not checked
     std::vector<Profile::Stage> stages;  ///< of one execution, when profiled
 };

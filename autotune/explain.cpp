@@ -13,7 +13,7 @@ namespace fourfold::cli {
 namespace {
 
 Status explain_problem(const std::string &text, const PlanFlags &flags, bool include_packing) {
-    Result<PlanOptions> options = to_plan_options(flags);
+    Result<PlanOptions> options = to_plan_options(flags, true);
     if (!options) {
         return options.status();
     }

@@ -56,6 +56,16 @@ void print_variants(bool verbose) {
     }
 }
 
+void print_device_variants(bool verbose) {
+    std::vector<VariantInfo> variants = list_device_variants();
+    fmt::print("variants for GPUs: {}{}\n", variants.size(), verbose ? "" : " (fourfold list --verbose names them)");
+    for (const VariantInfo &v : variants) {
+        if (verbose) {
+            fmt::print("    {:<48} {:<8} {:<24} {} {}\n", v.name, v.isa, v.parameters, v.hash, v.runnable ? "runs here" : "does not run here");
+        }
+    }
+}
+
 Status list_all(bool verbose) {
     const MachineInfo &m = machine();
     fmt::print("machine: {}\n  microarchitecture {}, ISA {}, {} hardware threads, caches {} L1, {} L2, {} L3\n", m.cpu, m.microarchitecture, m.isa, m.hardware_threads,
@@ -72,7 +82,13 @@ Status list_all(bool verbose) {
     for (const TableInfo &table : tables()) {
         fmt::print("  {}{}: {}\n", table.name, table.shipped ? " (shipped)" : "", table.summary());
     }
+    const std::vector<DeviceInfo> gpus = devices();
+    fmt::print("GPUs:{}\n", gpus.empty() ? " none that this build can use" : "");
+    for (const DeviceInfo &gpu : gpus) {
+        fmt::print("  {:<9} {}, {}, {} of memory, {} compute units\n", to_string(gpu.device), gpu.name, gpu.driver, bytes_text(gpu.memory_bytes), gpu.compute_units);
+    }
     print_variants(verbose);
+    print_device_variants(verbose);
     return {};
 }
 

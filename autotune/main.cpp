@@ -21,11 +21,14 @@ void add_plan_flags(CLI::App &verb, PlanFlags &flags) {
     verb.add_option("--accuracy", flags.accuracy, "strict (no winograd chosen), default or relaxed (winograd's largest tile allowed)")->capture_default_str();
 }
 
-Result<PlanOptions> to_plan_options(const PlanFlags &flags) {
+Result<PlanOptions> to_plan_options(const PlanFlags &flags, bool devices) {
     PlanOptions options;
     const Result<Device> device = parse_device(flags.device);
     if (!device) {
         return device.status();
+    }
+    if (!devices && *device != Device::kCpu) {
+        return Status(StatusCode::kUnsupported, "this verb runs on the CPU, not on device '" + to_string(*device) + "'");
     }
     options.device = *device;
     const Result<Accuracy> accuracy = parse_accuracy(flags.accuracy);

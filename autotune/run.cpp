@@ -339,7 +339,7 @@ Result<Array> read_optional(const std::string &path, const Shape4 &shape, const 
 }
 
 Status run(const RunFlags &flags) {
-    Result<PlanOptions> options = to_plan_options(flags.plan);
+    Result<PlanOptions> options = to_plan_options(flags.plan, true);
     if (!options) {
         return options.status();
     }

@@ -26,9 +26,6 @@ Result<SpectralOptions> spectral_options(const PlanFlags &flags) {
     if (!plan) {
         return plan.status();
     }
-    if (plan->device != Device::kCpu) {
-        return Status(StatusCode::kUnsupported, fmt::format("device '{}' computes no spectral products", to_string(plan->device)));
-    }
     SpectralOptions options;
     options.threads = plan->threads;
     return options;

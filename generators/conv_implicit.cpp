@@ -116,7 +116,7 @@ public:
         out.dim(0).set_stride(Expr());
         packed.dim(0).set_extent(m);
         packed.dim(1).set_stride(m);
-        fourfold::cuda::schedule(stages, {m, n, threads}, blocks == 1);
+        fourfold::cuda::schedule(stages, {m, n, threads});
     }
 
 private:

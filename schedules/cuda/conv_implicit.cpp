@@ -1,11 +1,19 @@
-// GPU schedule of conv_implicit.
+// GPU schedule of conv_implicit: a block is a row of 32 lanes, neighbouring pixels, by w rows of threads, m output channels each; a
+// thread holds n pixels, 32 apart, so that every load of x is contiguous over a warp, and filters are read by broadcast. No shared
+// memory: Halide 21 keeps accumulators that outlive a chunk loop of a block in local memory, whatever their size.
+//
+// Registers (ptxas 13.0, sm_80): m=8 n=4 116 of 255, no spills; 32 accumulators of a partial sum and as many of the total, 8 values of
+// the filters, 4 of x. A step of a thread is 32 FMAs for 12 loads.
+// Evidence of speed: none yet, no GPU was at hand (2026-11-25). Exact results on PoCL.
+// What did not work: pixels as j % 32 and j / 32 % n of a split output, whose bounds Halide cannot see are constant: accumulators
+// went to global memory. The scatter over lane, vector and tile has exact bounds.
 #include "schedules/cuda/conv_implicit.h"
 
 using namespace Halide;
 
 namespace fourfold::cuda {
 
-void schedule(ConvImplicitStages &s, ImplicitTile tile, const Expr &one_block) {
+void schedule(ConvImplicitStages &s, ImplicitTile tile) {
     Var io("io"), it("it"), ii("ii"), gn("gn");
     // Nothing is left of the undefined part, but on the host it would ask for a host pointer.
     s.out.gpu_single_thread();
@@ -27,7 +35,6 @@ void schedule(ConvImplicitStages &s, ImplicitTile tile, const Expr &one_block) {
     s.total.update().reorder(s.i, s.u, s.kb).unroll(s.i).unroll(s.u).never_partition_all();
     s.block.compute_at(s.total, s.kb);
     s.block.update().reorder(s.i, s.u, s.c, s.t).unroll(s.i).unroll(s.u).never_partition_all();
-    (void)one_block;
 }
 
 }  // namespace fourfold::cuda

@@ -9,6 +9,6 @@ struct ImplicitTile {
     int m, n, w;
 };
 
-void schedule(ConvImplicitStages &stages, ImplicitTile tile, const Halide::Expr &one_block);
+void schedule(ConvImplicitStages &stages, ImplicitTile tile);
 
 }  // namespace fourfold::cuda

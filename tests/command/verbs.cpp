@@ -50,6 +50,21 @@ TEST(Help, AsAManualPage) {
     EXPECT_FALSE(says(outcome, "fourfold candidate")) << "an internal verb";
 }
 
+TEST(Devices, BenchRunsThereAndOtherVerbsSayNo) {
+    EXPECT_TRUE(says(fourfold_command({"list"}), "GPUs:"));
+    const Outcome refused = fourfold_command({"bench", "--training", "--problem", "b1 ic2 i8 oc2 f3", "--device", "opencl"});
+    EXPECT_TRUE(exits_with(3, refused, {"opencl"}));
+    if (const Result<DeviceInfo> info = device_info(Device::opencl()); !info) {
+        GTEST_SKIP() << "skipped: " << info.status().message();
+    }
+    const Outcome outcome = fourfold_command({"bench", "--device", "opencl", "--algorithm", "direct", "--problem", "b1 ic3 i12 oc4 f3 p1", "--json"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    const nlohmann::json line = nlohmann::json::parse(outcome.out);
+    EXPECT_LE(line.at("max_error").get<double>(), 1e-6);
+    EXPECT_GT(line.at("transfer_ms").get<double>(), 0.0);
+    EXPECT_TRUE(says(outcome, "conv_implicit_opencl"));
+}
+
 TEST(List, NamesVariantsAlgorithmsAndMachine) {
     const Outcome outcome = fourfold_command({"list"});
     ASSERT_TRUE(exits_with(0, outcome));
