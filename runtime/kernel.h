@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <limits>
 
@@ -210,7 +211,13 @@ bool call(const Variant &variant, KernelContext &context, const Args &...args) {
         return false;
     }
     // A profile wants each kernel's own time.
-    return context.device == nullptr || context.profile == nullptr || context.device->synchronize(context.stream).ok();
+    if (context.device != nullptr && context.profile != nullptr) {
+        if (const Status status = context.device->synchronize(context.stream); !status.ok()) {
+            std::strncpy(context.text, status.message().c_str(), sizeof context.text - 1);
+            return false;
+        }
+    }
+    return true;
 }
 
 }  // namespace fourfold

@@ -676,6 +676,9 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
     if (!reads_filters(impl_->problem)) {
         return bad(operation_name(impl_->problem) + " reads no filters; there is nothing to pack");
     }
+    if (Status status = own_stream(impl_->options.device, context.stream); !status.ok()) {
+        return status;
+    }
     Status status = check_block("packed", packed.data, packed.bytes, impl_->packed_bytes());
     if (status.ok()) {
         status = check_block("workspace", workspace.data, workspace.bytes, impl_->plan->pack_workspace_bytes);
@@ -690,6 +693,9 @@ Status Plan::pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock wor
 Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with Plan::create");
+    }
+    if (Status status = own_stream(impl_->options.device, context.stream); !status.ok()) {
+        return status;
     }
     if (impl_->problem.moves_columns()) {
         return impl_->execute_columns(tensors, workspace, context);

@@ -40,7 +40,8 @@ public:
         // Of the taps that a pixel of the gradient tries, one in s0*s1 hits.
         serial_seconds = predicted_seconds = stage_.seconds(model, gradient_ ? target() : ImplicitStage::Image{problem_.out_height(), problem_.out_width()}, problem_.batch, bytes + padded) + (padded > 0 ? padded / model.bytes_per_second + model.launch_seconds : 0.0);
         details = stage_.text() + (gradient_ && fold_.needed() ? "; the padded image's gradient is folded back" : pad_.needed() && !gradient_ ? "; padded first" : "");
-        return images_within_reach(problem_);
+        Status status = images_within_reach(problem_);
+        return status.ok() ? stage_.within_grid() : status;
     }
 
     Status prepare() {
@@ -120,7 +121,8 @@ public:
         const DeviceModel model(device_.info());
         serial_seconds = predicted_seconds = problem_.flops() / (0.3 * model.flops) + 3.0 * static_cast<double>(workspace_bytes) / model.bytes_per_second + 4 * model.launch_seconds;
         details = std::to_string(stage_.parts()) + " parts" + (pad_.needed() ? "; padded first" : "");
-        return images_within_reach(problem_);
+        Status status = images_within_reach(problem_);
+        return status.ok() ? stage_.within_reach() : status;
     }
 
     Status prepare() {

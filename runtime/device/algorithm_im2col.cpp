@@ -24,7 +24,7 @@ protected:
     }
 
     Status images_within_reach() const {
-        const double largest = std::max({static_cast<double>(rows_of_columns_) * static_cast<double>(pixels_), static_cast<double>(problem_.in_channels) * static_cast<double>(fold_.height() * fold_.width()), static_cast<double>(problem_.out_channels) * static_cast<double>(pixels_)});
+        const double largest = std::max({static_cast<double>(rows_of_columns_) * static_cast<double>(pixels_), static_cast<double>(problem_.in_channels) * static_cast<double>(std::max(fold_.height() * fold_.width(), pad_.height() * pad_.width())), static_cast<double>(problem_.out_channels) * static_cast<double>(pixels_)});
         return largest < static_cast<double>(1 << 29) ? Status() : Status(StatusCode::kUnsupported, "the columns of an image are 2^31 bytes or more, beyond a kernel call's reach");
     }
 
@@ -126,7 +126,8 @@ public:
         const double columns = 4.0 * static_cast<double>(problem_.batch) * static_cast<double>(rows_of_columns_) * static_cast<double>(pixels_);
         serial_seconds = predicted_seconds = stage_.seconds(model, {problem_.out_height(), problem_.out_width()}, problem_.batch, columns) + 1.5 * columns / model.bytes_per_second + 2.0 * model.launch_seconds * static_cast<double>(ceil_div(problem_.batch, images_));
         details = "columns of " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images at a time; " + stage_.text();
-        return images_within_reach();
+        Status status = images_within_reach();
+        return status.ok() ? stage_.within_grid() : status;
     }
 
     Status prepare() {
@@ -254,7 +255,8 @@ public:
         const DeviceModel model(device_.info());
         serial_seconds = predicted_seconds = problem_.flops() / (0.3 * model.flops) + 3.0 * static_cast<double>(workspace_bytes) / model.bytes_per_second + 5 * model.launch_seconds;
         details = "columns of all images; " + std::to_string(stage_.parts()) + " parts";
-        return images_within_reach();
+        Status status = images_within_reach();
+        return status.ok() ? stage_.within_reach() : status;
     }
 
     Status prepare() {

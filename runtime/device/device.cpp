@@ -28,6 +28,10 @@ Result<DeviceRuntime *> make_opencl_runtime(int) {
 }
 #endif
 
+Status own_stream(Device device, const void *stream) {
+    return stream == nullptr || device.kind != Device::kOpenCl ? Status() : bad("stream is not null; work on device 'opencl' goes into its own queue");
+}
+
 Result<DeviceRuntime *> device_runtime(Device device) {
     if (device.kind == Device::kCpu) {
         return bad("device 'cpu' has no memory of its own");
@@ -135,7 +139,12 @@ Status copy_to_device(Device device, void *to, const void *from, size_t bytes, v
     if (bytes > 0 && (to == nullptr || from == nullptr)) {
         return bad("copy_to_device: a pointer is null");
     }
-    return (*runtime)->copy_to_device(to, from, bytes, stream);
+    if (Status status = own_stream(device, stream); !status.ok()) {
+        return status;
+    }
+    // Pinned memory is read later than the call returns.
+    Status status = (*runtime)->copy_to_device(to, from, bytes, stream);
+    return status.ok() ? (*runtime)->synchronize(stream) : status;
 }
 
 Status copy_to_host(Device device, void *to, const void *from, size_t bytes, void *stream) {
@@ -146,12 +155,14 @@ Status copy_to_host(Device device, void *to, const void *from, size_t bytes, voi
     if (bytes > 0 && (to == nullptr || from == nullptr)) {
         return bad("copy_to_host: a pointer is null");
     }
-    return (*runtime)->copy_to_host(to, from, bytes, stream);
+    Status status = own_stream(device, stream);
+    return status.ok() ? (*runtime)->copy_to_host(to, from, bytes, stream) : status;
 }
 
 Status synchronize(Device device, void *stream) {
     const Result<DeviceRuntime *> runtime = device_runtime(device);
-    return runtime ? (*runtime)->synchronize(stream) : runtime.status();
+    Status status = runtime ? own_stream(device, stream) : runtime.status();
+    return status.ok() ? (*runtime)->synchronize(stream) : status;
 }
 
 }  // namespace fourfold

@@ -262,6 +262,18 @@ bool ImplicitStage::run(const KernelBuffer<float, 5> &filters, const StridedIn &
     return true;
 }
 
+Status ImplicitStage::within_grid() const {
+    const int64_t m = kernel->parameter("m", 1);
+    if (static_cast<double>(round_up(outputs, m)) * static_cast<double>(channels * taps) * static_cast<double>(groups) >= static_cast<double>(1 << 29)) {
+        return Status(StatusCode::kUnsupported, "packed filters of 2^31 bytes or more are beyond a kernel call's reach");
+    }
+    const int64_t rows = ceil_div(outputs, static_cast<int64_t>(kernel->parameter("m", 1)) * kernel->parameter("w", 1));
+    if (groups <= 65535 && rows <= 65535) {
+        return Status();
+    }
+    return Status(StatusCode::kUnsupported, std::to_string(groups) + " groups of " + std::to_string(outputs) + " outputs need more blocks than a GPU's grid has with " + kernel->name);
+}
+
 double ImplicitStage::seconds(const DeviceModel &model, Image out, int64_t images, double bytes) const {
     const int64_t m = kernel->parameter("m", 1), n = kernel->parameter("n", 1);
     const double tiles = static_cast<double>(images * groups) * static_cast<double>(ceil_div(out.height * out.width, 32 * n)) * static_cast<double>(ceil_div(outputs, m));
@@ -289,6 +301,11 @@ double FilterGradientStage::lay_out(double most) {
     }
     row_blocks_ = ceil_div(p.out_height(), rows_);
     return std::max(filters, static_cast<double>(p.out_channels)) * static_cast<double>(parts());
+}
+
+Status FilterGradientStage::within_reach() const {
+    const double floats = std::max(static_cast<double>(problem_.filter_elements()), static_cast<double>(problem_.out_channels)) * static_cast<double>(parts());
+    return floats < static_cast<double>(1 << 29) ? Status() : Status(StatusCode::kUnsupported, "the gradient of these filters in " + std::to_string(parts()) + " parts is 2^31 bytes or more, beyond a kernel call's reach");
 }
 
 bool FilterGradientStage::launch(const StridedIn &gy, const StridedIn &x, ImplicitStage::Image in, int64_t channels, int64_t taps, const int32_t *rows, const int32_t *columns, int64_t step_h, int64_t step_w, float value, float *parts, KernelContext &context) const {

@@ -186,6 +186,8 @@ struct ImplicitStage {
         return ceil_div(taps, ceil_div(taps, std::max<int64_t>(1, 256 / channel_block())));
     }
     bool run(const KernelBuffer<float, 5> &filters, const StridedIn &x, Image in, const int32_t *rows, const int32_t *columns, float value, int64_t step_h, int64_t step_w, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &y, Image out, int64_t images, KernelContext &context) const;
+    /// Whether a launch can number its blocks: 65,535 in all dimensions of a grid but the first.
+    Status within_grid() const;
     /// Predicted seconds of a call, and how the variant is spoken of.
     double seconds(const DeviceModel &model, Image out, int64_t images, double bytes) const;
     std::string text() const;
@@ -195,6 +197,8 @@ struct ImplicitStage {
 class FilterGradientStage {
 public:
     FilterGradientStage(const DeviceRuntime &device, const Variant &kernel, const Conv2dProblem &problem, DeviceTables &tables);
+    /// Whether all parts can be summed in one launch.
+    Status within_reach() const;
     /// Floats of parts, rows to a part chosen so that they stay below `most` where that is possible.
     double lay_out(double most);
     int64_t parts() const {

@@ -164,6 +164,8 @@ public:
         return data;
     }
     void free(void *data) override {
+        // clSVMFree does not wait for what still runs.
+        cl().clFinish(queue_);
         cl().clSVMFree(context_, data);
     }
     Status copy_to_device(void *to, const void *from, size_t bytes, void *stream) override {
@@ -195,12 +197,14 @@ public:
             return false;
         }
         cl_int error = CL_SUCCESS;
-        cl_kernel &kernel = m->kernels[launch.entry];
+        const auto known = m->kernels.find(std::string_view(launch.entry));
+        cl_kernel kernel = known != m->kernels.end() ? known->second : nullptr;
         if (kernel == nullptr) {
             kernel = cl().clCreateKernel(m->program, launch.entry, &error);
             if (kernel == nullptr) {
                 return fail(context, failed("clCreateKernel", error).message());
             }
+            m->kernels.emplace(launch.entry, kernel);
         }
         cl_uint i = 0;
         for (; launch.sizes[i] != 0 && error == CL_SUCCESS; i++) {
@@ -252,10 +256,11 @@ private:
         }
         error = cl().clBuildProgram(program, 1, &device_, "", nullptr, nullptr);
         if (error != CL_SUCCESS) {
-            char log[160] = "";
-            cl().clGetProgramBuildInfo(program, device_, CL_PROGRAM_BUILD_LOG, sizeof log, log, nullptr);
-            log[sizeof log - 1] = '\0';
-            fail(context, failed("clBuildProgram", error).message() + ": " + log);
+            size_t length_of_log = 0;
+            cl().clGetProgramBuildInfo(program, device_, CL_PROGRAM_BUILD_LOG, 0, nullptr, &length_of_log);
+            std::string log(length_of_log, '\0');
+            cl().clGetProgramBuildInfo(program, device_, CL_PROGRAM_BUILD_LOG, log.size(), log.data(), nullptr);
+            fail(context, failed("clBuildProgram", error).message() + ": " + log.c_str());
             cl().clReleaseProgram(program);
             return nullptr;
         }

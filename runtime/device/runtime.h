@@ -52,6 +52,8 @@ public:
     virtual bool launch(KernelContext &context, const Launch &launch) = 0;
 };
 
+/// kInvalidArgument for a stream where the device has none of the caller's: OpenCL, whose context is fourfold's own.
+Status own_stream(Device device, const void *stream);
 /// The runtime of a device, made when first asked for; or why there is none, the same answer every time.
 Result<DeviceRuntime *> device_runtime(Device device);
 

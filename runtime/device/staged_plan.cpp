@@ -20,6 +20,7 @@ struct StagedPlan::Impl {
     // What each operation reads and writes: see Tensors.
     DeviceBuffer input, second_input, residual, bias, filters, packed, workspace, output, second_output;
     bool bias_given = false;  ///< of the last upload
+    void *stream = nullptr;   ///< of the last call
     bool second_output_wanted = false;
     // The last call's views, with the device's addresses.
     ConstView input_view, second_input_view, residual_view, filters_view;
@@ -102,6 +103,9 @@ struct StagedPlan::Impl {
         }
         int64_t reach = 1, elements = 1;
         for (int d = 0; d < 4 && !view.dense; d++) {
+            if (view.strides[d] < 1) {
+                return bad(std::string(name) + " has a stride of " + std::to_string(view.strides[d]) + "; each must be positive");
+            }
             reach += (sizes[static_cast<size_t>(d)] - 1) * view.strides[d];
             elements *= sizes[static_cast<size_t>(d)];
         }
@@ -142,7 +146,11 @@ StagedPlan::StagedPlan(std::unique_ptr<Impl> impl)
 }
 StagedPlan::StagedPlan(StagedPlan &&other) noexcept = default;
 StagedPlan &StagedPlan::operator=(StagedPlan &&other) noexcept = default;
-StagedPlan::~StagedPlan() = default;
+StagedPlan::~StagedPlan() {
+    if (impl_ != nullptr) {
+        static_cast<void>(synchronize(impl_->device, impl_->stream));  // nobody is left to tell
+    }
+}
 
 const Plan &StagedPlan::plan() const {
     return impl_->plan;
@@ -159,17 +167,18 @@ Result<StagedPlan> StagedPlan::create(const Plan &plan) {
     return StagedPlan(std::move(impl));
 }
 
-Status StagedPlan::pack_filters(ConstView filters) {
+Status StagedPlan::pack_filters(ConstView filters, const ExecutionContext &context) {
     Impl &s = *impl_;
+    s.stream = context.stream;
     if (!s.has_filters) {
         return bad("this operation reads no filters; there is nothing to pack");
     }
-    Status status = s.send("filters", s.filters, filters, s.filter_sizes(), nullptr, s.filters_view);
+    Status status = s.send("filters", s.filters, filters, s.filter_sizes(), context.stream, s.filters_view);
     if (status.ok()) {
-        status = s.plan.pack_filters(s.filters_view, s.packed, s.workspace);
+        status = s.plan.pack_filters(s.filters_view, s.packed, s.workspace, context);
     }
     if (status.ok()) {
-        status = synchronize(s.device);
+        status = synchronize(s.device, context.stream);
     }
     s.packed_once = s.packed_once || status.ok();
     return status;
@@ -198,7 +207,7 @@ Status StagedPlan::upload(const Tensors &t, const ExecutionContext &context) {
         status = copy_to_device(s.device, s.bias.data(), t.bias, s.bias.bytes(), context.stream);
     }
     if (status.ok() && s.has_filters && t.filters.view.data != nullptr) {
-        status = pack_filters(t.filters.view);
+        status = pack_filters(t.filters.view, context);
     }
     s.second_output_wanted = t.grad_bias != nullptr;
     return status;
@@ -206,6 +215,7 @@ Status StagedPlan::upload(const Tensors &t, const ExecutionContext &context) {
 
 Status StagedPlan::launch(const ExecutionContext &context) {
     Impl &s = *impl_;
+    s.stream = context.stream;
     if (s.has_filters && !s.packed_once) {
         return bad("filters are null, and none were packed before");
     }

@@ -13,9 +13,10 @@ void schedule(FilterGradientStages &s, int m) {
     s.out.update()
         .allow_race_conditions()
         .split(s.ct, to, ti, 64, TailStrategy::GuardWithIf)
-        .reorder(s.row, ti, to, s.tile, s.g, s.z)
-        .fuse(s.g, s.z, block)
-        .gpu_blocks(to, s.tile, block)
+        .fuse(to, s.g, block)
+        .fuse(block, s.z, block)
+        .reorder(s.row, ti, block, s.tile)
+        .gpu_blocks(block, s.tile)
         .gpu_threads(ti)
         .unroll(s.row)
         .never_partition_all();

@@ -70,7 +70,8 @@ std::vector<DeviceInfo> devices();
 
 /// Owns memory of a device. Its addresses are the device's: pointer arithmetic is allowed, reading through them on the CPU is not.
 /// On CUDA data() is a CUdeviceptr of the device's primary context, which the CUDA runtime and PyTorch share; on OpenCL a
-/// shared virtual memory pointer. Memory of your own of the same kind serves a plan as well.
+/// shared virtual memory pointer of fourfold's own context. On CUDA memory of your own serves a plan as well. What a plan that still runs
+/// reads or writes must live until its stream is done, the plan included.
 class DeviceBuffer {
 public:
     /// Empty.
@@ -116,8 +117,7 @@ private:
     size_t bytes_ = 0;
 };
 
-/// Copies between the host and a device, in the order of the stream (see ExecutionContext::stream). Returns when the host's
-/// memory may be used again: after the copy for copy_to_host, and for copy_to_device at the latest then.
+/// Copies from the host to a device, in the order of the stream (see ExecutionContext::stream), and returns after the copy.
 Status copy_to_device(Device device, void *to, const void *from, size_t bytes, void *stream = nullptr);
 /// The other way.
 Status copy_to_host(Device device, void *to, const void *from, size_t bytes, void *stream = nullptr);

@@ -123,8 +123,8 @@ struct Tensors {
 /// Where one execution runs, and what it reports to.
 struct ExecutionContext {
     Executor *executor = nullptr;  ///< null: default_executor()
-    void *stream = nullptr;        ///< CUstream or cl_command_queue that a GPU's work is put into, unfinished when execute returns;
-                                   ///< null: the device's default one. Unused on the CPU
+    void *stream = nullptr;        ///< CUstream that the work is put into, unfinished when execute returns; null: the device's default one.
+                                   ///< The plan must live until then. Null on OpenCL, unused on the CPU
     Profile *profile = nullptr;    ///< filled when given; see profile.h
 };
 
@@ -182,7 +182,7 @@ public:
     std::string describe() const;
 
     /// Brings filters (oc, ic/groups, f0, f1) into the form that execute reads. The block starts with a header that
-    /// execute checks, is free of pointers, and may be saved and reused by an equal plan of the same build.
+    /// execute checks (not on a GPU, where it would have to wait), is free of pointers, and may be saved and reused by an equal plan of the same build.
     Status pack_filters(ConstView filters, MemoryBlock packed, MemoryBlock workspace, const ExecutionContext &context = {}) const;
 
     /// Computes the problem. Allocates nothing, throws nothing, writes only to the outputs and the workspace, which must

@@ -21,8 +21,9 @@ public:
     ~StagedPlan();
 
     /// Filters of the host, without gaps, to the device, packed there. Not for operations without filters.
-    Status pack_filters(ConstView filters);
-    /// As Plan::execute with all tensors in the host's memory, dense or with strides that leave no gaps; returns when the results are there. Where `filters` is given
+    Status pack_filters(ConstView filters, const ExecutionContext &context = {});
+    /// As Plan::execute with all tensors in the host's memory, dense or with positive strides that leave no gaps; returns when the results
+    /// are there. Where `filters` is given
     /// they are packed first, otherwise pack_filters must have been called. `context` gives the stream.
     Status execute(const Tensors &tensors, const ExecutionContext &context = {});
 
