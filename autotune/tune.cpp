@@ -360,7 +360,8 @@ private:
         const auto own = std::find_if(field.begin(), field.end(), [](const SearchCandidate &c) { return c.incumbent; });
         const size_t old = static_cast<size_t>(own - field.begin());
         std::vector<std::vector<double>> samples = found.samples;
-        if (own != field.end() && old != winner && !found.failed[old] && !samples[old].empty()) {
+        // One that the budget left no sample for gets its first there.
+        if (own != field.end() && old != winner && !found.failed[old]) {
             const std::optional<bool> better = confirm(processes, winner, old, samples);
             if (!better) {
                 return {};

@@ -16,7 +16,7 @@ namespace {
 
 /// The object of a stage's variant, as cmake/FourfoldKernels.cmake names it.
 std::string object_path(const std::string &stage, const std::string &target, std::string parameters) {
-    parameters = std::regex_replace(parameters, std::regex("(mode|layout)="), "");
+    parameters = std::regex_replace(parameters, std::regex("(mode|layout|form)="), "");
     parameters = std::regex_replace(parameters, std::regex("="), "");
     parameters = std::regex_replace(parameters, std::regex(" "), "_");
     return std::string(FOURFOLD_DEVICE_KERNELS) + "/fourfold_" + stage + "_" + target + (parameters.empty() ? "" : "_" + parameters) + ".o";
