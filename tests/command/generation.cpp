@@ -90,12 +90,11 @@ TEST(Search, CompilesChecksAndTimesACandidate) {
 }
 
 TEST(Search, ACandidateHasTheHashThatTheBuildWouldGiveIt) {
-    namespace fs = std::filesystem;
     TemporaryFolder folder;
-    const Outcome outcome = fourfold_command({"search", "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3", "--cache", folder.path()});
+    const Outcome outcome = fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3", "--cache", folder.path()});
     ASSERT_TRUE(exits_with(0, outcome));
     // The generator again, as the build calls it, in another folder.
-    const std::string build = fs::path(FOURFOLD_COMMAND).parent_path().parent_path(), isa = machine().isa;
+    const std::string build = FOURFOLD_GENERATORS_BUILD, isa = machine().isa;
     const nlohmann::json search = nlohmann::json::parse(read_bytes(build + "/kernels/search.json"));
     const auto generated = [&](const std::string &name, const std::vector<std::string> &parameters) {
         const std::string symbol = "fourfold_" + name;

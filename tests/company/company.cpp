@@ -214,14 +214,15 @@ TEST(OtherOperations, LeaveTheirHandlersAlone) {
         const Status status = run_plan(options, operands);
         EXPECT_TRUE(status.ok()) << status.message();
     }
-    const SpectralProblem product = {Operation::kForward, 3, 12, 33, 18, 20, SpectralOrder::kBijc};
-    const Result<SpectralTransform> transform = SpectralTransform::create(33, 35, SpectralOrder::kBijc);
+    // Sizes that KissFFT does too.
+    const SpectralProblem product = {Operation::kForward, 3, 12, 30, 19, 20, SpectralOrder::kBijc};
+    const Result<SpectralTransform> transform = SpectralTransform::create(30, 36, SpectralOrder::kBijc);
     const Result<SpectralPlan> plan = SpectralPlan::create(product);
     ASSERT_TRUE(transform.ok() && plan.ok()) << transform.status().message() << plan.status().message();
     const auto numbers = [&](int64_t a, int64_t b) { return std::vector<Complex>(static_cast<size_t>(a * b * product.frequencies())); };
     std::vector<Complex> xs = numbers(3, 12), ys = numbers(3, 20);
     const std::vector<Complex> ws = numbers(12, 20);
-    const std::vector<float> x(3 * 12 * 33 * 35, 1.0f);
+    const std::vector<float> x(3 * 12 * 30 * 36, 1.0f);
     const AlignedBuffer transforming(transform->workspace_bytes()), multiplying(plan->workspace_bytes_unpacked());
     EXPECT_TRUE(transform->forward(x.data(), 3, 12, xs.data(), transforming).ok());
     SpectralTensors t;
