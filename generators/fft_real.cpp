@@ -43,8 +43,7 @@ public:
         twiddles.dim(1).set_stride(2);
         out.dim(0).set_extent(2).set_stride(1);
         out.dim(1).set_stride(2);
-        out.bound(part, 0, 2).unroll(part);
-        fourfold::cuda::schedule_map(out, {k, row, plane});
+        fourfold::cuda::schedule_map_of_pairs(out, part, {k, row, plane});
     }
 
 private:

@@ -41,12 +41,7 @@ public:
         fourfold::require_origin(tap_column);
         fourfold::require_origin(out);
         out.dim(0).set_stride(Expr());
-        total.compute_at(out, fourfold::cuda::schedule_map(out));
-        line.compute_at(total, row);
-        for (Func f : {total, line}) {
-            f.never_partition_all();
-            f.update().never_partition_all();
-        }
+        fourfold::cuda::schedule_map_of_sums(out, {total, line}, {row});
     }
 
 private:

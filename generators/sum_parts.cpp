@@ -32,9 +32,7 @@ public:
         fourfold::require_origin(parts);
         fourfold::require_origin(out);
         out.dim(0).set_stride(Expr());
-        sum.compute_at(out, fourfold::cuda::schedule_map(out));
-        sum.never_partition_all();
-        sum.update().never_partition_all();
+        fourfold::cuda::schedule_map_of_sums(out, {sum});
     }
 
 private:

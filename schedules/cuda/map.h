@@ -31,4 +31,22 @@ inline Halide::Var schedule_map(Halide::Func out) {
     return schedule_map(out, out.args());
 }
 
+/// The same where each element is a sum, or a sum of sums: each computed at the loop over the one before, the first by the thread.
+inline void schedule_map_of_sums(Halide::Func out, std::vector<Halide::Func> sums, const std::vector<Halide::RVar> &over = {}) {
+    sums[0].compute_at(out, schedule_map(out));
+    for (size_t i = 1; i < sums.size(); i++) {
+        sums[i].compute_at(sums[i - 1], over[i - 1]);
+    }
+    for (Halide::Func &sum : sums) {
+        sum.never_partition_all();
+        sum.update().never_partition_all();
+    }
+}
+
+/// The same of complex numbers whose parts, 0 and 1, one thread writes.
+inline void schedule_map_of_pairs(Halide::Func out, const Halide::Var &part, const std::vector<Halide::Var> &args) {
+    out.bound(part, 0, 2).unroll(part);
+    schedule_map(out, args);
+}
+
 }  // namespace fourfold::cuda
