@@ -1,8 +1,8 @@
 // What device plans and generated GPU code ask of a device: one implementation for CUDA (cuda.cpp), one for OpenCL (opencl.cpp).
 //
 // Halide's own GPU runtimes are not linked. Generated code calls halide_cuda_run and a few more, which device_hooks.cpp answers
-// from here: the stream is the caller's, registers are not capped, modules are compiled at plan time, and a launch allocates
-// nothing.
+// from here: the stream is the caller's, registers are not capped, modules are compiled at plan time, and a launch on CUDA
+// allocates nothing (OpenCL makes a kernel object at its first).
 #pragma once
 
 #include <cstddef>
