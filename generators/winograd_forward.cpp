@@ -43,7 +43,7 @@ public:
         column(l, fx, tile, row) = Tuple(winograd::evaluate(matrix, values));
         out(l, row, part, tile, fy, fx) = mux(fy, Tuple(column(l, fx, tile, row)).as_vector());
 
-        stages = {out, column, lines, line, l, row, part, tile, fx, fy, y, t};
+        stages = {out, column, lines, line, l, row, part, tile, fx, fy, y, t, t};
     }
 
     void schedule() {

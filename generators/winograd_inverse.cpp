@@ -42,7 +42,7 @@ public:
         line(l, y, tile, row) = Tuple(winograd::interpolate(matrix, values));
         out(l, x, tile, y, row) = mux(x, Tuple(line(l, y, tile, row)).as_vector());
 
-        stages = {out, line, columns, column, l, x, tile, y, row, fx, m};
+        stages = {out, line, columns, column, l, x, tile, y, row, fx, m, t};
     }
 
     void schedule() {

@@ -1,4 +1,4 @@
-// The named stages of winograd_inverse, as its schedules see them.
+// The named stages of winograd_inverse and winograd_filters_gradient, as their schedules see them.
 #pragma once
 
 #include "Halide.h"
@@ -11,7 +11,8 @@ struct WinogradInverseStages {
     Halide::Func columns;  ///< (l, y, fx, tile, row): columns transformed
     Halide::Func column;   ///< (l, fx, tile, row), a Tuple: one column transformed
     Halide::Var l{"l"}, x{"x"}, tile{"tile"}, y{"y"}, row{"row"}, fx{"fx"};
-    int m;
+    int m;  ///< rows and columns that come out
+    int t;  ///< and of a transform
 };
 
 }  // namespace fourfold

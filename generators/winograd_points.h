@@ -145,6 +145,16 @@ inline Matrix output_matrix(int m) {
     return rows;
 }
 
+inline Matrix transposed(const Matrix &a) {
+    Matrix rows(a.front().size());
+    for (const std::vector<Rational> &row : a) {
+        for (size_t j = 0; j < row.size(); j++) {
+            rows[j].push_back(row[j]);
+        }
+    }
+    return rows;
+}
+
 /// sum + c*x; an undefined sum is zero.
 inline Expr add_scaled(const Expr &sum, Rational c, const Expr &x) {
     if (c.n == 0) {
@@ -175,7 +185,7 @@ inline Rational leading(const std::vector<Rational> &row, int parity) {
     return 1;
 }
 
-/// matrix * x for a matrix with a row per point (B^T, G). Rows of p and -p differ in the sign of their odd columns only.
+/// matrix * x for a matrix with a row per point (B^T, G, A). Rows of p and -p differ in the sign of their odd columns only.
 inline std::vector<Expr> evaluate(const Matrix &matrix, const std::vector<Expr> &x) {
     std::vector<Expr> y;
     const int rows = static_cast<int>(matrix.size());
@@ -204,7 +214,7 @@ inline std::vector<Expr> evaluate(const Matrix &matrix, const std::vector<Expr> 
     return y;
 }
 
-/// matrix * x for a matrix with a column per point (A^T): columns of p and -p differ in the sign of their odd rows only.
+/// matrix * x for a matrix with a column per point (A^T, G^T): columns of p and -p differ in the sign of their odd rows only.
 inline std::vector<Expr> interpolate(const Matrix &matrix, const std::vector<Expr> &x) {
     const int t = static_cast<int>(x.size());
     std::vector<Expr> plus, minus, y;

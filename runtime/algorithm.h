@@ -147,6 +147,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanReq
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_winograd(const PlanRequest &request);
 /// What plan_filter_gradient_fft_tiled considers where groups have one input channel.
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_planes(const PlanRequest &request);
 

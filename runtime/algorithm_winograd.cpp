@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "algorithm.h"
 #include "kernel.h"
@@ -13,12 +12,13 @@
 namespace fourfold {
 namespace {
 
-constexpr int64_t kTaps = 3;  ///< rows and columns of the filter
+constexpr int64_t kTaps = 3;                ///< rows and columns of the filter
+constexpr int64_t kPlane = kTaps * kTaps;
 
 class WinogradPlan final : public TiledPlan {
 public:
     WinogradPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile)
-        : TiledPlan(request, product, tile, {{0, tile.t * tile.t}}), filters_(*find_variant("winograd_filters", tile.forward->parameters)) {
+        : TiledPlan(request, product, tile, {{0, tile.t * tile.t}}), filters_(*find_variant("winograd_filters", tile.forward->parameters)), transpose_(*find_variant("block_channels", "layout=nchw")) {
         pack_rate = 2.5e9;
         layout = "winograd t" + std::to_string(t_) + " k" + std::to_string(width_);
     }
@@ -32,26 +32,47 @@ public:
             const int64_t g = index / channel_blocks_ / output_blocks_;
             float *scratch = floats_at(workspace, static_cast<size_t>(slot) * pack_slot_bytes_);
             const int64_t first = cb * kLanes, count = std::min(kLanes, channels_ - first);
-            const int64_t outputs = std::min(width_, outputs_ - kb * width_);
-            std::fill_n(scratch, count * kTaps * kTaps * width_, 0.0f);
-            for (int64_t k = 0; k < outputs; k++) {
-                for (int64_t c = 0; c < count; c++) {
-                    const float *filter = w.data + (g * outputs_ + kb * width_ + k) * w.s[0] + (first + c) * w.s[1];
-                    for (int64_t tap = 0; tap < kTaps * kTaps; tap++) {
-                        const int64_t from = flip ? kTaps * kTaps - 1 - tap : tap;
-                        scratch[(c * kTaps * kTaps + tap) * width_ + k] = filter[from / kTaps * w.s[2] + from % kTaps * w.s[3]];
-                    }
+            // Convolution's flip is in the strides: the taps are then read from the last one on.
+            const int64_t last = flip ? kPlane - 1 : 0, sign = flip ? -1 : 1;
+            for (int64_t lane = 0; lane < width_; lane += kLanes) {
+                const int64_t k = kb * width_ + lane, outputs = std::min(kLanes, outputs_ - k);
+                if (outputs <= 0) {
+                    std::fill_n(scratch, count * kPlane * kLanes, 0.0f);
+                } else if (!gather(w, w.data + (g * outputs_ + k) * w.s[0] + first * w.s[1], outputs, count, scratch, context)) {
+                    return false;
+                }
+                const Floats<4> taps(scratch + last * kLanes, {{kLanes, 1}, {kTaps, sign * kLanes}, {kTaps, sign * kTaps * kLanes}, {count, kPlane * kLanes}});
+                const int64_t step = filter_step();
+                float *target = floats_at(packed, 0) + g * points_ * step + (kb * channels_ + first) * width_ + lane;
+                const Floats<5> out(target, {{kLanes, 1}, {1, width_}, {count, width_}, {t_, step}, {t_, t_ * step}});
+                if (!call(filters_, context, taps, out)) {
+                    return false;
                 }
             }
-            const Floats<4> taps(scratch, {{width_, 1}, {kTaps, width_}, {kTaps, kTaps * width_}, {count, kTaps * kTaps * width_}});
-            const int64_t step = filter_step();
-            float *target = floats_at(packed, 0) + g * points_ * step + (kb * channels_ + first) * width_;
-            const Floats<5> out(target, {{width_, 1}, {1, width_}, {count, width_}, {t_, step}, {t_, t_ * step}});
-            return call(filters_, context, taps, out);
+            return true;
         });
     }
 
 private:
+    /// Filters of up to 16 outputs and channels as (channel, tap, output).
+    bool gather(const StridedIn &w, const float *from, int64_t outputs, int64_t count, float *to, KernelContext &context) const {
+        // Dense taps, and strides that a kernel's 32 bits reach.
+        if (w.s[2] == kTaps && w.s[3] == 1 && kLanes * (w.s[0] + w.s[1]) < int64_t{1} << 29) {
+            const bool together = w.s[1] == kPlane;
+            const Floats<3> planes(from, {{together ? count * kPlane : kPlane, 1}, {together ? 1 : count, w.s[1]}, {outputs, w.s[0]}});
+            const Floats<3> out(to, {{kLanes, 1}, {together ? count * kPlane : kPlane, kLanes}, {together ? 1 : count, kPlane * kLanes}});
+            return call(transpose_, context, planes, out);
+        }
+        std::fill_n(to, count * kPlane * kLanes, 0.0f);
+        for (int64_t k = 0; k < outputs; k++) {
+            for (int64_t c = 0; c < count; c++) {
+                for (int64_t tap = 0; tap < kPlane; tap++) {
+                    to[(c * kPlane + tap) * kLanes + k] = from[k * w.s[0] + c * w.s[1] + tap / kTaps * w.s[2] + tap % kTaps * w.s[3]];
+                }
+            }
+        }
+        return true;
+    }
     Status check() const override {
         const Conv2dProblem &p = problem_;
         if (p.filter_height != kTaps || p.filter_width != kTaps) {
@@ -67,7 +88,7 @@ private:
     }
     size_t lay_out_packing() override {
         Arena pack;
-        pack.reserve_floats(static_cast<double>(kLanes * kTaps * kTaps * width_));
+        pack.reserve_floats(static_cast<double>(kLanes * kPlane * kLanes));
         return pack.bytes();
     }
     /// Bound by a load and a store of each point, twice: measured 12, 33 and 90 ns on AVX-512 for m = 2, 4 and 6.
@@ -81,21 +102,13 @@ private:
         return 4.0;
     }
 
-    const Variant &filters_;
+    const Variant &filters_, &transpose_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_winograd(const PlanRequest &request) {
-    const bool relaxed = request.options.accuracy == Accuracy::kRelaxed;
-    return best_tiled_plan<WinogradPlan>(request, "winograd_forward", "winograd_product", [&](Isa isa) {
-        std::vector<TileTransform> list = tile_transforms(isa, "winograd_forward", "winograd_inverse", [](const Variant &forward, const Variant &inverse) {
-            const int64_t t = forward.parameter("m", 0) + kTaps - 1;
-            return TileTransform{&forward, &inverse, t, t, 1};
-        });
-        list.erase(std::remove_if(list.begin(), list.end(), [&](const TileTransform &size) { return size.t > 7 && !relaxed && request.options.variant != size.forward->name && std::find(request.choice.begin(), request.choice.end(), size.forward->name) == request.choice.end(); }), list.end());
-        return list;
-    });
+    return best_tiled_plan<WinogradPlan>(request, "winograd_forward", "winograd_product", [&](Isa isa) { return winograd_tile_sizes(isa, request); });
 }
 
 }  // namespace fourfold

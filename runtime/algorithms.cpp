@@ -13,7 +13,7 @@ const std::vector<AlgorithmEntry> &algorithms() {
         {Algorithm::kIm2col, "im2col", "gemm", plan_im2col, true, plan_filter_gradient_im2col, plan_columns},
         {Algorithm::kFft, "fft", "spectral_product", plan_fft, true, plan_filter_gradient_fft},
         {Algorithm::kFftTiled, "fft_tiled", "tile_product", plan_fft_tiled, true, plan_filter_gradient_fft_tiled},
-        {Algorithm::kWinograd, "winograd", "winograd_product", plan_winograd, true},
+        {Algorithm::kWinograd, "winograd", "winograd_product", plan_winograd, true, plan_filter_gradient_winograd},
     };
     return list;
 }

@@ -14,6 +14,19 @@ std::vector<TileTransform> fft_tile_sizes(Isa isa) {
     });
 }
 
+std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request) {
+    std::vector<TileTransform> list = tile_transforms(isa, "winograd_forward", "winograd_inverse", [](const Variant &forward, const Variant &inverse) {
+        const int64_t t = forward.parameter("m", 0) + 2;
+        return TileTransform{&forward, &inverse, t, t, 1};
+    });
+    const auto is_named = [&](const TileTransform &size) {
+        return request.options.variant == size.forward->name || std::find(request.choice.begin(), request.choice.end(), size.forward->name) != request.choice.end();
+    };
+    const bool relaxed = request.options.accuracy == Accuracy::kRelaxed;
+    list.erase(std::remove_if(list.begin(), list.end(), [&](const TileTransform &size) { return size.t > 7 && !relaxed && !is_named(size); }), list.end());
+    return list;
+}
+
 size_t tile_heap_bytes(int64_t t) {
     return static_cast<size_t>(t * (t + 2) * ChannelBlocks::kLanes) * sizeof(float) + 4 * kAlignment;
 }

@@ -49,6 +49,8 @@ std::vector<TileTransform> tile_transforms(Isa isa, const char *forward_stage, c
     return list;
 }
 
+/// Winograd's transforms of a rung for 3x3 filters; those beyond 7x7 only in accuracy class relaxed, or where they are named.
+std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request);
 /// The generated DFTs of a rung.
 std::vector<TileTransform> fft_tile_sizes(Isa isa);
 /// What tile transforms put between their two passes, in bytes.

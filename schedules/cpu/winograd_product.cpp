@@ -17,25 +17,10 @@
 // only fill up, v = 3 by outputs. Halide's prefetch of the filters 8, 32, 128 or a panel's channels ahead cost 1 to 15 %.
 #include "schedules/cpu/winograd_product.h"
 
-#include "schedules/cpu/register_tile.h"
-
-using namespace Halide;
-
 namespace fourfold::cpu {
 
-void schedule(WinogradProductStages &s, WinogradProductTile tile, const Target &target) {
-    const int vec = std::min(16, target.natural_vector_size<float>());
-    const int width = 16 * tile.v;
-    Var ko("ko"), ki("ki"), to("to"), ti("ti");
-    s.out.bound(s.part, 0, 1)
-        .split(s.k, ko, ki, width, TailStrategy::RoundUp)
-        .split(s.tile, to, ti, tile.r, TailStrategy::RoundUp)
-        .reorder(ki, s.part, ti, to, ko, s.f)
-        .vectorize(ki, vec)
-        .unroll(ki)
-        .unroll(ti);
-    accumulate_in_registers(s.total, s.out, to, s.k, width, s.tile, tile.r, {s.cb}, vec);
-    accumulate_in_registers(s.sum, s.total, s.cb, s.k, width, s.tile, tile.r, {s.c}, vec);
+void schedule(WinogradProductStages &s, WinogradProductTile tile, const Halide::Target &target) {
+    schedule_real_tile(s, tile, target);
 }
 
 }  // namespace fourfold::cpu
