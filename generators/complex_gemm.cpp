@@ -47,7 +47,7 @@ public:
         combined(part, k, n, f) = select(part == 0, sum(2 * k, n, f)[0] - sign * sum(2 * k + 1, n, f)[1],
                                          sum(2 * k + 1, n, f)[0] + sign * sum(2 * k, n, f)[1]);
         out(j, n, f) = combined(j % 2, j / 2, n, f) + select(accumulate != 0, total(j, n, f), 0.0f);
-        stages = {out, combined, sum, j, part, k, n, f, c.x};
+        stages = {out, combined, sum, j, part, k, n, f, c.x, [this](const Var &loop, int ahead) { stages.out.prefetch(x, loop, loop, ahead, PrefetchBoundStrategy::NonFaulting); }};
     }
 
     void schedule() {
