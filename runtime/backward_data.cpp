@@ -31,6 +31,12 @@ struct Phase {
     size_t packed_offset = 0;
 };
 
+/// Every stride_h-th row, and the phases of its columns by their first column.
+struct RowPhase {
+    int64_t first, count;
+    std::vector<ColumnPhase> columns;
+};
+
 class BackwardDataPlan final : public AlgorithmPlan {
 public:
     /// Computes the gradient of `images` images at a time, which divides the batch.
@@ -43,7 +49,7 @@ public:
         rows_ = axis_phases(height_, folds_ ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height());
         columns_ = axis_phases(width_, folds_ ? 0 : p.pad_left, p.stride_w, p.dilation_w, p.filter_width, p.out_width());
         // The kernels write columns side by side in NCHW.
-        scatters_ = !last_ && p.stride_w > 1;
+        interleaves_ = !last_ && p.stride_w > 1;
         int64_t covered_rows = 0, covered_columns = 0;
         for (const AxisPhase &a : rows_) {
             covered_rows += a.count;
@@ -58,13 +64,15 @@ public:
     Status plan_phases(const AlgorithmEntry &entry, const PlanRequest &request) {
         Arena arena;
         padded_offset_ = arena.reserve_floats(folds_ ? static_cast<double>(images_ * problem_.in_channels) * static_cast<double>(height_) * static_cast<double>(width_) : 0.0);
-        double scattered = 0.0;
+        double interleaved = 0.0;
         for (const AxisPhase &a : rows_) {
+            double row_phase = 0.0;
             for (const AxisPhase &b : columns_) {
-                scattered = std::max(scattered, static_cast<double>(a.count) * static_cast<double>(b.count));
+                row_phase += static_cast<double>(a.count) * static_cast<double>(b.count);
             }
+            interleaved = std::max(interleaved, row_phase);
         }
-        scattered_offset_ = arena.reserve_floats(scatters_ ? scattered * static_cast<double>(images_ * problem_.in_channels) : 0.0);
+        interleaved_offset_ = arena.reserve_floats(interleaves_ ? interleaved * static_cast<double>(images_ * problem_.in_channels) : 0.0);
         phases_offset_ = arena.bytes();
         PlanRequest part = request;
         if (phases_offset_ > request.options.workspace_limit) {
@@ -115,6 +123,9 @@ public:
                 phases_.push_back({a, b, std::move(*plan), packed.reserve(static_cast<double>(one.packed_bytes))});
             }
         }
+        if (interleaves_) {
+            lay_out_rows();
+        }
         packed_bytes = packed.bytes();
         pack_rate = pack_seconds > 0.0 ? static_cast<double>(packed_bytes) / pack_seconds : pack_rate;
         if (phases_.empty()) {
@@ -139,7 +150,7 @@ public:
         const CostModel model(best_isa());
         const double rounds = static_cast<double>(ceil_div(problem_.batch, images_));
         const double image = 4.0 * static_cast<double>(problem_.batch * problem_.in_channels) * static_cast<double>(height_) * static_cast<double>(width_);
-        const double moved = image * ((scatters_ ? 4.0 : 0.0) + (folds_ ? 3.0 : 0.0) + (gaps_ ? 1.0 : 0.0)) / model.copy_bytes_per_second;
+        const double moved = image * ((interleaves_ ? 2.0 : 0.0) + (folds_ ? 3.0 : 0.0) + (gaps_ && !interleaves_ ? 1.0 : 0.0)) / model.copy_bytes_per_second;
         serial_seconds = serial_seconds * rounds + moved + 1e-6;
         predicted_seconds = parallel * rounds + moved / CostModel::parallel(threads_, problem_.batch * problem_.in_channels) + 1e-6;
         return Status();
@@ -209,7 +220,7 @@ private:
 
     /// Whether the phases' own plans add bias and residual and apply the post-op.
     bool finishes_in_place() const {
-        return !folds_ && !scatters_;
+        return !folds_ && !interleaves_;
     }
 
     /// The first of a phase's taps in the filter as the caller has it, and their distance.
@@ -256,45 +267,88 @@ private:
         }
         const Finish finish = {last_, threads_, execution};
         const Epilogue epilogue = folds_ ? Epilogue{} : Epilogue{t.bias, t.residual, post_};
+        if (interleaves_) {
+            for (const RowPhase &rows : row_phases_) {
+                if (Status status = interleave_row_phase(rows, t, epilogue, finish, target, packed, workspace); !status.ok()) {
+                    return status;
+                }
+            }
+            return folds_ ? fold(t, target, finish) : Status();
+        }
         if (gaps_) {
             if (Status status = finish.run(StridedIn{}, {images_, p.in_channels, height_, width_}, epilogue, target); !status.ok()) {
                 return status;
             }
         }
         for (const Phase &phase : phases_) {
-            const AxisPhase &a = phase.rows, &b = phase.columns;
-            ForwardTensors one;
-            one.input = t.input;
-            one.input.data += a.skip * t.input.s[2] + b.skip * t.input.s[3];
-            const auto every = [&](auto view) {
-                view.data += a.first * view.s[2] + b.first * view.s[3];
-                view.s[2] *= p.stride_h;
-                view.s[3] *= p.stride_w;
-                return view;
-            };
-            const StridedOut place = every(target);
-            if (!scatters_) {
-                one.output = place;
-                if (!folds_) {
-                    one.bias = t.bias;
-                    one.residual = t.residual.data != nullptr ? every(t.residual) : t.residual;
-                }
-            } else {
-                const int64_t plane = a.count * b.count;
-                one.output = {floats_at(workspace, scattered_offset_), {p.in_channels * plane, plane, b.count, 1}};
+            ForwardTensors one = phase_tensors(phase, t);
+            const auto every = [&](auto view) { return every_row(every_column(view, phase.columns.first), phase.rows.first); };
+            one.output = every(target);
+            if (!folds_) {
+                one.bias = t.bias;
+                one.residual = t.residual.data != nullptr ? every(t.residual) : t.residual;
             }
-            Status status = phase.plan->forward(one, packed + phase.packed_offset, workspace + phases_offset_, execution);
-            if (status.ok() && scatters_) {
-                Epilogue own = epilogue;
-                own.residual = own.residual.data != nullptr ? every(own.residual) : own.residual;
-                const StridedIn from = {one.output.data, {one.output.s[0], one.output.s[1], one.output.s[2], one.output.s[3]}};
-                status = finish.run(from, {images_, p.in_channels, a.count, b.count}, own, place);
-            }
-            if (!status.ok()) {
+            if (Status status = phase.plan->forward(one, packed + phase.packed_offset, workspace + phases_offset_, execution); !status.ok()) {
                 return status;
             }
         }
         return folds_ ? fold(t, target, finish) : Status();
+    }
+
+    /// What a phase's plan reads: the part of gy that its window meets.
+    static ForwardTensors phase_tensors(const Phase &phase, const ForwardTensors &t) {
+        ForwardTensors one;
+        one.input = t.input;
+        one.input.data += phase.rows.skip * t.input.s[2] + phase.columns.skip * t.input.s[3];
+        return one;
+    }
+    template<typename View>
+    View every_row(View view, int64_t first) const {
+        view.data += first * view.s[2];
+        view.s[2] *= problem_.stride_h;
+        return view;
+    }
+    template<typename View>
+    View every_column(View view, int64_t first) const {
+        view.data += first * view.s[3];
+        view.s[3] *= problem_.stride_w;
+        return view;
+    }
+
+    /// Every stride_h-th row of gx: the phases of its columns one after the other, then all of them side by side.
+    Status interleave_row_phase(const RowPhase &rows, const ForwardTensors &t, const Epilogue &epilogue, const Finish &finish, const StridedOut &target, const std::byte *packed, std::byte *workspace) const {
+        float *base = floats_at(workspace, interleaved_offset_);
+        for (const Phase &phase : phases_) {
+            if (phase.rows.first != rows.first) {
+                continue;
+            }
+            const ColumnPhase &columns = rows.columns[static_cast<size_t>(phase.columns.first)];
+            ForwardTensors one = phase_tensors(phase, t);
+            one.output = {base + columns.offset, {columns.image, columns.plane, columns.row, 1}};
+            if (Status status = phase.plan->forward(one, packed + phase.packed_offset, workspace + phases_offset_, finish.execution); !status.ok()) {
+                return status;
+            }
+        }
+        Epilogue own = epilogue;
+        own.residual = own.residual.data != nullptr ? every_row(own.residual, rows.first) : own.residual;
+        return finish.interleave(base, rows.columns, {images_, problem_.in_channels, rows.count, width_}, own, every_row(target, rows.first));
+    }
+
+    /// Where the columns of each row phase lie until they are interleaved; phases that no tap reaches are zero.
+    void lay_out_rows() {
+        const int64_t channels = problem_.in_channels;
+        for (int64_t first = 0; first < std::min(problem_.stride_h, height_); first++) {
+            RowPhase rows = {first, ceil_div(height_ - first, problem_.stride_h), std::vector<ColumnPhase>(static_cast<size_t>(problem_.stride_w))};
+            int64_t offset = 0;
+            for (const Phase &phase : phases_) {
+                if (phase.rows.first == first) {
+                    const int64_t plane = rows.count * phase.columns.count;
+                    rows.columns[static_cast<size_t>(phase.columns.first)] = {offset, channels * plane, plane, phase.columns.count};
+                    offset += images_ * channels * plane;
+                }
+            }
+            row_phases_.push_back(std::move(rows));
+        }
     }
 
     /// The padded image's gradient back onto the image, then the epilogue.
@@ -322,11 +376,12 @@ private:
     const int threads_;
     const int64_t images_;  ///< at a time
     const bool last_;       ///< channels are the last dimension in memory
-    bool folds_, scatters_, gaps_, copies_filters_;
+    bool folds_, interleaves_, gaps_, copies_filters_;
     int64_t height_, width_;  ///< of the gradient that the phases compute: the padded image's where it is folded
     std::vector<AxisPhase> rows_, columns_;
     std::vector<Phase> phases_;
-    size_t padded_offset_ = 0, scattered_offset_ = 0, phases_offset_ = 0, filters_offset_ = 0, pack_phases_offset_ = 0;
+    std::vector<RowPhase> row_phases_;  ///< where columns are interleaved
+    size_t padded_offset_ = 0, interleaved_offset_ = 0, phases_offset_ = 0, filters_offset_ = 0, pack_phases_offset_ = 0;
 };
 
 }  // namespace
