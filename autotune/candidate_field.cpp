@@ -7,7 +7,7 @@
 namespace fourfold::cli {
 namespace {
 
-constexpr int kLifetime = 10;           ///< samples in one process: where its memory happens to lie is a part of the noise
+constexpr int kLifetime = 6;            ///< samples in one process: where its memory happens to lie is a part of the noise
 constexpr double kWarmSeconds = 20e-3;  ///< what runs longer is not warmed again: no cache holds what it needs
 
 }  // namespace

@@ -24,6 +24,9 @@ public:
         for (const SearchOptions::Stage &stage : options_.stages) {
             const bool sampled = sample(survivors, stage.samples);
             survivors = within(survivors, stage.keep);
+            if (sampled && survivors.size() < 2) {
+                sample(survivors, options_.least_samples);
+            }
             if (!sampled || survivors.size() < 2) {
                 break;
             }
@@ -164,29 +167,31 @@ private:
             best = std::min(best, best_of(i));
         }
         std::vector<size_t> kept;
-        std::copy_if(list.begin(), list.end(), std::back_inserter(kept), [&](size_t i) { return std::isfinite(best_of(i)) && best_of(i) <= factor * best; });
+        std::copy_if(list.begin(), list.end(), std::back_inserter(kept), [&](size_t i) { return std::isfinite(best_of(i)) && (candidates_[i].incumbent || best_of(i) <= factor * best); });
         return kept;
     }
 
     /// The fastest; of those within half of the tie band the one with least workspace, then the incumbent, then the faster.
     int choose() const {
         size_t most = 0;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            most = std::isfinite(best_of(i)) ? std::max(most, result_.samples[i].size()) : most;
+        }
+        // One lucky sample of somebody who left early is neither a win nor a tie.
+        const auto finalist = [&](size_t i) { return std::isfinite(best_of(i)) && result_.samples[i].size() >= std::min(options_.least_samples, most); };
         double best = std::numeric_limits<double>::infinity();
         for (size_t i = 0; i < candidates_.size(); ++i) {
-            best = std::min(best, best_of(i));
-            most = std::max(most, result_.samples[i].size());
+            best = finalist(i) ? std::min(best, best_of(i)) : best;
         }
         double noise = 0.0;  // of the fastest
         for (size_t i = 0; i < candidates_.size(); ++i) {
-            if (std::isfinite(best) && best_of(i) == best) {
+            if (finalist(i) && best_of(i) == best) {
                 noise = split_half_noise(half_minima(result_.samples[i]));
             }
         }
         int chosen = -1;
         for (size_t i = 0; i < candidates_.size(); ++i) {
-            // One lucky sample of somebody who left early is no tie.
-            const bool finalist = best_of(i) == best || 2 * result_.samples[i].size() >= most;
-            if (!std::isfinite(best_of(i)) || !finalist) {
+            if (!finalist(i)) {
                 continue;
             }
             const double tie = std::max({options_.tie, noise, split_half_noise(half_minima(result_.samples[i]))});
@@ -234,23 +239,45 @@ double split_half_noise(const std::array<double, 2> &halves) {
     return std::min(0.05, std::max(halves[0], halves[1]) / std::min(halves[0], halves[1]) - 1.0);
 }
 
-bool confirmed(const std::vector<double> &challenger, const std::vector<double> &incumbent, double tie) {
-    const size_t pairs = std::min(challenger.size(), incumbent.size());
-    if (pairs < 5) {
-        return false;
+Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost) {
+    Confirmation result;
+    const auto now = [&] { return options.clock ? options.clock() : 0.0; };
+    std::vector<std::array<double, 2>> minima;
+    for (int block = 0; block < options.blocks; ++block) {
+        if (options.refresh) {
+            options.refresh();
+        }
+        const double begin = now();
+        std::array<double, 2> least = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+        for (int pair = 0; pair < options.pairs; ++pair) {
+            if (pair >= options.least_pairs && options.block_seconds > 0 && now() - begin > options.block_seconds) {
+                break;
+            }
+            const bool turn = (block + pair) % 2 == 0;
+            const size_t one = turn ? challenger : incumbent, other = turn ? incumbent : challenger;
+            const double first = cost(one), second = first < 0.0 ? 0.0 : cost(other);
+            if (first < 0.0 || second < 0.0) {
+                result.better = (first < 0.0 ? one : other) == incumbent;
+                return result;
+            }
+            result.challenger.push_back(turn ? first : second);
+            result.incumbent.push_back(turn ? second : first);
+            least = {std::min(least[0], result.challenger.back()), std::min(least[1], result.incumbent.back())};
+        }
+        minima.push_back(least);
     }
-    const double a = *std::min_element(challenger.begin(), challenger.end()), b = *std::min_element(incumbent.begin(), incumbent.end());
-    const double noise = std::max(split_half_noise(half_minima(challenger)), split_half_noise(half_minima(incumbent)));
-    if (a * (1.0 + std::max(tie, noise)) > b) {
-        return false;
+    result.complete = true;
+    result.better = confirmed(minima, options.tie);
+    return result;
+}
+
+bool confirmed(const std::vector<std::array<double, 2>> &block_minima, double tie) {
+    std::vector<double> gains;
+    for (const auto &[challenger, incumbent] : block_minima) {
+        gains.push_back(incumbent / challenger);
     }
-    size_t wins = 0;
-    for (size_t i = 0; i < pairs; ++i) {
-        wins += challenger[i] < incumbent[i];
-    }
-    // One-sided sign test at 5 %, by the normal approximation: more wins than half plus 1.645 standard deviations.
-    const double n = static_cast<double>(pairs);
-    return static_cast<double>(wins) >= n / 2 + 1.645 * std::sqrt(n) / 2;
+    std::sort(gains.begin(), gains.end());
+    return !gains.empty() && gains[(gains.size() - 1) / 2] > 1.0 + tie && gains.front() >= 1.0;
 }
 
 double mann_whitney(const std::vector<double> &a, const std::vector<double> &b) {

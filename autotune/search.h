@@ -4,8 +4,9 @@
 // First the algorithms: the likeliest candidate of each is sampled a few times, and those far behind leave with all their
 // schedules. Then successive halving over the schedules of the rest: rounds in which every survivor is sampled once, in a random
 // order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The minimum
-// counts, since the noise of a shared machine only ever adds. Ties go to less workspace, then to the incumbent; what two halves
-// of one candidate's own samples differ by is a tie too.
+// counts, since the noise of a shared machine only ever adds. The incumbent is sampled to the end, so that whoever beats it has
+// done so side by side, and nobody wins by one lucky sample. Ties go to less workspace, then to the incumbent; what two halves
+// of one candidate's own samples differ by is a tie too. A new winner is confirmed in fresh processes.
 #pragma once
 
 #include <array>
@@ -32,6 +33,7 @@ struct SearchOptions {
     };
     std::vector<Stage> stages = {{4, 1.25}, {10, 1.08}, {30, 1.0}};
     size_t group_samples = 3;      ///< of the first look at the algorithms
+    size_t least_samples = 7;      ///< a winner has so many, unless nobody has
     double keep_group = 1.6;       ///< an algorithm's best schedule may be this much better than its likeliest
     double hopeless = 3.0;         ///< candidates predicted beyond this factor of the best prediction are not tried; the
                                    ///< likeliest of each group within 4 times this factor is
@@ -65,9 +67,27 @@ std::array<double, 2> half_minima(const std::vector<double> &samples);
 /// How far apart they are, as a share of the less: the floor of what can be told apart. At most 5 %: more is no measurement.
 double split_half_noise(const std::array<double, 2> &halves);
 
-/// Paired times of a challenger and the incumbent, one pair a round: whether the challenger is better beyond doubt, by the
-/// minima (more than `tie` and the noise of either) and by a sign test over the pairs.
-bool confirmed(const std::vector<double> &challenger, const std::vector<double> &incumbent, double tie);
+struct ConfirmOptions {
+    int blocks = 3;            ///< each in fresh processes: where memory happens to lie is a part of the noise
+    int pairs = 10;            ///< of a block
+    int least_pairs = 3;       ///< of a block that is out of time
+    double block_seconds = 0.7;  ///< later pairs are left out after this; 0: none are
+    double tie = 0.01;         ///< to be faster by more
+    std::function<double()> clock;          ///< seconds, monotonic
+    std::function<void()> refresh;          ///< the next sample starts in a fresh process; empty: nothing to do
+};
+
+struct Confirmation {
+    bool better = false;   ///< the challenger is, or the incumbent failed
+    bool complete = false; ///< neither of them failed
+    std::vector<double> challenger, incumbent;  ///< all samples, pair by pair
+};
+
+/// Pairs of a challenger and the incumbent, in blocks; nobody is always first.
+Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost);
+/// Whether the challenger's least time is below the incumbent's by more than `tie` in the median block, and in no block above
+/// it. False without blocks.
+bool confirmed(const std::vector<std::array<double, 2>> &block_minima, double tie);
 
 /// Two-sided p-value that two samples come from the same distribution (Mann and Whitney 1947, normal approximation with
 /// ties). 1 where either has less than three values.

@@ -44,8 +44,6 @@ struct TuneFlags {
 };
 
 constexpr double kStageSeconds = 1.5;     ///< rounds of long problems end earlier
-constexpr int kPairs = 30;                ///< of a winner and the incumbent, when it is confirmed
-constexpr double kPairSeconds = 2.0;
 
 volatile std::sig_atomic_t interrupted = 0;
 
@@ -362,11 +360,19 @@ private:
         std::vector<std::vector<double>> samples = found.samples;
         // One that the budget left no sample for gets its first there.
         if (own != field.end() && old != winner && !found.failed[old]) {
-            const std::optional<bool> better = confirm(processes, winner, old, samples);
-            if (!better) {
+            ConfirmOptions confirm_options;
+            confirm_options.clock = now;
+            confirm_options.refresh = [&] { processes.refresh(); };
+            const Confirmation confirmation = confirm(winner, old, confirm_options, [&](size_t i) {
+                double sample = -1.0;
+                return processes.sample(i, sample) ? -1.0 : sample;
+            });
+            if (is_stopped()) {
                 return {};
             }
-            winner = *better ? winner : old;
+            samples[winner].insert(samples[winner].end(), confirmation.challenger.begin(), confirmation.challenger.end());
+            samples[old].insert(samples[old].end(), confirmation.incumbent.begin(), confirmation.incumbent.end());
+            winner = confirmation.better ? winner : old;
         }
         if (own != field.end() && !samples[old].empty()) {
             outcome.incumbent_seconds = least(samples[old]);
@@ -406,25 +412,6 @@ private:
     static std::string group_of(const Candidate &c) {
         const std::string words(split_choice(c.choice).second);
         return std::string(to_string(c.algorithm)) + " " + words.substr(0, words.find('_' + machine().isa));
-    }
-
-    /// Nothing when it was stopped. The samples join the others.
-    static std::optional<bool> confirm(Field &processes, size_t winner, size_t old, std::vector<std::vector<double>> &samples) {
-        processes.refresh();
-        std::vector<double> a, b;
-        const double end = now() + kPairSeconds;
-        for (int i = 0; i < kPairs && (i < 7 || now() < end); ++i) {
-            double first = 0.0, second = 0.0;
-            const bool turn = i % 2 == 0;  // nobody is always first
-            if (processes.sample(turn ? winner : old, first) || processes.sample(turn ? old : winner, second)) {
-                return is_stopped() ? std::nullopt : std::optional<bool>(false);
-            }
-            a.push_back(turn ? first : second);
-            b.push_back(turn ? second : first);
-        }
-        samples[winner].insert(samples[winner].end(), a.begin(), a.end());
-        samples[old].insert(samples[old].end(), b.begin(), b.end());
-        return confirmed(a, b, 0.01);
     }
 
     void summarize() const {
