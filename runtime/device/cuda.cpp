@@ -22,7 +22,7 @@ const Driver &driver() {
         Driver d;
         void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
         if (library == nullptr) {
-            d.missing = "libcuda.so.1 cannot be loaded: no NVIDIA driver is installed";
+            d.missing = "device cuda: libcuda.so.1 cannot be loaded: no NVIDIA driver is installed";
             return d;
         }
 #define FOURFOLD_LOAD(name, result, arguments)                                       \

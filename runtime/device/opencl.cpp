@@ -52,7 +52,7 @@ struct OpenCl {
     OpenCl() {
         void *library = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
         if (library == nullptr) {
-            missing = "libOpenCL.so.1 cannot be loaded: OpenCL is not installed";
+            missing = "device opencl: libOpenCL.so.1 cannot be loaded: OpenCL is not installed";
             return;
         }
 #define FOURFOLD_LOAD(name)                                                 \

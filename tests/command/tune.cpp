@@ -341,8 +341,13 @@ TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
     // Tables differ by more than their noise; as fast within the noise is a tie.
     write_bytes(folder / "three.json", header + line(p.to_string(), first.choice(), first.variant(), false, 1.03, 1.08) + line(p.to_string(), second.choice(), second.variant(), true, 1.00, 1.00));
     EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "one.json", folder / "three.json"}), "1 within the tie band"));
-    write_bytes(folder / "four.json", header + line(p.to_string(), first.choice(), first.variant(), false, 1.04, 1.04) + line(p.to_string(), second.choice(), second.variant(), true, 1.00, 1.00));
-    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "one.json", folder / "four.json"}), "1 changed"));
+    // Each table flatters its own winner: 10 % for one, 10 % for the other.
+    write_bytes(folder / "four.json", header + line(p.to_string(), first.choice(), first.variant(), false, 1.10, 1.10) + line(p.to_string(), second.choice(), second.variant(), true, 1.00, 1.00));
+    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "one.json", folder / "four.json"}), "1 within the tie band"));
+    // Equal for one, 10 % for the other.
+    write_bytes(folder / "five.json", table(1.00, 1.00, 1.00, 1.00));
+    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "five.json", folder / "four.json"}), "1 changed"));
+    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "five.json", folder / "four.json"}), "(0.0 % agree)"));
 }
 
 TEST_F(Tuned, TablesReduceTheListOfVariants) {

@@ -303,7 +303,7 @@ TEST(CudaLadder, RefusesInWords) {
     EXPECT_EQ(probe("", "cuda").out, "the NVIDIA driver refuses: cuInit failed with CUDA_ERROR_NO_DEVICE\n");
     EXPECT_EQ(probe("", "cuda").exit_code, 1);
     if (dlopen("libcuda.so", RTLD_LAZY) == nullptr) {
-        EXPECT_EQ(probe(nullptr, "cuda").out, "libcuda.so.1 cannot be loaded: no NVIDIA driver is installed\n");
+        EXPECT_EQ(probe(nullptr, "cuda").out, "device cuda: libcuda.so.1 cannot be loaded: no NVIDIA driver is installed\n");
     }
     // A GPU that is missing does no harm to the CPU.
     EXPECT_EQ(probe("", "cpu").exit_code, 0);
