@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <iterator>
 #include <new>
 #include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -74,6 +76,12 @@ int fail(int code, const std::string &message) {
     return code;
 }
 
+/// The code, unless a full disk behind standard output swallowed something: that shows only here.
+int finish(int code) {
+    std::cout.flush();
+    return std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout ? fail(1, "cannot write to standard output") : code;
+}
+
 int run_command(int argc, char **argv) {
     CLI::App app{"Batched 2-D convolution, generated ahead of time by Halide.", "fourfold"};
     app.set_version_flag("--version", std::string("fourfold ") + version());
@@ -107,7 +115,7 @@ int run_command(int argc, char **argv) {
     }
     if (argc == 2 && std::string_view(argv[1]) == "--man") {  // for the build, which installs it
         fmt::print("{}", man_page(app));
-        return std::fflush(stdout) == 0 ? 0 : fail(1, "cannot write to standard output");
+        return finish(0);
     }
     const auto is_first = [&](const Verb &verb) { return std::string_view(verb.name) == argv[1]; };
     if (argc > 1 && argv[1][0] != '-' && std::none_of(std::begin(verbs), std::end(verbs), is_first)) {
@@ -116,18 +124,14 @@ int run_command(int argc, char **argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success &done) {  // --help, --version
-        return app.exit(done);
+        return finish(app.exit(done));
     } catch (const CLI::ParseError &error) {
         return fail(2, std::string(error.what()) + "; see --help");
     }
     if (Status status = chosen(); !status) {
         return fail(exit_code(status), status.message());
     }
-    // A full disk behind standard output shows only here.
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-        return fail(1, "cannot write to standard output");
-    }
-    return 0;
+    return finish(0);
 }
 
 }  // namespace
@@ -139,6 +143,8 @@ int main(int argc, char **argv) {
         return fourfold::cli::run_command(argc, argv);
     } catch (const std::bad_alloc &) {
         return fail(1, "memory ran out");
+    } catch (const std::system_error &error) {  // fmt::print's
+        return fail(1, std::string("cannot write to standard output: ") + error.what());
     } catch (const std::exception &error) {
         return fail(1, error.what());
     } catch (...) {
