@@ -13,6 +13,7 @@
 
 #include "generators/post_op.h"
 #include "schedules/cpu/conv_depthwise.h"
+#include "schedules/cpu/whole_stores.h"
 
 using namespace Halide;
 
@@ -101,6 +102,7 @@ public:
             packed.dim(1).set_extent(f);
         }
         fourfold::cpu::schedule(stages, {m, n, pad != 0}, use_residual, get_target());
+        fourfold::cpu::choose_whole_stores(get_pipeline(), get_target());
     }
 
 private:

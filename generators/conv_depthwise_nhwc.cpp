@@ -12,6 +12,7 @@
 
 #include "generators/post_op.h"
 #include "schedules/cpu/conv_depthwise_nhwc.h"
+#include "schedules/cpu/whole_stores.h"
 
 using namespace Halide;
 
@@ -64,6 +65,7 @@ public:
         fourfold::require_origin(residual);
         fourfold::require_origin(out);
         fourfold::cpu::schedule(stages, {m, n, mask != 0}, use_residual, get_target());
+        fourfold::cpu::choose_whole_stores(get_pipeline(), get_target());
     }
 
 private:

@@ -11,6 +11,7 @@
 
 #include "generators/post_op.h"
 #include "schedules/cpu/conv_depthwise_small.h"
+#include "schedules/cpu/whole_stores.h"
 
 using namespace Halide;
 
@@ -71,6 +72,7 @@ public:
         packed.dim(0).set_extent(16);
         packed.dim(1).set_stride(16);
         fourfold::cpu::schedule(stages, use_residual, get_target());
+        fourfold::cpu::choose_whole_stores(get_pipeline(), get_target());
     }
 
 private:

@@ -16,6 +16,12 @@
 //                                                                     non-temporal stores, which Halide 21 lacks)
 //   b1 ic1 i1080x1920 f9         f=0 m=4 n=4  1.24 ms    267 GFLOP/s  94 % (2.9)
 //   b1 ic1 i10000 f15            f=0 m=4 n=4  185 ms     242 GFLOP/s  84 % (355)
+// Evidence (AMD EPYC 7003, Zen 3, AVX2, one thread, 2026-11-27, FMA peak 104 GFLOP/s, memory 15-20 GB/s):
+//   whole stores (whole_stores.h), masked ones before, other work on the machine:
+//     b1 ic144 i56 f3 p1 g144      f=3 m=4 n=2  0.41 ms  (0.51)       b1 ic1 i1080x1920 f3  f=3 m=4 n=2  1.3 ms  (3.1)
+//     b1 ic144 i56 f3 s2 p1 g144   f=3 m=4 n=1  0.23 ms  (0.33)       b1 ic1 i1080x1920 f5  f=5 m=4 n=2  3.1 ms  (4.3)
+//   one row of one vector: 0.58 of the time of m=4 n=2 for the first, as 16 registers do not hold 9 filter values beside the
+//   image's vectors of four rows, which LLVM loads at once and spills; f=7 m=4 n=2 pad=0: 0.70 of f=0's time in 1080p.
 // What did not help: masked loads from the image instead of the copy (0.108 ms for the first, 45 % of peak instead of 85 for
 // f=9); the copy row by row instead of vector by vector (0.092); tails by GuardWithIf, which are scalar on x86, or ifs around
 // the stores, behind which LLVM sinks the FMAs (0.157 ms); rows innermost where f=0 (0.93 instead of 0.87 ms for 13x13).
