@@ -15,6 +15,7 @@
 
 #include "commands.h"
 #include "files.h"
+#include "fourfold/tuning.h"
 #include "plan_run.h"
 #include "registry.h"
 #include "shapes.h"
@@ -180,7 +181,7 @@ Status run_program(const std::vector<std::string> &command) {
 }
 
 struct Flags {
-    std::string shapes, out, name = "convolutions";
+    std::string shapes, out, table, name = "convolutions";
     std::vector<int> threads = {1};
     bool list_only = false;
 };
@@ -202,6 +203,13 @@ Status generate(const Flags &flags) {
     fs::create_directories(out, error);
     if (error) {
         return Status(StatusCode::kInternal, "cannot make the folder " + flags.out + ": " + error.message());
+    }
+    if (!flags.table.empty()) {
+        const Result<TableInfo> loaded = load_table(flags.table);
+        if (!loaded) {
+            return loaded.status();
+        }
+        fmt::print("{}: {}\n", flags.table, loaded->summary());
     }
     Contents contents;
     std::set<std::string> seen;
@@ -254,6 +262,7 @@ Action add_generate(CLI::App &verb) {
     auto flags = std::make_shared<Flags>();
     verb.add_option("--shapes", flags->shapes, "CSV file of problems")->required();
     verb.add_option("--out", flags->out, "folder for the library")->required();
+    verb.add_option("--table", flags->table, "a table of measurements whose choices are taken, on top of those that this build knows");
     verb.add_option("--name", flags->name, "of the library: lib<name>.a")->capture_default_str();
     verb.add_option("--threads", flags->threads, "numbers of threads that sizes are fixed for; others work too")->delimiter(',')->check(CLI::Range(1, 4096));
     verb.add_flag("--list-only", flags->list_only, "write library.json, which fourfold_add_library() reads, and build nothing");

@@ -51,6 +51,23 @@ TEST(Generate, ListsWhatTheProblemsNeed) {
     }
 }
 
+TEST(Generate, TakesTheChoicesOfATable) {
+    TemporaryFolder folder;
+    write_bytes(folder / "net.csv", "name,problem\na,b1 ic16 i14 oc32 f3 p1\n");
+    const Conv2dProblem problem = *Conv2dProblem::parse("b1 ic16 i14 oc32 f3 p1");
+    for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col}) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Plan plan = *Plan::create(problem, options);
+        nlohmann::json record = {{"problem", problem.to_string()}, {"accuracy", "default"}, {"microarchitecture", machine().microarchitecture}, {"isa", machine().isa}, {"threads", 1}, {"cache", "warm"}, {"role", "winner"}, {"choice", plan.choice()}, {"ms_min", 1.0}, {"ms_median", 1.0}, {"samples", 10}, {"ms_predicted", 1.0}};
+        record["variants"] = {{plan.variant(), variant_hash(plan.variant())}};
+        write_bytes(folder / "table.json", "{\"format\":\"fourfold-records\",\"version\":1}\n" + record.dump() + "\n");
+        ASSERT_TRUE(exits_with(0, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--table", folder / "table.json", "--out", folder / "out"})));
+        EXPECT_EQ(nlohmann::json::parse(read_bytes(folder / "out/library.json"))["problems"][0]["algorithm"], to_string(algorithm));
+    }
+    EXPECT_TRUE(exits_with(2, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--table", folder / "none.json", "--out", folder / "out"}), {"none.json"}));
+}
+
 TEST(Generate, RefusesBadInput) {
     TemporaryFolder folder;
     write_bytes(folder / "bad.csv", "name,problem\na,b1 ic16 i14 oc32 f99\n");
