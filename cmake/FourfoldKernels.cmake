@@ -483,15 +483,15 @@ function(fourfold_add_kernels)
     set(FOURFOLD_REGISTRY_SOURCE "${FOURFOLD_REGISTRY_SOURCE}" PARENT_SCOPE)
 endfunction()
 
-# fourfold_add_library(name SHAPES net.csv | LIST library.json [ISA avx512|avx2|generic] [THREADS n...])
+# fourfold_add_library(name SHAPES net.csv [TABLE table.json] | LIST library.json [ISA avx512|avx2|generic] [THREADS n...])
 #
 # A static library with fourfold's headers for exactly the problems of a file (as `fourfold compare --shapes` takes it): the
-# plan that the library would choose for each, its kernels once more with all sizes fixed, and nothing else. It reads no file
+# plan that the library would choose for each (with TABLE: that a table of measurements names), its kernels once more with all sizes fixed, and nothing else. It reads no file
 # and no environment. Link `name` instead of fourfold::fourfold, not beside it; the archive is lib<name>.a in the current
 # binary directory. THREADS are the numbers of threads that sizes are fixed for (default 1); others are computed by
 # kernels for any size, with the same result. ISA is the instruction set to build for (default: this machine's).
 function(fourfold_add_library name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "SHAPES;LIST;ISA" "THREADS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "SHAPES;TABLE;LIST;ISA" "THREADS")
     set(directory "${CMAKE_CURRENT_BINARY_DIR}/${name}.fourfold")
     file(MAKE_DIRECTORY "${directory}")
     if(arg_SHAPES AND NOT arg_LIST)
@@ -507,8 +507,13 @@ function(fourfold_add_library name)
             list(JOIN arg_THREADS "," threads)
             set(threads --threads ${threads})
         endif()
-        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${arg_SHAPES}" "${command}")
-        execute_process(COMMAND ${CMAKE_COMMAND} -E env ${environment} "${command}" generate --list-only --shapes "${arg_SHAPES}" --out "${directory}" ${threads}
+        set(table "")
+        if(arg_TABLE)
+            get_filename_component(arg_TABLE "${arg_TABLE}" ABSOLUTE)
+            set(table --table "${arg_TABLE}")
+        endif()
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${arg_SHAPES}" ${arg_TABLE} "${command}")
+        execute_process(COMMAND ${CMAKE_COMMAND} -E env ${environment} "${command}" generate --list-only --shapes "${arg_SHAPES}" --out "${directory}" ${table} ${threads}
             RESULT_VARIABLE status ERROR_VARIABLE error OUTPUT_QUIET)
         if(NOT status EQUAL 0)
             message(FATAL_ERROR "fourfold_add_library(${name}): ${error}")

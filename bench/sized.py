@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Kernels of fixed size against the general ones: a library that `fourfold generate` makes for a file's problems, and
+libfourfold.a, in one program each, taking turns. Needs an installed fourfold, and CMake as Halide wants it in PATH.
+
+    bench/sized.py --prefix /opt/fourfold --shapes shapes/networks.csv --only resnet50
+
+A ratio is the general library's time / the sized one's, the median of the rounds': over 1, fixed sizes are faster.
+"""
+import argparse
+import math
+import pathlib
+import statistics
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CMAKE = """cmake_minimum_required(VERSION 3.28)
+project(sized LANGUAGES CXX)
+find_package(fourfold REQUIRED COMPONENTS library generators)
+fourfold_add_library(shapes SHAPES shapes.csv)
+foreach(library shapes fourfold::fourfold)
+    string(REPLACE "fourfold::" "" name with_${{library}})
+    add_executable(${{name}} {source})
+    target_compile_features(${{name}} PRIVATE cxx_std_20)
+    target_link_libraries(${{name}} PRIVATE ${{library}})
+endforeach()
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prefix", required=True, help="where fourfold is installed")
+    parser.add_argument("--shapes", default=str(ROOT / "shapes/networks.csv"))
+    parser.add_argument("--only", default="resnet50", help="problems whose name starts so")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--min-time", default="0.1", help="seconds of a problem in a round")
+    flags = parser.parse_args()
+
+    rows = [line for line in pathlib.Path(flags.shapes).read_text().splitlines() if line.startswith(flags.only)]
+    if not rows:
+        parser.error(f"--only: no name in {flags.shapes} starts with '{flags.only}'")
+    names, problems = [], []
+    for row in rows:
+        name, b, ic, i0, i1, oc, f0, f1, stride, pad, dilation, groups = row.split(",")[:12]
+        names.append(name)
+        problems.append(f"b{b} ic{ic} i{i0}x{i1} oc{oc} f{f0}x{f1} s{stride} p{pad} d{dilation} g{groups}")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "shapes.csv").write_text("\n".join(rows) + "\n")
+        (folder / "CMakeLists.txt").write_text(CMAKE.format(source=ROOT / "bench/sized.cpp"))
+        subprocess.run(["cmake", "-S", folder, "-B", folder / "build", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={flags.prefix}"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["cmake", "--build", folder / "build"], check=True, stdout=subprocess.DEVNULL)
+        programs = [folder / "build/with_shapes", folder / "build/with_fourfold"]
+        times = [[], []]
+        for turn in range(flags.rounds):
+            for side in (0, 1) if turn % 2 == 0 else (1, 0):
+                out = subprocess.run([programs[side], flags.min_time], input="\n".join(problems) + "\n", text=True, capture_output=True, check=True).stdout
+                times[side].append([float(v) for v in out.split()])
+        print(f"{'shape':24s} {'sized ms':>9s} {'general':>9s}  ratio")
+        logs = []
+        for i, name in enumerate(names):
+            ratio = statistics.median(general[i] / sized[i] for sized, general in zip(*times))
+            logs.append(math.log(ratio))
+            print(f"{name:24s} {min(t[i] for t in times[0]):9.3f} {min(t[i] for t in times[1]):9.3f}  {ratio:.3f}")
+        print(f"geometric mean {math.exp(sum(logs) / len(logs)):.3f}; {programs[0].stat().st_size / 1e6:.1f} MB instead of {programs[1].stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
