@@ -19,7 +19,7 @@ class WinogradPlan final : public TiledPlan {
 public:
     WinogradPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile)
         : TiledPlan(request, product, tile, {{0, tile.t * tile.t}}), filters_(*find_variant("winograd_filters", tile.forward->parameters)), transpose_(*find_variant("block_channels", "layout=nchw")) {
-        pack_rate = 6e9;
+        pack_rate = 4e9;
         layout = "winograd t" + std::to_string(t_) + " k" + std::to_string(width_);
     }
 
