@@ -144,7 +144,7 @@ int main(int argc, char **argv) {
     } catch (const std::bad_alloc &) {
         return fail(1, "memory ran out");
     } catch (const std::system_error &error) {  // fmt::print's
-        return fail(1, std::string("cannot write to standard output: ") + error.what());
+        return fail(1, "cannot write to standard output: " + error.code().message());
     } catch (const std::exception &error) {
         return fail(1, error.what());
     } catch (...) {
