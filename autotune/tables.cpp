@@ -3,7 +3,6 @@
 #include <cmath>
 #include <map>
 #include <memory>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -51,22 +50,8 @@ Status merge(const std::vector<std::string> &inputs, const std::string &out) {
     return {};
 }
 
-/// How much faster `than` is than the choice, in a table that measured both; and the noise of the two. Nothing where it did not.
-struct Gap {
-    double log_ratio = 0.0, noise = 0.0;
-};
-std::optional<Gap> gap(const std::vector<Record> &records, const std::string &key, const std::string &choice, const std::string &than) {
-    const auto find = [&](const std::string &wanted) { return std::find_if(records.begin(), records.end(), [&](const Record &r) { return r.failure.empty() && r.choice == wanted && r.seconds_min > 0.0 && record_key(r) == key; }); };
-    const auto a = find(choice), b = find(than);
-    if (a == records.end() || b == records.end()) {
-        return std::nullopt;
-    }
-    return Gap{std::log(a->seconds_min / b->seconds_min), std::max(noise(*a), noise(*b))};
-}
-
-/// Problem by problem, where two tables choose differently. Whether that matters is judged by what both tables measured of the
-/// two choices (the mean of the two ratios, each of which its own winner flatters). The tie band is the search's: 2 %, or the
-/// noise of the choices where that is more, at most 5 %.
+/// Problem by problem, where two tables choose differently. The tie band is the search's: 2 %, or the noise of the two choices
+/// where that is more, at most 5 %.
 Status diff(const std::string &first, const std::string &second) {
     const Result<std::vector<Record>> a = read_records(first), b = read_records(second);
     if (!a || !b) {
@@ -88,13 +73,9 @@ Status diff(const std::string &first, const std::string &second) {
             ++same;
             continue;
         }
-        const std::optional<Gap> in_first = gap(*a, key, x.choice, y.choice), in_second = gap(*b, key, x.choice, y.choice);
-        bool is_tie = false;
-        if (in_first || in_second) {
-            const double ratio = in_first && in_second ? (in_first->log_ratio + in_second->log_ratio) / 2 : (in_first ? in_first : in_second)->log_ratio;
-            const double band = std::max({SearchOptions().tie, in_first ? in_first->noise : 0.0, in_second ? in_second->noise : 0.0});
-            is_tie = std::fabs(ratio) <= std::log1p(band);
-        }
+        // Another choice, but as fast as the first one was in the second table: noise decided.
+        const auto twin = std::find_if(b->begin(), b->end(), [&](const Record &r) { return r.failure.empty() && r.choice == x.choice && record_key(r) == key; });
+        const bool is_tie = twin != b->end() && twin->seconds_min <= (1.0 + std::max({SearchOptions().tie, noise(*twin), noise(y)})) * y.seconds_min;
         tie += is_tie;
         changed += !is_tie;
         fmt::print("{}", table.row({is_tie ? "tie" : "changed", milliseconds_text(x.seconds_min), milliseconds_text(y.seconds_min), fmt::format("{}; {} -> {}", x.problem.to_string(), x.choice, y.choice)}));
@@ -158,7 +139,7 @@ Action add_tables(CLI::App &verb) {
     merging->add_option("tables", flags->inputs, "tables")->required();
     merging->add_option("--out", flags->out, "the merged table")->required();
     merging->callback([flags, chosen] { *chosen = [flags] { return merge(flags->inputs, flags->out); }; });
-    CLI::App *differing = verb.add_subcommand("diff", "the problems for which two tables choose differently, and the share on which they agree: the same choice, or one within the tie band (2 %, or the noise of the two measurements)");
+    CLI::App *differing = verb.add_subcommand("diff", "the problems for which two tables choose differently, and the share on which they agree: the same choice, or one that the second table measured within the tie band (2 %, or the noise of the two if that is more)");
     differing->add_option("first", flags->first)->required();
     differing->add_option("second", flags->second)->required();
     differing->callback([flags, chosen] { *chosen = [flags] { return diff(flags->first, flags->second); }; });
