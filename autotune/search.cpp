@@ -24,10 +24,11 @@ public:
         for (const SearchOptions::Stage &stage : options_.stages) {
             const bool sampled = sample(survivors, stage.samples);
             survivors = within(survivors, stage.keep);
-            if (sampled && survivors.size() < 2) {
-                sample(survivors, options_.least_samples);
+            if (!sampled) {
+                break;
             }
-            if (!sampled || survivors.size() < 2) {
+            if (survivors.size() < 2) {
+                sample(survivors, options_.least_samples);
                 break;
             }
         }
@@ -178,27 +179,22 @@ private:
             most = std::isfinite(best_of(i)) ? std::max(most, result_.samples[i].size()) : most;
         }
         // One lucky sample of somebody who left early is neither a win nor a tie.
-        const auto finalist = [&](size_t i) { return std::isfinite(best_of(i)) && result_.samples[i].size() >= std::min(options_.least_samples, most); };
-        double best = std::numeric_limits<double>::infinity();
+        std::vector<size_t> finalists;
+        double best = std::numeric_limits<double>::infinity(), noise = 0.0;  // of the fastest
         for (size_t i = 0; i < candidates_.size(); ++i) {
-            best = finalist(i) ? std::min(best, best_of(i)) : best;
-        }
-        double noise = 0.0;  // of the fastest
-        for (size_t i = 0; i < candidates_.size(); ++i) {
-            if (finalist(i) && best_of(i) == best) {
+            if (!std::isfinite(best_of(i)) || result_.samples[i].size() < std::min(options_.least_samples, most)) {
+                continue;
+            }
+            finalists.push_back(i);
+            if (best_of(i) <= best) {
+                best = best_of(i);
                 noise = split_half_noise(half_minima(result_.samples[i]));
             }
         }
         int chosen = -1;
-        for (size_t i = 0; i < candidates_.size(); ++i) {
-            if (!finalist(i)) {
-                continue;
-            }
+        for (size_t i : finalists) {
             const double tie = std::max({options_.tie, noise, split_half_noise(half_minima(result_.samples[i]))});
-            if (best_of(i) > (1.0 + tie / 2) * best) {
-                continue;
-            }
-            if (chosen < 0 || better(i, static_cast<size_t>(chosen))) {
+            if (best_of(i) <= (1.0 + tie / 2) * best && (chosen < 0 || better(i, static_cast<size_t>(chosen)))) {
                 chosen = static_cast<int>(i);
             }
         }

@@ -4,8 +4,8 @@
 // First the algorithms: the likeliest candidate of each is sampled a few times, and those far behind leave with all their
 // schedules. Then successive halving over the schedules of the rest: rounds in which every survivor is sampled once, in a random
 // order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The minimum
-// counts, since the noise of a shared machine only ever adds. The incumbent is sampled to the end, so that whoever beats it has
-// done so side by side, and nobody wins by one lucky sample. Ties go to less workspace, then to the incumbent; what two halves
+// counts, since the noise of a shared machine only ever adds. The incumbent, unless `trials` or `patience` leave it out, is sampled
+// to the end, so that whoever beats it has done so side by side, and nobody wins by one lucky sample. Ties go to less workspace, then to the incumbent; what two halves
 // of one candidate's own samples differ by is a tie too. A new winner is confirmed in fresh processes.
 #pragma once
 

@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from problems import ROOT, read_shapes
+
 CMAKE = """cmake_minimum_required(VERSION 3.28)
 project(sized LANGUAGES CXX)
 find_package(fourfold REQUIRED COMPONENTS library generators)
@@ -36,17 +37,12 @@ def main():
     parser.add_argument("--min-time", default="0.1", help="seconds of a problem in a round")
     flags = parser.parse_args()
 
-    rows = [line for line in pathlib.Path(flags.shapes).read_text().splitlines() if line.startswith(flags.only)]
-    if not rows:
+    problems = [p for p in read_shapes(flags.shapes) if p.name.startswith(flags.only)]
+    if not problems:
         parser.error(f"--only: no name in {flags.shapes} starts with '{flags.only}'")
-    names, problems = [], []
-    for row in rows:
-        name, b, ic, i0, i1, oc, f0, f1, stride, pad, dilation, groups = row.split(",")[:12]
-        names.append(name)
-        problems.append(f"b{b} ic{ic} i{i0}x{i1} oc{oc} f{f0}x{f1} s{stride} p{pad} d{dilation} g{groups}")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "shapes.csv").write_text("\n".join(rows) + "\n")
+        (folder / "shapes.csv").write_text("".join(f"{p.name},{p.line()}\n" for p in problems))
         (folder / "CMakeLists.txt").write_text(CMAKE.format(source=ROOT / "bench/sized.cpp"))
         subprocess.run(["cmake", "-S", folder, "-B", folder / "build", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={flags.prefix}"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["cmake", "--build", folder / "build"], check=True, stdout=subprocess.DEVNULL)
@@ -54,14 +50,14 @@ def main():
         times = [[], []]
         for turn in range(flags.rounds):
             for side in (0, 1) if turn % 2 == 0 else (1, 0):
-                out = subprocess.run([programs[side], flags.min_time], input="\n".join(problems) + "\n", text=True, capture_output=True, check=True).stdout
+                out = subprocess.run([programs[side], flags.min_time], input="".join(p.line() + "\n" for p in problems), text=True, capture_output=True, check=True).stdout
                 times[side].append([float(v) for v in out.split()])
         print(f"{'shape':24s} {'sized ms':>9s} {'general':>9s}  ratio")
         logs = []
-        for i, name in enumerate(names):
+        for i, p in enumerate(problems):
             ratio = statistics.median(general[i] / sized[i] for sized, general in zip(*times))
             logs.append(math.log(ratio))
-            print(f"{name:24s} {min(t[i] for t in times[0]):9.3f} {min(t[i] for t in times[1]):9.3f}  {ratio:.3f}")
+            print(f"{p.name:24s} {min(t[i] for t in times[0]):9.3f} {min(t[i] for t in times[1]):9.3f}  {ratio:.3f}")
         print(f"geometric mean {math.exp(sum(logs) / len(logs)):.3f}; {programs[0].stat().st_size / 1e6:.1f} MB instead of {programs[1].stat().st_size / 1e6:.1f} MB")
 
 

@@ -486,8 +486,8 @@ endfunction()
 # fourfold_add_library(name SHAPES net.csv [TABLE table.json] | LIST library.json [ISA avx512|avx2|generic] [THREADS n...])
 #
 # A static library with fourfold's headers for exactly the problems of a file (as `fourfold compare --shapes` takes it): the
-# plan that the library would choose for each (with TABLE: that a table of measurements names), its kernels once more with all sizes fixed, and nothing else. It reads no file
-# and no environment. Link `name` instead of fourfold::fourfold, not beside it; the archive is lib<name>.a in the current
+# plan that the library would choose for each (with TABLE: that a table of measurements names), its kernels once more with all
+# sizes fixed, and nothing else. It reads no file and no environment. Link `name` instead of fourfold::fourfold, not beside it; the archive is lib<name>.a in the current
 # binary directory. THREADS are the numbers of threads that sizes are fixed for (default 1); others are computed by
 # kernels for any size, with the same result. ISA is the instruction set to build for (default: this machine's).
 function(fourfold_add_library name)

@@ -11,6 +11,7 @@
 #include "command/command.h"
 #include "content_hash.h"
 #include "fourfold/fourfold.h"
+#include "records.h"
 
 namespace fourfold::test {
 namespace {
@@ -59,9 +60,12 @@ TEST(Generate, TakesTheChoicesOfATable) {
         PlanOptions options;
         options.algorithm = algorithm;
         const Plan plan = *Plan::create(problem, options);
-        nlohmann::json record = {{"problem", problem.to_string()}, {"accuracy", "default"}, {"microarchitecture", machine().microarchitecture}, {"isa", machine().isa}, {"threads", 1}, {"cache", "warm"}, {"role", "winner"}, {"choice", plan.choice()}, {"ms_min", 1.0}, {"ms_median", 1.0}, {"samples", 10}, {"ms_predicted", 1.0}};
-        record["variants"] = {{plan.variant(), variant_hash(plan.variant())}};
-        write_bytes(folder / "table.json", "{\"format\":\"fourfold-records\",\"version\":1}\n" + record.dump() + "\n");
+        options.threads = 1;
+        Record record = cli::make_record(problem, options, plan.choice());
+        record.winner = true;
+        record.seconds_min = record.seconds_median = record.seconds_predicted = 1e-3;
+        record.samples = 10;
+        write_bytes(folder / "table.json", cli::header_line() + cli::record_line(record));
         ASSERT_TRUE(exits_with(0, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--table", folder / "table.json", "--out", folder / "out"})));
         EXPECT_EQ(nlohmann::json::parse(read_bytes(folder / "out/library.json"))["problems"][0]["algorithm"], to_string(algorithm));
     }

@@ -288,12 +288,6 @@ TEST_F(Failures, DiskFullWhileWriting) {
     expect_failure(1, with({"run", "--problem", good.problem.to_string()}, operands_of(good)), {}, full);
 }
 
-TEST(StandardOutput, DiskFull) {
-    for (const char *verb : {"list", "explain --problem b1_ic4_i9_oc4_f3", "--help", "tune --help", "--version", "--man"}) {
-        EXPECT_TRUE(exits_with(1, spawn({"/bin/sh", "-c", std::string("exec '" FOURFOLD_COMMAND "' ") + verb + " > /dev/full"}), {"cannot write to standard output"})) << verb;
-    }
-}
-
 TEST(RunColumns, UnfoldAndFold) {
     const TemporaryFolder folder;
     const Conv2dProblem p = parse_problem("b2 ic3 i6x5 f3x2 s2x1 p1,0,2,1");

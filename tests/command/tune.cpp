@@ -19,6 +19,7 @@
 
 #include "command/command.h"
 #include "fourfold/fourfold.h"
+#include "records.h"
 #include "support/problems.h"
 #include "support/random.h"
 
@@ -308,21 +309,27 @@ TEST_F(Tuned, OperationsLayoutsThreadsAndColdCachesHaveRecordsOfTheirOwn) {
 }
 
 TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
-    const auto line = [](const std::string &problem, const std::string &choice, const std::string &variant, bool winner, double a, double b) {
-        nlohmann::ordered_json r = {{"problem", problem}, {"accuracy", "default"}, {"microarchitecture", machine().microarchitecture}, {"isa", machine().isa}, {"threads", 1}, {"cache", "warm"}, {"role", winner ? "winner" : "candidate"}, {"choice", choice},
-                                    {"ms_min", std::min(a, b)}, {"ms_median", a}, {"ms_halves", {a, b}}, {"samples", 10}, {"ms_predicted", 1.0}};
-        r["variants"] = {{variant, variant_hash(variant)}};
-        return r.dump() + "\n";
-    };
     // Two choices that this build really has.
     const Conv2dProblem p = *Conv2dProblem::parse("b1 ic8 i9 oc16 f3 p1");
     PlanOptions direct, im2col;
     direct.algorithm = Algorithm::kDirect;
     im2col.algorithm = Algorithm::kIm2col;
     const Plan first = *Plan::create(p, direct), second = *Plan::create(p, im2col);
-    const std::string header = "{\"format\":\"fourfold-records\",\"version\":1}\n";
+    const std::string header = cli::header_line();
+    PlanOptions one_thread;
+    one_thread.threads = 1;
+    const auto line = [&](const Plan &plan, bool winner, double a, double b) {
+        Record r = cli::make_record(p, one_thread, plan.choice());
+        r.winner = winner;
+        r.seconds_min = std::min(a, b) * 1e-3;
+        r.seconds_median = a * 1e-3;
+        r.seconds_predicted = 1e-3;
+        r.halves = {a * 1e-3, b * 1e-3};
+        r.samples = 10;
+        return cli::record_line(r);
+    };
     const auto table = [&](double a, double b, double c, double d) {
-        return header + line(p.to_string(), first.choice(), first.variant(), true, a, b) + line(p.to_string(), second.choice(), second.variant(), false, c, d);
+        return header + line(first, true, a, b) + line(second, false, c, d);
     };
     // The winner was lucky in one half.
     write_bytes(folder / "one.json", table(1.00, 1.20, 1.10, 1.10));
@@ -339,15 +346,12 @@ TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
     ASSERT_TRUE(exits_with(0, two)) << two.err;
     EXPECT_TRUE(says(two, "  0.500")) << two.out;
     // Tables differ by more than their noise; as fast within the noise is a tie.
-    write_bytes(folder / "three.json", header + line(p.to_string(), first.choice(), first.variant(), false, 1.03, 1.08) + line(p.to_string(), second.choice(), second.variant(), true, 1.00, 1.00));
+    write_bytes(folder / "three.json", header + line(first, false, 1.03, 1.08) + line(second, true, 1.00, 1.00));
     EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "one.json", folder / "three.json"}), "1 within the tie band"));
-    // Each table flatters its own winner: 10 % for one, 10 % for the other.
-    write_bytes(folder / "four.json", header + line(p.to_string(), first.choice(), first.variant(), false, 1.10, 1.10) + line(p.to_string(), second.choice(), second.variant(), true, 1.00, 1.00));
-    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "one.json", folder / "four.json"}), "1 within the tie band"));
-    // Equal for one, 10 % for the other.
-    write_bytes(folder / "five.json", table(1.00, 1.00, 1.00, 1.00));
-    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "five.json", folder / "four.json"}), "1 changed"));
-    EXPECT_TRUE(says(fourfold_command({"tables", "diff", folder / "five.json", folder / "four.json"}), "(0.0 % agree)"));
+    write_bytes(folder / "four.json", header + line(first, false, 1.04, 1.04) + line(second, true, 1.00, 1.00));
+    const Outcome changed = fourfold_command({"tables", "diff", folder / "one.json", folder / "four.json"});
+    EXPECT_TRUE(says(changed, "1 changed"));
+    EXPECT_TRUE(says(changed, "(0.0 % agree)"));
 }
 
 TEST_F(Tuned, TablesReduceTheListOfVariants) {

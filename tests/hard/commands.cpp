@@ -131,7 +131,12 @@ const Row kRows[] = {
     {"run --input x.npy --filters w.npy --output /dev/full", 1, "/dev/full"},
     {"run --input x.npy --filters w.npy --output y.png", 2, "y.png"},
     {"run --input photo.pgm --filters gaussian:5 --output y.gif", 2, "y.gif"},
-    {"list >/dev/full", 1, "No space left"},
+    {"list >/dev/full", 1, "cannot write to standard output: No space left"},
+    {"explain --problem b1_ic4_i9_oc4_f3 >/dev/full", 1, "cannot write to standard output"},
+    {"--help >/dev/full", 1, "cannot write to standard output"},
+    {"tune --help >/dev/full", 1, "cannot write to standard output"},
+    {"--version >/dev/full", 1, "cannot write to standard output"},
+    {"--man >/dev/full", 1, "cannot write to standard output"},
     // Flags.
     {"run --input x.npy --output y.npy", 2, "--filters"},
     {"run --input x.npy --filters w.npy", 2, "--output"},

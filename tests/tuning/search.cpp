@@ -349,6 +349,13 @@ TEST(Confirmation, NeedsMoreThanLuck) {
         found += confirm(2, 1, options, cost).better;
     }
     EXPECT_LE(taken, 10);
+    // With jitter alone at most two.
+    std::mt19937_64 random(1);
+    int kept = 0;
+    for (int repeat = 0; repeat < 200; repeat++) {
+        kept += confirm(0, 1, {}, [&](size_t) { return 1.0 + std::exponential_distribution<double>(30.0)(random); }).better;
+    }
+    EXPECT_LE(kept, 2) << "of 200 equals";
     EXPECT_GE(found, 180) << "of 200 that gain 5 %";
     EXPECT_TRUE(confirmed({{0.95, 1.0}, {0.95, 1.0}, {0.95, 1.0}}, 0.01));
     EXPECT_FALSE(confirmed({{1.0, 0.95}, {1.0, 0.95}, {1.0, 0.95}}, 0.01));
