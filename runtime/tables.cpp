@@ -8,6 +8,7 @@
 #include <iostream>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <sstream>
 
 #include "content_hash.h"
@@ -66,32 +67,6 @@ int place_of(std::string_view name) {
     return at == places.end() ? -1 : at->second;
 }
 
-/// Every variant that the choice names is built in, with the contents that were measured.
-bool is_current(const Record &record) {
-    const auto [algorithm, words] = split_choice(record.choice);
-    return is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
-               if (word.find('=') != std::string_view::npos || word == own) {
-                   return true;
-               }
-               const auto at = std::find_if(record.variants.begin(), record.variants.end(), [&](const auto &v) { return v.first == word; });
-               const int place = place_of(word);
-               return at != record.variants.end() && place >= 0 && at->second == registry()[static_cast<size_t>(place)].hash;
-           });
-}
-
-/// Microarchitectures by who made them: the next of kin of one that was not measured.
-std::string family_of(const std::string &microarchitecture) {
-    if (microarchitecture.rfind("znver", 0) == 0) {
-        return "zen";
-    }
-    for (const char *name : {"intel", "skylake", "cascadelake", "icelake", "sapphirerapids", "emeraldrapids", "graniterapids", "alderlake", "raptorlake", "haswell", "broadwell"}) {
-        if (microarchitecture.rfind(name, 0) == 0) {
-            return "intel";
-        }
-    }
-    return microarchitecture;
-}
-
 uint64_t text_hash(std::string_view text) {
     return hash_bytes(text.data(), text.size());
 }
@@ -145,6 +120,34 @@ std::string join(const std::vector<std::string> &parts) {
 }
 
 }  // namespace
+
+bool is_current(const Record &record) {
+    const auto [algorithm, words] = split_choice(record.choice);
+    return is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
+               if (word.find('=') != std::string_view::npos || word == own) {
+                   return true;
+               }
+               const auto at = std::find_if(record.variants.begin(), record.variants.end(), [&](const auto &v) { return v.first == word; });
+               const int place = place_of(word);
+               return at != record.variants.end() && place >= 0 && at->second == registry()[static_cast<size_t>(place)].hash;
+           });
+}
+
+std::optional<int> generations_between(const std::string &a, const std::string &b) {
+    static const std::vector<std::string> vendors[] = {
+        {"znver1", "znver2", "znver3", "znver4", "znver5"},
+        {"haswell", "broadwell", "skylake-avx512", "icelake-server", "alderlake", "raptorlake", "sapphirerapids", "emeraldrapids", "graniterapids"}};
+    for (const std::vector<std::string> &line : vendors) {
+        const auto x = std::find(line.begin(), line.end(), a), y = std::find(line.begin(), line.end(), b);
+        if (x != line.end() && y != line.end()) {
+            return static_cast<int>(std::abs(x - y));
+        }
+    }
+    // An Intel model that has no name here, "intel-6-143", is farther away than all that have one.
+    const std::vector<std::string> &intel = vendors[1];
+    const auto is_intel = [&](const std::string &name) { return name.rfind("intel-", 0) == 0 || std::find(intel.begin(), intel.end(), name) != intel.end(); };
+    return is_intel(a) && is_intel(b) ? std::optional<int>(static_cast<int>(intel.size())) : std::nullopt;
+}
 
 void Tables::add(const std::string &name, bool shipped, const std::vector<Record> &records, int unreadable, bool torn) {
     TableInfo info;
@@ -221,12 +224,17 @@ void Tables::finish() {
         fit(i);
     }
     const std::string &name = machine().microarchitecture;
+    std::pair<int, int> least;  // generations, then fewer records
     for (int i = 0; i < static_cast<int>(machines_.size()); i++) {
-        const auto closeness = [&](int m) { return std::make_pair(family_of(machines_[static_cast<size_t>(m)]) == family_of(name), fits_[static_cast<size_t>(m)].records); };
-        if (machines_[static_cast<size_t>(i)] == name) {
+        const std::string &other = machines_[static_cast<size_t>(i)];
+        if (other == name) {
             own_ = i;
-        } else if (kin_ < 0 || closeness(i) > closeness(kin_)) {
-            kin_ = i;
+        } else if (const std::optional<int> generations = generations_between(other, name)) {
+            const std::pair<int, int> distance = {*generations, -fits_[static_cast<size_t>(i)].records};
+            if (kin_ < 0 || distance < least) {
+                kin_ = i;
+                least = distance;
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -92,7 +93,7 @@ public:
     const MeasuredProblem *exact_of_kin(const Query &query) const {
         return exact(query, kin_);
     }
-    /// How to correct predictions: by neighbours here, else by neighbours on the next of kin, else by all records.
+    /// How to correct predictions: by neighbours here, else by neighbours on the next of kin, else by all records of one of the two.
     Ranking ranking(const Query &query) const;
     const std::string &name_of(const MeasuredProblem &measured) const {
         return infos_[static_cast<size_t>(measured.table)].name;
@@ -126,6 +127,13 @@ private:
     std::vector<Fit> fits_;              ///< of each
     std::vector<TableInfo> infos_;
 };
+
+/// Every variant that the choice names is built in, with the contents that were measured.
+bool is_current(const Record &record);
+
+/// How many generations lie between two microarchitectures of one vendor; nothing between strangers. Tables of other ISA levels
+/// are no question of kinship: they name variants that this machine does not choose from.
+std::optional<int> generations_between(const std::string &a, const std::string &b);
 
 /// The current tables; the shipped ones and FOURFOLD_TABLE's are loaded at the first call.
 std::shared_ptr<const Tables> current_tables();

@@ -6,8 +6,8 @@
 //     environment    FOURFOLD_CHOICE, where that plan can do the problem
 //     record         this problem was measured on this microarchitecture and ISA level
 //     neighbours     at least five problems like it were
-//     family         the two above on a machine of the same family, or else of the same ISA level
-//     cost model     predictions, corrected by how far they were off in all records there are
+//     family         the two above on the nearest generation of the same vendor's machines, at the same ISA level
+//     cost model     predictions, corrected by how far they were off in the records of this machine or of its nearest relative
 //     reference      the naive loop nest, where nothing else can do the problem
 //
 // The environment, read once per process: FOURFOLD_TABLE=FILE[:FILE...] loads tables on top of the shipped ones,
