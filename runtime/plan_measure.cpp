@@ -95,7 +95,10 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
     options.effort = Effort::kTable;
     options.threads = options.choose_for_threads ? options.threads : 1;
     const Conv2dProblem key = tuning_problem(problem);
-    if (current_tables()->exact({key, options.accuracy, options.threads, options.cache}) != nullptr) {
+    // Of these threads: the table has a nearest record for any, but what was measured is asked for.
+    const std::shared_ptr<const Tables> tables = current_tables();
+    const MeasuredProblem *known = tables->exact({key, options.accuracy, options.threads, options.cache});
+    if (known != nullptr && known->threads == options.threads) {
         return;
     }
     const Result<std::vector<Candidate>> candidates = list_choices(problem, options);

@@ -370,6 +370,22 @@ TEST_F(Choices, EffortMeasureMeasuresOnceAndRemembers) {
     EXPECT_TRUE(run_plan(plan, operands).ok());
 }
 
+TEST_F(Choices, EffortMeasureMeasuresForTheThreadsThatAreAsked) {
+    const Conv2dProblem p = parse_problem("b1 ic8 i16 oc16 f3 p1");
+    Record two = timed(p, unlikely(p), 1e-9, true);
+    two.threads = 2;
+    ASSERT_TRUE(load_table_text("of two threads", header_line() + record_line(two)).ok());
+    PlanOptions options;
+    options.effort = Effort::kMeasure;
+    options.threads = 1;
+    const Plan plan = plan_of(p, options);
+    EXPECT_NE(plan.decided_by().find("this process"), std::string::npos) << plan.decided_by();
+    // What is there is not measured again.
+    options.choose_for_threads = true;
+    options.threads = 2;
+    EXPECT_NE(plan_of(p, options).decided_by().find("of two threads"), std::string::npos) << plan_of(p, options).decided_by();
+}
+
 TEST_F(Choices, EffortMeasureOfColumns) {
     for (const char *text : {"fold b1 ic8 i16 f3 p1", "unfold b1 ic8 i16 f3 p1"}) {
         PlanOptions options;
