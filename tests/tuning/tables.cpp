@@ -531,5 +531,19 @@ TEST_F(Hostile, MergeKeepsUnknownFieldsAndTheBetterMeasured) {
     EXPECT_EQ(*again, *merged) << "merging with itself changes nothing";
 }
 
+TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
+    const TemporaryFolder folder;
+    const Conv2dProblem p = parse_problem("b1 ic4 i12 oc4 f3 p1");
+    const std::string line = record_line(timed(p, "direct", 1e-4, true));
+    write_bytes(folder / "t.json", header_line() + line.substr(0, 40) + "\n" + line + line.substr(0, 50));
+    const Outcome outcome = spawn({FOURFOLD_EMBED_TABLES, folder / "out.cpp", folder / "t.json"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_NE(outcome.err.find("warning: '" + folder / "t.json" + "': 2 lines"), std::string::npos) << outcome.err;
+    const std::string source = read_bytes(folder / "out.cpp");
+    EXPECT_NE(source.find("{\"t.json\", table2, 1}"), std::string::npos) << source;
+    write_bytes(folder / "t.json", "hello\n");
+    EXPECT_EQ(spawn({FOURFOLD_EMBED_TABLES, folder / "out.cpp", folder / "t.json"}).exit_code, 1);
+}
+
 }  // namespace
 }  // namespace fourfold::test
