@@ -9,13 +9,16 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <sstream>
+#include <tuple>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "content_hash.h"
 #include "files.h"
 #include "fourfold/tuning.h"
 #include "text.h"
@@ -33,6 +36,27 @@ double rounded(double seconds) {
 std::string machine_words() {
     const MachineInfo &m = machine();
     return fmt::format("{}; {} L1, {} L2, {} L3; {} threads", m.cpu, bytes_text(m.l1_bytes), bytes_text(m.l2_bytes), bytes_text(m.l3_bytes), m.hardware_threads);
+}
+
+/// The variants that a choice names, each with its content hash.
+std::vector<std::pair<std::string, std::string>> variants_of(const std::string &choice) {
+    std::vector<std::pair<std::string, std::string>> variants;
+    std::istringstream words(choice);
+    for (std::string word; words >> word;) {
+        if (const std::string hash = variant_hash(word); !hash.empty()) {
+            variants.emplace_back(word, hash);
+        }
+    }
+    return variants;
+}
+
+/// The contents of all of them.
+std::string contents_of(const std::string &choice) {
+    std::string text;
+    for (const auto &[name, hash] : variants_of(choice)) {
+        text += name + " " + hash + "\n";
+    }
+    return hash_text(text);
 }
 
 Status cannot_write(const std::string &path) {
@@ -77,10 +101,6 @@ std::string record_line(const Record &r) {
     return line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 
-bool is_current(const Record &r) {
-    return !r.variants.empty() && std::all_of(r.variants.begin(), r.variants.end(), [](const auto &v) { return variant_hash(v.first) == v.second; });
-}
-
 std::string record_key(const Record &r) {
     return fmt::format("{}|{}|{}|{}|{}|{}", r.problem.to_string(), to_string(r.accuracy), r.microarchitecture, r.isa, r.threads, to_string(r.cache));
 }
@@ -94,12 +114,7 @@ Record make_record(const Conv2dProblem &problem, const PlanOptions &options, con
     r.threads = options.threads;
     r.cache = options.cache;
     r.choice = choice;
-    std::istringstream words(choice);
-    for (std::string word; words >> word;) {
-        if (const std::string hash = variant_hash(word); !hash.empty()) {
-            r.variants.emplace_back(word, hash);
-        }
-    }
+    r.variants = variants_of(choice);
     return r;
 }
 
@@ -109,17 +124,23 @@ Status append_lines(const std::string &path, const std::string &lines, bool sync
         return cannot_write(path);
     }
     struct stat info = {};
-    std::string text;
     bool ok = ::fstat(file, &info) == 0;
-    if (ok && info.st_size == 0) {
-        text = header_line();
-    } else if (ok) {
-        // What an interrupted writer left of a line is closed, and read as one bad line.
-        char last = '\n';
-        ok = ::pread(file, &last, 1, info.st_size - 1) == 1;
-        text = last == '\n' ? "" : "\n";
+    off_t size = info.st_size;
+    char last = '\n';
+    ok = ok && (size == 0 || ::pread(file, &last, 1, size - 1) == 1);
+    std::string text;
+    if (ok && last != '\n') {
+        const Result<std::string> old = read_file(path);
+        ok = old.ok();
+        const size_t whole = ok ? old->rfind('\n') + 1 : 0;  // 0 where there is no newline
+        if (ok && Json::accept(old->substr(whole))) {
+            text = "\n";
+        } else if (ok) {
+            size = static_cast<off_t>(whole);
+            ok = ::ftruncate(file, size) == 0;
+        }
     }
-    text += lines;
+    text += size == 0 ? header_line() + lines : lines;
     ok = ok && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && (!sync || ::fsync(file) == 0);
     const Status status = ok ? Status() : cannot_write(path);
     ::close(file);
@@ -186,6 +207,57 @@ Result<std::string> merge_tables(const std::vector<std::string> &paths) {
         out += k.line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
     }
     return out;
+}
+
+Result<int> Journal::load() {
+    if (!std::filesystem::exists(path_)) {
+        return 0;
+    }
+    const Result<std::string> text = read_file(path_);
+    if (!text) {
+        return text.status();
+    }
+    const auto word = [](const Json &line, const char *name) {
+        const auto at = line.is_object() ? line.find(name) : line.end();
+        return at != line.end() && at->is_string() ? at->get<std::string>() : "";
+    };
+    std::string kept;
+    int dropped = 0;
+    std::string_view rest = *text;
+    for (size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+        const std::string whole(rest.substr(0, end + 1));
+        rest.remove_prefix(end + 1);
+        const Json line = Json::parse(whole, nullptr, false);
+        const std::string key = word(line, "key"), choice = word(line, "choice"), failure = word(line, "failure");
+        if (!choice.empty() && word(line, "contents") != contents_of(choice)) {
+            ++dropped;
+            continue;
+        }
+        kept += whole;
+        if (key.empty() || choice.empty()) {
+            continue;
+        }
+        Left &left = left_[{key, choice}];
+        if (const auto s = line.find("s"); s != line.end() && s->is_number() && s->get<double>() > 0.0) {
+            left.samples.push_back(s->get<double>());
+        }
+        left.failure = failure.empty() ? left.failure : failure;
+    }
+    const Status status = dropped > 0 ? write_file(path_, kept) : Status();
+    return status ? Result<int>(dropped) : status;
+}
+
+Journal::Left Journal::left(const std::string &key, const std::string &choice) const {
+    const auto at = left_.find({key, choice});
+    return at == left_.end() ? Left() : at->second;
+}
+
+Status Journal::sample(const std::string &key, const std::string &choice, double seconds) {
+    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(choice)}, {"s", seconds}}).dump() + "\n", false);
+}
+
+Status Journal::failure(const std::string &key, const std::string &choice, const Failure &failure) {
+    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(choice)}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, Json::error_handler_t::replace) + "\n", false);
 }
 
 }  // namespace fourfold::cli

@@ -1,12 +1,16 @@
 // Tables of measurements as files: writing, appending, merging, comparing. Reading is the library's (runtime/record.h).
 #pragma once
 
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "candidate_process.h"
 #include "fourfold/plan.h"
 #include "fourfold/status.h"
 #include "record.h"
+#include "tables.h"
 
 namespace fourfold::cli {
 
@@ -14,15 +18,14 @@ namespace fourfold::cli {
 std::string header_line();
 /// A record as its line, newline included, with this machine, version and date beside what is matched.
 std::string record_line(const Record &record);
-/// Measured with the variants as they are built in now.
-bool is_current(const Record &record);
 /// What a record's times are looked up by: problem, accuracy, microarchitecture, ISA level, threads, cache.
 std::string record_key(const Record &record);
 
 /// A record of this machine, with the hashes of the variants that the choice names.
 Record make_record(const Conv2dProblem &problem, const PlanOptions &options, const std::string &choice);
 
-/// Appends whole lines in one write, after a header where the file is new and after a newline where a torn line ends it.
+/// Appends whole lines in one write, after a header where the file is new. What an interrupted writer left of a line at its end is
+/// dropped, and closed where only the newline was missing: a killed tune leaves nothing that later readers stumble over.
 /// Errors: kInternal.
 Status append_lines(const std::string &path, const std::string &lines, bool sync);
 
@@ -32,5 +35,31 @@ Result<std::vector<Record>> read_records(const std::string &path);
 /// One table of several: of records with the same key and choice the one with more samples stays, of equals the later; of
 /// winners of one key the last file's. Lines keep the fields that this version does not know; sorted, so that tables diff well.
 Result<std::string> merge_tables(const std::vector<std::string> &paths);
+
+/// Every sample of a tune as it is taken, so that nothing but the one under way is ever lost. Beside the table, and gone with the
+/// last problem.
+class Journal {
+public:
+    /// What an earlier run left of this key, by choice: samples, or the class of a failure.
+    struct Left {
+        std::vector<double> samples;
+        std::string failure;
+    };
+    explicit Journal(std::string path)
+        : path_(std::move(path)) {
+    }
+    const std::string &path() const {
+        return path_;
+    }
+    /// Reads what an earlier run left. Lines of variants whose contents are others in this build are dropped, from the file too: how many.
+    Result<int> load();
+    Left left(const std::string &key, const std::string &choice) const;
+    Status sample(const std::string &key, const std::string &choice, double seconds);
+    Status failure(const std::string &key, const std::string &choice, const Failure &failure);
+
+private:
+    std::string path_;
+    std::map<std::pair<std::string, std::string>, Left> left_;
+};
 
 }  // namespace fourfold::cli

@@ -9,10 +9,12 @@
 namespace fourfold::cli {
 namespace {
 
+constexpr double kSearchShare = 0.75;  ///< of a budget; the confirmation has the rest
+
 class Search {
 public:
     Search(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost)
-        : candidates_(candidates), options_(options), cost_(cost), random_(options.seed), start_(now()) {
+        : candidates_(candidates), options_(options), cost_(cost), random_(options.seed), start_(now()), limit_(options.budget) {
         for (const SearchCandidate &c : candidates) {
             result_.samples.push_back(c.samples);
             result_.failed.push_back(c.failed);
@@ -20,6 +22,32 @@ public:
     }
 
     SearchResult run() {
+        search();
+        return finish();
+    }
+
+    SearchResult run_confirmed(const ConfirmOptions &given) {
+        limit_ = kSearchShare * options_.budget;
+        search();
+        limit_ = options_.budget;
+        cut_ = over_;
+        over_ = false;
+        for (bool settled = false; result_.best >= 0 && !settled;) {
+            settled = settle(static_cast<size_t>(result_.best), given);
+        }
+        return finish();
+    }
+
+private:
+    void search() {
+        incumbent_ = -1;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            incumbent_ = candidates_[i].incumbent ? static_cast<int>(i) : incumbent_;
+        }
+        // Before all others: however short the time is, there is something to keep.
+        if (incumbent_ >= 0) {
+            sample({static_cast<size_t>(incumbent_)}, 1);
+        }
         std::vector<size_t> survivors = schedules_of(settle_groups());
         for (const SearchOptions::Stage &stage : options_.stages) {
             const bool sampled = sample(survivors, stage.samples);
@@ -33,24 +61,86 @@ public:
             }
         }
         result_.best = choose();
-        result_.complete = !over_ && result_.best >= 0;
+    }
+    SearchResult finish() {
+        result_.complete = !over_ && !cut_;
         for (const std::vector<double> &s : result_.samples) {
             result_.sampled += !s.empty();
         }
         return std::move(result_);
     }
 
-private:
+    /// Whether `best` is the winner now, and not only the next to prove itself.
+    bool settle(size_t challenger, const ConfirmOptions &given) {
+        const bool stands = incumbent_ >= 0 && std::isfinite(best_of(static_cast<size_t>(incumbent_)));
+        if (static_cast<int>(challenger) == incumbent_) {
+            return true;
+        }
+        if (is_over()) {
+            result_.best = stands ? incumbent_ : -1;
+            return true;
+        }
+        if (!stands) {
+            return passes(challenger, given);
+        }
+        ConfirmOptions one = given;
+        one.clock = options_.clock;
+        one.stopped = options_.stopped;
+        one.budget = options_.budget > 0 ? std::max(1e-9, options_.budget - (now() - start_)) : 0.0;
+        const size_t incumbent = static_cast<size_t>(incumbent_);
+        const Confirmation c = confirm(challenger, incumbent, one, cost_);
+        result_.samples[challenger].insert(result_.samples[challenger].end(), c.challenger.begin(), c.challenger.end());
+        result_.samples[incumbent].insert(result_.samples[incumbent].end(), c.incumbent.begin(), c.incumbent.end());
+        if (c.failed >= 0) {
+            result_.failed[static_cast<size_t>(c.failed)] = true;
+            result_.best = choose();
+            return false;
+        }
+        over_ = over_ || !c.complete;
+        result_.best = c.better ? result_.best : incumbent_;
+        return true;
+    }
+    /// Nobody to beat: whether it does well in a fresh process.
+    bool passes(size_t challenger, const ConfirmOptions &given) {
+        if (given.refresh) {
+            given.refresh();
+        }
+        if (!sample({challenger}, result_.samples[challenger].size() + static_cast<size_t>(given.least_pairs))) {
+            result_.best = -1;
+            return true;
+        }
+        if (result_.failed[challenger]) {
+            result_.best = choose();
+            return false;
+        }
+        return true;
+    }
+
     double now() const {
         return options_.clock ? options_.clock() : 0.0;
     }
     bool is_over() {
-        over_ = over_ || (options_.stopped && options_.stopped()) || (options_.budget > 0 && now() - start_ >= options_.budget);
+        over_ = over_ || (options_.stopped && options_.stopped()) || (limit_ > 0 && now() - start_ >= limit_);
         return over_;
     }
     double best_of(size_t i) const {
         const std::vector<double> &s = result_.samples[i];
         return result_.failed[i] || s.empty() ? std::numeric_limits<double>::infinity() : *std::min_element(s.begin(), s.end());
+    }
+    bool is_tried(size_t i) const {
+        return result_.failed[i] || !result_.samples[i].empty();
+    }
+    /// As many of the list as `trials` leaves room for; who has been tried has his place already.
+    std::vector<size_t> admitted(std::vector<size_t> list) const {
+        if (options_.trials == 0) {
+            return list;
+        }
+        int room = options_.trials;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            room -= is_tried(i);
+        }
+        list.erase(std::remove_if(list.begin(), list.end(), [&](size_t i) { return !is_tried(i) && room-- <= 0; }), list.end());
+        return list;
     }
 
     /// Of each group the candidate with the least prediction of those that have not failed, and the incumbent, unless hopeless.
@@ -75,12 +165,13 @@ private:
             }
         }
         std::stable_sort(list.begin(), list.end(), [&](size_t a, size_t b) { return candidates_[a].predicted < candidates_[b].predicted; });
-        return list;
+        return admitted(std::move(list));
     }
+    /// Of those that have not failed: what cannot be had makes nobody hopeless.
     double least_prediction() const {
         double best = std::numeric_limits<double>::infinity();
-        for (const SearchCandidate &c : candidates_) {
-            best = std::min(best, c.predicted);
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            best = result_.failed[i] ? best : std::min(best, candidates_[i].predicted);
         }
         return best;
     }
@@ -109,9 +200,7 @@ private:
             }
         }
         std::stable_sort(list.begin(), list.end(), [&](size_t a, size_t b) { return candidates_[a].predicted < candidates_[b].predicted; });
-        if (options_.trials > 0 && list.size() > static_cast<size_t>(options_.trials)) {
-            list.resize(static_cast<size_t>(options_.trials));
-        }
+        list = admitted(std::move(list));
         if (options_.patience == 0) {
             return list;
         }
@@ -126,6 +215,10 @@ private:
             tried.push_back(i);
             misses = best_of(i) < leader ? 0 : misses + 1;
             leader = std::min(leader, best_of(i));
+        }
+        const size_t incumbent = static_cast<size_t>(incumbent_);
+        if (std::find(list.begin(), list.end(), incumbent) != list.end() && std::find(tried.begin(), tried.end(), incumbent) == tried.end()) {
+            tried.push_back(incumbent);
         }
         return tried;
     }
@@ -213,7 +306,9 @@ private:
     const Cost &cost_;
     std::mt19937_64 random_;
     const double start_;
-    bool over_ = false;
+    double limit_;        ///< seconds of what is under way; 0: none
+    bool over_ = false, cut_ = false;  ///< what is under way is; the search before the confirmation was
+    int incumbent_ = -1;  ///< -1: none
     SearchResult result_;
 };
 
@@ -221,6 +316,10 @@ private:
 
 SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost) {
     return Search(candidates, options, cost).run();
+}
+
+SearchResult find_winner(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const ConfirmOptions &confirm_options, const Cost &cost) {
+    return Search(candidates, options, cost).run_confirmed(confirm_options);
 }
 
 std::array<double, 2> half_minima(const std::vector<double> &samples) {
@@ -238,6 +337,20 @@ double split_half_noise(const std::array<double, 2> &halves) {
 Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost) {
     Confirmation result;
     const auto now = [&] { return options.clock ? options.clock() : 0.0; };
+    const auto stopped = [&] { return options.stopped && options.stopped(); };
+    const double start = now();
+    // False where it was stopped, is out of budget, or failed.
+    const auto sample = [&](size_t i, double &seconds) {
+        if (stopped() || (options.budget > 0 && now() - start >= options.budget)) {
+            return false;
+        }
+        seconds = cost(i);
+        const bool fails = !(seconds >= 0.0) || !std::isfinite(seconds);
+        if (fails && !stopped()) {
+            result.failed = static_cast<int>(i);
+        }
+        return !fails;
+    };
     std::vector<std::array<double, 2>> minima;
     for (int block = 0; block < options.blocks; ++block) {
         if (options.refresh) {
@@ -250,10 +363,8 @@ Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &
                 break;
             }
             const bool turn = (block + pair) % 2 == 0;
-            const size_t one = turn ? challenger : incumbent, other = turn ? incumbent : challenger;
-            const double first = cost(one), second = first < 0.0 ? 0.0 : cost(other);
-            if (first < 0.0 || second < 0.0) {
-                result.better = (first < 0.0 ? one : other) == incumbent;
+            double first = 0.0, second = 0.0;
+            if (!sample(turn ? challenger : incumbent, first) || !sample(turn ? incumbent : challenger, second)) {
                 return result;
             }
             result.challenger.push_back(turn ? first : second);

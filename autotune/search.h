@@ -4,9 +4,9 @@
 // First the algorithms: the likeliest candidate of each is sampled a few times, and those far behind leave with all their
 // schedules. Then successive halving over the schedules of the rest: rounds in which every survivor is sampled once, in a random
 // order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The minimum
-// counts, since the noise of a shared machine only ever adds. The incumbent, unless `trials` or `patience` leave it out, is sampled
-// to the end, so that whoever beats it has done so side by side, and nobody wins by one lucky sample. Ties go to less workspace, then to the incumbent; what two halves
-// of one candidate's own samples differ by is a tie too. A new winner is confirmed in fresh processes.
+// counts, since the noise of a shared machine only ever adds. The incumbent is sampled first and to the end, so that whoever beats
+// it has done so side by side, and nobody wins by one lucky sample. Ties go to less workspace, then to the incumbent; what two
+// halves of one candidate's own samples differ by is a tie too. A new winner is confirmed in fresh processes.
 #pragma once
 
 #include <array>
@@ -39,9 +39,10 @@ struct SearchOptions {
                                    ///< likeliest of each group within 4 times this factor is
     double tie = 0.02;             ///< times within this factor are equal, or within the noise of the two if that is more. Half of
                                    ///< it is used up in preferring the smaller, so that another search still finds that a tie
-    int trials = 0;                ///< at most so many candidates; 0: all
+    int trials = 0;                ///< at most so many candidates are tried, the incumbent, those that fail and those of an
+                                   ///< interrupted search included; 0: all
     int patience = 0;              ///< stop bringing in candidates after so many in a row that did not lead; 0: never
-    double budget = 0.0;           ///< seconds; 0: no limit
+    double budget = 0.0;           ///< seconds after which no further sample begins; 0: no limit
     double stage_seconds = 0.0;    ///< a stage's later rounds end after this; 0: no limit
     std::function<double()> clock;          ///< seconds, monotonic
     std::function<bool()> stopped;          ///< asked between samples; empty: never
@@ -52,7 +53,7 @@ struct SearchOptions {
 using Cost = std::function<double(size_t candidate)>;
 
 struct SearchResult {
-    int best = -1;                 ///< -1 where every candidate failed, or the search was stopped before any was sampled
+    int best = -1;                 ///< -1 where all that were tried failed, or the search was stopped before any was sampled
     bool complete = false;         ///< neither stopped nor out of budget
     std::vector<std::vector<double>> samples;  ///< of each candidate
     std::vector<bool> failed;
@@ -73,21 +74,30 @@ struct ConfirmOptions {
     int least_pairs = 3;       ///< of a block that is out of time
     double block_seconds = 0.7;  ///< later pairs are left out after this; 0: none are
     double tie = 0.01;         ///< to be faster by more
+    double budget = 0.0;       ///< seconds after which no further sample begins; 0: no limit
     std::function<double()> clock;          ///< seconds, monotonic
+    std::function<bool()> stopped;          ///< asked between samples; empty: never
     std::function<void()> refresh;          ///< the next sample starts in a fresh process; empty: nothing to do
 };
 
 struct Confirmation {
-    bool better = false;   ///< the challenger is, or the incumbent failed
-    bool complete = false; ///< neither of them failed
+    bool better = false;   ///< the challenger is
+    bool complete = false; ///< neither stopped, nor out of budget, nor has one of them failed
+    int failed = -1;       ///< who did
     std::vector<double> challenger, incumbent;  ///< all samples, pair by pair
 };
 
-/// Pairs of a challenger and the incumbent, in blocks; nobody is always first.
+/// Pairs of a challenger and the incumbent, in blocks; nobody is always first. What is not complete proves nothing.
 Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost);
 /// Whether the challenger's least time is below the incumbent's by more than `tie` in the median block, and in no block above
 /// it. False without blocks.
 bool confirmed(const std::vector<std::array<double, 2>> &block_minima, double tie);
+
+/// find_fastest within three quarters of the budget, then its best against the incumbent in fresh processes within the rest. Who is
+/// not confirmed leaves the incumbent the winner; where the incumbent failed, or there is none, the best need only do well in a
+/// fresh process. Who fails there gives way to the next. The result's `best` is -1 where nobody could be confirmed and no
+/// incumbent stands. Clock, stop and budget are those of `options`.
+SearchResult find_winner(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const ConfirmOptions &confirm_options, const Cost &cost);
 
 /// Two-sided p-value that two samples come from the same distribution (Mann and Whitney 1947, normal approximation with
 /// ties). 1 where either has less than three values.

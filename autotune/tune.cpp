@@ -12,7 +12,6 @@
 #include <set>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "bad.h"
 #include "candidate_field.h"
@@ -56,7 +55,9 @@ Result<double> parse_duration(const std::string &text) {
     char *end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     const std::string unit(end == nullptr ? "" : end);
-    const double factor = unit.empty() || unit == "s" ? 1.0 : unit == "m" ? 60.0 : unit == "h" ? 3600.0 : 0.0;
+    const double factor = unit.empty() || unit == "s" ? 1.0 : unit == "m" ? 60.0
+                                                          : unit == "h"   ? 3600.0
+                                                                          : 0.0;
     if (end == text.c_str() || factor == 0.0 || !(value > 0.0) || value > 1e6) {
         return bad(fmt::format("--budget is '{}'; expected a time such as 90s, 10m or 2h", text));
     }
@@ -67,62 +68,6 @@ Result<double> parse_duration(const std::string &text) {
 double weight(const Conv2dProblem &p) {
     return 1.0 + p.flops() * 2e-9;
 }
-
-/// Every sample as it is taken, so that nothing but the one under way is ever lost. Beside the table, and gone with the last
-/// problem.
-class Journal {
-public:
-    /// What an earlier run left of this key, by choice: samples, or a failure.
-    struct Left {
-        std::vector<double> samples;
-        std::string failure;
-    };
-    explicit Journal(std::string path)
-        : path_(std::move(path)) {
-    }
-    const std::string &path() const {
-        return path_;
-    }
-    Status load() {
-        if (!std::filesystem::exists(path_)) {
-            return {};
-        }
-        const Result<std::string> text = read_file(path_);
-        if (!text) {
-            return text.status();
-        }
-        std::string_view rest = *text;
-        for (size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
-            const nlohmann::json line = nlohmann::json::parse(rest.substr(0, end), nullptr, false);
-            rest.remove_prefix(end + 1);
-            if (!line.is_object() || !line.contains("key") || !line["key"].is_string() || !line.contains("choice") || !line["choice"].is_string()) {
-                continue;
-            }
-            Left &left = left_[{line["key"].get<std::string>(), line["choice"].get<std::string>()}];
-            if (line.contains("s") && line["s"].is_number() && line["s"].get<double>() > 0.0) {
-                left.samples.push_back(line["s"].get<double>());
-            }
-            if (line.contains("failure") && line["failure"].is_string()) {
-                left.failure = line["failure"].get<std::string>();
-            }
-        }
-        return {};
-    }
-    Left left(const std::string &key, const std::string &choice) const {
-        const auto at = left_.find({key, choice});
-        return at == left_.end() ? Left() : at->second;
-    }
-    Status sample(const std::string &key, const std::string &choice, double seconds) {
-        return append_lines(path_, nlohmann::ordered_json({{"key", key}, {"choice", choice}, {"s", seconds}}).dump() + "\n", false);
-    }
-    Status failure(const std::string &key, const std::string &choice, const Failure &failure) {
-        return append_lines(path_, nlohmann::ordered_json({{"key", key}, {"choice", choice}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace) + "\n", false);
-    }
-
-private:
-    std::string path_;
-    std::map<std::pair<std::string, std::string>, Left> left_;
-};
 
 /// The candidates of one problem with the reference that judges them.
 class Field {
@@ -158,7 +103,9 @@ public:
         return reference_.has_value() && result_.data() != nullptr;
     }
     Failure sample(size_t i, double &seconds) {
-        return field_->sample(i, seconds);
+        const Failure failure = field_->sample(i, seconds);
+        // A signal to the whole group ends candidates as well: that is no fault of theirs.
+        return failure && is_stopped() ? Failure{"stopped", ""} : failure;
     }
     void refresh() {
         field_->refresh();
@@ -212,8 +159,8 @@ public:
                 progress.begin(shape.name);
                 const double share = weight(shape.problem) / left;
                 left -= weight(shape.problem);
-                const double seconds = budget_ > 0 ? std::max(0.0, budget_ - (now() - start_)) * share : 0.0;
-                if (is_stopped() || (budget_ > 0 && now() - start_ >= budget_)) {
+                const double seconds = budget_ > 0 ? (budget_ - (now() - start_)) * share : 0.0;
+                if (is_stopped() || (budget_ > 0 && seconds <= 0.0)) {
                     all = false;
                     break;
                 }
@@ -266,8 +213,12 @@ private:
             fmt::print("{}: {}\n", flags_.out, loaded->summary());
         }
         if (flags_.resume) {
-            if (Status status = journal_.load(); !status) {
-                return status;
+            const Result<int> dropped = journal_.load();
+            if (!dropped) {
+                return dropped.status();
+            }
+            if (*dropped > 0) {
+                fmt::print("{}: {} lines dropped, of variants whose code is another in this build\n", journal_.path(), *dropped);
             }
         } else {
             std::error_code ignored;
@@ -324,7 +275,9 @@ private:
         search_options.seed = flags_.seed;
         search_options.hopeless = flags_.hopeless;
         search_options.keep_group = std::max(search_options.keep_group, flags_.hopeless / 2);
-        const SearchResult found = find_fastest(field, search_options, [&](size_t i) {
+        ConfirmOptions confirm_options;
+        confirm_options.refresh = [&] { processes.refresh(); };
+        const SearchResult found = find_winner(field, search_options, confirm_options, [&](size_t i) {
             double sample = -1.0;
             if (Failure failure = processes.sample(i, sample)) {
                 if (failure.kind != "stopped") {
@@ -347,33 +300,16 @@ private:
             return {};
         }
         if (found.best < 0) {
-            outcome.finished = found.sampled == 0 && !failures.empty();
+            outcome.finished = found.complete;
             if (outcome.finished) {
-                fmt::print(stderr, "{}: every candidate failed, the first: {}\n", shape.name, failures.begin()->second.text);
+                fmt::print(stderr, "{}: every candidate that was tried failed{}\n", shape.name, failures.empty() ? "" : ", the first: " + failures.begin()->second.text);
             }
             return {};
         }
-        // A new winner must prove itself in fresh processes against the incumbent; otherwise the incumbent stays.
-        size_t winner = static_cast<size_t>(found.best);
+        const size_t winner = static_cast<size_t>(found.best);
+        const std::vector<std::vector<double>> &samples = found.samples;
         const auto own = std::find_if(field.begin(), field.end(), [](const SearchCandidate &c) { return c.incumbent; });
         const size_t old = static_cast<size_t>(own - field.begin());
-        std::vector<std::vector<double>> samples = found.samples;
-        // One that the budget left no sample for gets its first there.
-        if (own != field.end() && old != winner && !found.failed[old]) {
-            ConfirmOptions confirm_options;
-            confirm_options.clock = now;
-            confirm_options.refresh = [&] { processes.refresh(); };
-            const Confirmation confirmation = confirm(winner, old, confirm_options, [&](size_t i) {
-                double sample = -1.0;
-                return processes.sample(i, sample) ? -1.0 : sample;
-            });
-            if (is_stopped()) {
-                return {};
-            }
-            samples[winner].insert(samples[winner].end(), confirmation.challenger.begin(), confirmation.challenger.end());
-            samples[old].insert(samples[old].end(), confirmation.incumbent.begin(), confirmation.incumbent.end());
-            winner = confirmation.better ? winner : old;
-        }
         if (own != field.end() && !samples[old].empty()) {
             outcome.incumbent_seconds = least(samples[old]);
         }
@@ -455,81 +391,135 @@ private:
     std::vector<Outcome> outcomes_;
 };
 
-/// The table's winners against the runners-up that it lists, measured again; nothing is written.
-Status verify(const TuneFlags &flags, const PlanOptions &options, const std::vector<Shape> &shapes) {
-    const Result<std::vector<Record>> records = read_records(flags.out);
-    if (!records) {
-        return records.status();
-    }
-    const Table table({{"verdict", 8, true}, {"ms", 9}, {"recorded", 9}, {"rival ms", 9}, {"problem", 0, true}});
-    fmt::print("{}", table.header());
-    int slower = 0, unusable = 0, verified = 0;
-    for (const Shape &shape : shapes) {
-        const std::string key = record_key(make_record(shape.problem, options, ""));
-        std::map<std::string, Record> known;
-        std::string winner;
-        for (const Record &r : *records) {
-            if (record_key(r) == key && r.failure.empty()) {
-                known[r.choice] = r;
-                winner = r.winner ? r.choice : winner;
-            }
-        }
-        if (winner.empty() || is_stopped()) {
+/// What the table says of one problem.
+struct Recorded {
+    std::map<std::string, Record> usable;  ///< by choice
+    std::optional<Record> winner;
+};
+
+Recorded recorded_of(const std::vector<Record> &records, const std::string &key) {
+    Recorded found;
+    for (const Record &r : records) {
+        if (record_key(r) != key || !r.failure.empty()) {
             continue;
         }
-        const Conv2dProblem problem = tuning_problem(shape.problem);
-        std::vector<const Record *> rivals;
-        for (const auto &[choice, r] : known) {
-            if (choice != winner) {
-                rivals.push_back(&r);
+        if (is_current(r)) {
+            found.usable[r.choice] = r;
+        }
+        if (r.winner) {
+            found.winner = r;
+        }
+    }
+    return found;
+}
+
+/// The winner, which is current, and the two that come after it.
+std::vector<Record> with_rivals(const Recorded &recorded) {
+    std::vector<Record> list;
+    for (const auto &[choice, r] : recorded.usable) {
+        if (choice != recorded.winner->choice) {
+            list.push_back(r);
+        }
+    }
+    std::sort(list.begin(), list.end(), [](const Record &a, const Record &b) { return a.seconds_min < b.seconds_min; });
+    list.resize(std::min<size_t>(list.size(), 2));
+    list.insert(list.begin(), *recorded.winner);
+    return list;
+}
+
+/// The table's winners against the runners-up that it lists, measured again; nothing is written.
+class Verifier {
+public:
+    Verifier(const TuneFlags &flags, const PlanOptions &options)
+        : flags_(flags), options_(options) {
+    }
+
+    Status run(const std::vector<Shape> &shapes) {
+        const Result<std::vector<Record>> records = read_records(flags_.out);
+        if (!records) {
+            return records.status();
+        }
+        fmt::print("{}", table_.header());
+        for (const Shape &shape : shapes) {
+            const Recorded recorded = recorded_of(*records, record_key(make_record(shape.problem, options_, "")));
+            if (recorded.winner && !is_stopped()) {
+                verify(tuning_problem(shape.problem), recorded);
+                std::fflush(stdout);
             }
         }
-        std::sort(rivals.begin(), rivals.end(), [](const Record *a, const Record *b) { return a->seconds_min < b->seconds_min; });
-        rivals.resize(std::min<size_t>(rivals.size(), 2));
-        rivals.insert(rivals.begin(), &known[winner]);
+        fmt::print("{} records verified: {} slower than a rival by over 5 %, {} unusable; {} stale, of variants that this build does not have, not measured\n", verified_ + unusable_, slower_, unusable_, stale_);
+        if (is_stopped()) {
+            return {StatusCode::kInternal, "interrupted"};
+        }
+        return slower_ + unusable_ + stale_ == 0 ? Status() : Status(StatusCode::kInternal, "the table is not what this machine and build measure; tune again");
+    }
+
+private:
+    void verify(const Conv2dProblem &problem, const Recorded &recorded) {
+        if (!is_current(*recorded.winner)) {
+            ++stale_;
+            row("stale", 0.0, recorded, 0.0, problem.to_string());
+            return;
+        }
         std::vector<Candidate> candidates;
-        for (const Record *r : rivals) {
+        for (const Record &r : with_rivals(recorded)) {
             Candidate c;
-            c.algorithm = *parse_algorithm(split_choice(r->choice).first);
-            c.choice = r->choice;
-            c.predicted_seconds = r->seconds_min;
+            c.algorithm = *parse_algorithm(split_choice(r.choice).first);  // current records name algorithms
+            c.choice = r.choice;
+            c.predicted_seconds = r.seconds_min;
             candidates.push_back(c);
         }
-        Field field(problem, options, flags, candidates);
         std::vector<double> best(candidates.size(), 0.0);
-        Failure failure = field.ok() ? Failure() : Failure{"refused", "memory ran out"};
-        for (int round = 0; round < 10 && !failure; ++round) {
-            for (size_t i = 0; i < candidates.size() && !failure; ++i) {
-                double seconds = 0.0;
-                Failure one = field.sample(i, seconds);
-                if (one && i > 0) {
-                    continue;  // a rival that fails proves nothing
-                }
-                failure = one;
-                best[i] = round == 0 || seconds < best[i] ? seconds : best[i];
+        if (Failure failure = measure(problem, candidates, best)) {
+            if (failure.kind != "stopped") {
+                ++unusable_;
+                row(failure.kind, 0.0, recorded, 0.0, problem.to_string() + ": " + failure.text);
             }
-        }
-        if (failure) {
-            ++unusable;
-            fmt::print("{}", table.row({failure.kind, "-", milliseconds_text(known[winner].seconds_min), "-", problem.to_string() + ": " + failure.text}));
-            continue;
+            return;
         }
         double rival = 0.0;
         for (size_t i = 1; i < best.size(); ++i) {
             rival = best[i] > 0.0 && (rival == 0.0 || best[i] < rival) ? best[i] : rival;
         }
         const bool is_slower = rival > 0.0 && best[0] > 1.05 * rival;
-        slower += is_slower;
-        ++verified;
-        fmt::print("{}", table.row({is_slower ? "slower" : "ok", milliseconds_text(best[0]), milliseconds_text(known[winner].seconds_min), rival > 0.0 ? milliseconds_text(rival) : "-", problem.to_string()}));
-        std::fflush(stdout);
+        slower_ += is_slower;
+        ++verified_;
+        row(is_slower ? "slower" : "ok", best[0], recorded, rival, problem.to_string());
     }
-    fmt::print("{} records verified: {} slower than a rival by over 5 %, {} unusable\n", verified + unusable, slower, unusable);
-    if (is_stopped()) {
-        return {StatusCode::kInternal, "interrupted"};
+
+    /// The least of ten samples of each, or how the first failed, which is the winner; a rival that fails proves nothing, and its
+    /// least is 0.
+    Failure measure(const Conv2dProblem &problem, const std::vector<Candidate> &candidates, std::vector<double> &best) const {
+        Field field(problem, options_, flags_, candidates);
+        if (!field.ok()) {
+            return {"refused", "memory ran out"};
+        }
+        std::vector<bool> failed(candidates.size(), false);
+        for (int round = 0; round < 10; ++round) {
+            for (size_t i = 0; i < candidates.size(); ++i) {
+                double seconds = 0.0;
+                const Failure failure = failed[i] ? Failure() : field.sample(i, seconds);
+                if (failure && (i == 0 || failure.kind == "stopped")) {
+                    return failure;
+                }
+                failed[i] = failed[i] || failure;
+                best[i] = failed[i] ? 0.0 : best[i] == 0.0 ? seconds
+                                                           : std::min(best[i], seconds);
+            }
+        }
+        return {};
     }
-    return slower + unusable == 0 ? Status() : Status(StatusCode::kInternal, "the table is not what this machine measures; tune again");
-}
+
+    void row(const std::string &verdict, double seconds, const Recorded &recorded, double rival, const std::string &problem) const {
+        const auto text = [](double s) { return s > 0.0 ? milliseconds_text(s) : "-"; };
+        fmt::print("{}", table_.row({verdict, text(seconds), text(recorded.winner->seconds_min), text(rival), problem}));
+    }
+
+    const TuneFlags &flags_;
+    const PlanOptions &options_;
+    const Table table_{{{"verdict", 8, true}, {"ms", 9}, {"recorded", 9}, {"rival ms", 9}, {"problem", 0, true}}};
+    int slower_ = 0, unusable_ = 0, verified_ = 0, stale_ = 0;
+};
 
 Status tune(const TuneFlags &flags) {
     std::vector<Shape> named;
@@ -592,7 +582,7 @@ Status tune(const TuneFlags &flags) {
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
     if (flags.verify_only) {
-        return verify(flags, options, shapes);
+        return Verifier(flags, options).run(shapes);
     }
     double load = 0.0;
     std::string text = fmt::format("{} ({}, {}), {} thread{}, accuracy {}, {} cache", machine().cpu, machine().microarchitecture, machine().isa, options.threads, options.threads == 1 ? "" : "s", flags.accuracy, to_string(options.cache));
@@ -611,8 +601,8 @@ Action add_tune(CLI::App &verb) {
     verb.add_option("--operation", flags->operations, "each problem as these operations instead of its own: fwd, bwd-data, bwd-filters, unfold, fold")->delimiter(',');
     verb.add_option("--layout", flags->layouts, "each problem in these layouts instead of its own: nchw, nhwc")->delimiter(',');
     verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins")->required();
-    verb.add_option("--budget", flags->budget, "time for all problems together: 90s, 10m, 2h (default: none)");
-    verb.add_option("--trials", flags->trials, "at most so many candidates a problem (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
+    verb.add_option("--budget", flags->budget, "time for all problems together: 90s, 10m, 2h (default: none); a quarter of it is for confirming new winners, and what is not confirmed in time changes nothing");
+    verb.add_option("--trials", flags->trials, "at most so many candidates a problem are tried, the incumbent and those that fail included (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
     verb.add_option("--patience", flags->patience, "bring in no more candidates of a problem after so many in a row that did not lead (0: never)")->check(CLI::Range(0, 100000));
     verb.add_option("--workspace-max", flags->workspace_max, "no candidates with more bytes of workspace: 65536, 64K, 1.5G");
     verb.add_option("--threads", flags->threads, "tune for so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096))->capture_default_str();
@@ -623,7 +613,7 @@ Action add_tune(CLI::App &verb) {
     verb.add_option("--seed", flags->seed, "of data and random orders")->capture_default_str();
     CLI::Option *resume = verb.add_flag("--resume", flags->resume, "continue what was interrupted: problems with a winner are left out, samples taken are kept");
     verb.add_flag("--verify-only", flags->verify_only, "measure the table's winners and runners-up again; write nothing")->excludes(resume);
-    verb.footer("Each candidate first runs in a process of its own and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes.");
+    verb.footer("Each candidate first runs in a process of its own and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes; where the incumbent fails, it must do well in one.");
     return [flags, shapes, problems] {
         if (shapes->count() + problems->count() == 0) {
             return bad("tune needs --shapes or --problem; see fourfold tune --help");

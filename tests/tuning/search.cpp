@@ -3,7 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 #include <random>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -157,7 +161,8 @@ TEST(Search, NobodyWinsByOneLuckySampleAndTheIncumbentStaysToTheEnd) {
     std::vector<int> asked(4, 0);
     const auto cost = [&](size_t i) {
         asked[i]++;
-        return i == 3 ? 2.0 : i == 0 ? (asked[0] == 1 ? 0.9 : 1.1) : 1.0;
+        return i == 3 ? 2.0 : i == 0 ? (asked[0] == 1 ? 0.9 : 1.1)
+                                     : 1.0;
     };
     SearchOptions options;
     options.stages = {{4, 1.05}, {10, 1.05}, {30, 1.0}};
@@ -261,7 +266,8 @@ TEST(Search, AFailureIsNotAskedAgainAndNeverWins) {
     std::vector<int> asked(4, 0);
     const SearchResult r = find_fastest(candidates, {}, [&](size_t i) {
         asked[i]++;
-        return i == 0 ? (asked[0] < 3 ? 0.5 : -1.0) : i == 1 ? std::nan("") : 1.0;
+        return i == 0 ? (asked[0] < 3 ? 0.5 : -1.0) : i == 1 ? std::nan("")
+                                                             : 1.0;
     });
     EXPECT_EQ(r.best, 2);
     EXPECT_EQ(asked[0], 3);
@@ -270,7 +276,22 @@ TEST(Search, AFailureIsNotAskedAgainAndNeverWins) {
     EXPECT_TRUE(r.failed[0] && r.failed[1] && !r.failed[2] && r.failed[3]);
     const SearchResult none = find_fastest(candidates, {}, [](size_t) { return -1.0; });
     EXPECT_EQ(none.best, -1);
-    EXPECT_FALSE(none.complete);
+    EXPECT_TRUE(none.complete) << "neither stopped nor out of budget";
+}
+
+TEST(Search, AFailureMakesNobodyHopeless) {
+    std::vector<SearchCandidate> candidates(3);
+    candidates[0].predicted = 0.01;  // of what then fails
+    candidates[1].predicted = 1.0;
+    candidates[2].predicted = 1.1;
+    for (size_t i = 0; i < 3; i++) {
+        candidates[i].group = i == 1 ? "one" : "other";
+    }
+    const auto cost = [](size_t i) { return i == 0 ? -1.0 : i == 1 ? 2.0
+                                                                   : 1.0; };
+    EXPECT_EQ(find_fastest(candidates, {}, cost).best, 2);
+    candidates[0].failed = true;
+    EXPECT_EQ(find_fastest(candidates, {}, cost).best, 2);
 }
 
 TEST(Search, BudgetTrialsPatienceAndStop) {
@@ -294,6 +315,7 @@ TEST(Search, BudgetTrialsPatienceAndStop) {
     EXPECT_LE(clock, 11.0);
     EXPECT_FALSE(cut.complete);
     EXPECT_GE(cut.best, 0) << "what was found so far";
+    EXPECT_EQ(std::accumulate(asked.begin(), asked.end(), 0), 10) << "samples begin before the budget is spent, and none after";
 
     asked.assign(candidates.size(), 0);
     SearchOptions trials;
@@ -317,6 +339,69 @@ TEST(Search, BudgetTrialsPatienceAndStop) {
     });
     EXPECT_FALSE(r.complete);
     EXPECT_EQ(calls, 4);
+}
+
+/// Six groups of three, the incumbent the least likely of all.
+std::vector<SearchCandidate> six_groups() {
+    std::vector<SearchCandidate> candidates(18);
+    for (size_t i = 0; i < candidates.size(); i++) {
+        candidates[i].group = "group " + std::to_string(i / 3);
+        candidates[i].predicted = 1.0 + 0.01 * static_cast<double>(i);
+    }
+    candidates.back().incumbent = true;
+    return candidates;
+}
+
+TEST(Search, TrialsAreThoseTriedWhateverCameOfThem) {
+    std::vector<SearchCandidate> candidates = six_groups();
+    std::vector<int> asked(candidates.size(), 0);
+    const auto cost = [&](size_t i) {
+        asked[i]++;
+        return i < 2 ? -1.0 : 1.0;
+    };
+    const auto tried = [&] { return std::count_if(asked.begin(), asked.end(), [](int n) { return n > 0; }); };
+    for (int trials : {1, 2, 4, 7, 12}) {
+        asked.assign(candidates.size(), 0);
+        SearchOptions options;
+        options.trials = trials;
+        find_fastest(candidates, options, cost);
+        EXPECT_EQ(tried(), trials);
+        EXPECT_GT(asked.back(), 0) << "the incumbent is among them";
+    }
+    // Those of an interrupted search have had their turn.
+    candidates[0].failed = candidates[1].failed = true;
+    candidates[3].samples = {1.0, 1.0, 1.0};
+    asked.assign(candidates.size(), 0);
+    SearchOptions options;
+    options.trials = 4;
+    find_fastest(candidates, options, cost);
+    EXPECT_LE(tried(), 2) << "the incumbent, and the one that had samples";
+    EXPECT_GT(asked.back(), 0);
+}
+
+TEST(Search, TheIncumbentIsAlwaysMeasured) {
+    const std::vector<SearchCandidate> candidates = six_groups();
+    double clock = 0.0;
+    std::vector<int> asked(candidates.size(), 0);
+    const auto cost = [&](size_t i) {
+        asked[i]++;
+        clock += 1.0;
+        return i == 17 ? 9.0 : 1.0;
+    };
+    SearchOptions patience, trials, budget;
+    patience.patience = 2;
+    trials.trials = 3;
+    budget.budget = 0.5;
+    budget.clock = [&] { return clock; };
+    for (const SearchOptions &options : {patience, trials}) {
+        asked.assign(candidates.size(), 0);
+        find_fastest(candidates, options, cost);
+        EXPECT_GE(asked.back(), 4) << "beside the others, not only once";
+    }
+    clock = 0.0;
+    const SearchResult first = find_fastest(candidates, budget, cost);
+    EXPECT_EQ(first.sampled, 1);
+    EXPECT_EQ(first.best, 17);
 }
 
 TEST(Search, SamplesOfAnInterruptedSearchCount) {
@@ -385,13 +470,132 @@ TEST(Confirmation, BlocksAreFreshNobodyIsAlwaysFirstAndAFailureDecides) {
     EXPECT_EQ(first, 15);
     const Confirmation challenger_fails = confirm(4, 7, options, [](size_t i) { return i == 4 ? -1.0 : 1.0; });
     EXPECT_FALSE(challenger_fails.better || challenger_fails.complete);
+    EXPECT_EQ(challenger_fails.failed, 4);
     const Confirmation incumbent_fails = confirm(4, 7, options, [](size_t i) { return i == 7 ? -1.0 : 1.0; });
-    EXPECT_TRUE(incumbent_fails.better);
-    EXPECT_FALSE(incumbent_fails.complete);
+    EXPECT_FALSE(incumbent_fails.better || incumbent_fails.complete);
+    EXPECT_EQ(incumbent_fails.failed, 7);
     // Slow problems: three pairs a block.
     double clock = 0.0;
     options.clock = [&] { return clock; };
     EXPECT_EQ(confirm(0, 1, options, [&](size_t) { return clock += 1.0, 1.0; }).challenger.size(), 9u);
+}
+
+/// A candidate's cost on a clock; what is asked of whom, and in which process.
+class Winner : public ::testing::Test {
+protected:
+    SearchResult find(const std::vector<double> &seconds) {
+        std::vector<SearchCandidate> candidates(seconds.size());
+        for (size_t i = 0; i < seconds.size(); i++) {
+            candidates[i].group = "one";
+            candidates[i].predicted = 1.0;
+            candidates[i].incumbent = i == 0;
+            candidates[i].failed = i == 0 && incumbent_fails;
+        }
+        options.clock = [this] { return clock; };
+        ConfirmOptions confirm_options;
+        confirm_options.refresh = [this] { processes++; };
+        return find_winner(candidates, options, confirm_options, [&](size_t i) {
+            clock += seconds[i];
+            (processes > 1 ? confirming : searching)++;
+            return fails && fails(i) ? -1.0 : seconds[i];
+        });
+    }
+    SearchOptions options;
+    bool incumbent_fails = false;
+    std::function<bool(size_t)> fails;
+    double clock = 0.0;
+    int processes = 1, searching = 0, confirming = 0;
+};
+
+TEST_F(Winner, MustBeConfirmed) {
+    const SearchResult r = find({2.0, 1.0, 1.5});
+    EXPECT_EQ(r.best, 1);
+    EXPECT_TRUE(r.complete);
+    EXPECT_EQ(processes, 1 + 3);
+    EXPECT_EQ(confirming, 2 * 9);
+    EXPECT_EQ(r.samples[0].size() + r.samples[1].size() + r.samples[2].size(), static_cast<size_t>(searching + confirming)) << "every sample counts";
+    // Faster in the search, but not in fresh processes.
+    fails = nullptr;
+    processes = 1;
+    std::vector<SearchCandidate> candidates(2);
+    candidates[0].incumbent = true;
+    const SearchResult tie = find_winner(candidates, {}, {2, 3, 3, 0.0, 0.01, 0.0, {}, {}, [&] { processes++; }}, [&](size_t i) { return i == 1 && processes == 1 ? 0.5 : 1.0; });
+    EXPECT_EQ(tie.best, 0);
+    EXPECT_TRUE(tie.complete);
+}
+
+TEST_F(Winner, ABudgetCoversSearchAndConfirmation) {
+    for (double budget : {1.0, 3.0, 10.0, 30.0, 60.0, 100.0, 300.0}) {
+        clock = 0.0;
+        processes = 1;
+        confirming = 0;
+        options.budget = budget;
+        const SearchResult r = find({2.0, 1.0, 1.5});
+        EXPECT_LT(clock, budget + 2.0) << "no sample begins after it";
+        EXPECT_EQ(r.best, confirming == 18 ? 1 : 0) << budget << ": what is not confirmed changes nothing";
+        EXPECT_EQ(r.complete, budget > 200.0);
+        EXPECT_FALSE(r.samples[0].empty()) << budget;
+    }
+    // A budget that cuts the search short leaves the confirmation its time.
+    clock = 0.0;
+    processes = 1;
+    confirming = 0;
+    options.budget = 120.0;
+    EXPECT_EQ(find({2.0, 1.0, 1.5}).best, 1);
+}
+
+TEST_F(Winner, AFailureInTheConfirmationIsOne) {
+    fails = [this](size_t i) { return i == 1 && processes > 1; };
+    const SearchResult r = find({2.0, 1.0, 1.05});
+    EXPECT_TRUE(r.failed[1]);
+    EXPECT_EQ(r.best, 2) << "the next that was sampled to the end";
+    // The incumbent is what fails.
+    processes = 1;
+    fails = [this](size_t i) { return i == 0 && processes > 1; };
+    const SearchResult s = find({2.0, 1.0, 1.5});
+    EXPECT_TRUE(s.failed[0] && !s.failed[1]);
+    EXPECT_EQ(s.best, 1);
+    EXPECT_EQ(processes, 1 + 2) << "and the winner is looked at alone in a fresh one";
+}
+
+TEST_F(Winner, WithoutAnIncumbentItMustDoWellInAFreshProcess) {
+    incumbent_fails = true;
+    EXPECT_EQ(find({2.0, 1.0, 1.5}).best, 1);
+    EXPECT_EQ(processes, 2);
+    EXPECT_EQ(confirming, 3);
+    processes = 1;
+    fails = [this](size_t i) { return i == 1 && processes > 1; };
+    const SearchResult r = find({2.0, 1.0, 1.5});
+    EXPECT_EQ(r.best, 2) << "the next, where the best fails there";
+    EXPECT_TRUE(r.failed[1]);
+    processes = 1;
+    fails = [this](size_t) { return processes > 1; };
+    const SearchResult none = find({2.0, 1.0, 1.5});
+    EXPECT_EQ(none.best, -1);
+    EXPECT_TRUE(none.complete);
+    // Not looked at for want of time: nobody has won.
+    fails = nullptr;
+    processes = 1;
+    clock = 0.0;
+    options.budget = 4.0;
+    const SearchResult cut = find({2.0, 5.0, 7.0});
+    EXPECT_EQ(cut.best, -1);
+    EXPECT_FALSE(cut.complete);
+}
+
+TEST_F(Winner, AStopProvesNothing) {
+    for (int after : {0, 1, 5, 63, 64, 65, 81}) {  // 64 samples of the search, 18 of the confirmation
+        int calls = 0;
+        processes = 1;
+        bool stop = false;
+        options.stopped = [&] { return stop; };
+        fails = [&](size_t) { return stop = ++calls > after; };
+        const SearchResult r = find({2.0, 1.0, 1.5});
+        EXPECT_EQ(std::count(r.failed.begin(), r.failed.end(), true), 0) << "what was interrupted has not failed";
+        EXPECT_EQ(r.best, after == 0 ? -1 : 0) << after;
+        EXPECT_FALSE(r.complete);
+        EXPECT_EQ(calls, after + 1);
+    }
 }
 
 TEST(MannWhitney, KnownValues) {

@@ -21,7 +21,9 @@
 namespace fourfold::test {
 namespace {
 
+using cli::append_lines;
 using cli::header_line;
+using cli::Journal;
 using cli::make_record;
 using cli::merge_tables;
 using cli::record_line;
@@ -531,6 +533,30 @@ TEST_F(Hostile, MergeKeepsUnknownFieldsAndTheBetterMeasured) {
     EXPECT_EQ(*again, *merged) << "merging with itself changes nothing";
 }
 
+TEST(Appending, ATornTailGoesWithTheNextWrite) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "t.json";
+    const Conv2dProblem p = parse_problem("b1 ic4 i12 oc4 f3 p1");
+    const std::string one = record_line(timed(p, "direct", 1e-4, true)), two = record_line(timed(p, "im2col", 1e-4, false));
+    const std::string whole = header_line() + one + two;
+    ASSERT_TRUE(append_lines(path, one, true).ok());
+    ASSERT_TRUE(append_lines(path, two, false).ok());
+    EXPECT_EQ(read_bytes(path), whole);
+    // A writer may be killed after any byte.
+    for (size_t length = 0; length <= whole.size(); length++) {
+        write_bytes(path, whole.substr(0, length));
+        ASSERT_TRUE(append_lines(path, two, true).ok());
+        const ReadTable table = read_table(read_bytes(path));
+        EXPECT_TRUE(table.header) << length;
+        EXPECT_EQ(table.unreadable, 0) << length;
+        EXPECT_FALSE(table.torn) << length;
+        // A line that lacks its newline only is not lost either.
+        const size_t lines = (length + 1 >= header_line().size() + one.size()) + (length + 1 >= whole.size());
+        EXPECT_EQ(table.records.size(), lines + 1) << length;
+    }
+    EXPECT_EQ(folder.files(), std::vector<std::string>{"t.json"});
+}
+
 TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
     const TemporaryFolder folder;
     const Conv2dProblem p = parse_problem("b1 ic4 i12 oc4 f3 p1");
@@ -543,6 +569,55 @@ TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
     EXPECT_NE(source.find("{\"t.json\", table2, 1}"), std::string::npos) << source;
     write_bytes(folder / "t.json", "hello\n");
     EXPECT_EQ(spawn({FOURFOLD_EMBED_TABLES, folder / "out.cpp", folder / "t.json"}).exit_code, 1);
+}
+
+TEST(Journals, HoldEverySampleOfTheCodeAsItIs) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "t.json.journal";
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const std::vector<Candidate> list = choices_of(p);
+    const std::string &a = list[0].choice, &b = list[1].choice;
+    ASSERT_FALSE(make_record(p, one_thread(), a).variants.empty());
+    Journal writer(path);
+    const auto samples = [&] {
+        Journal reader(path);
+        EXPECT_TRUE(reader.load().ok());
+        return reader.left("key", a).samples;
+    };
+    std::vector<double> written;
+    for (double s : {1e-3, 2e-3, 3e-3}) {
+        ASSERT_TRUE(writer.sample("key", a, s).ok());
+        written.push_back(s);
+        EXPECT_EQ(samples(), written) << "on the disk before the next is taken";
+    }
+    ASSERT_TRUE(writer.failure("key", b, {"crash", "signal 11"}).ok());
+    // Half a line, as a killed writer leaves it.
+    const std::string whole = read_bytes(path);
+    write_bytes(path, whole + "{\"key\":\"key\",\"cho");
+    EXPECT_EQ(samples(), written);
+    ASSERT_TRUE(writer.sample("other", a, 4e-3).ok());
+    Journal reader(path);
+    const Result<int> none = reader.load();
+    ASSERT_TRUE(none.ok());
+    EXPECT_EQ(*none, 0);
+    EXPECT_EQ(reader.left("key", b).failure, "crash");
+    EXPECT_EQ(reader.left("other", a).samples, std::vector<double>{4e-3});
+    // Another build: every line of the choice whose variants have changed goes, from the file too.
+    std::string text = read_bytes(path);
+    const std::string mark = "\"choice\":\"" + a + "\",\"contents\":\"";
+    for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
+        text.replace(at + mark.size(), 16, "0123456789abcdef");
+    }
+    write_bytes(path, text + "{\"key\":\"key\",\"choice\":\"direct\",\"s\":1}\n");
+    Journal later(path);
+    const Result<int> dropped = later.load();
+    ASSERT_TRUE(dropped.ok());
+    EXPECT_EQ(*dropped, 5) << "four of it, and one that does not say what it was measured with";
+    EXPECT_TRUE(later.left("key", a).samples.empty());
+    EXPECT_EQ(later.left("key", b).failure, "crash");
+    Journal again(path);
+    EXPECT_EQ(*again.load(), 0);
+    EXPECT_EQ(again.left("key", b).failure, "crash");
 }
 
 }  // namespace
