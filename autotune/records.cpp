@@ -163,9 +163,15 @@ Result<std::string> merge_tables(const std::vector<std::string> &paths) {
     struct Kept {
         Record record;
         Json line;
+        bool current;
+        std::string date;
         size_t order;
     };
+    // Today's code before other code, then the later; of the same day the later file.
+    const auto age = [](const Kept &k) { return std::tie(k.current, k.date, k.order); };
+    const auto worth = [](const Kept &k) { return std::tie(k.current, k.date, k.record.samples, k.order); };
     std::map<std::pair<std::string, std::string>, Kept> kept;  // by key, then choice
+    std::map<std::string, Kept> winners;                       // by key
     size_t order = 0;
     for (const std::string &path : paths) {
         const Result<std::string> text = read_file(path);
@@ -184,26 +190,27 @@ Result<std::string> merge_tables(const std::vector<std::string> &paths) {
             if (parse_record_line(line, record, reason) != LineKind::kRecord) {
                 continue;
             }
-            ++order;
-            const std::pair<std::string, std::string> place = {record_key(record), record.choice};
-            const auto at = kept.find(place);
-            // A later verdict on the same choice counts; a better measured time is not replaced by a hasty one.
-            if (at == kept.end() || record.winner || record.samples >= at->second.record.samples) {
-                kept[place] = {record, Json::parse(line), order};
+            Kept one = {record, Json::parse(line), is_current(record), "", ++order};
+            if (const auto date = one.line.find("date"); date != one.line.end() && date->is_string()) {
+                one.date = date->get<std::string>();
             }
-        }
-    }
-    std::map<std::string, size_t> last_winner;
-    for (const auto &[place, k] : kept) {
-        if (k.record.winner) {
-            last_winner[place.first] = std::max(last_winner[place.first], k.order);
+            if (record.winner) {
+                const auto [at, fresh] = winners.emplace(record_key(record), one);
+                if (!fresh && age(one) > age(at->second)) {
+                    at->second = one;
+                }
+            }
+            const auto [at, fresh] = kept.emplace(std::make_pair(record_key(record), record.choice), one);
+            if (!fresh && worth(one) > worth(at->second)) {
+                at->second = std::move(one);
+            }
         }
     }
     std::string out = header_line();
     for (auto &[place, k] : kept) {
-        if (k.record.winner && k.order != last_winner[place.first]) {
-            k.line["role"] = "candidate";
-        }
+        const auto winner = winners.find(place.first);
+        const bool wins = winner != winners.end() && winner->second.record.choice == place.second && k.record.failure.empty();
+        k.line["role"] = wins ? "winner" : "candidate";
         out += k.line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
     }
     return out;

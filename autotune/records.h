@@ -32,8 +32,10 @@ Status append_lines(const std::string &path, const std::string &lines, bool sync
 /// The records of a file. Errors: kInvalidArgument (unreadable, no table).
 Result<std::vector<Record>> read_records(const std::string &path);
 
-/// One table of several: of records with the same key and choice the one with more samples stays, of equals the later; of
-/// winners of one key the last file's. Lines keep the fields that this version does not know; sorted, so that tables diff well.
+/// One table of several. Of records with the same key and choice that stays which is current in this build; of equals the one with the later
+/// date, then with more samples, then the later file's. The winner of a key is that of its winners which is preferred in the
+/// same order, samples apart, unless the record that stays says that it fails. Lines keep the fields that this version does not
+/// know; sorted, so that tables diff well.
 Result<std::string> merge_tables(const std::vector<std::string> &paths);
 
 /// Every sample of a tune as it is taken, so that nothing but the one under way is ever lost. Beside the table, and gone with the

@@ -115,7 +115,7 @@ Status show(const std::string &path, bool all) {
                 continue;
             }
             fmt::print("    {}", r->failure.empty() ? table.row({r->winner ? "*" : "", milliseconds_text(r->seconds_min), milliseconds_text(r->seconds_median), std::to_string(r->samples), milliseconds_text(r->seconds_predicted), r->choice})
-                                                     : table.row({"", r->failure, "", "", "", r->choice}));
+                                                    : table.row({"", r->failure, "", "", "", r->choice}));
         }
     }
     unload_tables(false);
@@ -135,7 +135,7 @@ Action add_tables(CLI::App &verb) {
     auto flags = std::make_shared<Flags>();
     auto chosen = std::make_shared<Action>();
     verb.require_subcommand(1);
-    CLI::App *merging = verb.add_subcommand("merge", "one table of several; later ones win, better measured times stay");
+    CLI::App *merging = verb.add_subcommand("merge", "one table of several: of two records of one choice that stays which this build still has as it was measured, then the one of the later date, then the one of more samples, then the later table's; winners by the same order, samples apart");
     merging->add_option("tables", flags->inputs, "tables")->required();
     merging->add_option("--out", flags->out, "the merged table")->required();
     merging->callback([flags, chosen] { *chosen = [flags] { return merge(flags->inputs, flags->out); }; });

@@ -533,6 +533,66 @@ TEST_F(Hostile, MergeKeepsUnknownFieldsAndTheBetterMeasured) {
     EXPECT_EQ(*again, *merged) << "merging with itself changes nothing";
 }
 
+TEST_F(Hostile, MergeKeepsWhatThisBuildHasThenTheLaterThenTheBetterMeasured) {
+    const TemporaryFolder folder;
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const std::vector<Candidate> list = choices_of(p);
+    const auto merged = [&](const std::vector<std::string> &tables) {
+        std::vector<std::string> paths;
+        for (const std::string &lines : tables) {
+            paths.push_back(folder / std::to_string(paths.size()));
+            write_bytes(paths.back(), header_line() + lines);
+        }
+        const Result<std::string> text = merge_tables(paths);
+        EXPECT_TRUE(text.ok());
+        return read_table(*text).records;
+    };
+    const auto dated = [](const Record &r, const std::string &date) {
+        std::string line = record_line(r);
+        const size_t at = line.find("\"date\":\"") + 8;
+        return line.replace(at, 10, date);
+    };
+    Record now = timed(p, list[0].choice, 2e-4, true), stale = timed(p, list[0].choice, 1e-4, true), rival = timed(p, list[1].choice, 3e-4, true);
+    now.samples = 5;
+    stale.samples = 100;
+    stale.variants[0].second = "0123456789abcdef";
+    for (const auto &tables : {std::vector<std::string>{record_line(now), dated(stale, "2999-01-01")}, {dated(stale, "2999-01-01"), record_line(now)}}) {
+        const std::vector<Record> records = merged(tables);
+        ASSERT_EQ(records.size(), 1u);
+        EXPECT_TRUE(is_current(records[0]));
+        EXPECT_EQ(records[0].samples, 5);
+    }
+    // Nor is it the winner beside one that is current.
+    Record old_winner = timed(p, list[2].choice, 1e-5, true);
+    old_winner.variants[0].second = "0123456789abcdef";
+    for (const Record &r : merged({record_line(rival), record_line(old_winner)})) {
+        EXPECT_EQ(r.winner, r.choice == rival.choice);
+    }
+    // Of the same code the later, whatever the files' order; of one day more samples; the winner is the later one's.
+    Record more = now;
+    more.samples = 50;
+    more.winner = false;
+    for (const auto &tables : {std::vector<std::string>{dated(now, "2026-02-01"), dated(more, "2026-01-01") + dated(rival, "2026-01-01")}, {dated(more, "2026-01-01") + dated(rival, "2026-01-01"), dated(now, "2026-02-01")}}) {
+        const std::vector<Record> records = merged(tables);
+        ASSERT_EQ(records.size(), 2u);
+        for (const Record &r : records) {
+            EXPECT_EQ(r.winner, r.choice == now.choice);
+            EXPECT_EQ(r.samples, r.choice == now.choice ? 5 : 10);
+        }
+    }
+    for (const auto &tables : {std::vector<std::string>{record_line(now), record_line(more)}, {record_line(more), record_line(now)}}) {
+        const std::vector<Record> records = merged(tables);
+        ASSERT_EQ(records.size(), 1u);
+        EXPECT_EQ(records[0].samples, 50);
+        EXPECT_TRUE(records[0].winner) << "one winner stays, though its better times came from a table that says nothing of it";
+    }
+    Record failed = more;
+    failed.failure = "crash";
+    const std::vector<Record> broken = merged({dated(now, "2026-01-01"), dated(failed, "2026-02-01")});
+    ASSERT_EQ(broken.size(), 1u);
+    EXPECT_FALSE(broken[0].winner || broken[0].failure.empty());
+}
+
 TEST(Appending, ATornTailGoesWithTheNextWrite) {
     const TemporaryFolder folder;
     const std::string path = folder / "t.json";
