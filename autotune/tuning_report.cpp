@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <map>
 #include <limits>
+#include <map>
 #include <memory>
 #include <random>
 #include <set>
@@ -53,7 +53,8 @@ struct Problem {
         const Times *best = &times.begin()->second;
         for (const auto &[choice, t] : times) {
             const bool halved = t.halves[0] > 0.0, better = t.by(half) < best->by(half);
-            best = (best->halves[0] > 0.0) == halved ? (better ? &t : best) : halved ? &t : best;
+            best = (best->halves[0] > 0.0) == halved ? (better ? &t : best) : halved ? &t
+                                                                                     : best;
         }
         return *best;
     }
@@ -63,7 +64,7 @@ struct Problem {
     }
 };
 
-/// "resnet50" of "resnet50_2_3x3"; of a problem without a name all of it.
+/// "resnet50" of "resnet50_2_3x3"; of a problem without a name all of it: a family of its own.
 std::string family_of(const std::string &name) {
     return name.find(' ') != std::string::npos ? name : name.substr(0, name.find('_'));
 }
@@ -71,8 +72,9 @@ std::string family_of(const std::string &name) {
 /// One rule's choices.
 struct Policy {
     std::string name;
-    std::vector<double> efficiency;  ///< of each problem; 0: it chose what was not measured
-    std::map<std::string, int> tiers;
+    std::vector<double> efficiency = {};  ///< of each problem
+    std::map<std::string, int> tiers = {};
+    int unmeasured = 0;              ///< choices that have no time, and count as the worst that has
 };
 
 double quantile(std::vector<double> values, double share) {
@@ -95,34 +97,36 @@ public:
     }
 
     /// The efficiency of a choice: what was not measured, since it was predicted hopeless or refused, counts as the worst that was.
-    double efficiency(const Problem &p, const std::string &choice, int &unmeasured) const {
+    static double efficiency(Policy &policy, const Problem &p, const std::string &choice) {
         const auto at = p.times.find(choice);
         if (at != p.times.end()) {
             return p.efficiency(at->second);
         }
-        ++unmeasured;
+        policy.unmeasured++;
         const auto worst = std::max_element(p.times.begin(), p.times.end(), [](const auto &a, const auto &b) { return a.second.least < b.second.least; });
         return p.efficiency(worst->second);
     }
 
-    Policy chosen(const std::string &name, int &unmeasured) const {
-        Policy policy{name, {}, {}};
+    Policy chosen(const std::string &name) const {
+        Policy policy{name};
         for (const Problem &p : problems_) {
-            policy.efficiency.push_back(choose(policy, p, unmeasured));
+            policy.efficiency.push_back(choose(policy, p));
         }
         return policy;
     }
-    /// With the records of the problem's own family left out.
-    Policy held_out(const std::vector<Record> &records, int &unmeasured) const {
-        Policy policy{"held out by family", std::vector<double>(problems_.size(), 0.01), {}};
-        std::map<std::string, std::set<std::string>> keys;
+    /// With all records of the problem's family left out, whatever their threads, caches and accuracy. A problem without a name is held
+    /// out by itself, while its neighbours stay.
+    Policy held_out(const std::vector<Record> &records) const {
+        std::map<std::string, std::set<std::string>> families;
         for (const Problem &p : problems_) {
-            keys[p.family].insert(p.key);
+            families[p.family].insert(p.problem.to_string());
         }
-        for (const auto &[family, own] : keys) {
+        Policy policy{families.size() < problems_.size() ? fmt::format("held out by family: {} families", families.size()) : "held out one by one: no two of a family, as --shapes names them"};
+        policy.efficiency.assign(problems_.size(), 0.01);
+        for (const auto &[family, own] : families) {
             std::string text = header_line();
             for (const Record &r : records) {
-                text += own.count(record_key(r)) == 0 ? record_line(r) : "";
+                text += own.count(r.problem.to_string()) == 0 ? record_line(r) : "";
             }
             unload_tables(false);
             if (!load_table_text("held out", text)) {
@@ -130,45 +134,40 @@ public:
             }
             for (size_t i = 0; i < problems_.size(); ++i) {
                 if (problems_[i].family == family) {
-                    policy.efficiency[i] = choose(policy, problems_[i], unmeasured);
+                    policy.efficiency[i] = choose(policy, problems_[i]);
                 }
             }
         }
         return policy;
     }
-    /// The first algorithm of the order that was measured, with the schedule that the bare cost model likes best.
-    Policy fixed_order(const std::vector<std::string> &order, const std::string &name, int &unmeasured) const {
-        Policy policy{name, {}, {}};
+    /// The first algorithm of the order that can do the problem, with the schedule that the bare cost model likes best.
+    Policy fixed_order(const std::vector<std::string> &order) const {
+        Policy policy{fmt::format("fixed order, the best for these: {}", fmt::join(order, ", "))};
         unload_tables(false);
         for (const Problem &p : problems_) {
+            double efficiency = 0.01;  // none can
             for (const std::string &algorithm : order) {
                 PlanOptions one = options_;
                 one.algorithm = *parse_algorithm(algorithm);
-                const Result<Plan> plan = Plan::create(p.problem, one);
-                if (plan) {
-                    policy.efficiency.push_back(efficiency(p, plan->choice(), unmeasured));
+                if (const Result<Plan> plan = Plan::create(p.problem, one)) {
+                    efficiency = Evaluation::efficiency(policy, p, plan->choice());
                     break;
                 }
             }
+            policy.efficiency.push_back(efficiency);
         }
         return policy;
     }
-    /// The order of algorithms that is best on these very problems.
-    Policy best_fixed_order(int &unmeasured) const {
+    /// The order of algorithms that is best on these very problems, of all there are.
+    Policy best_fixed_order() const {
         std::vector<std::string> order = {"direct", "fft", "fft_tiled", "im2col", "winograd"};
         Policy best;
-        int missing = 0;
         do {
-            // Of orders that begin with what can do anything the rest does not matter.
-            int count = 0;
-            Policy policy = fixed_order(order, "", count);
+            Policy policy = fixed_order(order);
             if (best.efficiency.empty() || geomean(policy.efficiency) > geomean(best.efficiency)) {
-                best = policy;
-                best.name = fmt::format("fixed order: {}", fmt::join(order, ", "));
-                missing = count;
+                best = std::move(policy);
             }
         } while (std::next_permutation(order.begin(), order.end()));
-        unmeasured += missing;
         return best;
     }
     /// The one choice that does best over all problems; where it cannot, the problem's worst.
@@ -181,10 +180,9 @@ public:
         }
         Policy best;
         for (const std::string &choice : choices) {
-            Policy policy{"single best variant: " + choice, {}, {}};
-            int unmeasured = 0;
+            Policy policy{"single best choice for these: " + choice};
             for (const Problem &p : problems_) {
-                policy.efficiency.push_back(efficiency(p, choice, unmeasured));
+                policy.efficiency.push_back(efficiency(policy, p, choice));
             }
             if (best.efficiency.empty() || geomean(policy.efficiency) > geomean(best.efficiency)) {
                 best = std::move(policy);
@@ -195,18 +193,15 @@ public:
 
     std::string row(const Table &table, const Policy &policy, double fixed) const {
         const std::vector<double> &e = policy.efficiency;
-        if (e.empty()) {
-            return "";
-        }
         double chosen = 0.0, best = 0.0;
-        for (size_t i = 0; i < e.size() && e.size() == problems_.size(); ++i) {
+        for (size_t i = 0; i < e.size(); ++i) {
             best += problems_[i].best();
             chosen += problems_[i].best() / e[i];
         }
         const double mean = geomean(e);
         const auto exact = std::count_if(e.begin(), e.end(), [](double v) { return v >= 0.98; });
-        return table.row({fmt::format("{:.3f}", mean), fmt::format("{:.3f}", quantile(e, 0.05)), fmt::format("{:.3f}", quantile(e, 0.0)), chosen > 0 ? fmt::format("{:.3f}", best / chosen) : "-", fmt::format("{:.0f} %", 100.0 * static_cast<double>(exact) / static_cast<double>(e.size())),
-                          fixed < 1.0 && fixed > 0.0 ? fmt::format("{:.0f} %", 100 * (mean - fixed) / (1 - fixed)) : "-", policy.name});
+        return table.row({fmt::format("{:.3f}", mean), fmt::format("{:.3f}", quantile(e, 0.05)), fmt::format("{:.3f}", quantile(e, 0.0)), fmt::format("{:.3f}", best / chosen), fmt::format("{:.0f} %", 100.0 * static_cast<double>(exact) / static_cast<double>(e.size())),
+                          fixed < 1.0 && fixed > 0.0 ? fmt::format("{:.0f} %", 100 * (mean - fixed) / (1 - fixed)) : "-", std::to_string(policy.unmeasured), policy.name});
     }
     const std::vector<Problem> &problems() const {
         return problems_;
@@ -229,10 +224,10 @@ public:
 
 private:
     /// The efficiency of what the loaded tables choose.
-    double choose(Policy &policy, const Problem &p, int &unmeasured) const {
+    double choose(Policy &policy, const Problem &p) const {
         const Result<Plan> plan = Plan::create(p.problem, options_);
         policy.tiers[plan ? to_string(plan->tier()) : "none"]++;
-        return plan ? efficiency(p, plan->choice(), unmeasured) : 0.01;
+        return plan ? efficiency(policy, p, plan->choice()) : 0.01;
     }
 
     std::vector<Problem> problems_;
@@ -274,13 +269,18 @@ struct ReportFlags {
     PlanFlags plan;
 };
 
-/// The problems of a table that the flags ask for, with their times.
-std::vector<Problem> problems_of(const std::vector<Record> &records, const std::map<std::string, std::string> &names, const PlanOptions &options) {
+/// The problems of a table that the flags ask for, with their times; `stale` counts the records that are left out since this build has
+/// other variants.
+std::vector<Problem> problems_of(const std::vector<Record> &records, const std::map<std::string, std::string> &names, const PlanOptions &options, int &stale) {
     std::map<std::string, Problem> by_key;
     for (const Record &r : records) {
         const std::string text = r.problem.to_string();
         const bool ours = r.microarchitecture == machine().microarchitecture && r.isa == machine().isa && r.accuracy == options.accuracy && r.cache == options.cache && r.threads == options.threads;
         if (!ours || (!names.empty() && names.count(text) == 0)) {
+            continue;
+        }
+        if (!is_current(r)) {
+            ++stale;
             continue;
         }
         Problem &p = by_key[record_key(r)];
@@ -325,7 +325,8 @@ Status report(const ReportFlags &flags) {
             names.emplace(tuning_problem(s.problem).to_string(), s.name);
         }
     }
-    std::vector<Problem> problems = problems_of(*records, names, *options);
+    int stale = 0;
+    std::vector<Problem> problems = problems_of(*records, names, *options, stale);
     if (!flags.times.empty()) {
         const Result<std::vector<Record>> others = read_records(flags.times);
         if (!others) {
@@ -336,28 +337,27 @@ Status report(const ReportFlags &flags) {
         for (const Problem &p : problems) {
             winners[p.key] = p.winner;
         }
-        problems = problems_of(*others, names, *options);
+        problems = problems_of(*others, names, *options, stale);
         problems.erase(std::remove_if(problems.begin(), problems.end(), [&](const Problem &p) { return winners.count(p.key) == 0; }), problems.end());
         for (Problem &p : problems) {
             p.winner = winners[p.key];
         }
     }
     if (problems.empty()) {
-        return bad(fmt::format("'{}' has no records of this machine for these problems, threads, cache and accuracy", flags.times.empty() ? flags.table : flags.times));
+        return bad(fmt::format("'{}' has no records of this machine{} for these problems, threads, cache and accuracy", flags.times.empty() ? flags.table : flags.times, stale > 0 ? fmt::format(" and of this build's variants ({} are stale)", stale) : ""));
     }
     const Evaluation evaluation(problems, *options);
-    int unmeasured = 0;
     unload_tables(false);
-    const Policy untuned = evaluation.chosen("cost model alone", unmeasured);
+    const Policy untuned = evaluation.chosen("cost model alone");
     if (const Result<TableInfo> loaded = load_table(flags.table); !loaded) {
         return loaded.status();
     }
-    const Policy tuned = evaluation.chosen("this table", unmeasured);
-    const Policy held = evaluation.held_out(*records, unmeasured);
-    const Policy fixed = evaluation.best_fixed_order(unmeasured);
+    const Policy tuned = evaluation.chosen(flags.times.empty() ? "this table, by its own times" : "this table");
+    const Policy held = evaluation.held_out(*records);
+    const Policy fixed = evaluation.best_fixed_order();
     const Policy single = evaluation.single_best();
     fmt::print("{}: {} problems, efficiency = best / chosen time{}, the best picked and judged by different halves of the samples\n", flags.table, problems.size(), flags.times.empty() ? "" : " by " + flags.times);
-    const Table table({{"geomean", 7}, {"p5", 5}, {"worst", 5}, {"time-weighted", 13}, {"within 2 %", 10}, {"gap closed", 10}, {"rule", 0, true}});
+    const Table table({{"geomean", 7}, {"p5", 5}, {"worst", 5}, {"time-weighted", 13}, {"within 2 %", 10}, {"gap closed", 10}, {"unmeasured", 10}, {"rule", 0, true}});
     const double base = geomean(fixed.efficiency);
     fmt::print("{}", table.header());
     for (const Policy *policy : {&tuned, &held, &untuned, &fixed, &single}) {
@@ -365,11 +365,14 @@ Status report(const ReportFlags &flags) {
     }
     print_floor(problems);
     const auto [low, high] = Evaluation::interval(held.efficiency);
-    fmt::print("held out: 95 % interval over problems {:.3f} to {:.3f}; tiers:", low, high);
+    fmt::print("{}; 95 % interval over problems {:.3f} to {:.3f}; tiers:", held.name, low, high);
     for (const auto &[tier, count] : held.tiers) {
         fmt::print(" {} {}", tier, count);
     }
-    fmt::print("\n{} choices were not measured and count as the worst that was\n", unmeasured);
+    fmt::print("\nunmeasured: choices of a rule that have no time here; each counts as its problem's slowest that has\n");
+    if (stale > 0) {
+        fmt::print("{} stale records are left out: this build has other variants\n", stale);
+    }
     if (flags.per_shape) {
         const Table rows({{"this table", 10}, {"cost model", 10}, {"best ms", 9}, {"name", 24, true}, {"choice", 0, true}});
         fmt::print("\n{}", rows.header());
@@ -387,7 +390,7 @@ Action add_report(CLI::App &verb) {
     flags->plan.threads = 1;
     verb.add_option("--table", flags->table, "a table of this machine, such as fourfold tune writes")->required();
     verb.add_option("--times", flags->times, "judge the choices by the times of this table, of another tune: what chose and was judged by the same samples flatters itself");
-    verb.add_option("--shapes", flags->shapes, "only these problems, with their names; families are names up to the first '_'");
+    verb.add_option("--shapes", flags->shapes, "only these problems, with their names; families, which are held out, are names up to the first '_'. Without this each problem is held out by itself, which is easier");
     verb.add_option("--operation", flags->operations, "the problems of --shapes as these operations")->delimiter(',');
     verb.add_option("--layout", flags->layouts, "the problems of --shapes in these layouts")->delimiter(',');
     verb.add_flag("--cold", flags->cold, "records of cold caches");

@@ -203,7 +203,7 @@ TEST_F(Tuned, MakesATableThatPlansFollow) {
     EXPECT_TRUE(says(verified, "4 records verified")) << verified.out << verified.err;
     const Outcome reported = fourfold_command({"report", "--table", folder / "t.json", "--shapes", folder / "shapes.csv", "--per-shape"});
     EXPECT_TRUE(exits_with(0, reported)) << reported.err;
-    for (const char *word : {"A/A floor of 4 problems", "geomean", "p5", "worst", "time-weighted", "held out by family", "fixed order", "single best", "three"}) {
+    for (const char *word : {"A/A floor of 4 problems", "geomean", "p5", "worst", "time-weighted", "held out by family: 3 families", "unmeasured", "fixed order", "single best", "three"}) {
         EXPECT_TRUE(says(reported, word)) << word;
     }
 }
@@ -495,6 +495,40 @@ TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
     const Outcome changed = fourfold_command({"tables", "diff", folder / "one.json", folder / "four.json"});
     EXPECT_TRUE(says(changed, "1 changed"));
     EXPECT_TRUE(says(changed, "(0.0 % agree)"));
+}
+
+TEST_F(Tuned, ReportLeavesOutWhatIsStaleAndSaysWhatIsHeldOut) {
+    const Conv2dProblem p = *Conv2dProblem::parse("b1 ic8 i9 oc16 f3 p1");
+    const auto line = [&](Algorithm algorithm, int threads, double seconds, bool winner, bool stale) {
+        PlanOptions options;
+        options.threads = threads;
+        PlanOptions named = options;
+        named.algorithm = algorithm;
+        Record r = cli::make_record(p, options, Plan::create(p, named)->choice());
+        r.winner = winner;
+        r.seconds_min = r.seconds_median = seconds;
+        r.seconds_predicted = 1e-3;
+        r.samples = 1;
+        if (stale) {
+            r.variants[0].second = "0123456789abcdef";
+        }
+        return cli::record_line(r);
+    };
+    // Times of code that is gone are none.
+    write_bytes(folder / "t.json", cli::header_line() + line(Algorithm::kDirect, 1, 2e-3, true, false) + line(Algorithm::kIm2col, 1, 1e-3, false, true));
+    const Outcome stale = fourfold_command({"report", "--table", folder / "t.json", "--per-shape"});
+    ASSERT_TRUE(exits_with(0, stale)) << stale.err;
+    EXPECT_TRUE(says(stale, "1 stale records")) << stale.out;
+    EXPECT_TRUE(says(stale, "  1.000")) << stale.out;
+    EXPECT_FALSE(says(stale, "  0.500")) << stale.out;
+    write_bytes(folder / "t.json", cli::header_line() + line(Algorithm::kIm2col, 1, 1e-3, true, true));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", folder / "t.json"}), {"1 are stale"}));
+    // Held out is held out: not known by its record of other threads.
+    write_bytes(folder / "t.json", cli::header_line() + line(Algorithm::kDirect, 1, 1e-3, true, false) + line(Algorithm::kDirect, 2, 1e-3, true, false));
+    const Outcome threads = fourfold_command({"report", "--table", folder / "t.json", "--threads", "2"});
+    ASSERT_TRUE(exits_with(0, threads)) << threads.err;
+    EXPECT_TRUE(says(threads, "held out one by one") && says(threads, "tiers: cost model 1")) << threads.out;
+    EXPECT_FALSE(says(threads, "by family")) << threads.out;
 }
 
 TEST_F(Tuned, TablesReduceTheListOfVariants) {
