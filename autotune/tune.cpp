@@ -134,6 +134,7 @@ struct Outcome {
     int sampled = 0, failed = 0;
     std::map<std::string, int> failures;
     bool finished = false;
+    bool cut = false;  ///< by the budget, before the search or the confirmation was through
 };
 
 class Tuner {
@@ -184,6 +185,9 @@ public:
         }
         if (is_stopped()) {
             return {StatusCode::kInternal, "interrupted; continue with --resume"};
+        }
+        if (const auto cut = std::count_if(outcomes_.begin(), outcomes_.end(), [](const Outcome &o) { return o.cut; }); cut > 0) {
+            fmt::print("{} problems were cut short by the budget; without --resume more time may find better\n", cut);
         }
         fmt::print("{}: {} of {} problems in {}{}\n", flags_.out, outcomes_.size() + skipped_, shapes.size(), duration_text(now() - start_), all ? "" : "; the budget is spent, continue with --resume");
         return {};
@@ -313,6 +317,7 @@ private:
         if (own != field.end() && !samples[old].empty()) {
             outcome.incumbent_seconds = least(samples[old]);
         }
+        outcome.cut = !found.complete;
         outcome.winner = (*candidates)[winner].choice;
         outcome.seconds = least(samples[winner]);
         std::string lines;
