@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -24,11 +25,19 @@
 namespace fourfold::cli {
 namespace {
 
+/// What the library does with a problem, or with plans of it that choose for so many threads.
+struct Entry {
+    std::string problem;
+    Algorithm algorithm = Algorithm::kAuto;
+    std::string choice;  ///< empty: left to the cost model
+    int threads = 0;     ///< 0: any
+};
+
 /// Everything that the library has to hold.
 struct Contents {
     std::set<const Variant *> variants;
     std::map<const Variant *, std::vector<std::string>> sized;
-    std::vector<std::array<std::string, 3>> problems;  ///< problem, algorithm, variant
+    std::vector<Entry> problems;
 };
 
 /// Calls that take this share of an execution get a kernel of their own; at most so many of a variant and problem.
@@ -82,61 +91,91 @@ void add_sized(const Tracer &tracer, Contents &contents) {
     }
 }
 
-Status add_problem(const Conv2dProblem &problem, const std::vector<int> &threads, Contents &contents) {
+/// What the library for all problems would do.
+Result<Entry> choose(const Conv2dProblem &problem, const PlanOptions &options) {
+    const Result<Plan> chosen = Plan::create(problem, options);
+    if (!chosen) {
+        return chosen.status();
+    }
+    // The phases of bwd-data choose for themselves, unless a record says what they do.
+    const bool recorded = chosen->tier() == Tier::kRecord || chosen->tier() == Tier::kFamily;
+    const bool several = problem.operation == Operation::kBackwardData && !recorded;
+    return Entry{problem.to_string(), chosen->algorithm(), several ? "" : chosen->choice(), options.choose_for_threads ? options.threads : 0};
+}
+
+/// Plans, packs and executes the problem on so many threads as the entry says, and notes what that asks for.
+Status trace(const Conv2dProblem &problem, const Entry &entry, int threads, Contents &contents) {
+    PlanOptions options;
+    options.threads = threads;
+    options.algorithm = entry.algorithm;
+    Tracer plans;
+    // Whatever its planner looks up on the way must be there, for its other forms too.
+    (void)Plan::create(problem, options);
+    if (!entry.choice.empty()) {
+        options.algorithm = Algorithm::kAuto;
+        options.choice = entry.choice;
+    }
+    const Result<Plan> plan = Plan::create(problem, options);
+    if (!plan) {
+        return plan.status();
+    }
+    const PlanRun run(problem, *plan);
+    if (Status status = run.pack(); !status) {
+        return status;
+    }
+    if (Status status = run.execute(); !status) {
+        return status;
+    }
+    contents.variants.insert(plans.used.begin(), plans.used.end());
+    Tracer timed;  // caches and pages are warm now
+    if (Status status = run.execute(); !status) {
+        return status;
+    }
+    registry_tracer = nullptr;
+    add_sized(timed, contents);
+    std::istringstream words(plan->choice());
+    for (std::string word; words >> word;) {
+        for (const Variant &v : registry()) {
+            if (v.name == word) {
+                contents.variants.insert(&v);
+            }
+        }
+    }
+    return {};
+}
+
+Status add_problem(const Conv2dProblem &problem, const std::set<int> &threads, Contents &contents) {
     if (problem.moves_columns()) {
         return Status(StatusCode::kUnsupported, "'" + problem.to_string() + "': libraries for certain problems hold convolutions and their gradients, not unfold and fold");
     }
-    std::string algorithm, choice;
+    PlanOptions options;
+    options.threads = 1;
+    const Result<Entry> common = choose(problem, options);
+    if (!common) {
+        return common.status();
+    }
+    contents.problems.push_back(*common);
     for (int n : threads) {
-        PlanOptions options;
-        options.threads = n;
-        const Result<Plan> chosen = Plan::create(problem, options);
-        if (!chosen) {
-            return chosen.status();
-        }
-        algorithm = to_string(chosen->algorithm());
-        choice = chosen->choice();
-        // The phases of bwd-data choose for themselves.
-        const bool several = problem.operation == Operation::kBackwardData;
-        options.algorithm = chosen->algorithm();
-        Tracer plans;
-        // Whatever its planner looks up on the way must be there, for its other forms too.
-        (void)Plan::create(problem, options);
-        if (!several) {
-            options.algorithm = Algorithm::kAuto;
-            options.choice = choice;
-        }
-        const Result<Plan> plan = Plan::create(problem, options);
-        if (!plan) {
-            return plan.status();
-        }
-        const PlanRun run(problem, *plan);
-        if (Status status = run.pack(); !status) {
+        if (Status status = trace(problem, *common, n, contents); !status) {
             return status;
-        }
-        if (Status status = run.execute(); !status) {
-            return status;
-        }
-        contents.variants.insert(plans.used.begin(), plans.used.end());
-        Tracer timed;  // caches and pages are warm now
-        if (Status status = run.execute(); !status) {
-            return status;
-        }
-        registry_tracer = nullptr;
-        add_sized(timed, contents);
-        std::istringstream words(choice);
-        for (std::string word; words >> word;) {
-            for (const Variant &v : registry()) {
-                if (v.name == word) {
-                    contents.variants.insert(&v);
-                }
-            }
-        }
-        if (several) {
-            choice.clear();
         }
     }
-    contents.problems.push_back({problem.to_string(), algorithm, choice});
+    // Plans that choose for their threads may have another choice for each number of them.
+    options.choose_for_threads = true;
+    for (int n : threads) {
+        options.threads = n;
+        const Result<Entry> own = choose(problem, options);
+        if (!own) {
+            return own.status();
+        }
+        if (own->algorithm == common->algorithm && own->choice == common->choice) {
+            continue;
+        }
+        contents.problems.push_back(*own);
+        if (Status status = trace(problem, *own, n, contents); !status) {
+            return status;
+        }
+    }
     return {};
 }
 
@@ -152,8 +191,11 @@ nlohmann::ordered_json to_json(const Contents &contents) {
             }
         }
     }
-    for (const auto &[problem, algorithm, choice] : contents.problems) {
-        list["problems"].push_back({{"problem", problem}, {"algorithm", algorithm}, {"choice", choice}});
+    for (const Entry &entry : contents.problems) {
+        list["problems"].push_back({{"problem", entry.problem}, {"algorithm", to_string(entry.algorithm)}, {"choice", entry.choice}});
+        if (entry.threads > 0) {
+            list["problems"].back()["threads"] = entry.threads;
+        }
     }
     return list;
 }
@@ -198,6 +240,10 @@ Status generate(const Flags &flags) {
     if (flags.name.empty() || flags.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != std::string::npos) {
         return Status(StatusCode::kInvalidArgument, "--name is '" + flags.name + "'; letters, digits and _ make a library's name");
     }
+    // The library holds what the machine's tables and the cost model choose, whoever makes it.
+    for (const char *name : {"FOURFOLD_CAPTURE", "FOURFOLD_CHOICE", "FOURFOLD_BLOCK"}) {
+        ::unsetenv(name);
+    }
     std::error_code error;
     const fs::path out = fs::absolute(flags.out, error);
     fs::create_directories(out, error);
@@ -212,12 +258,13 @@ Status generate(const Flags &flags) {
         fmt::print("{}: {}\n", flags.table, loaded->summary());
     }
     Contents contents;
+    const std::set<int> threads(flags.threads.begin(), flags.threads.end());
     std::set<std::string> seen;
     for (const Shape &shape : *shapes) {
         if (!seen.insert(shape.problem.to_string()).second) {
             continue;
         }
-        if (Status status = add_problem(shape.problem, flags.threads, contents); !status) {
+        if (Status status = add_problem(shape.problem, threads, contents); !status) {
             return Status(status.code(), shape.name + ": " + status.message());
         }
     }
@@ -228,7 +275,7 @@ Status generate(const Flags &flags) {
     if (Status status = write_file((out / "library.json").string(), to_json(contents).dump(1) + "\n"); !status) {
         return status;
     }
-    fmt::print("{} problems: {} variants, {} kernels of fixed size, for {}\n", contents.problems.size(), contents.variants.size(), sized, machine().isa);
+    fmt::print("{} problems: {} variants, {} kernels of fixed size, for {}\n", seen.size(), contents.variants.size(), sized, machine().isa);
     if (flags.list_only) {
         return {};
     }
@@ -264,7 +311,7 @@ Action add_generate(CLI::App &verb) {
     verb.add_option("--out", flags->out, "folder for the library")->required();
     verb.add_option("--table", flags->table, "a table of measurements whose choices are taken, on top of those that this build knows");
     verb.add_option("--name", flags->name, "of the library: lib<name>.a")->capture_default_str();
-    verb.add_option("--threads", flags->threads, "numbers of threads that sizes are fixed for; others work too")->delimiter(',')->check(CLI::Range(1, 4096));
+    verb.add_option("--threads", flags->threads, "numbers of threads that sizes are fixed for, and that plans may choose for; others work too")->delimiter(',')->check(CLI::Range(1, 4096));
     verb.add_flag("--list-only", flags->list_only, "write library.json, which fourfold_add_library() reads, and build nothing");
     return [flags] { return generate(*flags); };
 }

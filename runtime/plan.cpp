@@ -165,9 +165,12 @@ Result<PlanRequest> dispatched(const AlgorithmEntry &entry, PlanRequest request)
         return Status(StatusCode::kUnsupported, std::string("this library was made for ") + to_string(highest_isa()) + "; this machine offers " + to_string(best_isa()));
     }
     const std::string problem = request.problem.to_string();
-    const auto found = std::find_if(list.begin(), list.end(), [&](const Dispatch &d) { return problem == d.problem; });
+    const auto entry_for = [&](int threads) { return std::find_if(list.begin(), list.end(), [&](const Dispatch &d) { return d.threads == threads && problem == d.problem; }); };
+    auto found = entry_for(request.options.choose_for_threads ? request.options.threads : 0);
+    found = found == list.end() ? entry_for(0) : found;
     if (found == list.end()) {
-        return Status(StatusCode::kUnsupported, "this library was made for " + std::to_string(list.size()) + " problems, and '" + problem + "' is not among them");
+        const auto problems = std::count_if(list.begin(), list.end(), [](const Dispatch &d) { return d.threads == 0; });
+        return Status(StatusCode::kUnsupported, "this library was made for " + std::to_string(problems) + " problems, and '" + problem + "' is not among them");
     }
     if (found->algorithm != entry.algorithm) {
         return Status(StatusCode::kUnsupported, std::string("this library holds '") + to_string(found->algorithm) + "' for this problem");

@@ -38,7 +38,6 @@ struct Variant {
 };
 
 /// A stage compiled with one schedule for one GPU target. Entries come from schedules/cuda/variants.json through the build.
-/// A stage compiled with one schedule for one GPU target. Entries come from schedules/cuda/variants.json through the build.
 struct DeviceVariant {
     const char *target;  ///< "cuda75", "cuda80", "cuda86", "opencl"
     Variant variant;     ///< its isa is the host code's
@@ -57,6 +56,7 @@ struct Dispatch {
     const char *problem;  ///< as Conv2dProblem::to_string prints it
     Algorithm algorithm;
     const char *choice;   ///< see Plan::choice; empty: as the cost model chooses among those built in
+    int threads;          ///< of plans that choose for so many; 0: of all others
 };
 /// Empty in a library for all problems.
 const std::vector<Dispatch> &dispatch_list();

@@ -52,24 +52,71 @@ TEST(Generate, ListsWhatTheProblemsNeed) {
     }
 }
 
+/// A table's line that makes this algorithm's plan the winner for so many threads.
+std::string winner(const Conv2dProblem &problem, Algorithm algorithm, int threads) {
+    PlanOptions options;
+    options.algorithm = algorithm;
+    options.threads = threads;
+    Record record = cli::make_record(problem, options, Plan::create(problem, options)->choice());
+    record.winner = true;
+    record.seconds_min = record.seconds_median = record.seconds_predicted = 1e-3;
+    record.samples = 10;
+    return cli::record_line(record);
+}
+
 TEST(Generate, TakesTheChoicesOfATable) {
     TemporaryFolder folder;
-    write_bytes(folder / "net.csv", "name,problem\na,b1 ic16 i14 oc32 f3 p1\n");
-    const Conv2dProblem problem = *Conv2dProblem::parse("b1 ic16 i14 oc32 f3 p1");
-    for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col}) {
-        PlanOptions options;
-        options.algorithm = algorithm;
-        const Plan plan = *Plan::create(problem, options);
-        options.threads = 1;
-        Record record = cli::make_record(problem, options, plan.choice());
-        record.winner = true;
-        record.seconds_min = record.seconds_median = record.seconds_predicted = 1e-3;
-        record.samples = 10;
-        write_bytes(folder / "table.json", cli::header_line() + cli::record_line(record));
-        ASSERT_TRUE(exits_with(0, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--table", folder / "table.json", "--out", folder / "out"})));
-        EXPECT_EQ(nlohmann::json::parse(read_bytes(folder / "out/library.json"))["problems"][0]["algorithm"], to_string(algorithm));
+    for (const char *text : {"b1 ic16 i14 oc32 f3 p1", "bwd-data b1 ic16 i14 oc32 f3 p1 s2"}) {
+        const Conv2dProblem problem = *Conv2dProblem::parse(text);
+        write_bytes(folder / "net.csv", std::string("name,problem\na,") + text + "\n");
+        for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col}) {
+            write_bytes(folder / "table.json", cli::header_line() + winner(problem, algorithm, 1));
+            ASSERT_TRUE(exits_with(0, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--table", folder / "table.json", "--out", folder / "out"})));
+            const nlohmann::json entry = nlohmann::json::parse(read_bytes(folder / "out/library.json"))["problems"][0];
+            EXPECT_EQ(entry["algorithm"], to_string(algorithm));
+            PlanOptions options;
+            options.algorithm = algorithm;
+            EXPECT_EQ(entry["choice"], Plan::create(problem, options)->choice());
+        }
     }
     EXPECT_TRUE(exits_with(2, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--table", folder / "none.json", "--out", folder / "out"}), {"none.json"}));
+}
+
+TEST(Generate, HoldsTheChoiceOfEachNumberOfThreads) {
+    TemporaryFolder folder;
+    const char *text = "b1 ic16 i14 oc32 f3 p1";
+    const Conv2dProblem problem = *Conv2dProblem::parse(text);
+    write_bytes(folder / "net.csv", std::string("name,problem\na,") + text + "\n");
+    write_bytes(folder / "table.json", cli::header_line() + winner(problem, Algorithm::kDirect, 1) + winner(problem, Algorithm::kIm2col, 2) + winner(problem, Algorithm::kDirect, 4));
+    for (const char *threads : {"1,2,4", "4,2,1", "2"}) {
+        ASSERT_TRUE(exits_with(0, fourfold_command({"generate", "--list-only", "--shapes", folder / "net.csv", "--table", folder / "table.json", "--threads", threads, "--out", folder / "out"})));
+        const nlohmann::json list = nlohmann::json::parse(read_bytes(folder / "out/library.json"));
+        ASSERT_EQ(list["problems"].size(), 2u) << list["problems"];
+        EXPECT_EQ(list["problems"][0]["algorithm"], "direct");
+        EXPECT_FALSE(list["problems"][0].contains("threads"));
+        EXPECT_EQ(list["problems"][1]["algorithm"], "im2col");
+        EXPECT_EQ(list["problems"][1]["threads"], 2);
+        EXPECT_TRUE(list["stages"].contains("gemm"));
+    }
+}
+
+TEST(Generate, ReadsNoChoiceFromTheEnvironment) {
+    TemporaryFolder folder;
+    write_bytes(folder / "net.csv", "name,problem\na,b1 ic16 i14 oc32 f3 p1\n");
+    const auto list = [&](const std::vector<std::string> &environment) {
+        std::vector<std::string> command = {"/usr/bin/env"};
+        command.insert(command.end(), environment.begin(), environment.end());
+        command.insert(command.end(), {FOURFOLD_COMMAND, "generate", "--list-only", "--shapes", folder / "net.csv", "--out", folder / "out"});
+        EXPECT_TRUE(exits_with(0, spawn(command)));
+        return nlohmann::json::parse(read_bytes(folder / "out/library.json"))["problems"];
+    };
+    const nlohmann::json usual = list({"-u", "FOURFOLD_CHOICE"});
+    for (const char *algorithm : {"direct", "im2col", "winograd"}) {
+        EXPECT_EQ(list({std::string("FOURFOLD_CHOICE=") + algorithm}), usual) << algorithm;
+        EXPECT_EQ(list({std::string("FOURFOLD_BLOCK=") + algorithm}), usual) << algorithm;
+    }
+    list({"FOURFOLD_CAPTURE=" + (folder / "captured.csv")});
+    EXPECT_FALSE(std::filesystem::exists(folder / "captured.csv"));
 }
 
 TEST(Generate, RefusesBadInput) {
