@@ -487,24 +487,35 @@ function(fourfold_add_kernels)
     set(FOURFOLD_REGISTRY_SOURCE "${FOURFOLD_REGISTRY_SOURCE}" PARENT_SCOPE)
 endfunction()
 
-# fourfold_add_library(name SHAPES net.csv [TABLE table.json] | LIST library.json [ISA avx512|avx2|generic] [THREADS n...])
+# fourfold_add_library(name SHAPES net.csv [TABLE table.json] [ISA avx512|avx2|generic] [THREADS n...])
+# fourfold_add_library(name LIST library.json)
 #
 # A static library with fourfold's headers for exactly the problems of a file (as `fourfold compare --shapes` takes it): the
 # plan that the library would choose for each (with TABLE: that a table of measurements names), its kernels once more with all
-# sizes fixed, and nothing else. It reads no file and no environment. Link `name` instead of fourfold::fourfold, not beside it; the archive is lib<name>.a in the current
-# binary directory. THREADS are the numbers of threads that sizes are fixed for (default 1); others are computed by
-# kernels for any size, with the same result. ISA is the instruction set to build for (default: this machine's).
+# sizes fixed, and nothing else. It reads no file and no environment, and is made by none. Link `name` instead of fourfold::fourfold,
+# not beside it; the archive is lib<name>.a in the current binary directory. THREADS are the numbers of threads that sizes are fixed for
+# (default 1), and that plans may choose for (PlanOptions::choose_for_threads); others are computed by kernels for any size, with the
+# same result. ISA is the instruction set to build for (default: this machine's). LIST, which `fourfold generate` writes, has settled
+# all that already.
 function(fourfold_add_library name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "SHAPES;TABLE;LIST;ISA" "THREADS")
     set(directory "${CMAKE_CURRENT_BINARY_DIR}/${name}.fourfold")
+    foreach(argument IN LISTS arg_UNPARSED_ARGUMENTS arg_KEYWORDS_MISSING_VALUES)
+        message(FATAL_ERROR "fourfold_add_library(${name}): ${argument} is no argument of it, or lacks its value")
+    endforeach()
+    foreach(argument TABLE ISA THREADS)
+        if(arg_LIST AND arg_${argument})
+            message(FATAL_ERROR "fourfold_add_library(${name}): ${argument} goes with SHAPES; the choices of LIST ${arg_LIST} are made")
+        endif()
+    endforeach()
     file(MAKE_DIRECTORY "${directory}")
     if(arg_SHAPES AND NOT arg_LIST)
         get_filename_component(arg_SHAPES "${arg_SHAPES}" ABSOLUTE)
         set(arg_LIST "${directory}/library.json")
         get_target_property(command fourfold::command LOCATION)
-        set(environment "")
+        set(environment --unset=FOURFOLD_TABLE --unset=FOURFOLD_ISA)
         if(arg_ISA)
-            set(environment "FOURFOLD_ISA=${arg_ISA}")
+            list(APPEND environment "FOURFOLD_ISA=${arg_ISA}")
         endif()
         set(threads "")
         if(arg_THREADS)

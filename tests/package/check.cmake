@@ -44,8 +44,38 @@ must_fail("needs Halide 21" ${configure} -DCMAKE_DISABLE_FIND_PACKAGE_Halide=ON 
 
 # Libraries for certain shapes. Not under sanitizers: the generators would be run with them.
 if(EXISTS "${WORK}/moved/bin/fourfold" AND FLAGS STREQUAL "")
-    run(${configure} -S "${SOURCE}/tests/package/generated_consumer" -B "${WORK}/generated" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${WORK}/moved -DHalide_DIR=${HALIDE})
+    # A table whose winners differ from each other, and one of them from what is chosen without it: a tuned one's lines with
+    # other roles.
+    set(fourfold "${WORK}/moved/bin/fourfold")
+    set(tabled "b1 ic16 i14 oc32 f3 p1")
+    run("${fourfold}" tune --problem "${tabled}" --trials 2 --out "${WORK}/tuned.json")
+    file(READ "${WORK}/tuned.json" lines)
+    string(REGEX MATCH "^[^\n]*" header "${lines}")
+    foreach(algorithm direct im2col)
+        string(REGEX MATCH "[^\n]*\"choice\":\"(${algorithm} [^\"]*)\",\"ms_min\"[^\n]*" ${algorithm} "${lines}")
+        set(${algorithm}_choice "${CMAKE_MATCH_1}")
+        string(REGEX REPLACE "\"role\":\"[a-z]*\"" "\"role\":\"winner\"" ${algorithm} "${${algorithm}}")
+    endforeach()
+    string(REPLACE "\"threads\":1," "\"threads\":2," direct "${direct}")
+    file(WRITE "${WORK}/table.json" "${header}\n${direct}\n${im2col}\n")
+
+    # What configures is arguments only.
+    set(ENV{FOURFOLD_ISA} generic)
+    set(ENV{FOURFOLD_CHOICE} fft)
+    run(${configure} -S "${SOURCE}/tests/package/generated_consumer" -B "${WORK}/generated" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${WORK}/moved -DHalide_DIR=${HALIDE} -DTABLE=${WORK}/table.json)
+    unset(ENV{FOURFOLD_ISA})
+    unset(ENV{FOURFOLD_CHOICE})
     run(${CMAKE_COMMAND} --build "${WORK}/generated")
+    run("${WORK}/generated/with_table")
+    if(NOT output STREQUAL "1: ${im2col_choice}\n2: ${direct_choice}\n3: ${im2col_choice}\n")
+        message(FATAL_ERROR "with_table does not follow its table, ${im2col_choice} and on 2 threads ${direct_choice}:\n${output}")
+    endif()
+    # What would be ignored is refused.
+    foreach(arguments "LIST library.json TABLE t.json" "LIST library.json ISA avx2" "LIST library.json THREADS 1" "SHAPES s.csv TABEL t.json" "SHAPES s.csv TABLE")
+        file(WRITE "${WORK}/arguments/CMakeLists.txt" "cmake_minimum_required(VERSION 3.28)\nproject(c LANGUAGES CXX)\nfind_package(fourfold REQUIRED COMPONENTS generators)\nfourfold_add_library(c ${arguments})\n")
+        string(REGEX MATCH "TABLE|ISA|THREADS|TABEL" argument "${arguments}")
+        must_fail("fourfold_add_library.c.: ${argument}" ${configure} -DHalide_DIR=${HALIDE} -S "${WORK}/arguments" -B "${WORK}/arguments/build" -DCMAKE_PREFIX_PATH=${WORK}/moved)
+    endforeach()
     function(same_results general special)
         if(ARGC GREATER 2)
             set(ENV{FOURFOLD_ISA} ${ARGV2})
