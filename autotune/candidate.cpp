@@ -14,6 +14,7 @@
 #include "bad.h"
 #include "clock.h"
 #include "commands.h"
+#include "compiled_variants.h"
 #include "machine_limits.h"
 #include "problem_data.h"
 #include "shapes.h"
@@ -22,7 +23,7 @@ namespace fourfold::cli {
 namespace {
 
 struct CandidateFlags {
-    std::string problem;
+    std::string problem, variants;
     int threads = 1, result_file = -1;
     bool cold = false;
     uint64_t seed = 1;
@@ -171,6 +172,9 @@ Status serve(const CandidateFlags &flags) {
     if (!problem) {
         return problem.status();
     }
+    if (Status status = flags.variants.empty() ? Status() : add_compiled_variants(flags.variants); !status) {
+        return status;
+    }
     Bench bench(*problem, flags);
     if (!bench.ok()) {
         answer("refused memory ran out");
@@ -203,6 +207,7 @@ Action add_candidate(CLI::App &verb) {
     verb.add_option("--threads", flags->threads);
     verb.add_option("--result-file", flags->result_file)->required();
     verb.add_option("--seed", flags->seed);
+    verb.add_option("--variants", flags->variants);
     verb.add_flag("--cold", flags->cold);
     return [flags] { return serve(*flags); };
 }

@@ -1,33 +1,41 @@
 // fourfold search: schedules of one stage, from its declared space (schedules/cpu/variants.json) to lines for that list.
 //
-// Candidates are compiled by the stage's generator first, several at a time and each only once (the cache is keyed by the
-// hash of sources, target and Halide's version, and by the parameters); nothing is timed while anything compiles. Each then
-// runs in a child process with a time limit, between guard bytes and into NaNs, and is checked against the reference. Those
-// that pass are timed in turns with the built-in variants, in the plan itself, in one more child; and winners once again.
-#include <dlfcn.h>
+// Every point of the space is planned, and those that the cost model calls hopeless are left out. The others are compiled by the
+// stage's generator, several at a time and each only once (the cache is keyed by the hash of sources, target and Halide's version,
+// and by the parameters); nothing is timed while anything compiles. Then they are candidates as those of tune are: in other
+// processes (candidate_field.h), checked before they are timed, by the same search (search.h) against the best built-in variant,
+// in the plan itself; and what is learnt goes into a journal, from which --resume goes on.
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <thread>
+#include <optional>
+#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "bad.h"
+#include "candidate_field.h"
+#include "clock.h"
 #include "commands.h"
+#include "compiled_variants.h"
 #include "content_hash.h"
 #include "contest.h"
 #include "files.h"
 #include "fourfold/tuning.h"
-#include "measure.h"
+#include "machine_limits.h"
 #include "problem_data.h"
+#include "records.h"
 #include "reference.h"
 #include "registry.h"
+#include "search.h"
 #include "shapes.h"
 #include "table.h"
 #include "text.h"
@@ -42,25 +50,32 @@ struct Flags {
     std::string stage, build, cache;
     std::vector<std::string> problems, where;
     std::string shapes;
-    int jobs = 0, threads = 1;
-    unsigned time_limit = 20;
-    double margin = 0.02;
+    int jobs = 0, threads = 1, trials = 0;
+    bool resume = false;
+    double time_limit = 20.0, budget = 0.0, hopeless = 3.0, margin = 0.02;
     uint64_t seed = 1;
 };
 
-enum class Verdict { kPending, kOk, kCompile, kCrash, kTimeout, kWrong, kRefused };
+constexpr double kStageSeconds = 1.5;  ///< rounds of long problems end earlier
 
-const char *to_string(Verdict verdict) {
-    static const char *const names[] = {"pending", "ok", "compile", "crash", "timeout", "wrong", "refused"};
-    return names[static_cast<int>(verdict)];
+volatile std::sig_atomic_t interrupted = 0;
+
+bool is_stopped() {
+    return interrupted != 0;
 }
 
-/// One point of the space. Strings that the registry points into, so it stays where it is.
+/// One point of the space. The registry points into it, so it stays where it is.
 struct Candidate {
-    std::string parameters, name, symbol, library, object, hash;
-    Variant variant{};
-    Verdict verdict = Verdict::kPending;
+    std::string parameters, name, symbol, library, object;
+    std::string log;         ///< what its generator said when it failed
+    std::string hash = "0";  ///< of the object, once there is one
+    bool compiled = false, failed = false;
 };
+
+/// What the planner holds until the candidate's own process calls the compiled one.
+int call_nothing(void **) {
+    return -1;
+}
 
 /// The combinations of a space in the order of its keys: "m=1 n=1", "m=1 n=2", ...
 std::vector<std::string> combinations(const Json &space) {
@@ -88,22 +103,6 @@ bool fits_registers(const Variant &v) {
     return r == 0 || blocks == 0 || r * vectors + std::min(r, vectors) + 1 <= registers;
 }
 
-Verdict judge(int status) {
-    if (WIFSIGNALED(status)) {
-        return WTERMSIG(status) == SIGALRM ? Verdict::kTimeout : Verdict::kCrash;
-    }
-    switch (WEXITSTATUS(status)) {
-    case 0:
-        return Verdict::kOk;
-    case 3:
-        return Verdict::kRefused;
-    case 4:
-        return Verdict::kWrong;
-    default:
-        return Verdict::kCrash;
-    }
-}
-
 /// Runs work() in a child that is ended after `seconds`; its exit code is work's result.
 template<typename Work>
 int in_child(unsigned seconds, const Work &work) {
@@ -120,162 +119,164 @@ int in_child(unsigned seconds, const Work &work) {
     return status;
 }
 
-/// Adds a compiled candidate to this process's registry. Before the first plan.
-bool load(Candidate &c) {
-    void *library = dlopen(c.library.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) {
-        return false;
+/// A variant in a plan of one problem.
+struct Member {
+    std::string name;
+    Candidate *candidate = nullptr;  ///< null: built in
+    Algorithm algorithm = Algorithm::kAuto;
+    std::string choice;
+    double predicted = 0.0;
+    uint64_t workspace = 0, packed = 0;
+    Failure failure;
+    std::vector<double> samples;
+
+    double seconds() const {
+        return failure || samples.empty() ? std::numeric_limits<double>::infinity() : *std::min_element(samples.begin(), samples.end());
     }
-    // It has a Halide runtime of its own, with hooks of its own.
-    const auto install = reinterpret_cast<void (*)()>(dlsym(library, "fourfold_install_halide_hooks"));
-    c.variant.call = reinterpret_cast<int (*)(void **)>(dlsym(library, (c.symbol + "_argv").c_str()));
-    if (install == nullptr || c.variant.call == nullptr) {
-        return false;
+};
+
+/// The plan that takes this variant as its main stage; the member's failure says why there is none.
+Member plan_member(const Conv2dProblem &problem, const std::string &name, Candidate *candidate, int threads) {
+    Member m;
+    m.name = name;
+    m.candidate = candidate;
+    m.failure = {"refused", "no algorithm has the variant as its main stage"};
+    for (Algorithm algorithm : compared_algorithms()) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        options.variant = name;
+        options.threads = threads;
+        options.accuracy = Accuracy::kRelaxed;
+        const Result<Plan> plan = Plan::create(problem, options);
+        if (!plan) {
+            m.failure.text = plan.status().message();
+        } else if (plan->variant() == name) {
+            m.algorithm = algorithm;
+            m.choice = plan->choice();
+            m.predicted = plan->predicted_seconds();
+            m.workspace = plan->workspace_bytes();
+            m.packed = plan->packed_filter_bytes();
+            m.failure = {};
+            break;
+        }
     }
-    install();
-    add_variant(c.variant);
-    return true;
+    return m;
 }
 
-class Problem {
+struct Problem {
+    Conv2dProblem problem;
+    std::string key;  ///< in the journal
+    std::vector<Member> members;  ///< built-in ones first
+
+    double least_prediction() const {
+        double least = std::numeric_limits<double>::infinity();
+        for (const Member &m : members) {
+            least = m.failure ? least : std::min(least, m.predicted);
+        }
+        return least;
+    }
+};
+
+/// A problem's members in other processes, with the reference that judges them.
+class Field {
 public:
-    Problem(const Conv2dProblem &problem, uint64_t seed)
-        : problem_(problem), data_(ProblemData::make(problem, seed)) {
-        if (data_ != nullptr) {
-            reference_ = std::make_unique<Reference>(problem, arrays_of(*data_));
+    Field(const Problem &problem, const Flags &flags, const std::string &variants)
+        : problem_(problem), result_(ProblemData::result_elements(problem.problem)) {
+        std::vector<CandidateField::Member> members;
+        for (const Member &m : problem.members) {
+            members.push_back({m.choice, m.predicted, static_cast<double>(m.packed) + static_cast<double>(m.workspace)});
         }
+        CandidateField::Options options;
+        options.command = {"/proc/self/exe", "candidate", "--problem", problem.problem.to_string(), "--threads", std::to_string(flags.threads), "--seed", std::to_string(flags.seed), "--result-file", std::to_string(result_.file()), "--variants", variants};
+        options.ready_seconds = flags.time_limit;
+        options.memory = std::max(1.0, static_cast<double>(usable_memory()) / 2 - ProblemData::bytes(problem.problem) - 8.0 * static_cast<double>(ProblemData::result_elements(problem.problem)));
+        options.before_run = [this] { result_.fill_nan(); };
+        options.judge = [this](size_t i) { return judge(i); };
+        options.stopped = is_stopped;
+        if (const std::unique_ptr<ProblemData> data = ProblemData::make(problem.problem, flags.seed)) {
+            reference_.emplace(problem.problem, arrays_of(*data));
+        }
+        field_.emplace(std::move(members), std::move(options));
     }
+    Field(const Field &) = delete;
+    Field &operator=(const Field &) = delete;
 
+    /// False when memory ran out.
     bool ok() const {
-        return data_ != nullptr;
+        return reference_.has_value() && result_.data() != nullptr;
     }
-
-    /// The algorithm whose plan takes this variant of its main stage.
-    Result<Plan> plan(const std::string &variant, int threads) const {
-        Status last(StatusCode::kUnsupported, "no algorithm has the variant as its main stage");
-        for (Algorithm algorithm : compared_algorithms()) {
-            PlanOptions options;
-            options.algorithm = algorithm;
-            options.variant = variant;
-            options.threads = threads;
-            options.accuracy = Accuracy::kRelaxed;
-            Result<Plan> plan = Plan::create(problem_, options);
-            if (plan && plan->variant() == variant) {
-                return plan;
-            }
-            last = plan ? last : plan.status();
-        }
-        return last;
+    Failure sample(size_t i, double &seconds) {
+        const Failure failure = field_->sample(i, seconds);
+        // A signal to the whole group ends candidates as well: that is no fault of theirs.
+        return failure && is_stopped() ? Failure{"stopped", ""} : failure;
     }
-
-    /// 0, or as judge() reads it.
-    int check(const Plan &plan) const {
-        constexpr size_t guard = 1024;
-        const auto elements = static_cast<size_t>(ProblemData::result_elements(problem_));
-        std::vector<float> result(elements + 2 * guard, std::nanf(""));
-        const std::vector<float> untouched(guard, std::nanf(""));
-        AlignedBuffer packed(plan.packed_filter_bytes()), memory(plan.workspace_bytes_unpacked() + 2 * kAlignment * guard);
-        auto *workspace = static_cast<std::byte *>(memory.data()) + kAlignment * guard;
-        std::memset(memory.data(), 0xff, memory.bytes());
-        if (!pack(plan, packed, {workspace, plan.workspace_bytes_unpacked()}).ok()) {
-            return 4;
-        }
-        if (!plan.execute(tensors(packed, result.data() + guard), {workspace, plan.workspace_bytes()}).ok()) {
-            return 4;
-        }
-        const auto *bytes = static_cast<const unsigned char *>(memory.data());
-        const auto intact = [](const unsigned char *at, size_t count) { return std::all_of(at, at + count, [](unsigned char c) { return c == 0xff; }); };
-        const bool guards = intact(bytes, kAlignment * guard) && intact(bytes + memory.bytes() - kAlignment * guard, kAlignment * guard) &&
-                            std::memcmp(result.data(), untouched.data(), guard * 4) == 0 && std::memcmp(result.data() + guard + elements, untouched.data(), guard * 4) == 0;
-        return guards && reference_->max_error(result.data() + guard) <= error_limit(fourfold::to_string(plan.algorithm())) ? 0 : 4;
-    }
-
-    /// Least seconds of each variant, timed in turns; infinite where it cannot.
-    std::vector<double> time(const std::vector<std::string> &variants, int threads) const {
-        std::vector<double> seconds(variants.size(), std::numeric_limits<double>::infinity());
-        std::vector<Plan> plans;
-        std::vector<size_t> index;
-        size_t bytes = 1;
-        for (size_t i = 0; i < variants.size(); i++) {
-            if (Result<Plan> p = plan(variants[i], threads)) {
-                bytes = std::max(bytes, p->workspace_bytes_unpacked());
-                plans.push_back(*p);
-                index.push_back(i);
-            }
-        }
-        AlignedBuffer workspace(bytes);
-        std::vector<AlignedBuffer> packed;
-        std::vector<std::function<Status()>> work;
-        for (const Plan &p : plans) {
-            packed.emplace_back(p.packed_filter_bytes());
-            if (Status status = pack(p, packed.back(), workspace); !status) {
-                return seconds;
-            }
-        }
-        for (size_t i = 0; i < plans.size(); i++) {
-            work.push_back([&, i] { return plans[i].execute(tensors(packed[i], data_->output.data()), workspace); });
-        }
-        MeasureOptions options;
-        options.min_time = 0.1;
-        const std::vector<Timing> timings = measure_interleaved(work, options);
-        for (size_t i = 0; i < timings.size(); i++) {
-            if (timings[i].status.ok()) {
-                seconds[index[i]] = timings[i].min_seconds;
-            }
-        }
-        return seconds;
-    }
-
-    std::string text() const {
-        return problem_.to_string();
+    void refresh() {
+        field_->refresh();
     }
 
 private:
-    Status pack(const Plan &plan, const AlignedBuffer &packed, MemoryBlock workspace) const {
-        return plan.packed_filter_bytes() == 0 ? Status() : plan.pack_filters(data_->filter_view(problem_), packed, workspace);
-    }
-    Tensors tensors(const AlignedBuffer &packed, float *result) const {
-        return data_->tensors(problem_, packed, result);
+    Failure judge(size_t i) const {
+        const double error = reference_->max_error(result_.data()), limit = error_limit(to_string(problem_.members[i].algorithm));
+        return error <= limit ? Failure() : Failure{"wrong", fmt::format("max error {:.2g} is over the limit {:.0e}", error, limit)};
     }
 
-    const Conv2dProblem problem_;
-    std::unique_ptr<ProblemData> data_;
-    std::unique_ptr<Reference> reference_;
+    const Problem &problem_;
+    SharedFloats result_;
+    std::optional<Reference> reference_;
+    std::optional<CandidateField> field_;
 };
 
 class Search {
 public:
     explicit Search(const Flags &flags)
-        : flags_(flags) {
+        : flags_(flags), start_(now()) {
     }
+    ~Search() {
+        std::error_code ignored;
+        fs::remove(variants_, ignored);
+    }
+    Search(const Search &) = delete;
+    Search &operator=(const Search &) = delete;
 
     Status run() {
-        Status status = prepare();
-        if (status.ok()) {
-            status = compile();
+        for (Status (Search::*step)() : {&Search::read_space, &Search::read_problems, &Search::prune, &Search::compile, &Search::open_journal}) {
+            if (Status status = (this->*step)(); !status) {
+                return status;
+            }
         }
-        if (!status.ok()) {
-            return status;
-        }
-        for (const std::unique_ptr<Problem> &problem : problems_) {
-            contest(*problem);
+        size_t done = 0;
+        for (; done < problems_.size() && !is_stopped() && (flags_.budget <= 0.0 || left() > 0.0); ++done) {
+            if (Status status = contest(problems_[done], left() / static_cast<double>(problems_.size() - done)); !status) {
+                return status;
+            }
         }
         print_winners();
+        if (is_stopped()) {
+            return {StatusCode::kInternal, "interrupted; continue with --resume"};
+        }
+        if (done < problems_.size()) {
+            fmt::print("the budget is spent: {} of {} problems; continue with --resume\n", done, problems_.size());
+        }
         return {};
     }
 
 private:
-    Status prepare() {
+    /// Seconds of the budget; not positive without one.
+    double left() const {
+        return flags_.budget > 0.0 ? flags_.budget - (now() - start_) : 0.0;
+    }
+
+    Status read_space() {
         std::error_code error;
         const fs::path exe = fs::canonical("/proc/self/exe", error);
         build_ = flags_.build.empty() ? exe.parent_path().parent_path() : fs::path(flags_.build);
         const Result<std::string> text = read_file((build_ / "kernels" / "search.json").string());
         if (!text) {
-            return Status(StatusCode::kInvalidArgument, "schedules are searched in a build directory, where the generators are (--build): " + text.status().message());
+            return bad("schedules are searched in a build directory, where the generators are (--build): " + text.status().message());
         }
         const Json info = Json::parse(*text, nullptr, false);
         if (info.is_discarded() || !info["list"]["stages"].contains(flags_.stage)) {
-            return Status(StatusCode::kInvalidArgument, "there is no stage '" + flags_.stage + "'; fourfold list shows them");
+            return bad("there is no stage '" + flags_.stage + "'; fourfold list shows them");
         }
         const std::string isa = machine().isa;
         target_ = info["list"]["targets"][isa];
@@ -284,37 +285,43 @@ private:
         if (error) {
             return Status(StatusCode::kInternal, "cannot make the folder " + cache_.string() + ": " + error.message());
         }
+        variants_ = (cache_ / fmt::format("variants.{}", getpid())).string();
         for (const Variant *v : variants_of(flags_.stage.c_str())) {
             built_in_.push_back(v->name);
         }
         bool any = false;
         for (const std::string &parameters : combinations(info["list"]["stages"][flags_.stage]["space"])) {
             const std::vector<std::string_view> words = split(parameters, ' ');
-            if (!std::all_of(flags_.where.begin(), flags_.where.end(), [&](const std::string &w) { return std::find(words.begin(), words.end(), w) != words.end(); })) {
-                continue;
-            }
-            any = true;
-            auto c = std::make_unique<Candidate>();
-            c->parameters = parameters;
-            std::string suffix;
-            for (char letter : parameters) {
-                suffix += letter == ' ' ? "_" : letter == '=' ? "" : std::string(1, letter);
-            }
-            c->name = flags_.stage + "_" + isa + "_" + suffix;
-            if (std::find(built_in_.begin(), built_in_.end(), c->name) != built_in_.end()) {
-                continue;
-            }
-            c->symbol = "fourfold_" + c->name;
-            c->library = (cache_ / (suffix + ".so")).string();
-            c->object = (cache_ / (suffix + ".o")).string();
-            c->variant = {flags_.stage.c_str(), best_isa(), c->parameters.c_str(), c->name.c_str(), nullptr, ""};
-            if (fits_registers(c->variant)) {
-                candidates_.push_back(std::move(c));
+            if (std::all_of(flags_.where.begin(), flags_.where.end(), [&](const std::string &w) { return std::find(words.begin(), words.end(), w) != words.end(); })) {
+                any = true;
+                add_point(parameters, isa);
             }
         }
-        if (!any) {
-            return Status(StatusCode::kInvalidArgument, "--where leaves nothing of the space of " + flags_.stage);
+        return any ? Status() : bad("--where leaves nothing of the space of " + flags_.stage);
+    }
+
+    void add_point(const std::string &parameters, const std::string &isa) {
+        std::string suffix;
+        for (char letter : parameters) {
+            suffix += letter == ' ' ? "_" : letter == '=' ? "" : std::string(1, letter);
         }
+        auto c = std::make_unique<Candidate>();
+        c->parameters = parameters;
+        c->name = flags_.stage + "_" + isa + "_" + suffix;
+        c->symbol = "fourfold_" + c->name;
+        c->library = (cache_ / (suffix + ".so")).string();
+        c->object = (cache_ / (suffix + ".o")).string();
+        c->log = (cache_ / (suffix + ".log")).string();
+        // The hash is written in place when it is known, as long as any.
+        c->hash.assign(hash_text("").size(), '0');
+        const Variant variant = {flags_.stage.c_str(), best_isa(), c->parameters.c_str(), c->name.c_str(), call_nothing, c->hash.c_str()};
+        if (std::find(built_in_.begin(), built_in_.end(), c->name) == built_in_.end() && fits_registers(variant)) {
+            add_variant(variant);
+            candidates_.push_back(std::move(c));
+        }
+    }
+
+    Status read_problems() {
         std::vector<Conv2dProblem> problems;
         for (const std::string &line : flags_.problems) {
             const Result<Conv2dProblem> problem = parse_valid_problem(line);
@@ -333,13 +340,50 @@ private:
             }
         }
         if (problems.empty()) {
-            return Status(StatusCode::kInvalidArgument, "no problem is given; --problem or --shapes");
+            return bad("no problem is given; --problem or --shapes");
         }
-        for (const Conv2dProblem &problem : problems) {
-            problems_.push_back(std::make_unique<Problem>(problem, flags_.seed));
-            if (!problems_.back()->ok()) {
-                return Status(StatusCode::kResourceExhausted, "memory ran out for the arrays of '" + problem.to_string() + "'");
+        PlanOptions options;
+        options.accuracy = Accuracy::kRelaxed;
+        options.threads = flags_.threads;
+        std::set<std::string> seen;
+        for (const Conv2dProblem &given : problems) {
+            Problem p;
+            p.problem = tuning_problem(given);
+            p.key = record_key(make_record(p.problem, options, ""));
+            if (!seen.insert(p.key).second) {
+                continue;
             }
+            for (const std::string &name : built_in_) {
+                p.members.push_back(plan_member(p.problem, name, nullptr, flags_.threads));
+            }
+            for (const auto &c : candidates_) {
+                p.members.push_back(plan_member(p.problem, c->name, c.get(), flags_.threads));
+            }
+            problems_.push_back(std::move(p));
+        }
+        return {};
+    }
+
+    /// Leaves the candidates that have a chance with some problem, at most `trials` of them: the likeliest.
+    Status prune() {
+        std::map<const Candidate *, double> chance;
+        for (const Problem &p : problems_) {
+            const double least = p.least_prediction();
+            for (const Member &m : p.members) {
+                if (m.candidate != nullptr && !m.failure && m.predicted <= flags_.hopeless * least) {
+                    double &c = chance.emplace(m.candidate, std::numeric_limits<double>::infinity()).first->second;
+                    c = std::min(c, m.predicted / least);
+                }
+            }
+        }
+        for (const auto &c : candidates_) {
+            if (chance.count(c.get()) != 0) {
+                tried_.push_back(c.get());
+            }
+        }
+        std::stable_sort(tried_.begin(), tried_.end(), [&](const Candidate *a, const Candidate *b) { return chance[a] < chance[b]; });
+        if (flags_.trials > 0 && tried_.size() > static_cast<size_t>(flags_.trials)) {
+            tried_.resize(static_cast<size_t>(flags_.trials));
         }
         return {};
     }
@@ -349,14 +393,14 @@ private:
         const std::string work = c.library + ".tmp";
         std::error_code error;
         fs::create_directories(work, error);
-        const auto program = [](const std::vector<std::string> &command) {
+        const auto program = [&](const std::vector<std::string> &command) {
             std::vector<char *> arguments;
             for (const std::string &argument : command) {
                 arguments.push_back(const_cast<char *>(argument.c_str()));
             }
             arguments.push_back(nullptr);
             return in_child(600, [&] {
-                if (std::freopen("/dev/null", "w", stderr) == nullptr) {
+                if (std::freopen(c.log.c_str(), "w", stderr) == nullptr) {
                     return 1;
                 }
                 execvp(arguments[0], arguments.data());
@@ -375,28 +419,32 @@ private:
         if (status == 0) {
             fs::rename(object, c.object, error);
             fs::rename(work + "/candidate.so", c.library, error);
+            fs::remove(c.log, error);
         }
         fs::remove_all(work, error);
         return status == 0 ? 0 : 1;
     }
 
+    /// Half of the budget is for compiling, as far as it goes.
     Status compile() {
         std::vector<Candidate *> missing;
-        for (const auto &c : candidates_) {
-            if (!fs::exists(c->library) || !fs::exists(c->object)) {
-                missing.push_back(c.get());
+        for (Candidate *c : tried_) {
+            const bool there = fs::exists(c->library) && fs::exists(c->object);
+            c->failed = !there && flags_.resume && fs::exists(c->log);
+            if (!there && !c->failed) {
+                missing.push_back(c);
             }
         }
-        fmt::print("{} of {}: {} built in, {} candidates, {} of them to compile\n", flags_.stage, machine().isa, built_in_.size(), candidates_.size(), missing.size());
+        fmt::print("{} of {}: {} built in, {} candidates, {} of them to compile{}\n", flags_.stage, machine().isa, built_in_.size(), tried_.size(), missing.size(),
+                   tried_.size() < candidates_.size() ? fmt::format("; {} more are left out, refused or unlikely", candidates_.size() - tried_.size()) : "");
+        std::fflush(stdout);
         const int jobs = flags_.jobs > 0 ? flags_.jobs : machine().hardware_threads;
         std::map<pid_t, Candidate *> running;
         const auto wait_one = [&] {
             int status = 0;
             const pid_t child = wait(&status);
             if (running.count(child) > 0) {
-                if (status != 0) {
-                    running[child]->verdict = Verdict::kCompile;
-                }
+                running[child]->failed = status != 0;
                 running.erase(child);
             }
         };
@@ -404,9 +452,14 @@ private:
             while (static_cast<int>(running.size()) >= jobs) {
                 wait_one();
             }
+            if (is_stopped() || (flags_.budget > 0.0 && left() < 0.5 * flags_.budget)) {
+                break;
+            }
             std::fflush(nullptr);
             const pid_t child = fork();
             if (child == 0) {
+                // Ctrl-C goes to the whole group; what is compiling is finished.
+                std::signal(SIGINT, SIG_IGN);
                 _exit(compile_one(*c));
             }
             if (child < 0) {
@@ -417,98 +470,171 @@ private:
         while (!running.empty()) {
             wait_one();
         }
-        // As the build hashes what it compiles.
-        for (const auto &c : candidates_) {
-            if (c->verdict != Verdict::kCompile) {
-                const Result<std::string> object = read_file(c->object);
-                if (!object) {
-                    return object.status();
-                }
-                c->hash = hash_text(*object);
-                c->variant.hash = c->hash.c_str();
+        return read_objects();
+    }
+
+    /// Their hashes, as the build hashes what it compiles; and what other processes need to know of them.
+    Status read_objects() {
+        std::vector<CompiledVariant> list;
+        for (Candidate *c : tried_) {
+            if (c->failed || !fs::exists(c->library) || !fs::exists(c->object)) {
+                continue;
             }
+            const Result<std::string> object = read_file(c->object);
+            if (!object) {
+                return object.status();
+            }
+            const std::string hash = hash_text(*object);
+            std::copy(hash.begin(), hash.end(), c->hash.begin());
+            c->compiled = true;
+            list.push_back({flags_.stage, c->parameters, c->name, c->hash, c->library});
+        }
+        return write_compiled_variants(variants_, list);
+    }
+
+    Status open_journal() {
+        journal_.emplace((cache_ / "journal").string());
+        if (flags_.resume) {
+            return journal_->load().status();
+        }
+        std::error_code ignored;
+        fs::remove(journal_->path(), ignored);
+        return {};
+    }
+
+    /// Who can be timed, built in or not, with what an earlier run left; others with their failure.
+    std::vector<size_t> entrants(Problem &problem, bool built_in) const {
+        std::vector<size_t> list;
+        const double least = problem.least_prediction();
+        for (size_t i = 0; i < problem.members.size(); ++i) {
+            Member &m = problem.members[i];
+            if (m.failure || (m.candidate == nullptr) != built_in) {
+                continue;
+            }
+            if (m.candidate != nullptr && m.candidate->failed) {
+                const Result<std::string> log = read_file(m.candidate->log);
+                m.failure = {"compile", log ? log->substr(0, log->find('\n')) : ""};
+                continue;
+            }
+            if (m.candidate != nullptr && (!m.candidate->compiled || m.predicted > flags_.hopeless * least)) {
+                continue;
+            }
+            const Journal::Left left = journal_->left(problem.key, m.choice);
+            m.samples = left.samples;
+            m.failure = left.failure.empty() ? Failure() : Failure{left.failure, "in an earlier run"};
+            if (!m.failure) {
+                list.push_back(i);
+            }
+        }
+        return list;
+    }
+
+    Status contest(Problem &problem, double budget) {
+        fmt::print("\n{}\n", problem.problem.to_string());
+        std::fflush(stdout);
+        Field field(problem, flags_, variants_);
+        if (!field.ok()) {
+            return Status(StatusCode::kResourceExhausted, "memory ran out for the arrays of '" + problem.problem.to_string() + "'");
+        }
+        Status written;
+        SearchOptions options;
+        options.clock = now;
+        options.stopped = [&] { return is_stopped() || !written; };
+        options.stage_seconds = kStageSeconds;
+        options.seed = flags_.seed;
+        options.hopeless = flags_.hopeless;
+        std::vector<size_t> ids;
+        std::vector<SearchCandidate> list;
+        const auto enter = [&](size_t i, bool incumbent) {
+            const Member &m = problem.members[i];
+            ids.push_back(i);
+            list.push_back({to_string(m.algorithm), m.predicted, m.workspace, incumbent, m.samples, false});
+        };
+        const Cost cost = [&](size_t i) {
+            Member &m = problem.members[ids[i]];
+            double sample = -1.0;
+            if (Failure failure = field.sample(ids[i], sample)) {
+                if (failure.kind != "stopped") {
+                    m.failure = failure;
+                    written = journal_->failure(problem.key, m.choice, failure);
+                }
+                return -1.0;
+            }
+            m.samples.push_back(sample);
+            written = journal_->sample(problem.key, m.choice, sample);
+            return sample;
+        };
+        // The best of those built in is what has to be beaten.
+        for (size_t i : entrants(problem, true)) {
+            enter(i, false);
+        }
+        options.budget = budget / 4;
+        const double begin = now();
+        const SearchResult base = find_fastest(list, options, cost);
+        const Member *rival = nullptr;
+        const std::vector<size_t> built_in = std::move(ids);
+        ids.clear();
+        list.clear();
+        if (base.best >= 0) {
+            const size_t best = built_in[static_cast<size_t>(base.best)];
+            rival = &problem.members[best];
+            enter(best, true);
+        }
+        for (size_t i : entrants(problem, false)) {
+            enter(i, false);
+        }
+        for (const Member &m : problem.members) {
+            if (m.failure && m.failure.kind == "compile") {
+                written = written ? journal_->failure(problem.key, m.choice, m.failure) : written;
+            }
+        }
+        SearchResult found;
+        if (list.size() > (rival != nullptr ? 1u : 0u)) {
+            ConfirmOptions confirmation;
+            confirmation.tie = flags_.margin;
+            confirmation.refresh = [&] { field.refresh(); };
+            options.budget = budget > 0.0 ? std::max(1e-9, budget - (now() - begin)) : 0.0;
+            found = find_winner(list, options, confirmation, cost);
+        }
+        if (!written) {
+            return written;
+        }
+        const double least = rival != nullptr ? rival->seconds() : std::numeric_limits<double>::infinity();
+        print_times(problem, least);
+        const Member *winner = found.best < 0 ? nullptr : &problem.members[ids[static_cast<size_t>(found.best)]];
+        if (winner != nullptr && winner->candidate != nullptr && !is_stopped()) {
+            winners_[winner->candidate->parameters].push_back({problem.problem.to_string(), winner->seconds() / least});
+        } else if (!is_stopped() && !found.complete && !list.empty()) {
+            fmt::print("  the search is not complete; --resume goes on\n");
         }
         return {};
     }
 
-    /// Times built-in variants and the given candidates in one child: least seconds, built-in ones first.
-    std::vector<double> time_together(const Problem &problem, const std::vector<Candidate *> &list) const {
-        std::vector<std::string> names = built_in_;
-        for (const Candidate *c : list) {
-            names.push_back(c->name);
-        }
-        std::vector<double> seconds(names.size(), std::numeric_limits<double>::infinity());
-        int ends[2];
-        if (pipe(ends) != 0) {
-            return seconds;
-        }
-        in_child(flags_.time_limit * static_cast<unsigned>(1 + names.size() / 4), [&] {
-            for (Candidate *c : list) {
-                if (!load(*c)) {
-                    return 1;
-                }
+    /// Failures by class, then all times.
+    void print_times(const Problem &problem, double least) const {
+        std::map<std::string, int> count;
+        std::vector<const Member *> timed;
+        for (const Member &m : problem.members) {
+            const bool tried = m.failure || !m.samples.empty();
+            if (m.candidate != nullptr && tried) {
+                count[m.failure ? m.failure.kind : "ok"]++;
             }
-            const std::vector<double> result = problem.time(names, flags_.threads);
-            // A few kilobytes at most: a pipe holds them until the parent reads.
-            return write(ends[1], result.data(), result.size() * sizeof(double)) == static_cast<ssize_t>(result.size() * sizeof(double)) ? 0 : 1;
-        });
-        close(ends[1]);
-        std::vector<double> result(names.size());
-        if (read(ends[0], result.data(), result.size() * sizeof(double)) == static_cast<ssize_t>(result.size() * sizeof(double))) {
-            seconds = result;
-        }
-        close(ends[0]);
-        return seconds;
-    }
-
-    void contest(const Problem &problem) {
-        std::vector<Candidate *> sound;
-        std::map<Verdict, int> count;
-        for (const auto &c : candidates_) {
-            Verdict verdict = c->verdict == Verdict::kCompile ? Verdict::kCompile : judge(in_child(flags_.time_limit, [&] {
-                if (!load(*c)) {
-                    return 1;
-                }
-                const Result<Plan> plan = problem.plan(c->name, flags_.threads);
-                return plan ? problem.check(*plan) : 3;
-            }));
-            count[verdict]++;
-            if (verdict == Verdict::kOk) {
-                sound.push_back(c.get());
-            } else if (verdict != Verdict::kRefused) {
-                fmt::print("  {}: {}\n", c->name, to_string(verdict));
+            if (m.failure && m.failure.kind != "refused") {
+                fmt::print("  {}: {}, {}\n", m.name, m.failure.kind, m.failure.text);
+            } else if (std::isfinite(m.seconds())) {
+                timed.push_back(&m);
             }
         }
-        fmt::print("\n{}\n", problem.text());
-        for (const auto &[verdict, n] : count) {
-            fmt::print("  {} {}\n", n, to_string(verdict));
+        for (const auto &[kind, n] : count) {
+            fmt::print("  {} {}\n", n, kind);
         }
-        const std::vector<double> seconds = time_together(problem, sound);
-        const size_t built = built_in_.size();
-        const double base = *std::min_element(seconds.begin(), seconds.begin() + static_cast<long>(built));
-        std::vector<size_t> order(seconds.size());
-        for (size_t i = 0; i < order.size(); i++) {
-            order[i] = i;
-        }
-        std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return seconds[a] < seconds[b]; });
-        const Table table({{"ms", 10}, {"of best built-in", 16}, {"hash", 16, true}, {"variant", 0, true}});
+        std::stable_sort(timed.begin(), timed.end(), [](const Member *a, const Member *b) { return a->seconds() < b->seconds(); });
+        const Table table({{"ms", 10}, {"of best built-in", 16}, {"samples", 7}, {"hash", 16, true}, {"variant", 0, true}});
         fmt::print("{}", table.header());
-        for (size_t i : order) {
-            if (std::isfinite(seconds[i])) {
-                fmt::print("{}", table.row({milliseconds_text(seconds[i]), fmt::format("{:.3f}", seconds[i] / base), i < built ? variant_hash(built_in_[i]) : sound[i - built]->hash, i < built ? built_in_[i] + " (built in)" : sound[i - built]->name}));
-            }
+        for (const Member *m : timed) {
+            fmt::print("{}", table.row({milliseconds_text(m->seconds()), fmt::format("{:.3f}", m->seconds() / least), std::to_string(m->samples.size()), variant_hash(m->name), m->name + (m->candidate == nullptr ? " (built in)" : "")}));
         }
-        if (const size_t best = order[0]; best >= built && seconds[best] < (1.0 - flags_.margin) * base) {
-            // Luck does not strike twice: again, in a fresh process.
-            Candidate *winner = sound[best - built];
-            const std::vector<double> again = time_together(problem, {winner});
-            const double least = *std::min_element(again.begin(), again.begin() + static_cast<long>(built));
-            if (again[built] < (1.0 - flags_.margin) * least) {
-                winners_[winner->parameters].push_back({problem.text(), again[built] / least});
-            } else {
-                fmt::print("  {} is not confirmed: {:.3f} of the best built-in\n", winner->name, again[built] / least);
-            }
-        }
+        std::fflush(stdout);
     }
 
     void print_winners() const {
@@ -523,13 +649,29 @@ private:
     }
 
     const Flags flags_;
+    const double start_;
     fs::path build_, cache_;
-    std::string target_;
+    std::string target_, variants_;
     std::vector<std::string> built_in_;
     std::vector<std::unique_ptr<Candidate>> candidates_;
-    std::vector<std::unique_ptr<Problem>> problems_;
+    std::vector<Candidate *> tried_;  ///< the likeliest first
+    std::vector<Problem> problems_;
+    std::optional<Journal> journal_;
     std::map<std::string, std::vector<std::pair<std::string, double>>> winners_;
 };
+
+Status search(const Flags &flags) {
+    // The candidates are not the application; and a child that has died must not end us.
+    for (const char *name : {"FOURFOLD_CAPTURE", "FOURFOLD_CHOICE", "FOURFOLD_BLOCK"}) {
+        ::unsetenv(name);
+    }
+    std::signal(SIGPIPE, SIG_IGN);
+    struct sigaction action = {};
+    action.sa_handler = [](int) { interrupted = 1; };
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    return Search(flags).run();
+}
 
 }  // namespace
 
@@ -543,10 +685,16 @@ Action add_search(CLI::App &verb) {
     verb.add_option("--cache", flags->cache, "folder for compiled candidates; default: search/ in the build directory");
     verb.add_option("--jobs", flags->jobs, "compilations at a time; 0 is one per hardware thread")->check(CLI::Range(0, 4096));
     verb.add_option("--threads", flags->threads, "of the timed plans")->check(CLI::Range(1, 4096))->capture_default_str();
-    verb.add_option("--time-limit", flags->time_limit, "seconds that a candidate may take")->check(CLI::Range(1, 3600))->capture_default_str();
+    verb.add_option("--budget", flags->budget, "time for all: 90s, 10m, 2h, of which compiling gets at most half (default: none)")
+        ->transform(CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1.0}, {"m", 60.0}, {"h", 3600.0}}, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+        ->check(CLI::Range(0.0, 1e6));
+    verb.add_option("--trials", flags->trials, "at most so many candidates, the likeliest (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
+    verb.add_option("--hopeless", flags->hopeless, "candidates predicted so many times slower than the best are not compiled")->check(CLI::Range(1.0, 1e9))->capture_default_str();
+    verb.add_flag("--resume", flags->resume, "continue what was interrupted: samples taken and failures are kept");
+    verb.add_option("--time-limit", flags->time_limit, "seconds that a candidate may take")->check(CLI::Range(1.0, 3600.0))->capture_default_str();
     verb.add_option("--margin", flags->margin, "share by which a winner must beat the best built-in variant")->check(CLI::Range(0.0, 1.0))->capture_default_str();
     verb.add_option("--seed", flags->seed, "of the data")->capture_default_str();
-    return [flags] { return Search(*flags).run(); };
+    return [flags] { return search(*flags); };
 }
 
 }  // namespace fourfold::cli

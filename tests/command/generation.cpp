@@ -131,10 +131,25 @@ TEST(Generate, RefusesBadInput) {
     EXPECT_TRUE(exits_with(1, fourfold_command({"generate", "--list-only", "--shapes", folder / "good.csv", "--out", "/proc/none"}), {"/proc/none"}));
 }
 
+std::vector<std::string> search_gemm(const TemporaryFolder &folder, const std::vector<std::string> &more) {
+    std::vector<std::string> command = {"search", "--stage", "gemm", "--problem", "b1 ic8 i9 oc16 f3", "--hopeless", "1e9", "--build", FOURFOLD_GENERATORS_BUILD, "--cache", folder.path()};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+}
+
+/// The only file of this ending below the folder.
+std::string file_with(const TemporaryFolder &folder, const std::string &ending) {
+    for (const auto &entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+        if (entry.is_regular_file() && entry.path().string().ends_with(ending)) {
+            return entry.path();
+        }
+    }
+    return "";
+}
+
 TEST(Search, CompilesChecksAndTimesACandidate) {
     TemporaryFolder folder;
-    const std::vector<std::string> command = {"search", "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3",
-                                              "--build", FOURFOLD_GENERATORS_BUILD, "--cache", folder.path()};
+    const std::vector<std::string> command = search_gemm(folder, {"--where", "m=2", "--where", "n=3"});
     const Outcome first = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, first));
     EXPECT_NE(first.out.find("1 candidates, 1 of them to compile"), std::string::npos) << first.out;
@@ -145,21 +160,114 @@ TEST(Search, CompilesChecksAndTimesACandidate) {
     const Outcome second = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, second));
     EXPECT_NE(second.out.find("1 candidates, 0 of them to compile"), std::string::npos) << second.out;
+}
 
-    // A compiled candidate that crashes takes nothing with it.
-    for (const auto &entry : std::filesystem::recursive_directory_iterator(folder.path())) {
-        if (entry.path().extension() == ".so") {
-            std::ofstream(entry.path(), std::ios::binary) << "no library";
-        }
+TEST(Search, ACrashCostsItselfOnly) {
+    TemporaryFolder folder;
+    const std::vector<std::string> command = search_gemm(folder, {"--where", "m=2"});
+    ASSERT_TRUE(exits_with(0, fourfold_command(command)));
+    // A library whose function lies where nothing is.
+    const std::string name = "gemm_" + machine().isa + "_m2_n3", symbol = "fourfold_" + name + "_argv", library = file_with(folder, "m2_n3.so");
+    ASSERT_EQ(spawn({"/usr/bin/env", "ld", "-shared", "-Bsymbolic", "--defsym", symbol + "=16", "-o", library, std::string(FOURFOLD_GENERATORS_BUILD) + "/kernels/candidate_runtime.o"}).exit_code, 0);
+    const Outcome outcome = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, outcome));
+    EXPECT_NE(outcome.out.find(name + ": crash, signal 11"), std::string::npos) << outcome.out;
+    EXPECT_NE(outcome.out.find("  1 crash\n"), std::string::npos) << outcome.out;
+    EXPECT_EQ(outcome.out.find(name + "\n"), std::string::npos) << "it has a time\n" << outcome.out;
+    for (const char *other : {"_m2_n1", "_m2_n2", "_m2_n4"}) {
+        EXPECT_NE(outcome.out.find("gemm_" + machine().isa + other + "\n"), std::string::npos) << other << "\n" << outcome.out;
     }
-    const Outcome broken = fourfold_command(command);
-    ASSERT_TRUE(exits_with(0, broken));
-    EXPECT_NE(broken.out.find("1 crash"), std::string::npos) << broken.out;
+    EXPECT_NE(read_bytes(file_with(folder, "/journal")).find("\"failure\":\"crash\""), std::string::npos);
+}
+
+TEST(Search, ResumesWhereItWas) {
+    TemporaryFolder folder;
+    ASSERT_TRUE(exits_with(0, fourfold_command(search_gemm(folder, {"--where", "m=2"}))));
+    const std::string journal = file_with(folder, "/journal"), name = "gemm_" + machine().isa + "_m2_n3";
+    const auto lines_of = [&](const std::string &text) {
+        int count = 0;
+        for (size_t at = text.find(name + "\""); at != std::string::npos; at = text.find(name + "\"", at + 1)) {
+            ++count;
+        }
+        return count;
+    };
+    // What the journal says of a candidate stands, and is not asked again.
+    const std::string before = read_bytes(journal);
+    ASSERT_GE(lines_of(before), 3);
+    const Outcome resumed = fourfold_command(search_gemm(folder, {"--where", "m=2", "--resume"}));
+    ASSERT_TRUE(exits_with(0, resumed));
+    const std::string after = read_bytes(journal);
+    EXPECT_EQ(after.substr(0, before.size()), before);
+    EXPECT_LT(after.size(), before.size() + before.size() / 2);
+    // A failure too.
+    const size_t at = before.find("{\"key\""), end = before.find('\n', at);
+    std::string failed = before.substr(at, end - at);
+    const nlohmann::json line = nlohmann::json::parse(failed);
+    nlohmann::json wrong = line;
+    wrong["failure"] = "wrong";
+    wrong.erase("s");
+    std::ofstream(journal, std::ios::app) << wrong.dump() << "\n";
+    const Outcome again = fourfold_command(search_gemm(folder, {"--where", "m=2", "--resume"}));
+    ASSERT_TRUE(exits_with(0, again));
+    EXPECT_NE(again.out.find("wrong, in an earlier run"), std::string::npos) << again.out;
+    // Without --resume all is new.
+    const Outcome fresh = fourfold_command(search_gemm(folder, {"--where", "m=2"}));
+    ASSERT_TRUE(exits_with(0, fresh));
+    EXPECT_EQ(fresh.out.find("earlier run"), std::string::npos) << fresh.out;
+}
+
+TEST(Search, TriesTheLikeliestWithinTrialsAndBudget) {
+    TemporaryFolder folder;
+    const Outcome few = fourfold_command(search_gemm(folder, {"--trials", "2", "--where", "m=2"}));
+    ASSERT_TRUE(exits_with(0, few));
+    EXPECT_NE(few.out.find(" built in, 2 candidates, 2 of them to compile; "), std::string::npos) << few.out;
+    EXPECT_NE(few.out.find("  2 ok\n"), std::string::npos) << few.out;
+    // No time: nothing is compiled and nothing timed, and it says so.
+    const Outcome none = fourfold_command(search_gemm(folder, {"--budget", "0.000001s", "--where", "m=3"}));
+    ASSERT_TRUE(exits_with(0, none));
+    EXPECT_NE(none.out.find("the budget is spent: 0 of 1 problems"), std::string::npos) << none.out;
+    EXPECT_EQ(file_with(folder, "m3_n2.so"), "");
+    EXPECT_TRUE(exits_with(2, fourfold_command(search_gemm(folder, {"--budget", "soon"})), {"--budget"}));
+}
+
+TEST(Search, AnInterruptionEndsItCleanly) {
+    TemporaryFolder folder;
+    std::vector<std::string> command = {"/usr/bin/env", "timeout", "--preserve-status", "--signal=INT", "2", FOURFOLD_COMMAND};
+    const std::vector<std::string> search = search_gemm(folder, {"--jobs", "1"});
+    command.insert(command.end(), search.begin(), search.end());
+    const Outcome outcome = spawn(command);
+    ASSERT_TRUE(exits_with(1, outcome, {"interrupted; continue with --resume"}));
+    EXPECT_NE(outcome.out.find("winners"), std::string::npos) << outcome.out;
+    EXPECT_EQ(file_with(folder, ".log"), "") << "what was compiling is no failure";
+    EXPECT_NE(file_with(folder, ".so"), "");
+}
+
+TEST(Search, AGeneratorThatFailsIsOneOfTheFailures) {
+    TemporaryFolder folder, build;
+    // A build whose generator is broken, but for one of the candidates.
+    std::filesystem::create_directories(build / "kernels");
+    for (const char *file : {"kernels/search.json", "kernels/candidate_runtime.o"}) {
+        std::filesystem::create_symlink(std::string(FOURFOLD_GENERATORS_BUILD) + "/" + file, build / file);
+    }
+    write_bytes(build / "generate_gemm", "#!/bin/sh\ncase \"$*\" in *n=3*) echo no such schedule >&2; exit 1;; esac\nexec " + std::string(FOURFOLD_GENERATORS_BUILD) + "/generate_gemm \"$@\"\n");
+    std::filesystem::permissions(build / "generate_gemm", std::filesystem::perms::owner_all);
+    std::vector<std::string> command = search_gemm(folder, {"--where", "m=2"});
+    *(std::find(command.begin(), command.end(), "--build") + 1) = build.path();
+    const Outcome outcome = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, outcome));
+    EXPECT_NE(outcome.out.find("gemm_" + machine().isa + "_m2_n3: compile, no such schedule\n"), std::string::npos) << outcome.out;
+    EXPECT_NE(outcome.out.find("  1 compile\n"), std::string::npos) << outcome.out;
+    EXPECT_NE(outcome.out.find("gemm_" + machine().isa + "_m2_n2\n"), std::string::npos) << outcome.out;
+    command.push_back("--resume");
+    const Outcome resumed = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, resumed));
+    EXPECT_NE(resumed.out.find(", 0 of them to compile"), std::string::npos) << resumed.out;
+    EXPECT_NE(resumed.out.find("  1 compile\n"), std::string::npos) << resumed.out;
 }
 
 TEST(Search, ACandidateHasTheHashThatTheBuildWouldGiveIt) {
     TemporaryFolder folder;
-    const Outcome outcome = fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm", "--where", "m=2", "--where", "n=3", "--problem", "b1 ic8 i9 oc16 f3", "--cache", folder.path()});
+    const Outcome outcome = fourfold_command(search_gemm(folder, {"--where", "m=2", "--where", "n=3"}));
     ASSERT_TRUE(exits_with(0, outcome));
     // The generator again, as the build calls it, in another folder.
     const std::string build = FOURFOLD_GENERATORS_BUILD, isa = machine().isa;
