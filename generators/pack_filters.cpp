@@ -32,10 +32,16 @@ public:
         const Expr r = row(t, i % block_rows);
         const Expr s = unsafe_promise_clamped(column(t), 0, w.dim(0).extent() - 1);
         const Expr height = w.dim(1).extent();
-        // One row to a block and no output channel missing: all lanes ask the same.
-        plain = block_rows == 1 && w.dim(3).extent() == out.dim(0).extent() * out.dim(3).extent();
-        const Expr direct = w(s, clamp(row(t, 0), 0, height - 1), c, unsafe_promise_clamped(i, 0, last), g);
-        out(ii, t, c, io, g) = select(plain, select(row(t, 0) >= 0, direct, 0.0f), select(k <= last && r >= 0, w(s, clamp(r, 0, height - 1), c, clamp(k, 0, last), g), 0.0f));
+        const Expr any = select(k <= last && r >= 0, w(s, clamp(r, 0, height - 1), c, clamp(k, 0, last), g), 0.0f);
+        if (get_target().has_gpu_feature()) {
+            // No second case: a select reads both sides, and the plain one would read beyond the last output channel.
+            out(ii, t, c, io, g) = any;
+        } else {
+            // One row to a block and no output channel missing: all lanes ask the same.
+            plain = block_rows == 1 && w.dim(3).extent() == out.dim(0).extent() * out.dim(3).extent();
+            const Expr direct = w(s, clamp(row(t, 0), 0, height - 1), c, unsafe_promise_clamped(i, 0, last), g);
+            out(ii, t, c, io, g) = select(plain, select(row(t, 0) >= 0, direct, 0.0f), any);
+        }
         stages = {out, ii};
     }
 

@@ -58,6 +58,57 @@ TEST_F(DeviceProblems, NamedCases) {
     }
 }
 
+/// No load outside a tensor, the packed block or the workspace, not even of a value that a select drops: pages without access lie
+/// around them. OpenCL on the CPU reads the host's memory as it is.
+TEST_F(DeviceProblems, ReadNothingOutsideTheirMemory) {
+    const DeviceInfo info = *device_info(test_device());
+    if (info.driver.find("PoCL") == std::string::npos) {
+        GTEST_SKIP() << "skipped: device '" << to_string(info.device) << "' has memory of its own";
+    }
+    // Every algorithm, and direct by every variant: filters are packed in blocks of its m.
+    std::vector<PlanOptions> everything;
+    for (Algorithm algorithm : {Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
+        everything.push_back(options(algorithm));
+    }
+    for (const VariantInfo &v : list_device_variants()) {
+        if (v.runnable && v.device == info.device && (v.stage == "conv_implicit" || v.stage == "filter_gradient")) {
+            everything.push_back(options(Algorithm::kDirect));
+            everything.back().variant = v.name;
+        }
+    }
+    for (const char *text : {
+             "b1 ic30 i5 oc33 f3 p1",
+             "b2 ic3 i9x7 oc5 f3 p1 g1 residual relu",
+             "b2 ic10 i13x11 oc22 f3x5 s2x1 p1,2,0,3 d1x2 g2",
+             "b2 ic6 i12x9 oc6 f5 p2 g6",
+             "b1 ic4 i8 oc9 f3 p2 reflect residual",
+             "b1 ic3 i6x9 oc5 f3 p3 circular s2",
+             "b1 ic3 i7 oc5 f3 p2 constant:0.5 conv",
+             "b3 ic5 i9x7 oc17 f3 p1 nhwc residual",
+             "b1 ic1 i1 oc1 f1",
+         }) {
+        const Conv2dProblem forward = parse_problem(text);
+        for (Operation operation : kOperations) {
+            for (const PlanOptions &o : everything) {
+                for (Placement placement : {Placement::kPageAfter, Placement::kPageBefore}) {
+                    Operands operands(gradient_of(forward, operation), 7, Values::kUniform, placement);
+                    const Result<Plan> plan = Plan::create(operands.problem, o);
+                    if (!plan && plan.status().code() == StatusCode::kUnsupported) {
+                        continue;
+                    }
+                    ASSERT_TRUE(plan.ok()) << plan.status().message();
+                    RunOptions how;
+                    how.placement = placement;
+                    how.shared_memory = true;
+                    const Status status = run_plan(*plan, operands, how);
+                    ASSERT_TRUE(status.ok()) << plan->variant() << ", " << operands.to_string() << ": " << status.message();
+                    EXPECT_TRUE(matches(operands, operands.expected(), error_limit(o.algorithm))) << plan->variant();
+                }
+            }
+        }
+    }
+}
+
 TEST_F(DeviceProblems, RandomCases) {
     const int64_t cases = test_cases(60);
     for (int64_t i = 0; i < cases; i++) {

@@ -218,7 +218,7 @@ Status run_on_device(const Plan &plan, Operands &operands, const RunOptions &how
 }  // namespace
 
 Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
-    if (plan.device() != Device::kCpu) {
+    if (plan.device() != Device::kCpu && !how.shared_memory) {
         return run_on_device(plan, operands, how);
     }
     ExecutionContext context;
@@ -232,7 +232,10 @@ Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
     if (!unpacked) {
         packed = GuardedBuffer(plan.packed_filter_bytes(), kAlignment, how.placement);
         GuardedBuffer workspace(plan.workspace_bytes_unpacked(), kAlignment, how.placement);
-        const Status status = plan.pack_filters(operands.filters.view(), {packed.data(), packed.bytes()}, workspace.block(), context);
+        Status status = plan.pack_filters(operands.filters.view(), {packed.data(), packed.bytes()}, workspace.block(), context);
+        if (status && how.shared_memory) {
+            status = synchronize(plan.device());
+        }
         if (!status) {
             return status;
         }
@@ -245,7 +248,10 @@ Status run_plan(const Plan &plan, Operands &operands, const RunOptions &how) {
 
     operands.clear_output();
     GuardedBuffer workspace(unpacked ? plan.workspace_bytes_unpacked() : plan.workspace_bytes(), kAlignment, how.placement);
-    const Status status = plan.execute(tensors, workspace.block(), context);
+    Status status = plan.execute(tensors, workspace.block(), context);
+    if (status && how.shared_memory) {
+        status = synchronize(plan.device());
+    }
     if (!status) {
         return status;
     }

@@ -49,7 +49,8 @@ struct RunOptions {
     Placement placement = Placement::kGuardBytes;  ///< of workspace and packed block
     bool unpacked = false;                         ///< filters given as they are
     Executor *executor = nullptr;
-    void *stream = nullptr;  ///< of a GPU
+    void *stream = nullptr;      ///< of a GPU
+    bool shared_memory = false;  ///< the device reads the host's memory: nothing is copied, guards are where a CPU's would be
 };
 
 /// Packs the filters and executes with exactly the bytes that the plan asks for, the output pre-filled with NaN and every
