@@ -219,14 +219,19 @@ int problem_count(const Report &report) {
     return static_cast<int>(count);
 }
 
-/// The contest of every problem in the report's groups, and who measured when.
+/// Who measures here.
+void set_origin(const CompareFlags &flags, Report &report) {
+    report.cpu = machine().cpu;
+    report.microarchitecture = machine().microarchitecture;
+    report.isa = machine().isa;
+    report.limits.threads = flags.plan.threads == 0 ? machine().hardware_threads : flags.plan.threads;
+}
+
+/// The contest of every problem in the report's groups, and when.
 void measure(const CompareFlags &flags, const ContestOptions &options, Report &report) {
     const auto started = std::chrono::steady_clock::now();
     report.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
     report.limits = measure_machine_limits(flags.plan.threads);
-    report.cpu = machine().cpu;
-    report.microarchitecture = machine().microarchitecture;
-    report.isa = machine().isa;
     report.version = version();
     fmt::print("{}\n", machine_text(report.limits));
     std::fflush(stdout);
@@ -260,6 +265,12 @@ Status compare(const CompareFlags &flags) {
             return status;
         }
     }
+    if (flags.results.empty()) {
+        set_origin(flags, *report);
+    }
+    if (!flags.against.empty() && earlier->limits.threads != report->limits.threads) {
+        return bad(fmt::format("--against: '{}' is of {}, and this of {}; times of other numbers of threads are no measure", flags.against, earlier->origin(), report->origin()));
+    }
     if (Status status = make_folder(flags.out); !status) {
         return status;
     }
@@ -274,6 +285,9 @@ Status compare(const CompareFlags &flags) {
                summary.worst_name.empty() ? "" : fmt::format(", {:.2f} at worst ({})", summary.worst_ratio, summary.worst_name));
     const Report *before = flags.against.empty() ? nullptr : &*earlier;
     if (before != nullptr) {
+        if (before->origin() != report->origin()) {
+            fmt::print("\nwarning: the times before are of {}, those now of {}: what differs may be the machine\n", before->origin(), report->origin());
+        }
         print_differences(differences(*report, *before));
     }
     const int failures = print_failures(*report);

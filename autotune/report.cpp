@@ -61,6 +61,10 @@ std::vector<std::string> csv_cells(const std::string &line) {
 
 }  // namespace
 
+std::string Report::origin() const {
+    return fmt::format("{} ({}, {}), {} thread{}", cpu, microarchitecture, isa, limits.threads, limits.threads == 1 ? "" : "s");
+}
+
 Result<Report> read_report(const std::string &path) {
     const Result<std::string> text = read_file(path);
     if (!text) {
@@ -128,12 +132,16 @@ Result<Report> read_report(const std::string &path) {
             e.min_seconds = least > 0.0 ? least / 1e3 : *std::min_element(e.seconds.begin(), e.seconds.end());
             e.median_seconds = middle > 0.0 ? middle / 1e3 : median(e.seconds);
         }
+        const std::string before = report.origin();
         report.cpu = cell("machine");
         report.microarchitecture = cell("microarchitecture");
         report.isa = report.limits.fma_isa = cell("isa");
         report.version = cell("version");
         report.date = cell("date");
         report.limits.threads = static_cast<int>(std::clamp(number("threads", 1.0), 1.0, 4096.0));
+        if (!report.groups.empty() && report.origin() != before) {
+            return bad(fmt::format("its rows are of {}, and of {}; one machine, ISA level and number of threads make one file", before, report.origin()));
+        }
         report.limits.peak_flops = number("peak_gflops", 0.0) * 1e9;
         report.limits.read_bytes = number("memory_gb_s", 0.0) * 1e9;
         const std::string title = cell("group"), name = cell("name").empty() ? problem->to_string() : cell("name");

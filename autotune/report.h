@@ -29,6 +29,9 @@ struct Report {
     std::string date;  ///< ISO 8601, UTC
     double seconds = 0.0;
     std::vector<ReportGroup> groups;
+
+    /// What times depend on besides the problem, in words: machine, ISA level, threads.
+    std::string origin() const;
 };
 
 /// How good auto's choices were: over problems where the choice and at least one more algorithm were timed.
@@ -43,7 +46,8 @@ ChoiceSummary summarize_choices(const Report &report);
 
 /// One row per problem and algorithm.
 std::string to_csv(const Report &report);
-/// What to_csv wrote, by this version or an earlier one. Errors: kInvalidArgument (unreadable, no such table, no times).
+/// What to_csv wrote, by this version or an earlier one. Errors: kInvalidArgument (unreadable, no such table, no
+/// times, rows of several origins).
 Result<Report> read_report(const std::string &path);
 
 /// One problem and algorithm that two reports have timed.

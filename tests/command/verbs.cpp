@@ -207,7 +207,29 @@ TEST(Compare, WritesTableCsvAndPage) {
     EXPECT_EQ(lines_of(read_bytes(folder / "again/results.csv")).size(), lines_of(results).size());
     EXPECT_NE(read_bytes(folder / "again/index.html").find("Before and now"), std::string::npos);
     EXPECT_NE(read_bytes(folder / "again/svg/before_and_now.svg").find("</svg>"), std::string::npos);
+    EXPECT_FALSE(says(again, "warning"));
     EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--results", folder / "absent.csv", "--out", folder / "again"}), {"absent.csv"}));
+
+    // Beside times of another machine with a warning; not beside those of other threads, nor of both in one file.
+    const std::string here = "," + machine().microarchitecture + "," + machine().isa + ",1,";
+    const auto elsewhere = [&](const std::string &there, bool first_only) {
+        std::string text = results;
+        for (size_t at = text.find(here); at != std::string::npos; at = first_only ? std::string::npos : text.find(here, at + there.size())) {
+            text.replace(at, here.size(), there);
+        }
+        write_bytes(folder / "elsewhere.csv", text);
+        return fourfold_command({"compare", "--results", folder / "new/out/results.csv", "--against", folder / "elsewhere.csv", "--out", folder / "other"});
+    };
+    for (const std::string &there : {",pentium," + machine().isa + ",1,", "," + machine().microarchitecture + ",mmx,1,"}) {
+        const Outcome other = elsewhere(there, false);
+        ASSERT_TRUE(exits_with(0, other));
+        EXPECT_TRUE(says(other, "warning: the times before are of") && says(other, there.find("mmx") != std::string::npos ? "mmx" : "pentium")) << other.out;
+        EXPECT_TRUE(says(other, "better, ")) << other.out;
+    }
+    const std::string more_threads = "," + machine().microarchitecture + "," + machine().isa + ",7,";
+    EXPECT_TRUE(exits_with(2, elsewhere(more_threads, false), {"elsewhere.csv", "7 threads", "1 thread;"}));
+    EXPECT_TRUE(exits_with(2, elsewhere(more_threads, true), {"elsewhere.csv", "its rows are of"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--problem", "b1 ic1 i5 oc1 f3", "--sweep", "none", "--quick", "--threads", "7", "--against", folder / "new/out/results.csv", "--out", folder / "other"}), {"7 threads"}));
 
     write_bytes(folder / "file", "");
     EXPECT_TRUE(exits_with(1, fourfold_command({"compare", "--shapes", folder / "shapes.csv", "--quick", "--out", folder / "file/out"}), {"file"}));
