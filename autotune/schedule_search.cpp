@@ -303,7 +303,8 @@ private:
     void add_point(const std::string &parameters, const std::string &isa) {
         std::string suffix;
         for (char letter : parameters) {
-            suffix += letter == ' ' ? "_" : letter == '=' ? "" : std::string(1, letter);
+            suffix += letter == ' ' ? "_" : letter == '=' ? ""
+                                                          : std::string(1, letter);
         }
         auto c = std::make_unique<Candidate>();
         c->parameters = parameters;

@@ -173,9 +173,11 @@ TEST(Search, ACrashCostsItselfOnly) {
     ASSERT_TRUE(exits_with(0, outcome));
     EXPECT_NE(outcome.out.find(name + ": crash, signal 11"), std::string::npos) << outcome.out;
     EXPECT_NE(outcome.out.find("  1 crash\n"), std::string::npos) << outcome.out;
-    EXPECT_EQ(outcome.out.find(name + "\n"), std::string::npos) << "it has a time\n" << outcome.out;
+    EXPECT_EQ(outcome.out.find(name + "\n"), std::string::npos) << "it has a time\n"
+                                                                << outcome.out;
     for (const char *other : {"_m2_n1", "_m2_n2", "_m2_n4"}) {
-        EXPECT_NE(outcome.out.find("gemm_" + machine().isa + other + "\n"), std::string::npos) << other << "\n" << outcome.out;
+        EXPECT_NE(outcome.out.find("gemm_" + machine().isa + other + "\n"), std::string::npos) << other << "\n"
+                                                                                               << outcome.out;
     }
     EXPECT_NE(read_bytes(file_with(folder, "/journal")).find("\"failure\":\"crash\""), std::string::npos);
 }
@@ -280,7 +282,8 @@ TEST(Search, ACandidateHasTheHashThatTheBuildWouldGiveIt) {
         return read_bytes(folder / symbol + ".o");
     };
     const std::string hash = hash_text(generated("gemm_" + isa + "_m2_n3", {"m=2", "n=3"}));
-    EXPECT_NE(outcome.out.find(hash + "  gemm_" + isa + "_m2_n3\n"), std::string::npos) << hash << "\n" << outcome.out;
+    EXPECT_NE(outcome.out.find(hash + "  gemm_" + isa + "_m2_n3\n"), std::string::npos) << hash << "\n"
+                                                                                        << outcome.out;
     const std::vector<VariantInfo> variants = list_variants();
     const auto built_in = std::find_if(variants.begin(), variants.end(), [&](const VariantInfo &v) { return v.stage == "gemm" && v.isa == isa; });
     ASSERT_NE(built_in, variants.end());
