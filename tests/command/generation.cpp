@@ -166,12 +166,13 @@ TEST(Search, ACrashCostsItselfOnly) {
     TemporaryFolder folder;
     const std::vector<std::string> command = search_gemm(folder, {"--where", "m=2"});
     ASSERT_TRUE(exits_with(0, fourfold_command(command)));
-    // A library whose function lies where nothing is.
-    const std::string name = "gemm_" + machine().isa + "_m2_n3", symbol = "fourfold_" + name + "_argv", library = file_with(folder, "m2_n3.so");
-    ASSERT_EQ(spawn({"/usr/bin/env", "ld", "-shared", "-Bsymbolic", "--defsym", symbol + "=16", "-o", library, std::string(FOURFOLD_GENERATORS_BUILD) + "/kernels/candidate_runtime.o"}).exit_code, 0);
+    // It does well alone, and crashes when it is timed beside the others.
+    const std::string name = "gemm_" + machine().isa + "_m2_n3", symbol = "fourfold_" + name + "_argv", library = file_with(folder, "m2_n3.so"), real = folder / "real.o";
+    ASSERT_EQ(spawn({"/usr/bin/env", "objcopy", "--redefine-sym", symbol + "=real_candidate", file_with(folder, "m2_n3.o"), real}).exit_code, 0);
+    ASSERT_EQ(spawn({"/usr/bin/env", "ld", "-shared", "-Bsymbolic", "--defsym", symbol + "=crash_later", "-o", library, FOURFOLD_CRASH_LATER, real, std::string(FOURFOLD_GENERATORS_BUILD) + "/kernels/candidate_runtime.o"}).exit_code, 0);
     const Outcome outcome = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, outcome));
-    EXPECT_NE(outcome.out.find(name + ": crash, signal 11"), std::string::npos) << outcome.out;
+    EXPECT_NE(outcome.out.find(name + ": crash, signal 6"), std::string::npos) << outcome.out;
     EXPECT_NE(outcome.out.find("  1 crash\n"), std::string::npos) << outcome.out;
     EXPECT_EQ(outcome.out.find(name + "\n"), std::string::npos) << "it has a time\n"
                                                                 << outcome.out;
@@ -232,29 +233,41 @@ TEST(Search, TriesTheLikeliestWithinTrialsAndBudget) {
     EXPECT_TRUE(exits_with(2, fourfold_command(search_gemm(folder, {"--budget", "soon"})), {"--budget"}));
 }
 
-TEST(Search, AnInterruptionEndsItCleanly) {
-    TemporaryFolder folder;
-    std::vector<std::string> command = {"/usr/bin/env", "timeout", "--preserve-status", "--signal=INT", "2", FOURFOLD_COMMAND};
-    const std::vector<std::string> search = search_gemm(folder, {"--jobs", "1"});
-    command.insert(command.end(), search.begin(), search.end());
-    const Outcome outcome = spawn(command);
-    ASSERT_TRUE(exits_with(1, outcome, {"interrupted; continue with --resume"}));
-    EXPECT_NE(outcome.out.find("winners"), std::string::npos) << outcome.out;
-    EXPECT_EQ(file_with(folder, ".log"), "") << "what was compiling is no failure";
-    EXPECT_NE(file_with(folder, ".so"), "");
-}
-
-TEST(Search, AGeneratorThatFailsIsOneOfTheFailures) {
-    TemporaryFolder folder, build;
-    // A build whose generator is broken, but for one of the candidates.
+/// A build whose generator does this first; and the search there.
+std::vector<std::string> search_with_generator(const TemporaryFolder &folder, const TemporaryFolder &build, const std::string &first) {
     std::filesystem::create_directories(build / "kernels");
     for (const char *file : {"kernels/search.json", "kernels/candidate_runtime.o"}) {
         std::filesystem::create_symlink(std::string(FOURFOLD_GENERATORS_BUILD) + "/" + file, build / file);
     }
-    write_bytes(build / "generate_gemm", "#!/bin/sh\ncase \"$*\" in *n=3*) echo no such schedule >&2; exit 1;; esac\nexec " + std::string(FOURFOLD_GENERATORS_BUILD) + "/generate_gemm \"$@\"\n");
+    write_bytes(build / "generate_gemm", "#!/bin/sh\n" + first + "\nexec " + FOURFOLD_GENERATORS_BUILD + "/generate_gemm \"$@\"\n");
     std::filesystem::permissions(build / "generate_gemm", std::filesystem::perms::owner_all);
-    std::vector<std::string> command = search_gemm(folder, {"--where", "m=2"});
+    std::vector<std::string> command = search_gemm(folder, {"--where", "m=2", "--jobs", "1"});
     *(std::find(command.begin(), command.end(), "--build") + 1) = build.path();
+    return command;
+}
+
+TEST(Search, AnInterruptionEndsItCleanly) {
+    TemporaryFolder folder, build;
+    // Ctrl-C while the first candidate compiles: to the search, which is the parent of the generator's parent.
+    std::vector<std::string> command = search_with_generator(folder, build, "kill -INT \"$(cut -d' ' -f4 /proc/$PPID/stat)\"");
+    const Outcome outcome = fourfold_command(command);
+    ASSERT_TRUE(exits_with(1, outcome, {"interrupted; continue with --resume"}));
+    EXPECT_NE(outcome.out.find("6 of them to compile"), std::string::npos) << outcome.out;
+    EXPECT_NE(outcome.out.find("winners"), std::string::npos) << outcome.out;
+    EXPECT_EQ(file_with(folder, ".log"), "") << "what was compiling is no failure";
+    // What was compiling is finished, and there for the next run.
+    std::filesystem::remove_all(build / "kernels");
+    command = search_with_generator(folder, build, "");
+    command.push_back("--resume");
+    const Outcome resumed = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, resumed));
+    EXPECT_NE(resumed.out.find("5 of them to compile"), std::string::npos) << resumed.out;
+    EXPECT_NE(resumed.out.find("  6 ok\n"), std::string::npos) << resumed.out;
+}
+
+TEST(Search, AGeneratorThatFailsIsOneOfTheFailures) {
+    TemporaryFolder folder, build;
+    std::vector<std::string> command = search_with_generator(folder, build, "case \"$*\" in *n=3*) echo no such schedule >&2; exit 1;; esac");
     const Outcome outcome = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, outcome));
     EXPECT_NE(outcome.out.find("gemm_" + machine().isa + "_m2_n3: compile, no such schedule\n"), std::string::npos) << outcome.out;
