@@ -5,7 +5,7 @@ extern "C" int real_candidate(void **arguments);
 
 extern "C" int crash_later(void **arguments) {
     static int calls = 0;
-    if (++calls > 300) {
+    if (++calls > 20) {
         std::abort();
     }
     return real_candidate(arguments);
