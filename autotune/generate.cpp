@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "commands.h"
 #include "files.h"
 #include "fourfold/tuning.h"
+#include "own_process.h"
 #include "plan_run.h"
 #include "registry.h"
 #include "shapes.h"
@@ -241,9 +241,7 @@ Status generate(const Flags &flags) {
         return Status(StatusCode::kInvalidArgument, "--name is '" + flags.name + "'; letters, digits and _ make a library's name");
     }
     // The library holds what the machine's tables and the cost model choose, whoever makes it.
-    for (const char *name : {"FOURFOLD_CAPTURE", "FOURFOLD_CHOICE", "FOURFOLD_BLOCK"}) {
-        ::unsetenv(name);
-    }
+    ignore_environment(true);
     std::error_code error;
     const fs::path out = fs::absolute(flags.out, error);
     fs::create_directories(out, error);

@@ -3,7 +3,7 @@
 // Every point of the space is planned, and those that the cost model calls hopeless are left out. The others are compiled by the
 // stage's generator, several at a time and each only once (the cache is keyed by the hash of sources, target and Halide's version,
 // and by the parameters); nothing is timed while anything compiles. Then they are candidates as those of tune are: in other
-// processes (candidate_field.h), checked before they are timed, by the same search (search.h) against the best built-in variant,
+// processes (judged_field.h), checked before they are timed, by the same search (search.h) against the best built-in variant,
 // in the plan itself; and what is learnt goes into a journal, from which --resume goes on.
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +22,6 @@
 #include <nlohmann/json.hpp>
 
 #include "bad.h"
-#include "candidate_field.h"
 #include "clock.h"
 #include "commands.h"
 #include "compiled_variants.h"
@@ -30,10 +29,9 @@
 #include "contest.h"
 #include "files.h"
 #include "fourfold/tuning.h"
-#include "machine_limits.h"
-#include "problem_data.h"
+#include "judged_field.h"
+#include "own_process.h"
 #include "records.h"
-#include "reference.h"
 #include "registry.h"
 #include "search.h"
 #include "shapes.h"
@@ -55,14 +53,6 @@ struct Flags {
     double time_limit = 20.0, budget = 0.0, hopeless = 3.0, margin = 0.02;
     uint64_t seed = 1;
 };
-
-constexpr double kStageSeconds = 1.5;  ///< rounds of long problems end earlier
-
-volatile std::sig_atomic_t interrupted = 0;
-
-bool is_stopped() {
-    return interrupted != 0;
-}
 
 /// One point of the space. The registry points into it, so it stays where it is.
 struct Candidate {
@@ -177,54 +167,18 @@ struct Problem {
     }
 };
 
-/// A problem's members in other processes, with the reference that judges them.
-class Field {
-public:
-    Field(const Problem &problem, const Flags &flags, const std::string &variants)
-        : problem_(problem), result_(ProblemData::result_elements(problem.problem)) {
-        std::vector<CandidateField::Member> members;
-        for (const Member &m : problem.members) {
-            members.push_back({m.choice, m.predicted, static_cast<double>(m.packed) + static_cast<double>(m.workspace)});
-        }
-        CandidateField::Options options;
-        options.command = {"/proc/self/exe", "candidate", "--problem", problem.problem.to_string(), "--threads", std::to_string(flags.threads), "--seed", std::to_string(flags.seed), "--result-file", std::to_string(result_.file()), "--variants", variants};
-        options.ready_seconds = flags.time_limit;
-        options.memory = std::max(1.0, static_cast<double>(usable_memory()) / 2 - ProblemData::bytes(problem.problem) - 8.0 * static_cast<double>(ProblemData::result_elements(problem.problem)));
-        options.before_run = [this] { result_.fill_nan(); };
-        options.judge = [this](size_t i) { return judge(i); };
-        options.stopped = is_stopped;
-        if (const std::unique_ptr<ProblemData> data = ProblemData::make(problem.problem, flags.seed)) {
-            reference_.emplace(problem.problem, arrays_of(*data));
-        }
-        field_.emplace(std::move(members), std::move(options));
+JudgedField field_of(const Problem &problem, const Flags &flags, const std::string &variants) {
+    std::vector<JudgedField::Member> members;
+    for (const Member &m : problem.members) {
+        members.push_back({m.algorithm, m.choice, m.predicted, static_cast<double>(m.packed) + static_cast<double>(m.workspace)});
     }
-    Field(const Field &) = delete;
-    Field &operator=(const Field &) = delete;
-
-    /// False when memory ran out.
-    bool ok() const {
-        return reference_.has_value() && result_.data() != nullptr;
-    }
-    Failure sample(size_t i, double &seconds) {
-        const Failure failure = field_->sample(i, seconds);
-        // A signal to the whole group ends candidates as well: that is no fault of theirs.
-        return failure && is_stopped() ? Failure{"stopped", ""} : failure;
-    }
-    void refresh() {
-        field_->refresh();
-    }
-
-private:
-    Failure judge(size_t i) const {
-        const double error = reference_->max_error(result_.data()), limit = error_limit(to_string(problem_.members[i].algorithm));
-        return error <= limit ? Failure() : Failure{"wrong", fmt::format("max error {:.2g} is over the limit {:.0e}", error, limit)};
-    }
-
-    const Problem &problem_;
-    SharedFloats result_;
-    std::optional<Reference> reference_;
-    std::optional<CandidateField> field_;
-};
+    JudgedField::Options field;
+    field.threads = flags.threads;
+    field.seed = flags.seed;
+    field.ready_seconds = flags.time_limit;
+    field.variants = variants;
+    return JudgedField(problem.problem, members, field);
+}
 
 class Search {
 public:
@@ -533,7 +487,7 @@ private:
     Status contest(Problem &problem, double budget) {
         fmt::print("\n{}\n", problem.problem.to_string());
         std::fflush(stdout);
-        Field field(problem, flags_, variants_);
+        JudgedField field = field_of(problem, flags_, variants_);
         if (!field.ok()) {
             return Status(StatusCode::kResourceExhausted, "memory ran out for the arrays of '" + problem.problem.to_string() + "'");
         }
@@ -662,15 +616,8 @@ private:
 };
 
 Status search(const Flags &flags) {
-    // The candidates are not the application; and a child that has died must not end us.
-    for (const char *name : {"FOURFOLD_CAPTURE", "FOURFOLD_CHOICE", "FOURFOLD_BLOCK"}) {
-        ::unsetenv(name);
-    }
-    std::signal(SIGPIPE, SIG_IGN);
-    struct sigaction action = {};
-    action.sa_handler = [](int) { interrupted = 1; };
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
+    ignore_environment(true);
+    stop_on_signals();
     return Search(flags).run();
 }
 

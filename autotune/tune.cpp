@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -14,17 +13,15 @@
 #include <fmt/format.h>
 
 #include "bad.h"
-#include "candidate_field.h"
 #include "clock.h"
 #include "commands.h"
 #include "files.h"
 #include "fourfold/tuning.h"
-#include "machine_limits.h"
+#include "judged_field.h"
 #include "measure.h"
-#include "problem_data.h"
+#include "own_process.h"
 #include "progress.h"
 #include "records.h"
-#include "reference.h"
 #include "search.h"
 #include "shapes.h"
 #include "table.h"
@@ -41,14 +38,6 @@ struct TuneFlags {
     double candidate_seconds = 60.0, hopeless = 3.0;
     uint64_t seed = 1;
 };
-
-constexpr double kStageSeconds = 1.5;     ///< rounds of long problems end earlier
-
-volatile std::sig_atomic_t interrupted = 0;
-
-bool is_stopped() {
-    return interrupted != 0;
-}
 
 /// "90", "90s", "10m", "2h" as seconds.
 Result<double> parse_duration(const std::string &text) {
@@ -69,59 +58,19 @@ double weight(const Conv2dProblem &p) {
     return 1.0 + p.flops() * 2e-9;
 }
 
-/// The candidates of one problem with the reference that judges them.
-class Field {
-public:
-    Field(const Conv2dProblem &problem, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates)
-        : result_(ProblemData::result_elements(problem)) {
-        std::vector<CandidateField::Member> members;
-        for (const Candidate &c : candidates) {
-            algorithms_.push_back(c.algorithm);
-            members.push_back({c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes)});
-        }
-        CandidateField::Options field;
-        field.command = {"/proc/self/exe", "candidate", "--problem", problem.to_string(), "--threads", std::to_string(options.threads), "--seed", std::to_string(flags.seed), "--result-file", std::to_string(result_.file())};
-        field.cold = options.cache == CacheState::kCold;
-        if (field.cold) {
-            field.command.push_back("--cold");
-        }
-        field.ready_seconds = flags.candidate_seconds;
-        field.memory = std::max(1.0, static_cast<double>(usable_memory()) / 2 - ProblemData::bytes(problem) - 8.0 * static_cast<double>(ProblemData::result_elements(problem)));
-        field.before_run = [this] { result_.fill_nan(); };
-        field.judge = [this](size_t i) { return judge(i); };
-        field.stopped = is_stopped;
-        field_.emplace(std::move(members), std::move(field));
-        if (const std::unique_ptr<ProblemData> data = ProblemData::make(problem, flags.seed)) {
-            reference_.emplace(problem, arrays_of(*data), 0.0);
-        }
+JudgedField field_of(const Conv2dProblem &problem, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates) {
+    std::vector<JudgedField::Member> members;
+    for (const Candidate &c : candidates) {
+        members.push_back({c.algorithm, c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes)});
     }
-    Field(const Field &) = delete;
-    Field &operator=(const Field &) = delete;
-
-    /// False when memory ran out.
-    bool ok() const {
-        return reference_.has_value() && result_.data() != nullptr;
-    }
-    Failure sample(size_t i, double &seconds) {
-        const Failure failure = field_->sample(i, seconds);
-        // A signal to the whole group ends candidates as well: that is no fault of theirs.
-        return failure && is_stopped() ? Failure{"stopped", ""} : failure;
-    }
-    void refresh() {
-        field_->refresh();
-    }
-
-private:
-    Failure judge(size_t i) const {
-        const double error = reference_->max_error(result_.data()), limit = error_limit(to_string(algorithms_[i]));
-        return error <= limit ? Failure() : Failure{"wrong", fmt::format("max error {:.2g} is over the limit {:.0e}", error, limit)};
-    }
-
-    std::vector<Algorithm> algorithms_;
-    SharedFloats result_;
-    std::optional<Reference> reference_;
-    std::optional<CandidateField> field_;
-};
+    JudgedField::Options field;
+    field.threads = options.threads;
+    field.seed = flags.seed;
+    field.ready_seconds = flags.candidate_seconds;
+    field.cold = options.cache == CacheState::kCold;
+    field.check_all_below_flops = 0.0;
+    return JudgedField(problem, members, field);
+}
 
 double least(const std::vector<double> &samples) {
     return *std::min_element(samples.begin(), samples.end());
@@ -260,7 +209,7 @@ private:
             const Journal::Left left = journal_.left(key, c.choice);
             field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty()});
         }
-        Field processes(problem, options_, flags_, *candidates);
+        JudgedField processes = field_of(problem, options_, flags_, *candidates);
         if (!processes.ok()) {
             fmt::print(stderr, "{}: skipped, memory ran out\n", shape.name);
             outcome.finished = true;
@@ -495,7 +444,7 @@ private:
     /// The least of ten samples of each, or how the first failed, which is the winner; a rival that fails proves nothing, and its
     /// least is 0.
     Failure measure(const Conv2dProblem &problem, const std::vector<Candidate> &candidates, std::vector<double> &best) const {
-        Field field(problem, options_, flags_, candidates);
+        JudgedField field = field_of(problem, options_, flags_, candidates);
         if (!field.ok()) {
             return {"refused", "memory ran out"};
         }
@@ -578,14 +527,8 @@ Status tune(const TuneFlags &flags) {
         options.workspace_limit = *limit;
     }
 
-    // The candidates are not the application; and a child that has died must not end us.
-    ::unsetenv("FOURFOLD_CAPTURE");
-    ::unsetenv("FOURFOLD_CHOICE");
-    std::signal(SIGPIPE, SIG_IGN);
-    struct sigaction action = {};
-    action.sa_handler = [](int) { interrupted = 1; };
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
+    ignore_environment(false);
+    stop_on_signals();
     if (flags.verify_only) {
         return Verifier(flags, options).run(shapes);
     }

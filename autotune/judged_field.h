@@ -1,0 +1,58 @@
+// The candidates of one problem in other processes (candidate_field.h), with the arrays and the reference that judge them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "candidate_field.h"
+#include "fourfold/plan.h"
+#include "problem_data.h"
+#include "reference.h"
+
+namespace fourfold::cli {
+
+constexpr double kStageSeconds = 1.5;  ///< rounds of long problems end earlier
+
+class JudgedField {
+public:
+    struct Member {
+        Algorithm algorithm = Algorithm::kAuto;
+        std::string choice;
+        double predicted = 0.0;  ///< seconds
+        double bytes = 0.0;      ///< of its own: packed filters and workspace
+    };
+    struct Options {
+        int threads = 1;
+        uint64_t seed = 1;
+        double ready_seconds = 60.0;        ///< until a candidate must have run once
+        bool cold = false;
+        std::string variants;               ///< file of compiled_variants.h; empty: none
+        double check_all_below_flops = 1e9;  ///< over this the reference is a sample
+    };
+
+    JudgedField(const Conv2dProblem &problem, const std::vector<Member> &members, const Options &options);
+    JudgedField(const JudgedField &) = delete;
+    JudgedField &operator=(const JudgedField &) = delete;
+
+    /// False when memory ran out.
+    bool ok() const {
+        return reference_.has_value() && result_.data() != nullptr;
+    }
+    /// As CandidateField's; "stopped" once is_stopped().
+    Failure sample(size_t i, double &seconds);
+    void refresh() {
+        field_->refresh();
+    }
+
+private:
+    Failure judge(size_t i) const;
+
+    std::vector<Algorithm> algorithms_;
+    SharedFloats result_;
+    std::optional<Reference> reference_;
+    std::optional<CandidateField> field_;
+};
+
+}  // namespace fourfold::cli
