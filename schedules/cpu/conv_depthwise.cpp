@@ -61,7 +61,7 @@ void schedule(ConvDepthwiseStages &s, DepthwiseTile tile, const Expr &use_residu
     }
     if (tile.pad) {
         // Row after row of one vector: its mask stays in a register.
-        s.image.compute_at(s.out, s.c);
+        s.image.compute_at(s.out, s.c).align_storage(s.x, vec);
         for (size_t u = 0; u < s.rows.size(); u++) {
             s.image.update(static_cast<int>(u)).split(s.x, xo, xi, vec, TailStrategy::RoundUp).reorder(xi, s.rows[u], xo).vectorize(xi).never_partition_all();
         }
