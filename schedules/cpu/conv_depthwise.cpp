@@ -22,8 +22,15 @@
 //     b1 ic144 i56 f3 s2 p1 g144   f=3 m=4 n=1  0.23 ms  (0.33)       b1 ic1 i1080x1920 f5  f=5 m=4 n=2  3.1 ms  (4.3)
 //   one row of one vector: 0.58 of the time of m=4 n=2 for the first, as 16 registers do not hold 9 filter values beside the
 //   image's vectors of four rows, which LLVM loads at once and spills; f=7 m=4 n=2 pad=0: 0.70 of f=0's time in 1080p.
-// What did not help: masked loads from the image instead of the copy (0.108 ms for the first, 45 % of peak instead of 85 for
-// f=9); the copy row by row instead of vector by vector (0.092); tails by GuardWithIf, which are scalar on x86, or ifs around
+// Evidence (AMD EPYC, Zen 4, AVX-512, one thread, 2026-11-29, FMA peak 118 GFLOP/s, other work on the machine): rows of the copy
+// that start at aligned addresses, copied row by row as the prefetcher likes it; before, unaligned and vector by vector:
+//   b1 ic144 i56 f3 p1 g144      f=3 m=4 n=2  0.131 ms  (0.154)        b1 ic1 i1080x1920 f3 p0  f=3 m=4 n=4  0.76-0.96 ms (1.25 vector by vector)
+//   b1 ic144 i56 f3 s2 p1 g144   f=3 m=2 n=1  0.0765 ms (0.083)        b1 ic1 i1080x1920 f9     f=0 m=4 n=4  3.6 ms (3.9)
+// 43 % of the second's time is the copy, waiting for L3. There vectors of 8 lanes, which waste nothing at 56 columns, gain 0.6 %;
+// even and odd columns apart in the copy lose (0.20 ms: LLVM does so through the stack), as does prefetching the next plane
+// (0.093), and copying only what the next rows need (0.100: the copy's lines are read before they have left the store queue).
+// What did not help: masked loads from the image instead of the copy (0.108 ms for the first on Zen 5, 45 % of peak instead of 85
+// for f=9); tails by GuardWithIf, which are scalar on x86, or ifs around
 // the stores, behind which LLVM sinks the FMAs (0.157 ms); rows innermost where f=0 (0.93 instead of 0.87 ms for 13x13).
 #include "schedules/cpu/conv_depthwise.h"
 
@@ -60,10 +67,9 @@ void schedule(ConvDepthwiseStages &s, DepthwiseTile tile, const Expr &use_residu
         }
     }
     if (tile.pad) {
-        // Row after row of one vector: its mask stays in a register.
         s.image.compute_at(s.out, s.c).align_storage(s.x, vec);
         for (size_t u = 0; u < s.rows.size(); u++) {
-            s.image.update(static_cast<int>(u)).split(s.x, xo, xi, vec, TailStrategy::RoundUp).reorder(xi, s.rows[u], xo).vectorize(xi).never_partition_all();
+            s.image.update(static_cast<int>(u)).split(s.x, xo, xi, vec, TailStrategy::RoundUp).reorder(xi, xo, s.rows[u]).vectorize(xi).never_partition_all();
         }
     }
     s.out.specialize(use_residual == 0);
