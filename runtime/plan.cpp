@@ -481,10 +481,6 @@ struct Plan::Impl {
     size_t packed_bytes() const {
         return fourfold::packed_bytes(problem, *plan);
     }
-    /// (b, oc, o0, o1) for fwd, (b, ic, i0, i1) for bwd-data.
-    std::array<int64_t, 4> result_size() const {
-        return problem.operation == Operation::kForward ? output_size() : input_size();
-    }
     std::array<int64_t, 4> column_size() const {
         return {problem.batch, problem.in_channels, problem.filter_height * problem.filter_width, problem.out_height() * problem.out_width()};
     }
@@ -707,50 +703,12 @@ Status Plan::execute(const Tensors &tensors, MemoryBlock workspace, const Execut
 }
 
 Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
-    const bool forward = problem.operation == Operation::kForward;
-    const char *const in_name = forward ? "input" : "grad_output", *const out_name = forward ? "output" : "grad_input";
-    const ConstView &in_view = forward ? tensors.input : tensors.grad_output;
-    const MutableView &out_view = forward ? tensors.output : tensors.grad_input;
-    const std::array<int64_t, 4> in_size = forward ? input_size() : output_size(), out_size = result_size();
-    ForwardTensors t;
-    Status status = resolve(in_name, in_view, problem.layout, in_size, Role::kInput, t.input);
-    if (status.ok()) {
-        status = resolve(out_name, out_view, problem.layout, out_size, Role::kOutput, t.output);
-    }
-    if (status.ok() && problem.residual) {
-        status = resolve("residual", tensors.residual, problem.layout, out_size, Role::kInput, t.residual);
-    }
-    if (!status.ok()) {
-        return status;
-    }
-    if (reinterpret_cast<uintptr_t>(tensors.bias) % alignof(float) != 0) {
-        return bad("bias is not aligned to " + std::to_string(alignof(float)) + " bytes");
-    }
-    t.bias = tensors.bias;
-    const auto out = address_range(t.output, out_size);
-    // Regions of one larger tensor interleave without sharing an element, so views are the caller's business.
-    if (out_view.dense && in_view.dense && same_memory(out, address_range(t.input, in_size))) {
-        return bad(std::string(in_name) + " and " + out_name + " overlap");
-    }
-    if (out_view.dense && tensors.filters.is_packed() && same_memory(out, block_range(tensors.filters.packed.data, tensors.filters.packed.bytes))) {
-        return bad(std::string("packed filters and ") + out_name + " overlap");
-    }
-    if (out_view.dense && t.bias != nullptr && same_memory(out, block_range(t.bias, static_cast<size_t>(out_size[1]) * sizeof(float)))) {
-        return bad(std::string("bias and ") + out_name + " overlap");
-    }
-    if (out_view.dense && problem.residual && tensors.residual.dense && same_memory(out, address_range(t.residual, out_size))) {
-        return bad(std::string("residual and ") + out_name + " overlap");
-    }
     const bool packed_given = tensors.filters.is_packed();
-    const size_t needed = packed_given ? plan->workspace_bytes : workspace_bytes_unpacked();
-    status = check_block("workspace", workspace.data, workspace.bytes, needed);
+    ForwardTensors t;
+    Status status = resolve_image(problem, tensors, workspace, packed_given ? plan->workspace_bytes : workspace_bytes_unpacked(), t);
     if (!status.ok()) {
         return status;
     }
-    if (workspace.data != nullptr && same_memory(out, block_range(workspace.data, needed))) {
-        return bad(std::string("workspace and ") + out_name + " overlap");
-    }
-
     const Execution execution = this->execution(context);
     auto *scratch = static_cast<std::byte *>(workspace.data);
     const std::byte *packed = nullptr;

@@ -23,6 +23,7 @@
 #include "geometry.h"
 #include "parallel.h"
 #include "registry.h"
+#include "views.h"
 
 namespace fourfold {
 namespace {
@@ -30,23 +31,6 @@ namespace {
 constexpr double kTolerance = 0x1p-21, kSlack = 1e-9;
 constexpr int64_t kRowBlock = 16;        ///< rows of t that one call makes
 constexpr int64_t kBandsPerPlane = 16;   ///< at most: more would share fewer rows
-
-/// Strides (n, channel, row, column); of dense views those that follow from the sizes.
-template<typename T>
-Strided<T> strided(const TensorView<T> &view, Layout layout, int64_t channels, int64_t height, int64_t width) {
-    Strided<T> result;
-    result.data = view.data;
-    if (!view.dense) {
-        std::copy(view.strides, view.strides + 4, result.s);
-    } else if (layout == Layout::kNchw) {
-        const int64_t s[4] = {channels * height * width, height * width, width, 1};
-        std::copy(s, s + 4, result.s);
-    } else {
-        const int64_t s[4] = {height * width * channels, 1, width * channels, channels};
-        std::copy(s, s + 4, result.s);
-    }
-    return result;
-}
 
 Status check_problem(const Conv2dProblem &p) {
     if (Status status = p.validate(); !status.ok()) {
@@ -160,7 +144,7 @@ struct SeparablePlan::Impl {
     void predict();
     void pad_row(const float *row, int64_t column_stride, float *padded) const;
     Status make_rows(const float *plane, const int64_t *s, int64_t channel_block, int64_t first, int64_t last, int64_t at, std::byte *scratch, const ExecutionContext &context) const;
-    Status run_band(const StridedIn &x, const Tensors &tensors, const StridedIn &residual, const StridedOut &y, int64_t task, std::byte *scratch, const ExecutionContext &context) const;
+    Status run_band(const ForwardTensors &tensors, int64_t task, std::byte *scratch, const ExecutionContext &context) const;
 };
 
 Status SeparablePlan::Impl::plan_passes(const SeparableFilters &filters, const PlanOptions &options) {
@@ -322,7 +306,9 @@ Status SeparablePlan::Impl::make_rows(const float *plane, const int64_t *s, int6
     return Status();
 }
 
-Status SeparablePlan::Impl::run_band(const StridedIn &x, const Tensors &tensors, const StridedIn &residual, const StridedOut &y, int64_t task, std::byte *scratch, const ExecutionContext &context) const {
+Status SeparablePlan::Impl::run_band(const ForwardTensors &tensors, int64_t task, std::byte *scratch, const ExecutionContext &context) const {
+    const StridedIn &x = tensors.input, &residual = tensors.residual;
+    const StridedOut &y = tensors.output;
     const int64_t band = task % bands, channel_block = task / bands % channel_blocks, image = task / bands / channel_blocks;
     const int64_t channel = channel_block * block_channels;
     const float *plane = x.data + image * x.s[0] + channel * x.s[1];
@@ -362,11 +348,11 @@ Result<SeparableFilters> separate(const Conv2dProblem &problem, ConstView filter
         if (Status status = check_problem(problem); !status.ok()) {
             return status;
         }
-        if (filters.data == nullptr) {
-            return bad("filters are null");
-        }
         const int64_t f0 = problem.filter_height, f1 = problem.filter_width;
-        const StridedIn w = filters.dense ? StridedIn{filters.data, {f0 * f1, f0 * f1, f1, 1}} : strided(filters, problem.layout, 1, f0, f1);
+        StridedIn w;
+        if (Status status = resolve("filters", filters, Layout::kNchw, {problem.out_channels, 1, f0, f1}, Role::kFilters, w); !status.ok()) {
+            return status;
+        }
         SeparableFilters result;
         result.channels = problem.out_channels;
         result.height = f0;
@@ -521,44 +507,11 @@ Status SeparablePlan::execute(const Tensors &tensors, MemoryBlock workspace, con
     if (impl_ == nullptr) {
         return bad("the plan is empty; make one with SeparablePlan::create");
     }
-    const Conv2dProblem &p = impl_->problem;
-    const StridedIn x = strided(tensors.input, p.layout, p.in_channels, p.in_height, p.in_width);
-    const StridedOut y = strided(tensors.output, p.layout, p.out_channels, p.out_height(), p.out_width());
-    const StridedIn residual = strided(tensors.residual, p.layout, p.out_channels, p.out_height(), p.out_width());
-    const struct {
-        const char *name;
-        const float *data;
-        const int64_t *s;
-        bool needed;
-    } views[] = {{"input", x.data, x.s, true}, {"output", y.data, y.s, true}, {"residual", residual.data, residual.s, p.residual}, {"bias", tensors.bias, nullptr, false}};
-    for (const auto &view : views) {
-        if (view.needed && view.data == nullptr) {
-            return bad(std::string(view.name) + " is null");
-        }
-        if (reinterpret_cast<uintptr_t>(view.data) % alignof(float) != 0) {
-            return bad(std::string(view.name) + " is not aligned to " + std::to_string(alignof(float)) + " bytes");
-        }
-        for (int i = 0; view.needed && i < 4; i++) {
-            if (view.s[i] < 1) {
-                return bad(std::string(view.name) + " has a stride of " + std::to_string(view.s[i]) + "; each must be positive");
-            }
-        }
-        const int last = p.layout == Layout::kNchw ? 3 : 1;
-        const int64_t width = view.s == x.s ? p.in_width : p.out_width(), inner = last == 3 ? width : p.in_channels;
-        if (view.needed && ((inner > 1 && view.s[last] != 1) || (last == 1 && width > 1 && view.s[3] < inner) || (p.in_height > 1 && view.s[2] < width))) {
-            return bad(std::string(view.name) + " has strides " + std::to_string(view.s[2]) + " and " + std::to_string(view.s[3]) + " of rows and columns, which overlap or leave gaps in the last dimension");
-        }
-    }
-    if (Status status = check_block("workspace", workspace.data, workspace.bytes, impl_->workspace_bytes); !status.ok()) {
+    ForwardTensors t;
+    Tensors given = tensors;
+    given.filters = Filters();  // ignored, and may be anything
+    if (Status status = resolve_image(impl_->problem, given, workspace, impl_->workspace_bytes, t); !status.ok()) {
         return status;
-    }
-    const auto bytes = [](int64_t elements) { return static_cast<size_t>(elements) * sizeof(float); };
-    const auto out = block_range(y.data, bytes(p.output_elements()));
-    if (tensors.output.dense && tensors.input.dense && same_memory(out, block_range(x.data, bytes(p.input_elements())))) {
-        return bad("input and output overlap");
-    }
-    if (tensors.output.dense && same_memory(out, block_range(workspace.data, impl_->workspace_bytes))) {
-        return bad("workspace and output overlap");
     }
     Executor &executor = context.executor != nullptr ? *context.executor : default_executor();
     auto *scratch = static_cast<std::byte *>(workspace.data);
@@ -566,7 +519,7 @@ Status SeparablePlan::execute(const Tensors &tensors, MemoryBlock workspace, con
     ExecutionContext inner = context;
     inner.executor = &executor;
     return parallel_for({executor, context.profile}, impl_->slots, impl_->tasks(), [&](int64_t task, int slot, KernelContext &kernel) {
-        const Status status = impl_->run_band(x, tensors, residual, y, task, scratch + static_cast<size_t>(slot) * impl_->slot_bytes, inner);
+        const Status status = impl_->run_band(t, task, scratch + static_cast<size_t>(slot) * impl_->slot_bytes, inner);
         if (!status.ok()) {
             std::snprintf(kernel.text, sizeof kernel.text, "%s", status.message().c_str());
         }

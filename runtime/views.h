@@ -87,4 +87,8 @@ std::pair<uintptr_t, uintptr_t> address_range(const Strided<T> &v, const std::ar
     return {begin, begin + static_cast<uintptr_t>(last + 1) * sizeof(float)};
 }
 
+/// The tensors of a forward execution, or of bwd-data (from grad_output to grad_input), checked and with their strides filled in;
+/// and that neither the output nor `needed` bytes of workspace lie over anything else. Filters are the caller's business.
+Status resolve_image(const Conv2dProblem &problem, const Tensors &tensors, MemoryBlock workspace, size_t needed, ForwardTensors &result);
+
 }  // namespace fourfold

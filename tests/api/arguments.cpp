@@ -1,7 +1,10 @@
 // Bad arguments come back as sentences, and nothing has been written then.
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -141,8 +144,14 @@ TEST_P(Arguments, OutputOverInputOrWorkspace) {
     EXPECT_EQ(p.plan.execute(t, p.workspace).code(), StatusCode::kInvalidArgument);
     EXPECT_TRUE(same_bits(p.operands.input.values(), x));
     if (p.plan.workspace_bytes() > 0) {
-        t.output = static_cast<float *>(p.workspace.data());
+        float *const inside = static_cast<float *>(p.workspace.data());
+        t.output = inside;
         EXPECT_EQ(p.plan.execute(t, p.workspace).code(), StatusCode::kInvalidArgument);
+        for (const bool bias : {false, true}) {
+            t = p.tensors();
+            (bias ? t.bias : t.input.data) = inside;
+            expect_refused(p.plan.execute(t, p.workspace), p.operands);
+        }
     }
 }
 
@@ -277,6 +286,164 @@ std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
     return to_string(info.param);
 }
 INSTANTIATE_TEST_SUITE_P(Algorithms, Arguments, ::testing::ValuesIn(kAlgorithms), algorithm_name);
+
+/// What takes filters' values when it is made: SeparablePlan, and Conv2dLayer as two passes and as a plan.
+enum class Owner { kSeparablePlan, kSeparableLayer, kPlanLayer };
+
+class OwnedFilters : public ::testing::TestWithParam<Owner> {
+protected:
+    /// Depthwise, of rank one, large enough for two passes to be faster; or of rank two.
+    explicit OwnedFilters(const char *text = "b2 ic2 i60x300 oc2 f15 p7 g2 residual")
+        : operands_(parse_problem(text), test_seed()) {
+        operands_.filters.fill(1.0f / 225);
+        if (GetParam() == Owner::kPlanLayer) {
+            operands_.filters(0, 0, 3, 4) = 0.5f;
+        }
+        if (GetParam() == Owner::kSeparablePlan) {
+            Result<SeparablePlan> plan = SeparablePlan::create(operands_.problem, operands_.filters.view());
+            EXPECT_TRUE(plan.ok()) << plan.status().message();
+            workspace_ = AlignedBuffer(plan->workspace_bytes());
+            plan_ = std::move(*plan);
+        } else {
+            // Against direct alone two passes are the faster on every machine.
+            PlanOptions options;
+            options.blocked = {"im2col", "fft", "fft_tiled", "winograd"};
+            Result<Conv2dLayer> layer = Conv2dLayer::create(operands_.problem, operands_.filters.view(), operands_.tensors().bias, options);
+            EXPECT_TRUE(layer.ok()) << layer.status().message();
+            EXPECT_EQ(layer->separable(), GetParam() == Owner::kSeparableLayer) << layer->describe();
+            layer_ = std::move(*layer);
+        }
+    }
+    Status execute(const Tensors &t) {
+        return execute(t, workspace_);
+    }
+    Status execute(const Tensors &t, MemoryBlock workspace) {
+        return plan_ ? plan_->execute(t, workspace) : layer_->run(t.input, t.output, t.residual);
+    }
+    /// Refused, with `word` in the message, when the operands are changed so.
+    template<typename Change>
+    void expect(const char *word, const Change &change) {
+        Tensors t = operands_.tensors();
+        change(t);
+        const Status status = execute(t);
+        expect_refused(status, operands_);
+        EXPECT_NE(status.message().find(word), std::string::npos) << status.message();
+    }
+    static float *off(const void *pointer) {
+        return reinterpret_cast<float *>(reinterpret_cast<uintptr_t>(pointer) + 1);
+    }
+
+    Operands operands_;
+    AlignedBuffer workspace_;
+    std::optional<SeparablePlan> plan_;
+    std::optional<Conv2dLayer> layer_;
+};
+
+TEST_P(OwnedFilters, NullMisalignedAndOverlapping) {
+    ASSERT_TRUE(execute(operands_.tensors()).ok());
+    EXPECT_TRUE(matches(operands_, operands_.expected(), 2e-6));
+    operands_.clear_output();
+    expect("input", [](Tensors &t) { t.input = nullptr; });
+    expect("output", [](Tensors &t) { t.output = nullptr; });
+    expect("residual", [](Tensors &t) { t.residual = {}; });
+    expect("input is not aligned", [](Tensors &t) { t.input = off(t.input.data); });
+    expect("output is not aligned", [](Tensors &t) { t.output = off(t.output.data); });
+    expect("residual is not aligned", [](Tensors &t) { t.residual = off(t.residual.data); });
+    expect("input and output overlap", [](Tensors &t) { t.input = t.output.data; });
+    expect("residual and output overlap", [](Tensors &t) { t.residual = t.output.data; });
+    if (plan_) {
+        expect("bias is not aligned", [](Tensors &t) { t.bias = off(t.bias); });
+        expect("bias and output overlap", [](Tensors &t) { t.bias = t.output.data; });
+    }
+}
+
+TEST_P(OwnedFilters, BadViews) {
+    const Conv2dProblem &p = operands_.problem;
+    const int64_t w = p.in_width, plane = p.in_height * w, image = p.in_channels * plane;
+    // Outputs are of the same size. What is only read may overlap in planes, not in rows.
+    const int64_t for_all[][4] = {{image, plane, w, 2}, {image, plane, w, 0}, {image, plane, -w, 1}, {image, plane, w - 1, 1}, {image, 0, w, 1}, {image, plane, w, int64_t{1} << 60}};
+    const int64_t for_outputs[][4] = {{0, plane, w, 1}, {image, 1, w, 1}, {image, plane - 1, w, 1}, {image - 1, plane, w, 1}, {plane, plane, w, 1}};
+    for (const auto &s : for_all) {
+        expect("input has strides", [&](Tensors &t) { t.input = ConstView(t.input.data, s[0], s[1], s[2], s[3]); });
+        expect("residual has strides", [&](Tensors &t) { t.residual = ConstView(t.residual.data, s[0], s[1], s[2], s[3]); });
+        expect("output has strides", [&](Tensors &t) { t.output = MutableView(t.output.data, s[0], s[1], s[2], s[3]); });
+    }
+    for (const auto &s : for_outputs) {
+        expect("output has strides", [&](Tensors &t) { t.output = MutableView(t.output.data, s[0], s[1], s[2], s[3]); });
+    }
+}
+
+TEST_P(OwnedFilters, BadWorkspace) {
+    if (!plan_) {
+        GTEST_SKIP() << "a layer's workspace is its own";
+    }
+    const Tensors t = operands_.tensors();
+    const size_t needed = workspace_.bytes();
+    AlignedBuffer larger(needed + 64);
+    for (const MemoryBlock &block : {MemoryBlock{workspace_.data(), needed - 1}, MemoryBlock{nullptr, needed}, MemoryBlock{}, MemoryBlock{static_cast<char *>(larger.data()) + 4, needed}}) {
+        expect_refused(execute(t, block), operands_);
+    }
+    float *const inside = static_cast<float *>(workspace_.data()) + needed / sizeof(float) - 1;
+    const int64_t w = operands_.problem.in_width, plane = operands_.problem.in_height * w;
+    expect("workspace and input overlap", [&](Tensors &changed) { changed.input = inside; });
+    expect("workspace and residual overlap", [&](Tensors &changed) { changed.residual = inside; });
+    expect("workspace and bias overlap", [&](Tensors &changed) { changed.bias = inside; });
+    expect("workspace and output overlap", [&](Tensors &changed) { changed.output = inside; });
+    expect("workspace and output overlap", [&](Tensors &changed) { changed.output = MutableView(inside, 2 * plane, plane, w, 1); });
+    // A block of filters is ignored, wherever it lies.
+    Tensors with_filters = t;
+    with_filters.filters = ConstMemoryBlock{workspace_.data(), needed};
+    EXPECT_TRUE(execute(with_filters, workspace_).ok());
+}
+
+class OwnedFiltersOfOneImage : public OwnedFilters {
+protected:
+    OwnedFiltersOfOneImage()
+        : OwnedFilters("b1 ic1 i100x300 oc1 f15 p7") {
+    }
+};
+
+TEST_P(OwnedFiltersOfOneImage, StridesOfOneElementAreIgnored) {
+    const int64_t w = operands_.problem.in_width;
+    for (const int64_t s : {int64_t{0}, int64_t{-5}, int64_t{1} << 62}) {
+        Tensors t = operands_.tensors();
+        t.input = ConstView(t.input.data, s, s, w, 1);
+        t.output = MutableView(t.output.data, s, s, w, 1);
+        operands_.clear_output();
+        const Status status = execute(t);
+        ASSERT_TRUE(status.ok()) << status.message();
+        EXPECT_TRUE(matches(operands_, operands_.expected(), 2e-6));
+    }
+}
+
+class OwnedFiltersNhwc : public OwnedFilters {
+protected:
+    OwnedFiltersNhwc()
+        : OwnedFilters("b1 ic3 i90x200 oc3 f15 p7 g3 nhwc") {
+    }
+};
+
+TEST_P(OwnedFiltersNhwc, BadViews) {
+    ASSERT_TRUE(execute(operands_.tensors()).ok());
+    EXPECT_TRUE(matches(operands_, operands_.expected(), 2e-6));
+    operands_.clear_output();
+    const int64_t w = operands_.problem.in_width, image = operands_.problem.in_height * w * 3;
+    for (const auto &s : {std::array<int64_t, 4>{image, 2, 3 * w, 3}, {image, 1, 3 * w, 2}, {image, 1, 3 * w, 0}}) {
+        expect("input has strides", [&](Tensors &t) { t.input = ConstView(t.input.data, s[0], s[1], s[2], s[3]); });
+        expect("output has strides", [&](Tensors &t) { t.output = MutableView(t.output.data, s[0], s[1], s[2], s[3]); });
+    }
+    // Rows long enough for one channel only.
+    expect("output has strides", [&](Tensors &t) { t.output = MutableView(t.output.data, image, 1, w, 3); });
+    expect("output has strides", [&](Tensors &t) { t.output = MutableView(t.output.data, image, 1, 3 * w - 1, 3); });
+}
+
+std::string owner_name(const ::testing::TestParamInfo<Owner> &info) {
+    return info.param == Owner::kSeparablePlan ? "separable_plan" : info.param == Owner::kSeparableLayer ? "separable_layer" : "plan_layer";
+}
+constexpr Owner kOwners[] = {Owner::kSeparablePlan, Owner::kSeparableLayer, Owner::kPlanLayer};
+INSTANTIATE_TEST_SUITE_P(Owners, OwnedFilters, ::testing::ValuesIn(kOwners), owner_name);
+INSTANTIATE_TEST_SUITE_P(Owners, OwnedFiltersOfOneImage, ::testing::ValuesIn(kOwners), owner_name);
+INSTANTIATE_TEST_SUITE_P(Owners, OwnedFiltersNhwc, ::testing::ValuesIn(kOwners), owner_name);
 
 TEST(Options, Bad) {
     const Conv2dProblem p = parse_problem("b1 ic3 i9 oc4 f3 p1");

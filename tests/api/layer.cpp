@@ -84,6 +84,8 @@ TEST(SizedLayer, SizesAreOfTheType) {
     EXPECT_FLOAT_EQ(y[0], 0.0f);  // at a corner 4 taps: below zero
     EXPECT_FLOAT_EQ(z[5], 2.0f);  // four inner pixels of y, the others under it are 0
     EXPECT_TRUE(second->layer().problem() == Second::kProblem);
+    // It would have no bounds.
+    EXPECT_EQ(First::create(First::Filters(w.data()), nullptr, PostOp::kClamp).status().code(), StatusCode::kInvalidArgument);
 }
 
 }  // namespace

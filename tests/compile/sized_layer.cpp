@@ -10,6 +10,12 @@ template class fourfold::SizedConv2dLayer<1, 4, 8, 8, 8, 3, 3, 0>;
 template class fourfold::SizedConv2dLayer<1, 4, 8, 8, 8, 3, 3, 1, 0, 1, 3>;
 #elif WRONG == 4
 template class fourfold::SizedConv2dLayer<1, 4, 8, 8, 8, 9, 3>;
+#elif WRONG == 6
+template class fourfold::SizedConv2dLayer<1, 4, 8, 8, 8, 3, 3, 1, -1>;
+#elif WRONG == 7
+template class fourfold::SizedConv2dLayer<1, 1 << 21, 1 << 20, 1 << 20, 8, 3, 3>;  // 2^61 elements
+#elif WRONG == 8
+template class fourfold::SizedConv2dLayer<(int64_t{1} << 48) + 1, 1, 8, 8, 8, 3, 3>;
 #endif
 
 using First = fourfold::SizedConv2dLayer<1, 4, 8, 8, 8, 3, 3, 2, 1>;

@@ -117,8 +117,12 @@ public:
     /// y, whose sizes follow.
     using Output = SizedView<float, Batch, OutChannels, kProblem.out_height(), kProblem.out_width()>;
 
-    /// As Conv2dLayer::create; `post_op` is applied to every output (kNone, kRelu). Errors: those of Conv2dLayer::create.
+    /// As Conv2dLayer::create; `post_op` is kNone or kRelu; kClamp, which has bounds, is kInvalidArgument. Other errors: those of
+    /// Conv2dLayer::create.
     static Result<SizedConv2dLayer> create(Filters filters, const float *bias = nullptr, PostOp post_op = PostOp::kNone, const PlanOptions &options = {}) {
+        if (post_op != PostOp::kNone && post_op != PostOp::kRelu) {
+            return Status(StatusCode::kInvalidArgument, "a sized layer takes no bounds for clamp; Conv2dLayer does");
+        }
         Conv2dProblem problem = kProblem;
         problem.post_op = post_op;
         Result<Conv2dLayer> layer = Conv2dLayer::create(problem, filters.data, bias, options);
