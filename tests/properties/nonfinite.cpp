@@ -2,29 +2,60 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "fourfold/fourfold.h"
 #include "support/problems.h"
 #include "support/run_plan.h"
 
 namespace fourfold::test {
 namespace {
 
-/// Rows and columns beyond those that read the value, within which an algorithm may spread it; negative: the whole plane.
-int64_t reach(Algorithm algorithm, bool one_channel) {
+/// Rows and columns beyond those that read the value, within which it may spread; negative: the whole plane.
+struct Reach {
+    int64_t rows, columns;
+};
+
+Reach reach(Algorithm algorithm, bool one_channel) {
     switch (algorithm) {
     case Algorithm::kDirect:
-        return 11;  // the other rows of a row block, at most m = 12 together
+        return {11, 0};  // the other rows of a row block, at most m = 12 together; lanes are of one column each
     case Algorithm::kFftTiled:
-        return one_channel ? 239 : 47;  // the tile, at most 48, or 240 where there is no sum over channels
+        return one_channel ? Reach{239, 239} : Reach{47, 47};  // the tile, at most 48, or 240 where there is no sum over channels
     case Algorithm::kWinograd:
-        return 5;  // the tile
+        return {5, 5};  // the tile
     case Algorithm::kFft:
-        return -1;
+        return {-1, -1};
     default:
-        return 0;
+        return {0, 0};
     }
+}
+
+/// Whether output row (or column) `out` reads `at`, or would if it were up to `more` further on.
+bool near(int64_t out, int64_t stride, int64_t pad, int64_t filter, int64_t at, int64_t more) {
+    const int64_t first = out * stride - pad;
+    return more < 0 || (first - more * stride <= at && at < first + filter + more * stride);
+}
+
+constexpr float kBad[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()};
+
+/// Expects every element finite that `may` (of its four indices) does not allow otherwise, and `shows` to show it.
+template<typename May>
+void expect_within(const Array &result, const std::array<int64_t, 4> &shows, const std::string &what, const May &may) {
+    const std::array<int64_t, 4> &sizes = result.sizes();
+    for (int64_t a = 0; a < sizes[0]; a++) {
+        for (int64_t b = 0; b < sizes[1]; b++) {
+            for (int64_t c = 0; c < sizes[2]; c++) {
+                for (int64_t d = 0; d < sizes[3]; d++) {
+                    ASSERT_TRUE(may(a, b, c, d) || std::isfinite(result(a, b, c, d))) << what << " reached " << a << "," << b << "," << c << "," << d;
+                }
+            }
+        }
+    }
+    EXPECT_FALSE(std::isfinite(result(shows[0], shows[1], shows[2], shows[3]))) << what;
 }
 
 TEST(NonFinite, SpreadsNoFurtherThanPromised) {
@@ -34,7 +65,7 @@ TEST(NonFinite, SpreadsNoFurtherThanPromised) {
             if (refuses(algorithm, p)) {
                 continue;
             }
-            for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+            for (float bad : kBad) {
                 Operands operands(p, test_seed());
                 const int64_t row = p.in_height / 2, column = p.in_width / 2;
                 operands.input(0, 0, row, column) = bad;
@@ -43,33 +74,16 @@ TEST(NonFinite, SpreadsNoFurtherThanPromised) {
                 options.threads = 1;
                 const Status status = run_plan(options, operands, {});
                 ASSERT_TRUE(status.ok()) << status.message();
-                const int64_t more = reach(algorithm, p.in_channels == p.groups);
-                const auto near = [&](int64_t out, int64_t stride, int64_t pad, int64_t filter, int64_t at) {
-                    const int64_t first = out * stride - pad;
-                    return more < 0 || (first - more * stride <= at && at < first + filter + more * stride);
-                };
-                const int64_t group_outputs = p.out_channels / p.groups;
-                for (int64_t n = 0; n < p.batch; n++) {
-                    for (int64_t k = 0; k < p.out_channels; k++) {
-                        for (int64_t y = 0; y < p.out_height(); y++) {
-                            for (int64_t x = 0; x < p.out_width(); x++) {
-                                const bool may = n == 0 && k < group_outputs && near(y, p.stride_h, p.pad_top, p.filter_height, row) && near(x, p.stride_w, p.pad_left, p.filter_width, column);
-                                ASSERT_TRUE(may || std::isfinite(operands.output(n, k, y, x)))
-                                    << to_string(algorithm) << ", " << bad << " reached " << n << "," << k << "," << y << "," << x << " of " << operands.to_string();
-                            }
-                        }
-                    }
-                }
-                // The outputs that read it show it.
-                EXPECT_FALSE(std::isfinite(operands.output(0, 0, row / p.stride_h, column / p.stride_w))) << to_string(algorithm) << ", " << operands.to_string();
+                const Reach more = reach(algorithm, p.in_channels == p.groups);
+                expect_within(operands.output, {0, 0, row / p.stride_h, column / p.stride_w}, std::string(to_string(algorithm)) + ", " + operands.to_string(), [&](int64_t n, int64_t k, int64_t y, int64_t x) {
+                    return n == 0 && k < p.out_channels / p.groups && near(y, p.stride_h, p.pad_top, p.filter_height, row, more.rows) && near(x, p.stride_w, p.pad_left, p.filter_width, column, more.columns);
+                });
             }
         }
     }
 }
 
 const char *const kGradientProblems[] = {"b2 ic1 i64x70 oc1 f5 p2", "b2 ic3 i80 oc5 f3 p1", "b2 ic2 i64 oc2 f7 p3 g2", "b2 ic20 i96 oc40 f3 p1 s2", "b2 ic20 i40 oc24 f3 p1 g2 nhwc"};
-constexpr float kBad[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()};
-
 /// Runs, and expects every element finite that `may` (of its four indices) does not allow otherwise; `shows` is one that must show it.
 template<typename May>
 void expect_spread(Algorithm algorithm, Operands &operands, const std::array<int64_t, 4> &shows, const May &may) {
@@ -78,17 +92,7 @@ void expect_spread(Algorithm algorithm, Operands &operands, const std::array<int
     options.threads = 1;
     const Status status = run_plan(options, operands);
     ASSERT_TRUE(status.ok()) << status.message();
-    const std::array<int64_t, 4> &sizes = operands.output.sizes();
-    for (int64_t a = 0; a < sizes[0]; a++) {
-        for (int64_t b = 0; b < sizes[1]; b++) {
-            for (int64_t c = 0; c < sizes[2]; c++) {
-                for (int64_t d = 0; d < sizes[3]; d++) {
-                    ASSERT_TRUE(may(a, b, c, d) || std::isfinite(operands.output(a, b, c, d))) << to_string(algorithm) << " reached " << a << "," << b << "," << c << "," << d << " of " << operands.to_string();
-                }
-            }
-        }
-    }
-    EXPECT_FALSE(std::isfinite(operands.output(shows[0], shows[1], shows[2], shows[3]))) << to_string(algorithm) << ", " << operands.to_string();
+    expect_within(operands.output, shows, std::string(to_string(algorithm)) + ", " + operands.to_string(), may);
 }
 
 /// Every algorithm that does the problem, with one bad value put where `spoil` says.
@@ -113,14 +117,10 @@ TEST(NonFinite, DataGradientsSpreadAsTheForwardDoes) {
         for_every_algorithm(
             p, [&](Operands &o, float bad) { o.grad_output(0, 0, row, column) = bad; },
             [&](Algorithm algorithm, Operands &o) {
-                const int64_t more = reach(algorithm, p.out_channels == p.groups);
+                const Reach more = reach(algorithm, p.out_channels == p.groups);
                 // Pixels i = out*stride - pad + tap read it; the others of its phase are a stride apart.
-                const auto near = [&](int64_t i, int64_t out, int64_t stride, int64_t pad, int64_t filter) {
-                    const int64_t first = out * stride - pad;
-                    return more < 0 || (first - more * stride <= i && i < first + filter + more * stride);
-                };
                 expect_spread(algorithm, o, {0, 0, row * p.stride_h, column * p.stride_w}, [&](int64_t n, int64_t c, int64_t y, int64_t x) {
-                    return n == 0 && c < p.in_channels / p.groups && near(y, row, p.stride_h, p.pad_top, p.filter_height) && near(x, column, p.stride_w, p.pad_left, p.filter_width);
+                    return n == 0 && c < p.in_channels / p.groups && near(row, p.stride_h, p.pad_top, p.filter_height, y, more.rows) && near(column, p.stride_w, p.pad_left, p.filter_width, x, more.columns);
                 });
             });
     }
@@ -166,6 +166,139 @@ TEST(NonFinite, UnfoldAndFoldMoveIt) {
     for_every_algorithm(
         fold, [](Operands &o, float bad) { o.input(0, 1, 4, 9 * 23 + 11) = bad; },
         [](Algorithm algorithm, Operands &o) { expect_spread(algorithm, o, {0, 1, 9, 11}, [](int64_t n, int64_t c, int64_t y, int64_t x) { return n == 0 && c == 1 && y == 9 && x == 11; }); });
+}
+
+TEST(NonFinite, TwoPassesAddRowsOnly) {
+    for (const char *text : {"b2 ic1 i64x70 oc1 f5 p2", "b1 ic2 i90x80 oc2 f15x31 p7,7,15,15 g2", "b2 ic3 i50x60 oc3 f7x9 p3,3,4,4 g3 nhwc", "b1 ic2 i80x60 oc2 f6x4 s2x3 d2 g2"}) {
+        const Conv2dProblem p = parse_problem(text);
+        const int64_t row = p.in_height / 2, column = p.in_width / 2, taps_h = p.dilation_h * (p.filter_height - 1) + 1, taps_w = p.dilation_w * (p.filter_width - 1) + 1;
+        for (float bad : kBad) {
+            Operands operands(p, test_seed());
+            operands.filters.fill(0.25f);
+            const Result<SeparablePlan> plan = SeparablePlan::create(p, operands.filters.view());
+            ASSERT_TRUE(plan.ok()) << plan.status().message();
+            const AlignedBuffer workspace(plan->workspace_bytes());
+            operands.input(0, 0, row, column) = bad;
+            ASSERT_TRUE(plan->execute(operands.tensors(), workspace).ok());
+            const int64_t more = reach(Algorithm::kDirect, true).rows;
+            expect_within(operands.output, {0, 0, row / p.stride_h, column / p.stride_w}, text, [&](int64_t n, int64_t k, int64_t y, int64_t x) {
+                return n == 0 && k == 0 && near(y, p.stride_h, p.pad_top, taps_h, row, more) && near(x, p.stride_w, p.pad_left, taps_w, column, 0);
+            });
+        }
+    }
+}
+
+TEST(NonFinite, SpectralProductsKeepToTheFrequency) {
+    using Numbers = std::vector<Complex>;
+    for (const SpectralOrder order : {SpectralOrder::kBijc, SpectralOrder::kBcij}) {
+        for (const Operation operation : {Operation::kForward, Operation::kBackwardData, Operation::kBackwardFilters}) {
+            SpectralProblem p;
+            p.operation = operation;
+            p.batch = 3;
+            p.in_channels = 5;
+            p.out_channels = 18;
+            p.height = 4;
+            p.half_width = 5;
+            p.order = order;
+            const Result<SpectralPlan> plan = SpectralPlan::create(p);
+            ASSERT_TRUE(plan.ok()) << plan.status().message();
+            const int64_t f = p.frequencies(), ic = p.in_channels, oc = p.out_channels, middle = f / 2;
+            const bool last = order == SpectralOrder::kBijc;
+            const auto x_at = [&](int64_t n, int64_t c, int64_t i) { return static_cast<size_t>(last ? (n * f + i) * ic + c : (n * ic + c) * f + i); };
+            const auto y_at = [&](int64_t n, int64_t k, int64_t i) { return static_cast<size_t>(last ? (n * f + i) * oc + k : (n * oc + k) * f + i); };
+            const auto w_at = [&](int64_t k, int64_t c, int64_t i) { return static_cast<size_t>(last ? (i * ic + c) * oc + k : (k * ic + c) * f + i); };
+            // Each operand spoilt at image or output channel 0, channel 0 and the middle frequency.
+            for (const char spoilt : {'x', 'w', 'y'}) {
+                const char result = operation == Operation::kForward ? 'y' : operation == Operation::kBackwardData ? 'x' : 'w';
+                if (spoilt == result) {
+                    continue;
+                }
+                Numbers x(static_cast<size_t>(p.batch * ic * f), {0.5f, 0.25f}), w(static_cast<size_t>(oc * ic * f), {0.5f, -0.25f}), y(static_cast<size_t>(p.batch * oc * f), {-0.5f, 0.25f});
+                (spoilt == 'x' ? x[x_at(0, 0, middle)] : spoilt == 'w' ? w[w_at(0, 0, middle)] : y[y_at(0, 0, middle)]) = {kBad[0], kBad[1]};
+                SpectralTensors t;
+                if (result == 'y') {
+                    t.input = x.data();
+                    t.filters = w.data();
+                    t.output = y.data();
+                } else if (result == 'x') {
+                    t.grad_output = y.data();
+                    t.filters = w.data();
+                    t.grad_input = x.data();
+                } else {
+                    t.input = x.data();
+                    t.grad_output = y.data();
+                    t.grad_filters = w.data();
+                }
+                const AlignedBuffer workspace(plan->workspace_bytes_unpacked());
+                const Status status = plan->execute(t, workspace);
+                ASSERT_TRUE(status.ok()) << status.message();
+                // Images are kept apart by x and y, channels by what carries their index.
+                for (int64_t i = 0; i < f; i++) {
+                    for (int64_t n = 0; n < (result == 'w' ? 1 : p.batch); n++) {
+                        for (int64_t c = 0; c < (result == 'y' ? 1 : ic); c++) {
+                            for (int64_t k = 0; k < (result == 'x' ? 1 : oc); k++) {
+                                const Complex value = result == 'y' ? y[y_at(n, k, i)] : result == 'x' ? x[x_at(n, c, i)] : w[w_at(k, c, i)];
+                                const bool reads = i == middle && (spoilt == 'w' || result == 'w' || n == 0) && (spoilt == 'y' || result == 'y' || c == 0) && (spoilt == 'x' || result == 'x' || k == 0);
+                                ASSERT_EQ(!std::isfinite(value.real()) || !std::isfinite(value.imag()), reads)
+                                    << p.to_string() << ", " << spoilt << " spoilt: image " << n << ", channel " << c << ", output channel " << k << ", frequency " << i;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(NonFinite, TrainingStepsSpreadOverThePlanesOfImageAndGroup) {
+    for (const char *text : {"b2 ic4 i20x23 oc6 f5 p2 g2", "b3 ic5 i17 oc5 f3 p1 g5", "b2 ic3 i24 oc9 f3 s2 p1 nhwc"}) {
+        const Conv2dProblem p = parse_problem(text);
+        const Result<TrainingPlan> plan = TrainingPlan::create(p);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        const int64_t outputs = p.out_channels / p.groups, channels = p.in_channels / p.groups;
+        for (const char spoilt : {'x', 'w', 'y'}) {
+            for (float bad : kBad) {
+                Operands forward(p, test_seed()), data(gradient_of(p, Operation::kBackwardData), test_seed()), filters(gradient_of(p, Operation::kBackwardFilters), test_seed());
+                (spoilt == 'x' ? forward.input : spoilt == 'w' ? forward.filters : data.grad_output)(0, 0, 1, 1) = bad;
+                const AlignedBuffer x(plan->input_spectra_bytes()), w(plan->filter_spectra_bytes()), g(plan->gradient_spectra_bytes()), workspace(plan->workspace_bytes());
+                const auto read = [](const AlignedBuffer &b) { return ConstMemoryBlock{b.data(), b.bytes()}; };
+                auto *const grad_bias = reinterpret_cast<float *>(filters.bias.data());
+                ASSERT_TRUE(plan->transform_input(forward.input.view(), 1, x, workspace).ok());
+                ASSERT_TRUE(plan->transform_filters(forward.filters.view(), 1, w, workspace).ok());
+                ASSERT_TRUE(plan->transform_gradient(data.grad_output.view(), 1, g, workspace).ok());
+                ASSERT_TRUE(plan->forward(read(x), read(w), forward.tensors().bias, forward.output.mutable_view(), workspace).ok());
+                ASSERT_TRUE(plan->backward_data(read(g), read(w), data.output.mutable_view(), workspace).ok());
+                ASSERT_TRUE(plan->backward_filters(read(x), read(g), filters.output.mutable_view(), grad_bias, workspace).ok());
+                const std::string what = std::string(text) + ", " + spoilt + " spoilt";
+                const auto all_finite = [](const Array &a) {
+                    for (float v : a.values()) {
+                        if (!std::isfinite(v)) {
+                            return false;
+                        }
+                    }
+                    return true;
+                };
+                if (spoilt == 'y') {
+                    EXPECT_TRUE(all_finite(forward.output)) << what;
+                } else {
+                    expect_within(forward.output, {0, 0, 0, 0}, what + ": y", [&](int64_t n, int64_t k, int64_t, int64_t) { return spoilt == 'x' ? n == 0 && k < outputs : k == 0; });
+                }
+                if (spoilt == 'x') {
+                    EXPECT_TRUE(all_finite(data.output)) << what;
+                } else {
+                    expect_within(data.output, {0, 0, 0, 0}, what + ": gx", [&](int64_t n, int64_t c, int64_t, int64_t) { return spoilt == 'y' ? n == 0 && c < channels : c == 0; });
+                }
+                if (spoilt == 'w') {
+                    EXPECT_TRUE(all_finite(filters.output)) << what;
+                } else {
+                    expect_within(filters.output, {0, 0, 0, 0}, what + ": gw", [&](int64_t k, int64_t c, int64_t, int64_t) { return spoilt == 'x' ? k < outputs && c == 0 : k == 0; });
+                }
+                for (int64_t k = 0; k < p.out_channels; k++) {
+                    EXPECT_EQ(std::isfinite(grad_bias[k]), spoilt != 'y' || k != 0) << what << ": bias gradient " << k;
+                }
+            }
+        }
+    }
 }
 
 }  // namespace
