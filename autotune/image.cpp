@@ -5,78 +5,27 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <optional>
 
 #include <fmt/format.h>
-#include <zlib.h>
-
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
-#define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
-#include <stb/stb_image.h>
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#include <stb/stb_image_write.h>
 
 #include "files.h"
+#include "jpeg_image.h"
+#include "png_image.h"
 #include "tiff.h"
 
 namespace fourfold::cli {
 namespace {
 
-constexpr int kJpegQuality = 95;
-
-bool starts_with(const std::string &bytes, const char *prefix) {
-    return bytes.rfind(prefix, 0) == 0;
-}
+constexpr double kMostExpansion = 2000;      ///< of deflate, LZW and JPEG, by which a file's size bounds its pixels
+constexpr double kTrustedBytes = 256 << 20;  ///< what is allocated whatever the file's size
 
 bool looks_like_pnm(const std::string &bytes) {
     return bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' && std::isspace(static_cast<unsigned char>(bytes[2]));
 }
 
-bool looks_like_jpeg(const std::string &bytes) {
-    return starts_with(bytes, "\xff\xd8\xff");
-}
-
 Status bad_image(const std::string &name, const std::string &why) {
     return {StatusCode::kInvalidArgument, fmt::format("'{}': {}", name, why)};
-}
-
-/// Interleaved samples of the file to planes in [0, 1].
-template<typename Sample>
-void to_planes(const Sample *samples, float scale, Image &image) {
-    const size_t pixels = static_cast<size_t>(image.height * image.width), channels = static_cast<size_t>(image.channels);
-    image.data.resize(pixels * channels);
-    for (size_t c = 0; c < channels; ++c) {
-        for (size_t i = 0; i < pixels; ++i) {
-            image.data[c * pixels + i] = static_cast<float>(samples[i * channels + c]) / scale;
-        }
-    }
-}
-
-/// What PNG and PNM hold of it.
-int integer_bits(const Image &image) {
-    return image.bits == 8 ? 8 : 16;
-}
-
-/// Planes to interleaved samples, quantized. 16-bit samples are big-endian, as PNG and PNM want.
-std::string to_samples(const Image &image, int bits) {
-    const size_t pixels = static_cast<size_t>(image.height * image.width), channels = static_cast<size_t>(image.channels);
-    const size_t sample_bytes = bits == 16 ? 2 : 1;
-    std::string samples(pixels * channels * sample_bytes, '\0');
-    for (size_t c = 0; c < channels; ++c) {
-        for (size_t i = 0; i < pixels; ++i) {
-            const int sample = quantized(image.data[c * pixels + i], bits);
-            char *out = &samples[(i * channels + c) * sample_bytes];
-            if (sample_bytes == 2) {
-                *out++ = static_cast<char>(sample >> 8);
-            }
-            *out = static_cast<char>(sample & 255);
-        }
-    }
-    return samples;
 }
 
 /// PNM's header is blank-separated numbers with comments; so is the data of the plain forms P2 and P3.
@@ -151,110 +100,12 @@ Result<Image> decode_pnm(const std::string &bytes, const std::string &name) {
         }
         samples[i] = static_cast<uint16_t>(value);
     }
-    to_planes(samples.data(), static_cast<float>(*maximum), image);
-    return image;
-}
-
-struct StbFree {
-    void operator()(void *p) const {
-        stbi_image_free(p);
-    }
-};
-
-Result<Image> decode_stb(const std::string &bytes, const std::string &name) {
-    if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
-        return bad_image(name, "images over 2 GiB are not supported");
-    }
-    // The JPEG decoder would fill what is missing with grey.
-    if (looks_like_jpeg(bytes) && bytes.rfind("\xff\xd9") == std::string::npos) {
-        return bad_image(name, "the file is cut short");
-    }
-    const auto *data = reinterpret_cast<const stbi_uc *>(bytes.data());
-    const int size = static_cast<int>(bytes.size());
-    int width = 0, height = 0, channels = 0;
-    Image image;
-    image.bits = stbi_is_16_bit_from_memory(data, size) ? 16 : 8;
-    std::unique_ptr<void, StbFree> samples;
-    if (image.bits == 16) {
-        samples.reset(stbi_load_16_from_memory(data, size, &width, &height, &channels, 0));
-    } else {
-        samples.reset(stbi_load_from_memory(data, size, &width, &height, &channels, 0));
-    }
-    if (!samples) {
-        const char *why = stbi_failure_reason();
-        return bad_image(name, fmt::format("cannot decode the image ({})", why != nullptr ? why : "unknown reason"));
-    }
-    image.channels = channels;
-    image.height = height;
-    image.width = width;
-    if (image.bits == 16) {
-        to_planes(static_cast<const uint16_t *>(samples.get()), 65535.0f, image);
-    } else {
-        to_planes(static_cast<const uint8_t *>(samples.get()), 255.0f, image);
+    image.data.resize(samples.size());
+    const size_t pixels = samples.size() / static_cast<size_t>(image.channels);
+    for (size_t i = 0; i < samples.size(); ++i) {
+        image.data[i % static_cast<size_t>(image.channels) * pixels + i / static_cast<size_t>(image.channels)] = static_cast<float>(samples[i]) / static_cast<float>(*maximum);
     }
     return image;
-}
-
-void append_big_endian(std::string &out, uint32_t value) {
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        out += static_cast<char>(value >> shift & 255);
-    }
-}
-
-void append_chunk(std::string &out, const std::string &type_and_data) {
-    append_big_endian(out, static_cast<uint32_t>(type_and_data.size() - 4));
-    out += type_and_data;
-    append_big_endian(out, static_cast<uint32_t>(::crc32_z(0, reinterpret_cast<const Bytef *>(type_and_data.data()), type_and_data.size())));
-}
-
-/// Written here because stb_image_write has no 16-bit PNG. Every row uses filter 1: differences to the pixel on the left.
-Result<std::string> encode_png(const Image &image) {
-    const int bits = integer_bits(image);
-    const std::string samples = to_samples(image, bits);
-    const size_t rows = static_cast<size_t>(image.height), row_bytes = samples.size() / rows;
-    const size_t pixel_bytes = static_cast<size_t>(image.channels) * static_cast<size_t>(bits / 8);
-    std::string filtered;
-    filtered.reserve(samples.size() + rows);
-    for (size_t r = 0; r < rows; ++r) {
-        const char *row = &samples[r * row_bytes];
-        filtered += '\x01';
-        for (size_t i = 0; i < row_bytes; ++i) {
-            filtered += static_cast<char>(row[i] - (i >= pixel_bytes ? row[i - pixel_bytes] : 0));
-        }
-    }
-    uLongf packed_bytes = ::compressBound(filtered.size());
-    std::string data("IDAT");
-    data.resize(4 + packed_bytes);
-    if (::compress2(reinterpret_cast<Bytef *>(data.data() + 4), &packed_bytes, reinterpret_cast<const Bytef *>(filtered.data()), filtered.size(), 6) != Z_OK) {
-        return Status(StatusCode::kInternal, "the PNG data could not be compressed");
-    }
-    data.resize(4 + packed_bytes);
-    if (data.size() - 4 > 0x7fffffffu) {
-        return Status(StatusCode::kInvalidArgument, "the image is too large for one PNG chunk; write PGM, PPM or --raw instead");
-    }
-    constexpr char kColourType[] = {0, 4, 2, 6};  // grey, grey + alpha, RGB, RGB + alpha
-    std::string header("IHDR");
-    append_big_endian(header, static_cast<uint32_t>(image.width));
-    append_big_endian(header, static_cast<uint32_t>(image.height));
-    header += {static_cast<char>(bits), kColourType[image.channels - 1], 0, 0, 0};
-    std::string png("\x89PNG\r\n\x1a\n");
-    append_chunk(png, header);
-    append_chunk(png, data);
-    append_chunk(png, "IEND");
-    return png;
-}
-
-Result<std::string> encode_jpeg(const Image &image) {
-    if (image.width > 65535 || image.height > 65535) {
-        return Status(StatusCode::kInvalidArgument, fmt::format("JPEG cannot hold {}x{} pixels; 65535 a side is its limit", image.width, image.height));
-    }
-    const std::string samples = to_samples(image, 8);
-    std::string out;
-    const auto append = [](void *context, void *data, int size) { static_cast<std::string *>(context)->append(static_cast<const char *>(data), static_cast<size_t>(size)); };
-    if (!stbi_write_jpg_to_func(append, &out, static_cast<int>(image.width), static_cast<int>(image.height), static_cast<int>(image.channels), samples.data(), kJpegQuality)) {
-        return Status(StatusCode::kInternal, "the JPEG data could not be compressed");
-    }
-    return out;
 }
 
 }  // namespace
@@ -264,8 +115,48 @@ int quantized(float sample, int bits) {
     return sample > 0.0f ? static_cast<int>(std::lround(std::min(sample, 1.0f) * scale)) : 0;
 }
 
+int integer_bits(const Image &image) {
+    return image.bits == 8 ? 8 : 16;
+}
+
+void from_samples(const unsigned char *samples, Image &image) {
+    const size_t pixels = static_cast<size_t>(image.height * image.width), channels = static_cast<size_t>(image.channels);
+    image.data.resize(pixels * channels);
+    for (size_t c = 0; c < channels; ++c) {
+        for (size_t i = 0; i < pixels; ++i) {
+            const size_t at = i * channels + c;
+            image.data[c * pixels + i] = image.bits == 16 ? static_cast<float>(samples[2 * at] << 8 | samples[2 * at + 1]) / 65535.0f : static_cast<float>(samples[at]) / 255.0f;
+        }
+    }
+}
+
+std::string to_samples(const Image &image, int bits) {
+    const size_t pixels = static_cast<size_t>(image.height * image.width), channels = static_cast<size_t>(image.channels);
+    const size_t sample_bytes = bits == 16 ? 2 : 1;
+    std::string samples(pixels * channels * sample_bytes, '\0');
+    for (size_t c = 0; c < channels; ++c) {
+        for (size_t i = 0; i < pixels; ++i) {
+            const int sample = quantized(image.data[c * pixels + i], bits);
+            char *out = &samples[(i * channels + c) * sample_bytes];
+            if (sample_bytes == 2) {
+                *out++ = static_cast<char>(sample >> 8);
+            }
+            *out = static_cast<char>(sample & 255);
+        }
+    }
+    return samples;
+}
+
+Status check_pixels(const Image &image, size_t file_bytes, const std::string &name) {
+    const double bytes = static_cast<double>(image.width) * static_cast<double>(image.height) * static_cast<double>(image.channels) * image.bits / 8;
+    if (bytes <= std::max(kTrustedBytes, kMostExpansion * static_cast<double>(file_bytes))) {
+        return {};
+    }
+    return bad_image(name, fmt::format("{}x{} pixels are more than {} bytes can hold", image.width, image.height, file_bytes));
+}
+
 bool looks_like_image(const std::string &bytes) {
-    return starts_with(bytes, "\x89PNG") || looks_like_jpeg(bytes) || looks_like_pnm(bytes) || looks_like_tiff(bytes);
+    return looks_like_png(bytes) || looks_like_jpeg(bytes) || looks_like_pnm(bytes) || looks_like_tiff(bytes);
 }
 
 bool has_image_extension(const std::string &path) {
@@ -274,7 +165,10 @@ bool has_image_extension(const std::string &path) {
 }
 
 Result<Image> decode_image(const std::string &bytes, const std::string &name) {
-    return looks_like_pnm(bytes) ? decode_pnm(bytes, name) : looks_like_tiff(bytes) ? decode_tiff(bytes, name) : decode_stb(bytes, name);
+    if (looks_like_pnm(bytes)) {
+        return decode_pnm(bytes, name);
+    }
+    return looks_like_tiff(bytes) ? decode_tiff(bytes, name) : looks_like_jpeg(bytes) ? decode_jpeg(bytes, name) : decode_png(bytes, name);
 }
 
 Status check_image_format(const std::string &path, int64_t channels) {
@@ -301,7 +195,7 @@ Status write_image(const std::string &path, const Image &image) {
     const bool tiff = e == "tif" || e == "tiff";
     if (tiff || e == "png" || e == "jpg" || e == "jpeg") {
         const Result<std::string> bytes = tiff ? encode_tiff(image) : e == "png" ? encode_png(image) : encode_jpeg(image);
-        return bytes ? write_file(path, *bytes) : bytes.status();
+        return bytes ? write_file(path, *bytes) : Status(bytes.status().code(), fmt::format("'{}': {}", path, bytes.status().message()));
     }
     const std::string header = fmt::format("P{}\n{} {}\n{}\n", image.channels == 1 ? 5 : 6, image.width, image.height, integer_bits(image) == 16 ? 65535 : 255);
     return write_file(path, header + to_samples(image, integer_bits(image)));

@@ -1,6 +1,7 @@
 // Pictures as planes of floats: PNG and JPEG, PGM and PPM, 8 and 16 bits a sample; TIFF, which may hold floats too.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -27,12 +28,21 @@ struct Image {
 /// The sample clamped to [0, 1] and scaled to `bits` (8 or 16) bits, rounded; NaN becomes 0.
 int quantized(float sample, int bits);
 
+/// What PNG and PNM hold of it: 8 bits, or 16 of floats too.
+int integer_bits(const Image &image);
+/// Interleaved samples of image.bits (8, or 16 with the high byte first) to image.data, whose sizes are set.
+void from_samples(const unsigned char *samples, Image &image);
+/// The same in return: clamped and rounded to 8 or 16 bits.
+std::string to_samples(const Image &image, int bits);
+/// Whether a file of so many bytes may claim so many pixels: what it can hold compressed, or 256 MiB. Errors: kInvalidArgument.
+Status check_pixels(const Image &image, size_t file_bytes, const std::string &name);
+
 /// Whether the bytes begin as one of the formats that decode_image reads.
 bool looks_like_image(const std::string &bytes);
 /// Whether the name ends as one of the formats that write_image writes.
 bool has_image_extension(const std::string &path);
 
-/// Errors: kInvalidArgument, naming the file.
+/// Pixels as the file stores them: tags of orientation (EXIF, TIFF) are not applied. Errors: kInvalidArgument, naming the file.
 Result<Image> decode_image(const std::string &bytes, const std::string &name);
 
 /// Writes PNG, JPEG (quality 95), PGM, PPM or TIFF, as the name ends, clamped to [0, 1] and rounded to image.bits (JPEG: 8).

@@ -130,7 +130,7 @@ Result<Inputs> read_inputs(const RunFlags &flags) {
     }
     Result<Array> filters = read_npy(flags.filters);
     if (!filters) {
-        return bad(fmt::format("{} (as a name, --filters takes {})", filters.status().message(), filter_names()));
+        return lower_extension(flags.filters) == "npy" ? filters.status() : bad(fmt::format("{} (as a name, --filters takes {})", filters.status().message(), filter_names()));
     }
     in.filters = std::move(*filters);
     if (in.image && in.filters->shape.size() == 2) {
@@ -489,7 +489,7 @@ Status run(const RunFlags &flags) {
 Action add_run(CLI::App &verb) {
     auto flags = std::make_shared<RunFlags>();
     CLI::Option *problem = verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank); default: from the arrays' shapes");
-    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM, PPM or TIFF image; bwd-data: the gradient of y; fold: columns (b, ic*f0*f1, o0*o1)")->required();
+    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM, PPM or TIFF image, as stored (EXIF orientation is not applied); bwd-data: the gradient of y; fold: columns (b, ic*f0*f1, o0*o1)")->required();
     verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names() + "; bwd-filters: the gradient of y; not for unfold and fold");
     verb.add_option("--bias", flags->bias, ".npy float32 (oc,); bwd-data, a transposed convolution's: (ic,)");
     verb.add_option("--bias-output", flags->bias_output, "bwd-filters: where the gradient of the bias goes, .npy float32 (oc,)");

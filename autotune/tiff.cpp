@@ -4,7 +4,6 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -14,8 +13,6 @@
 namespace fourfold::cli {
 namespace {
 
-constexpr double kMostExpansion = 2000;       ///< of deflate and LZW, by which a file's size bounds its pixels
-constexpr double kTrustedBytes = 256 << 20;   ///< what is allocated whatever the file's size
 constexpr tmsize_t kLargestStrip = tmsize_t{1} << 30;
 constexpr double kLargestClassic = 3.9e9;     ///< bytes of pixels; more takes BigTIFF
 
@@ -228,16 +225,15 @@ Result<Image> decode_tiff(const std::string &bytes, const std::string &name) {
     if (const std::string why = unsupported(f); !why.empty()) {
         return bad(why);
     }
-    const double samples = static_cast<double>(f.width) * f.height * f.channels;
-    if (samples * f.bits / 8 > std::max(kTrustedBytes, kMostExpansion * static_cast<double>(bytes.size()))) {
-        return bad(fmt::format("{}x{} pixels are more than {} bytes can hold", f.width, f.height, bytes.size()));
-    }
     Image image;
     image.channels = f.channels;
     image.height = f.height;
     image.width = f.width;
     image.bits = f.bits;
-    image.data.resize(static_cast<size_t>(samples));
+    if (Status status = check_pixels(image, bytes.size(), name); !status) {
+        return status;
+    }
+    image.data.resize(static_cast<size_t>(image.channels * image.height * image.width));
     if (!(TIFFIsTiled(tiff.get()) ? read_tiles(tiff.get(), f, image) : read_rows(tiff.get(), f, image))) {
         return broken();
     }
