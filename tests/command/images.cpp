@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "command/command.h"
+#include "image.h"
 #include "support/npy.h"
 
 namespace fourfold::test {
@@ -206,6 +207,170 @@ TEST(Images, WhatIsNoImageIsRefused) {
     EXPECT_TRUE(exits_with(1, fourfold_command(run(folder / "x.pgm", "box:3", folder / "no/such/y.tif")), {"y.tif"}));
     EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.pgm", "box:3", folder / "y.bmp")), {"y.bmp"}));
     EXPECT_EQ(folder.files(), Arguments({"cut.tif", "text.tif", "x.pgm", "x.tif"}));
+}
+
+const char *const kSeeds = FOURFOLD_CORPUS "/image/";
+
+/// The samples of a decoded file, scaled to its bits; or its complaint as a failure.
+std::vector<int> samples_of(const std::string &bytes, const std::string &name) {
+    const Result<cli::Image> image = cli::decode_image(bytes, name);
+    EXPECT_TRUE(image.ok()) << image.status().message();
+    std::vector<int> samples;
+    for (size_t i = 0; image.ok() && i < image->data.size(); i++) {
+        samples.push_back(cli::quantized(image->data[i], cli::integer_bits(*image)));
+    }
+    return samples;
+}
+
+std::vector<int> samples_of_seed(const std::string &name) {
+    return samples_of(read_bytes(kSeeds + name), name);
+}
+
+TEST(Images, FilesOfOtherMakers) {
+    // 20i + 7j with its rows turned and its complement as the other colours, written by tifffile and Pillow.
+    std::vector<int> colours, wide, halves;
+    for (int c = 0; c < 3; c++) {
+        for (int i = 0; i < 4; i++) {
+            for (int j = 0; j < 5; j++) {
+                const int grey = 20 * (c == 1 ? 8 - i : i) + 7 * j;
+                colours.push_back(c == 2 ? 255 - grey : grey);
+                wide.push_back(colours.back() * 257);
+            }
+        }
+    }
+    EXPECT_EQ(samples_of_seed("strip.tif"), colours);
+    EXPECT_EQ(samples_of_seed("planar.tif"), colours);
+    EXPECT_EQ(samples_of_seed("deflate16.tif"), wide);
+    std::vector<int> grey;
+    for (int i = 0; i < 9 * 11; i++) {
+        grey.push_back(20 * (i / 11) + 7 * (i % 11));
+    }
+    EXPECT_EQ(samples_of_seed("tiled.tif"), std::vector<int>(grey.begin(), grey.begin() + 17 * 5));
+    EXPECT_EQ(samples_of_seed("interlaced.png"), std::vector<int>(grey.begin(), grey.begin() + 6 * 7));
+    const Result<cli::Image> floats = cli::decode_image(read_bytes(kSeeds + std::string("float.tif")), "float.tif");
+    ASSERT_TRUE(floats.ok() && floats->bits == 32);
+    EXPECT_FLOAT_EQ(floats->data[19], 88 / 100.0f - 0.5f);
+    // Palettes become colours, with alpha where an entry has one; single bits become bytes.
+    const std::vector<int> palette = samples_of_seed("palette.png"), bits = samples_of_seed("bits.png");
+    ASSERT_EQ(palette.size(), 4u * 30);
+    const int entries[4][4] = {{255, 0, 0, 255}, {0, 255, 0, 0}, {0, 0, 255, 255}, {9, 9, 9, 255}};
+    for (size_t i = 0; i < 30; i++) {
+        for (size_t c = 0; c < 4; c++) {
+            EXPECT_EQ(palette[30 * c + i], entries[(20 * (i / 5) + 7 * (i % 5)) % 4][c]);
+        }
+    }
+    for (size_t i = 0; i < bits.size(); i++) {
+        EXPECT_EQ(bits[i], grey[i] % 2 * 255);
+    }
+    // JPEG: near what was stored. Cyan at 80 % brightness, in inks, is (0, 204, 204).
+    const std::vector<int> inks = samples_of_seed("cmyk.jpg");
+    ASSERT_EQ(inks.size(), 3u * 64);
+    for (size_t i = 0; i < inks.size(); i++) {
+        EXPECT_NEAR(inks[i], i < 64 ? 0 : 204, 3);
+    }
+    for (const char *name : {"grey.jpg", "rgb.jpg", "progressive.jpg"}) {
+        const std::vector<int> stored = samples_of_seed(name);
+        ASSERT_EQ(stored.size(), name == std::string("grey.jpg") ? 99u : 297u);
+        for (size_t i = 0; i < 99; i++) {
+            EXPECT_NEAR(stored[i], grey[i], 60) << name << " " << i;
+        }
+    }
+    EXPECT_EQ(samples_of_seed("rgb.jpg"), samples_of_seed("progressive.jpg"));
+}
+
+TEST(Images, JpegThereAndBack) {
+    const TemporaryFolder folder;
+    for (const size_t channels : {1, 3}) {
+        std::string samples;
+        for (size_t i = 0; i < 19 * 23; i++) {
+            for (size_t c = 0; c < channels; c++) {
+                // A ramp, and for colours red and blue columns: their edges stay sharp.
+                samples += static_cast<char>(channels == 1 ? i % 19 * 9 + i / 19 * 3 : c == 1 ? 100 : (c == 0) == (i % 19 / 2 % 2 == 0) ? 200 : 40);
+            }
+        }
+        const std::string pnm = folder / (channels == 1 ? "x.pgm" : "x.ppm"), back = folder / (channels == 1 ? "y.pgm" : "y.ppm");
+        const std::string head = pgm(19, 23, "", channels == 1 ? "P5" : "P6");
+        write_bytes(pnm, head + samples);
+        for (const char *between : {"z.jpg", "z.jpeg"}) {
+            ASSERT_TRUE(exits_with(0, fourfold_command(run(pnm, "identity", folder / between))));
+            EXPECT_EQ(read_bytes(folder / between).substr(0, 3), "\xff\xd8\xff");
+            ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / between, "identity", back))));
+            const std::string result = read_bytes(back);
+            ASSERT_EQ(result.size(), head.size() + samples.size());
+            for (size_t i = 0; i < samples.size(); i++) {
+                ASSERT_NEAR(static_cast<unsigned char>(result[head.size() + i]), static_cast<unsigned char>(samples[i]), 12) << between << ", sample " << i << " of " << channels << " channels";
+            }
+        }
+    }
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(kSeeds + std::string("rgba.png"), "identity", folder / "alpha.jpg")), {"alpha.jpg", "alpha"}));
+    write_bytes(folder / "long.pgm", pgm(65501, 1, std::string(65501, 'x')));
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "long.pgm", "identity", folder / "long.jpg")), {"long.jpg", "65500"}));
+}
+
+TEST(Images, TruncatedFilesAreRefused) {
+    for (const char *name : {"grey.png", "rgba.png", "rgb16.png", "palette.png", "interlaced.png", "grey.jpg", "rgb.jpg", "progressive.jpg", "cmyk.jpg", "strip.tif", "planar.tif", "tiled.tif", "deflate16.tif", "float.tif"}) {
+        const std::string whole = read_bytes(kSeeds + std::string(name));
+        ASSERT_GT(samples_of(whole, name).size(), 0u);
+        for (size_t size = 0; size < whole.size(); size++) {
+            const Result<cli::Image> image = cli::decode_image(whole.substr(0, size), name);
+            ASSERT_FALSE(image.ok()) << name << " of " << size << " bytes of " << whole.size();
+            ASSERT_EQ(image.status().code(), StatusCode::kInvalidArgument);
+            ASSERT_NE(image.status().message().find(name), std::string::npos) << image.status().message();
+        }
+    }
+}
+
+TEST(Images, DamagedPngsAreRefused) {
+    const TemporaryFolder folder;
+    for (const char *name : {"grey.png", "rgba.png", "rgb16.png", "palette.png", "interlaced.png", "bits.png"}) {
+        const std::string whole = read_bytes(kSeeds + std::string(name));
+        for (size_t at = 8; at < whole.size(); at++) {
+            for (int bit = 0; bit < 8; bit++) {
+                std::string damaged = whole;
+                damaged[at] = static_cast<char>(damaged[at] ^ 1 << bit);
+                ASSERT_FALSE(cli::decode_image(damaged, name).ok()) << name << ", bit " << bit << " of byte " << at;
+            }
+        }
+    }
+    std::string damaged = read_bytes(kSeeds + std::string("rgba.png"));
+    damaged[damaged.size() / 2] ^= 1;
+    write_bytes(folder / "x.png", damaged);
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.png", "identity", folder / "y.png")), {"x.png"}));
+    EXPECT_EQ(folder.files(), Arguments({"x.png"}));
+}
+
+TEST(Images, DamagedJpegsAndTiffsAreReadOrRefused) {
+    for (const char *name : {"grey.jpg", "rgb.jpg", "progressive.jpg", "cmyk.jpg", "strip.tif", "planar.tif", "tiled.tif", "deflate16.tif", "float.tif"}) {
+        const std::string whole = read_bytes(kSeeds + std::string(name));
+        for (size_t at = 4; at < whole.size(); at++) {
+            std::string damaged = whole;
+            damaged[at] ^= 0x11;
+            const Result<cli::Image> image = cli::decode_image(damaged, name);
+            ASSERT_TRUE(image.ok() || image.status().message().find(name) != std::string::npos) << name << ", byte " << at;
+        }
+    }
+}
+
+TEST(Images, SizesThatNoFileOfThatLengthHasAreRefused) {
+    std::string jpeg = read_bytes(kSeeds + std::string("rgb.jpg"));
+    const size_t frame = jpeg.find("\xff\xc0");
+    ASSERT_NE(frame, std::string::npos);
+    jpeg.replace(frame + 5, 4, "\xff\xdc\xff\xdc");
+    EXPECT_NE(cli::decode_image(jpeg, "bomb.jpg").status().message().find("'bomb.jpg': 65500x65500"), std::string::npos) << cli::decode_image(jpeg, "bomb.jpg").status().message();
+
+    std::string png = read_bytes(kSeeds + std::string("grey.png"));
+    png.replace(16, 8, std::string("\0\1\0\0\0\1\0\0", 8));
+    uint32_t crc = 0xffffffffu;
+    for (size_t i = 12; i < 29; i++) {
+        crc ^= static_cast<unsigned char>(png[i]);
+        for (int bit = 0; bit < 8; bit++) {
+            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+        }
+    }
+    for (size_t i = 0; i < 4; i++) {
+        png[29 + i] = static_cast<char>(~crc >> (24 - 8 * i));
+    }
+    EXPECT_NE(cli::decode_image(png, "bomb.png").status().message().find("'bomb.png': 65536x65536"), std::string::npos) << cli::decode_image(png, "bomb.png").status().message();
 }
 
 TEST(Images, NamedFiltersSumToOneOrZero) {

@@ -63,6 +63,17 @@ void write_files(const TemporaryFolder &folder) {
     write_bytes(folder / "zero.pgm", "P5\n0 8\n255\n");
     write_bytes(folder / "bits.pbm", "P4\n8 8\n" + std::string(8, 'x'));
     write_bytes(folder / "text.png", "this is no picture");
+    for (const std::string kind : {"png", "jpg", "tif"}) {
+        const std::string image = read_bytes(FOURFOLD_CORPUS "/image/" + (kind == "tif" ? std::string("strip") : std::string("grey")) + "." + kind);
+        write_bytes(folder / ("cut." + kind), image.substr(0, image.size() - 1));
+        write_bytes(folder / ("half." + kind), image.substr(0, image.size() / 2));
+    }
+    std::string flipped = read_bytes(FOURFOLD_CORPUS "/image/grey.png");
+    flipped[48] ^= 1;
+    write_bytes(folder / "flipped.png", flipped);
+    write_bytes(folder / "wdouble.npy", npy_bytes(w, "<f8"));
+    write_bytes(folder / "bdouble.npy", npy_bytes(zeros({4}), "<f8"));
+    write_bytes(folder / "rdouble.npy", npy_bytes(zeros({1, 4, 6, 6}), "<f8"));
     write_bytes(folder / "empty.csv", "");
     write_bytes(folder / "bad.csv", "name,problem\ngood,b1 ic3 i8 oc4 f3\nbad,b1 ic3 i8 oc4 f9\n");
     write_bytes(folder / "file", "");
@@ -113,6 +124,9 @@ const Row kRows[] = {
     {"run --input x.npy --filters w9.npy --output y.npy", 2, "9x9"},
     {"run --input x.npy --filters w9.npy --padding same --output y.npy", 0, ""},
     {"run --input x.npy --filters w.npy --bias bias3.npy --output y.npy", 2, "(4,)"},
+    {"run --input x.npy --filters wdouble.npy --output y.npy", 2, "'wdouble.npy': dtype is '<f8'"},
+    {"run --input x.npy --filters w.npy --bias bdouble.npy --output y.npy", 2, "'bdouble.npy': dtype is '<f8'"},
+    {"run --input x.npy --filters w.npy --residual rdouble.npy --output y.npy", 2, "'rdouble.npy': dtype is '<f8'"},
     {"run --input x.npy --filters w.npy --groups 2 --output y.npy", 2, "2"},
     {"run --input x.npy --filters w.npy --groups 0 --output y.npy", 2, "0"},
     {"run --input photo.pgm --filters gaussian:5 --output y.pgm", 0, ""},
@@ -120,6 +134,13 @@ const Row kRows[] = {
     {"run --input zero.pgm --filters gaussian:5 --output y.pgm", 2, "zero.pgm"},
     {"run --input bits.pbm --filters gaussian:5 --output y.pgm", 2, "bits.pbm"},
     {"run --input text.png --filters gaussian:5 --output y.png", 2, "text.png"},
+    {"run --input cut.png --filters gaussian:5 --output y.png", 2, "cut.png"},
+    {"run --input half.png --filters gaussian:5 --output y.png", 2, "half.png"},
+    {"run --input flipped.png --filters gaussian:5 --output y.png", 2, "flipped.png"},
+    {"run --input cut.jpg --filters gaussian:5 --output y.jpg", 2, "cut.jpg"},
+    {"run --input half.jpg --filters gaussian:5 --output y.jpg", 2, "half.jpg"},
+    {"run --input cut.tif --filters gaussian:5 --output y.tif", 2, "cut.tif"},
+    {"run --input half.tif --filters gaussian:5 --output y.tif", 2, "half.tif"},
     {"spectral --input x.npy --filters w.npy --output y.npy", 2, "<f4"},
     {"compare --shapes absent.csv --out out", 2, "absent.csv"},
     {"compare --shapes empty.csv --out out", 2, "empty.csv"},
@@ -167,7 +188,7 @@ HardInputs hard_commands() {
     HardInputs part;
     part.title = "The command";
     part.introduction =
-        "The files are as their names say: `x.npy` (1, 3, 8, 8) and `w.npy` (4, 3, 3, 3) are sound, `cut.npy` lacks its last byte, `big.npy` is big-endian, and so on. A run that fails leaves\n"
+        "The files are as their names say: `x.npy` (1, 3, 8, 8) and `w.npy` (4, 3, 3, 3) are sound, `cut.npy` lacks its last byte, `flipped.png` has one bit changed, `big.npy` is big-endian, and so on. A run that fails leaves\n"
         "no file behind, and an earlier output as it was.";
     const TemporaryFolder folder;
     write_files(folder);
