@@ -15,7 +15,23 @@ if(TARGET fourfold_command)
 endif()
 install(DIRECTORY runtime/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT library FILES_MATCHING PATTERN "*.h")
 install(EXPORT fourfoldTargets NAMESPACE fourfold:: DESTINATION "${config_directory}" COMPONENT library)
-install(FILES LICENSE README.md CHANGELOG.md DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT library)
+# Debian's form of the licence, with what binds a program that links this build.
+if(HAVE_FFTW)
+    string(CONCAT copyright_fft " libfourfold.a and the fourfold command use FFTW, which is under the GNU General Public License, version 2 or later: this\n"
+        " build, and every program that links it, is bound by that. The text is in /usr/share/common-licenses/GPL-2. A build with\n"
+        " FOURFOLD_FFTW=OFF is not.\n")
+else()
+    set(copyright_fft " This build uses no code under the GNU General Public License: FFTW was left out.\n")
+endif()
+if(HAVE_KISSFFT)
+    string(APPEND copyright_fft " .\n libfourfold.a and the command use KissFFT (BSD-3-Clause).\n")
+endif()
+file(READ LICENSE copyright_licence)
+string(STRIP "${copyright_licence}" copyright_licence)
+string(REPLACE "\n\n" "\n.\n" copyright_licence "${copyright_licence}")
+string(REPLACE "\n" "\n " copyright_licence " ${copyright_licence}")
+configure_file(cmake/copyright.in "${PROJECT_BINARY_DIR}/package/copyright" @ONLY)
+install(FILES LICENSE README.md CHANGELOG.md "${PROJECT_BINARY_DIR}/package/copyright" DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT library)
 
 # The FFT libraries that libfourfold.a was built with, for those who link it: pkg-config modules.
 set(fft_modules "")
@@ -48,6 +64,17 @@ install(FILES cmake/FourfoldKernels.cmake cmake/FourfoldOptions.cmake cmake/hash
 install(FILES runtime/content_hash.h runtime/halide_hooks.cpp runtime/halide_hooks.h runtime/device_hooks.cpp runtime/machine.h runtime/registry.h DESTINATION "${share_directory}/runtime" COMPONENT generators)
 install(FILES runtime/device/runtime.h DESTINATION "${share_directory}/runtime/device" COMPONENT generators)
 
+# What is installed apart is not the uninstall target's: cpack stages /usr's files elsewhere, and the tests keep a list of their own.
+install(CODE [[
+    if(FOURFOLD_MANIFEST OR "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}" MATCHES "/_CPack_Packages/")
+        set(CMAKE_INSTALL_LOCAL_ONLY ON)  # leaves install_manifest.txt alone
+    endif()
+    if(FOURFOLD_MANIFEST)
+        list(JOIN CMAKE_INSTALL_MANIFEST_FILES "\n" files)
+        file(WRITE "${FOURFOLD_MANIFEST}" "${files}")
+    endif()
+]] ALL_COMPONENTS)
+
 add_custom_target(uninstall
     COMMAND ${CMAKE_COMMAND} -DBUILD_DIRECTORY=${PROJECT_BINARY_DIR} -P "${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake"
     COMMENT "Removing what was installed from here"
@@ -72,7 +99,9 @@ endif()
 if(HAVE_KISSFFT)
     list(APPEND deb_depends libkissfft-dev)
 endif()
+if(deb_depends)  # fourfoldConfig.cmake finds them by pkg-config
+    list(APPEND deb_depends pkg-config)
+endif()
 list(JOIN deb_depends ", " CPACK_DEBIAN_PACKAGE_DEPENDS)
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "pkg-config")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "cmake")
 include(CPack)

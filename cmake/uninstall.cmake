@@ -1,5 +1,6 @@
-# Removes the files that `cmake --install` wrote from this build directory, and the folders of ours that it leaves empty.
-# Honours DESTDIR.
+# Removes the files that `cmake --install` wrote from this build directory, all of it or components, and the folders of ours that it
+# leaves empty. Honours DESTDIR.
+#   cmake -DBUILD_DIRECTORY=(where install_manifest*.txt are) -P uninstall.cmake
 file(GLOB manifests "${BUILD_DIRECTORY}/install_manifest*.txt")
 if(NOT manifests)
     message(FATAL_ERROR "nothing was installed from ${BUILD_DIRECTORY}: there is no install_manifest.txt")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# In a bare Debian 12, as root: installs the .deb that cpack made, builds and runs both consumers with Debian's own tools, reads the
+# In a bare Debian 12, as root: installs the .deb that cpack made, builds and runs its consumers, C++ and C, with Debian's own tools, reads the
 # error where Halide is absent, and removes the package again.
-#   cpack --config build/release/CPackConfig.cmake -B out      (needs dpkg-dev)
+#   ./dev package
 #   debootstrap --variant=minbase bookworm ROOT; then in it, with this tree and the package copied there: tests/package/bare.sh FILE.deb
 set -euo pipefail
 deb=$(readlink -f "$1")
@@ -12,7 +12,7 @@ step() { printf '\nbare: %s\n' "$*"; }
 
 step 'install'
 apt-get -qq update
-DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$deb" g++ cmake make pkg-config >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; exit 1; }
+DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$deb" g++ cmake make >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; exit 1; }
 dpkg-query -W -f '${Package} ${Version}, depends on ${Depends}\n' fourfold
 fourfold --version
 fourfold explain --problem 'b8 ic64 i56 oc64 f3 p1'
@@ -21,11 +21,19 @@ step "find_package, $(cmake --version | head -n 1)"
 cmake -S "$source/tests/package/cmake_consumer" -B "$work/cmake" -DEXAMPLE="$source/examples/ten_lines.cpp" -DCMAKE_BUILD_TYPE=Release >"$work/log"
 cmake --build "$work/cmake" >"$work/log"
 "$work/cmake/consumer"
+cmake -S "$source/tests/package/c_consumer" -B "$work/c" -DEXAMPLE="$source/examples/c_api.c" >"$work/log"
+cmake --build "$work/c" >"$work/log"
+"$work/c/c_consumer"
 
 step 'pkg-config'
 read -ra flags <<<"$(pkg-config --cflags --libs fourfold)"
 g++ -std=c++17 -O2 "$source/examples/ten_lines.cpp" -o "$work/ten_lines" "${flags[@]}"
 "$work/ten_lines"
+gcc -std=c11 -O2 "$source/examples/c_api.c" -o "$work/c_api" "${flags[@]}"
+"$work/c_api"
+
+step 'licence'
+grep -q 'Expat' /usr/share/doc/fourfold/copyright
 
 step 'component generators without Halide: an error that says so'
 mkdir "$work/generators"

@@ -1,5 +1,5 @@
 # Installs the build into a temporary prefix, moves the prefix, and builds and runs consumers against it; then uninstalls.
-#   cmake -DBUILD=... -DSOURCE=... -DWORK=... -DCXX=... -DGENERATOR=... -DMAKE=... -DHALIDE=... -DFLAGS=... -P check.cmake
+#   cmake -DBUILD=... -DSOURCE=... -DWORK=... -DCC=... -DCXX=... -DGENERATOR=... -DMAKE=... -DHALIDE=... -DFLAGS=... -P check.cmake
 function(run)
     execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
     if(NOT status EQUAL 0)
@@ -19,7 +19,38 @@ file(REMOVE_RECURSE "${WORK}")
 set(configure ${CMAKE_COMMAND} -G "${GENERATOR}" -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_FLAGS=${FLAGS})
 set(example "${SOURCE}/examples/ten_lines.cpp")
 
-run(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${WORK}/installed")
+# `cmake --install`, but with a list of files of its own: that in the build directory is of what the user installed.
+function(install_into prefix component)
+    string(REGEX REPLACE "(.+)" "_\\1" suffix "${component}")
+    run(${CMAKE_COMMAND} -DCMAKE_INSTALL_PREFIX=${prefix} -DCMAKE_INSTALL_COMPONENT=${component}
+        -DFOURFOLD_MANIFEST=${WORK}/manifests/install_manifest${suffix}.txt -P "${BUILD}/cmake_install.cmake")
+endfunction()
+function(uninstall)
+    run(${CMAKE_COMMAND} -DBUILD_DIRECTORY=${WORK}/manifests -P "${SOURCE}/cmake/uninstall.cmake")
+endfunction()
+function(manifests variable)
+    file(GLOB files "${BUILD}/install_manifest*.txt")
+    set(all "")
+    foreach(file IN LISTS files)
+        file(SHA256 "${file}" hash)
+        list(APPEND all "${file} ${hash}")
+    endforeach()
+    set(${variable} "${all}" PARENT_SCOPE)
+endfunction()
+manifests(manifests_before)
+
+# A component alone, and its uninstallation.
+install_into("${WORK}/component" library)
+if(NOT EXISTS "${WORK}/component/include/fourfold/fourfold.h" OR EXISTS "${WORK}/component/share/fourfold")
+    message(FATAL_ERROR "the component library has not its headers, or more than it should")
+endif()
+uninstall()
+file(GLOB_RECURSE left "${WORK}/component/*")
+if(left)
+    message(FATAL_ERROR "uninstalling the component library left ${left}")
+endif()
+
+install_into("${WORK}/installed" "")
 file(RENAME "${WORK}/installed" "${WORK}/moved")
 # No file may know where it was built or first installed.
 file(GLOB_RECURSE texts "${WORK}/moved/*.cmake" "${WORK}/moved/*.pc")
@@ -37,6 +68,13 @@ endforeach()
 run(${configure} -S "${SOURCE}/tests/package/cmake_consumer" -B "${WORK}/cmake" -DCMAKE_PREFIX_PATH=${WORK}/moved -DEXAMPLE=${example})
 run(${CMAKE_COMMAND} --build "${WORK}/cmake")
 run("${WORK}/cmake/consumer")
+
+# A C project.
+set(c_example "${SOURCE}/examples/c_api.c")
+run(${CMAKE_COMMAND} -G "${GENERATOR}" -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_C_COMPILER=${CC} -DCMAKE_C_FLAGS=${FLAGS}
+    -S "${SOURCE}/tests/package/c_consumer" -B "${WORK}/c" -DCMAKE_PREFIX_PATH=${WORK}/moved -DEXAMPLE=${c_example})
+run(${CMAKE_COMMAND} --build "${WORK}/c")
+run("${WORK}/c/c_consumer")
 
 # Halide absent: a sentence that says so.
 file(WRITE "${WORK}/no_halide/CMakeLists.txt" "cmake_minimum_required(VERSION 3.28)\nproject(c LANGUAGES CXX)\nfind_package(fourfold REQUIRED COMPONENTS generators)\n")
@@ -109,6 +147,8 @@ string(STRIP "${output}" flags)
 separate_arguments(flags UNIX_COMMAND "${flags} ${FLAGS}")
 run(${CXX} -std=c++17 "${example}" -o "${WORK}/pkgconfig_consumer" ${flags})
 run("${WORK}/pkgconfig_consumer")
+run(${CC} -std=c11 "${c_example}" -o "${WORK}/pkgconfig_c_consumer" ${flags})
+run("${WORK}/pkgconfig_c_consumer")
 
 if(EXISTS "${WORK}/moved/bin/fourfold")
     run("${WORK}/moved/bin/fourfold" list)
@@ -121,9 +161,13 @@ endif()
 
 # uninstall removes all that install wrote.
 file(RENAME "${WORK}/moved" "${WORK}/installed")
-run(${CMAKE_COMMAND} --build "${BUILD}" --target uninstall)
+uninstall()
 file(GLOB_RECURSE left "${WORK}/installed/*")
 if(left)
     message(FATAL_ERROR "uninstall left ${left}")
+endif()
+manifests(manifests_after)
+if(NOT manifests_before STREQUAL manifests_after)
+    message(FATAL_ERROR "the list of what the target uninstall removes is another now:\n${manifests_before}\n${manifests_after}")
 endif()
 file(REMOVE_RECURSE "${WORK}")
