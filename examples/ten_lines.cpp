@@ -1,5 +1,4 @@
-// The ten lines of the README: a ResNet layer, planned, packed once and executed.
-#include <cmath>
+// A ResNet layer, planned, its filters packed once, and executed.
 #include <cstdio>
 #include <vector>
 
@@ -14,16 +13,16 @@ int main() {
         return std::puts(plan.status().message().c_str()), 1;
     }
     fourfold::AlignedBuffer packed(plan->packed_filter_bytes()), workspace(plan->workspace_bytes_unpacked());
-    fourfold::Status status = plan->pack_filters(w.data(), packed, workspace);
     fourfold::Tensors tensors;
     tensors.input = x.data();
     tensors.filters = packed;
     tensors.output = y.data();
+    fourfold::Status status = plan->pack_filters(w.data(), packed, workspace);  // once
     if (status.ok()) {
         status = plan->execute(tensors, workspace);  // thread-safe, allocates nothing
     }
 
-    // Every inner pixel sums 64 channels x 9 taps of 1 * 0.5.
-    std::printf("%s%s: y = %g\n", plan->describe().c_str(), status.ok() ? "ok" : status.message().c_str(), static_cast<double>(y[57]));
-    return status.ok() && std::abs(y[57] - 288.0f) < 1e-3f ? 0 : 1;
+    // An inner pixel sums 64 channels x 9 taps of 1 * 0.5.
+    std::printf("%sy = %g %s\n", plan->describe().c_str(), static_cast<double>(y[57]), status.message().c_str());
+    return y[57] > 287.99f && y[57] < 288.01f ? 0 : 1;
 }

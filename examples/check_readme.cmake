@@ -1,0 +1,15 @@
+# README.md's first C++ block is the example, to the letter.
+#   cmake -DREADME=... -DEXAMPLE=... -P check_readme.cmake
+file(READ "${README}" readme)
+file(READ "${EXAMPLE}" example)
+string(FIND "${readme}" "```cpp\n" begin)
+if(begin EQUAL -1)
+    message(FATAL_ERROR "${README} has no C++ block")
+endif()
+math(EXPR begin "${begin} + 7")
+string(SUBSTRING "${readme}" ${begin} -1 block)
+string(FIND "${block}" "```" end)
+string(SUBSTRING "${block}" 0 ${end} block)
+if(NOT block STREQUAL example)
+    message(FATAL_ERROR "the first C++ block of ${README} is not ${EXAMPLE}:\n${block}")
+endif()
