@@ -227,12 +227,28 @@ void set_origin(const CompareFlags &flags, Report &report) {
     report.limits.threads = flags.plan.threads == 0 ? machine().hardware_threads : flags.plan.threads;
 }
 
+/// What this program was built with.
+std::string made_with() {
+    std::string backends;
+    for (FftBackend backend : fft_backends()) {
+        backends += std::string(backends.empty() ? "" : " and ") + to_string(backend);
+    }
+    return fmt::format("Halide {}, {} {}, FFT by {}", FOURFOLD_HALIDE_VERSION,
+#ifdef __clang__
+                       "Clang",
+#else
+                       "GCC",
+#endif
+                       __VERSION__, backends.empty() ? "none but our own" : backends);
+}
+
 /// The contest of every problem in the report's groups, and when.
 void measure(const CompareFlags &flags, const ContestOptions &options, Report &report) {
     const auto started = std::chrono::steady_clock::now();
     report.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
     report.limits = measure_machine_limits(flags.plan.threads);
     report.version = version();
+    report.made_with = made_with();
     fmt::print("{}\n", machine_text(report.limits));
     std::fflush(stdout);
     double total = 0.0;

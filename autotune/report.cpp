@@ -137,6 +137,7 @@ Result<Report> read_report(const std::string &path) {
         report.microarchitecture = cell("microarchitecture");
         report.isa = report.limits.fma_isa = cell("isa");
         report.version = cell("version");
+        report.made_with = cell("made_with");
         report.date = cell("date");
         report.limits.threads = static_cast<int>(std::clamp(number("threads", 1.0), 1.0, 4096.0));
         if (!report.groups.empty() && report.origin() != before) {
@@ -224,7 +225,7 @@ ChoiceSummary summarize_choices(const Report &report) {
 std::string to_csv(const Report &report) {
     std::string out =
         "group,name,problem,axis,value,algorithm,variant,chosen,outcome,reason,ms_min,ms_median,gflops,peak_share,workspace_bytes,packed_filter_bytes,max_error,"
-        "machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,samples_ms\n";
+        "machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,made_with,samples_ms\n";
     for (const ReportGroup &group : report.groups) {
         for (const ReportItem &item : group.items) {
             for (const Entry &e : item.entries) {
@@ -236,8 +237,8 @@ std::string to_csv(const Report &report) {
                 out += timed ? fmt::format("{:.6g},{:.6g},{:.5g},{:.4f},", e.min_seconds * 1e3, e.median_seconds * 1e3, rate / 1e9, rate / report.limits.peak_flops) : ",,,,";
                 out += planned ? fmt::format("{},{},", e.workspace_bytes, e.packed_filter_bytes) : ",,";
                 out += e.max_error >= 0 ? fmt::format("{:.3g},", e.max_error) : ",";
-                out += fmt::format("{},{},{},{},{:.5g},{:.4g},{},{},{}\n", csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
-                                   report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, report.version, samples_text(e.seconds));
+                out += fmt::format("{},{},{},{},{:.5g},{:.4g},{},{},{},{}\n", csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
+                                   report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, report.version, csv_cell(report.made_with), samples_text(e.seconds));
             }
         }
     }

@@ -26,6 +26,7 @@ struct ReportGroup {
 struct Report {
     MachineLimits limits;
     std::string cpu, microarchitecture, isa, version;  ///< of the machine and library that measured
+    std::string made_with;  ///< Halide, compiler and FFT libraries of that library; empty in results of older versions
     std::string date;  ///< ISO 8601, UTC
     double seconds = 0.0;
     std::vector<ReportGroup> groups;

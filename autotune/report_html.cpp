@@ -84,20 +84,6 @@ std::string machine_line(const Report &report) {
                        limits.peak_flops / 1e9, limits.fma_isa, limits.bandwidth() / 1e9);
 }
 
-std::string made_with() {
-    std::string backends;
-    for (FftBackend backend : fft_backends()) {
-        backends += std::string(backends.empty() ? "" : " and ") + to_string(backend);
-    }
-    return fmt::format("Halide {}, {} {}, FFT by {}", FOURFOLD_HALIDE_VERSION,
-#ifdef __clang__
-                       "Clang",
-#else
-                       "GCC",
-#endif
-                       __VERSION__, backends.empty() ? "none but our own" : backends);
-}
-
 /// How many times as fast as the plain loop nest auto's choices are: the geometric mean where both were timed; 0 without any.
 double gain_over_naive(const Report &report) {
     double logs = 0.0;
@@ -126,9 +112,9 @@ std::string fact(const std::string &value, const std::string &what) {
 
 std::string heading(const Report &report) {
     std::string out = "<h1>fourfold: all algorithms compared</h1>\n";
-    out += fmt::format("<p class=\"soft\">{}<br>fourfold {} ({}), {}{}. Time is the least of several samples of execute alone, filters packed, every result checked "
+    out += fmt::format("<p class=\"soft\">{}<br>fourfold {}{}, {}{}. Time is the least of several samples of execute alone, filters packed, every result checked "
                        "against a double-precision reference first.</p>\n",
-                       escaped(machine_line(report)), escaped(report.version), escaped(made_with()), escaped(report.date), report.seconds > 0 ? fmt::format(", {:.0f} s of measuring", report.seconds) : "");
+                       escaped(machine_line(report)), escaped(report.version), report.made_with.empty() ? "" : " (" + escaped(report.made_with) + ")", escaped(report.date), report.seconds > 0 ? fmt::format(", {:.0f} s of measuring", report.seconds) : "");
     const ChoiceSummary summary = summarize_choices(report);
     out += "<div class=\"facts\">\n";
     if (summary.problems > 0) {

@@ -208,6 +208,23 @@ TEST(Compare, WritesTableCsvAndPage) {
     EXPECT_NE(read_bytes(folder / "again/index.html").find("Before and now"), std::string::npos);
     EXPECT_NE(read_bytes(folder / "again/svg/before_and_now.svg").find("</svg>"), std::string::npos);
     EXPECT_FALSE(says(again, "warning"));
+    // The page says what the measured program was made with, not the one that writes it; nothing where older results do not say.
+    EXPECT_NE(page.find("(Halide "), std::string::npos);
+    for (const bool recorded : {true, false}) {
+        std::string other = results;
+        for (size_t at; (at = other.find("Halide ")) != std::string::npos;) {
+            other.replace(at, 7, recorded ? "Other " : "");
+        }
+        if (!recorded) {
+            other.replace(other.find("made_with"), 9, "something");
+        }
+        write_bytes(folder / "made.csv", other);
+        ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "made.csv", "--out", folder / "made"})));
+        const std::string made = read_bytes(folder / "made/index.html");
+        EXPECT_EQ(made.find("Halide "), std::string::npos);
+        EXPECT_EQ(made.find("(Other ") != std::string::npos, recorded);
+        EXPECT_EQ(made.find("FFT by") != std::string::npos, recorded);
+    }
     EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--results", folder / "absent.csv", "--out", folder / "again"}), {"absent.csv"}));
 
     // Beside times of another machine with a warning; not beside those of other threads, nor of both in one file.
