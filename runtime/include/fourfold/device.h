@@ -1,4 +1,5 @@
-// Devices: where a Plan computes, the memory it computes on, and how data gets there and back.
+/// @file
+/// Devices: where a Plan computes, the memory it computes on, and how data gets there and back.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,11 @@ namespace fourfold {
 /// The CPU, or the ordinal-th GPU of its kind.
 struct Device {
     /// What drives it.
-    enum Kind { kCpu, kCuda, kOpenCl };
+    enum Kind {
+        kCpu,     ///< the processor
+        kCuda,    ///< NVIDIA's driver
+        kOpenCl,  ///< an OpenCL platform
+    };
 
     Kind kind = kCpu;
     int ordinal = 0;

@@ -1,5 +1,6 @@
-// Where parallel work runs. The library starts no thread of its own besides the default pool, and none when the caller
-// passes an Executor.
+/// @file
+/// Where parallel work runs. The library starts no thread of its own besides the default pool, and none when the caller
+/// passes an Executor.
 #pragma once
 
 namespace fourfold {

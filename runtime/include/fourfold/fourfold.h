@@ -1,4 +1,5 @@
-// fourfold: batched 2-D convolution, generated ahead of time by Halide. Include this.
+/// @file
+/// fourfold: batched 2-D convolution, generated ahead of time by Halide. Include this.
 #pragma once
 
 #include "fourfold/executor.h"
@@ -12,3 +13,6 @@
 #include "fourfold/tensor.h"
 #include "fourfold/training.h"
 #include "fourfold/tuning.h"
+
+/// The library: a Conv2dProblem says what to compute, a Plan computes it, and a Status or Result says what went wrong.
+namespace fourfold {}

@@ -1,4 +1,5 @@
-/* fourfold's C interface: C11, for C, Rust, Julia and whatever else calls C. The semantics are those of the C++ headers
+/* @file
+ * fourfold's C interface: C11, for C, Rust, Julia and whatever else calls C. The semantics are those of the C++ headers
  * (problem.h, plan.h, profile.h, executor.h), which hold the equations.
  *
  *     fourfold_problem problem;
@@ -32,17 +33,19 @@ extern "C" {
 /* Every workspace and packed-filter block starts at a multiple of this many bytes; see fourfold_alloc(). */
 #define FOURFOLD_ALIGNMENT 64
 
-/* The library's version, "major.minor.patch", and the FOURFOLD_ABI_VERSION it was built with. */
+/* The library's version, "major.minor.patch". */
 const char *fourfold_version(void);
+/* The FOURFOLD_ABI_VERSION that the library was built with. */
 int32_t fourfold_abi_version(void);
 
+/* How a call ended. */
 typedef enum fourfold_status {
-    FOURFOLD_OK = 0,
+    FOURFOLD_OK = 0,                 /* done */
     FOURFOLD_INVALID_ARGUMENT = 1,   /* a size, pointer, stride or token is wrong; the message names it and its value */
     FOURFOLD_UNSUPPORTED = 2,        /* valid, but the named algorithm, device or build cannot do it */
     FOURFOLD_RESOURCE_EXHAUSTED = 3, /* does not fit the workspace, packed-filter or memory limit */
     FOURFOLD_INTERNAL = 4            /* a generated kernel or a library refused */
-} fourfold_status;
+} fourfold_status; /* as enum fourfold_status */
 
 /* The message of the last call on this thread that did not return FOURFOLD_OK; "" before the first. Valid until the next
  * such call on this thread. */
@@ -52,6 +55,7 @@ const char *fourfold_status_name(int32_t status);
 
 /* ------------------------------------------------------------------------------------------------------------ problem */
 
+/* What a problem computes: Operation of problem.h. */
 enum fourfold_operation {
     FOURFOLD_FORWARD = 0,
     FOURFOLD_BACKWARD_DATA = 1,
@@ -60,6 +64,7 @@ enum fourfold_operation {
     FOURFOLD_FOLD = 4,
     FOURFOLD_SPECTRAL = 5
 };
+/* What x reads as outside the image: PaddingMode of problem.h. */
 enum fourfold_padding_mode {
     FOURFOLD_ZEROS = 0,
     FOURFOLD_CONSTANT = 1,
@@ -68,10 +73,13 @@ enum fourfold_padding_mode {
     FOURFOLD_REPLICATE = 4,
     FOURFOLD_CIRCULAR = 5
 };
+/* Correlation, as networks have it, or the filter flipped. */
 enum fourfold_filter_mode { FOURFOLD_CORRELATION = 0,
                             FOURFOLD_CONVOLUTION = 1 };
+/* Order of the dimensions in memory. */
 enum fourfold_layout { FOURFOLD_NCHW = 0,
                        FOURFOLD_NHWC = 1 };
+/* Applied to every result last: PostOp of problem.h. */
 enum fourfold_post_op { FOURFOLD_POST_NONE = 0,
                         FOURFOLD_POST_RELU = 1,
                         FOURFOLD_POST_CLAMP = 2 };
@@ -103,12 +111,14 @@ fourfold_status fourfold_problem_parse(fourfold_problem *problem, size_t struct_
 /* Writes the one-line form, at most capacity bytes with its final NUL, into buffer (which may be null when capacity is 0).
  * length, unless null, becomes the whole text's length without the NUL: at capacity or above, the text was cut. */
 fourfold_status fourfold_problem_print(const fourfold_problem *problem, char *buffer, size_t capacity, size_t *length);
+/* FOURFOLD_OK, or FOURFOLD_INVALID_ARGUMENT with a message that names the offending values. */
 fourfold_status fourfold_problem_validate(const fourfold_problem *problem);
 /* o0 and o1 of the forward convolution; 0 where the filter does not fit. Validates nothing. */
 fourfold_status fourfold_problem_output_size(const fourfold_problem *problem, int64_t *height, int64_t *width);
 /* 2*b*oc*o0*o1*(ic/groups)*f0*f1: multiply-adds of the direct algorithm times two. */
 fourfold_status fourfold_problem_flops(const fourfold_problem *problem, double *flops);
 
+/* Padding by name. */
 enum fourfold_padding { FOURFOLD_VALID = 0,
                         FOURFOLD_FULL = 1,
                         FOURFOLD_SAME = 2 };
@@ -127,12 +137,14 @@ typedef struct fourfold_transposed {
     int64_t dilation_h, dilation_w;
     int64_t groups;
 } fourfold_transposed;
+/* The defaults: every size 1, no padding. */
 fourfold_status fourfold_transposed_init(fourfold_transposed *layer, size_t struct_size);
 /* The layer as the bwd-data problem that it is: its input is grad_output, its output grad_input. */
 fourfold_status fourfold_problem_transposed(fourfold_problem *problem, size_t struct_size, const fourfold_transposed *layer);
 
 /* ------------------------------------------------------------------------------------------------------- plan: options */
 
+/* How to compute a problem: Algorithm of plan.h, which names the sources. */
 enum fourfold_algorithm {
     FOURFOLD_ALGORITHM_AUTO = 0,
     FOURFOLD_ALGORITHM_NAIVE = 1,
@@ -142,26 +154,32 @@ enum fourfold_algorithm {
     FOURFOLD_ALGORITHM_FFT_TILED = 5,
     FOURFOLD_ALGORITHM_WINOGRAD = 6
 };
+/* Where a plan computes; a GPU is the first of its kind. */
 enum fourfold_device { FOURFOLD_CPU = 0,
                        FOURFOLD_CUDA = 1,
                        FOURFOLD_OPENCL = 2 };
+/* What FOURFOLD_ALGORITHM_AUTO may give up for speed: Accuracy of plan.h. */
 enum fourfold_accuracy { FOURFOLD_ACCURACY_STRICT = 0,
                          FOURFOLD_ACCURACY_DEFAULT = 1,
                          FOURFOLD_ACCURACY_RELAXED = 2 };
+/* Which library transforms whole planes. */
 enum fourfold_fft_backend { FOURFOLD_FFT_AUTO = 0,
                             FOURFOLD_FFT_FFTW = 1,
                             FOURFOLD_FFT_KISSFFT = 2 };
+/* FFTW's planning effort. */
 enum fourfold_fft_rigor { FOURFOLD_FFT_ESTIMATE = 0,
                           FOURFOLD_FFT_MEASURE = 1,
                           FOURFOLD_FFT_PATIENT = 2 };
 /* How plans are chosen: from tables and predictions, or by timing the likely ones when the plan is made. */
 enum fourfold_effort { FOURFOLD_EFFORT_TABLE = 0,
                        FOURFOLD_EFFORT_MEASURE = 1 };
+/* Whether what an execution reads is in the caches before. */
 enum fourfold_cache { FOURFOLD_CACHE_WARM = 0,
                       FOURFOLD_CACHE_COLD = 1 };
 
 /* "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd"; NULL for any other value. */
 const char *fourfold_algorithm_name(int32_t algorithm);
+/* The same back. */
 fourfold_status fourfold_algorithm_parse(const char *name, int32_t *algorithm);
 
 /* PlanOptions of plan.h. */
@@ -185,6 +203,7 @@ typedef struct fourfold_plan_options {
     const char *const *blocked; /* names of algorithms and variants that auto must not pick; NULL when blocked_count is 0 */
     size_t blocked_count;
 } fourfold_plan_options;
+/* The defaults: everything is left to the library. */
 fourfold_status fourfold_plan_options_init(fourfold_plan_options *options, size_t struct_size);
 
 /* --------------------------------------------------------------------------------------------------- plan: life, queries */
@@ -259,6 +278,7 @@ typedef struct fourfold_tensors {
 /* Calls job(argument, i) once for each i in [0, jobs), in any order and on any threads, and returns when all have returned.
  * jobs is at most the plan's threads. Jobs never wait for each other. Must not unwind through the library. */
 typedef void (*fourfold_job)(void *argument, int index);
+/* Where parallel work runs: calls job as said above. executor_data is fourfold_context's. */
 typedef void (*fourfold_executor)(void *executor_data, int jobs, fourfold_job job, void *argument);
 
 /* The times of stages; see below. */
@@ -303,8 +323,9 @@ typedef struct fourfold_spectral_problem {
 } fourfold_spectral_problem;
 /* The defaults: forward, FOURFOLD_BIJC, every size 1. */
 fourfold_status fourfold_spectral_problem_init(fourfold_spectral_problem *problem, size_t struct_size);
-/* Reads and writes the one-line form, e.g. "spectral b128 ic32 i28x15 oc64 bcij"; as fourfold_problem_parse and _print. */
+/* Reads the one-line form, e.g. "spectral b128 ic32 i28x15 oc64 bcij"; as fourfold_problem_parse. */
 fourfold_status fourfold_spectral_problem_parse(fourfold_spectral_problem *problem, size_t struct_size, const char *text);
+/* Writes it; as fourfold_problem_print. */
 fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem *problem, char *buffer, size_t capacity, size_t *length);
 
 /* How a spectral plan computes. */
@@ -313,6 +334,7 @@ typedef struct fourfold_spectral_options {
     int32_t threads;     /* as of a plan */
     const char *variant; /* of complex_gemm, by name; NULL: chosen */
 } fourfold_spectral_options;
+/* The defaults: all threads, the variant chosen. */
 fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *options, size_t struct_size);
 
 /* Immutable: any number of threads may use one at once. */
@@ -382,24 +404,28 @@ typedef struct fourfold_spectral_transform_options {
     int32_t fft_backend; /* enum fourfold_fft_backend */
     int32_t fft_rigor;   /* enum fourfold_fft_rigor */
 } fourfold_spectral_transform_options;
+/* The defaults: all threads, the build's own library. */
 fourfold_status fourfold_spectral_transform_options_init(fourfold_spectral_transform_options *options, size_t struct_size);
 /* For images of height x width, spectra in `order` (enum fourfold_spectral_order). options may be NULL. */
 fourfold_status fourfold_spectral_transform_create(int64_t height, int64_t width, int32_t order, const fourfold_spectral_transform_options *options,
                                                    fourfold_spectral_transform **transform);
 /* NULL is allowed. */
 void fourfold_spectral_transform_destroy(fourfold_spectral_transform *transform);
+/* Bytes that each of the three below needs. */
 fourfold_status fourfold_spectral_transform_workspace(const fourfold_spectral_transform *transform, size_t *bytes);
 /* images (batch, channels, height, width), spectra in the transform's order, height x (width/2 + 1) frequencies; all dense. */
 fourfold_status fourfold_spectral_transform_forward(const fourfold_spectral_transform *transform, const float *images, int64_t batch, int64_t channels,
                                                     float *spectra, void *workspace, size_t workspace_bytes, const fourfold_context *context);
+/* The inverse of fourfold_spectral_transform_forward, with the factor 1/(height*width). */
 fourfold_status fourfold_spectral_transform_inverse(const fourfold_spectral_transform *transform, const float *spectra, int64_t batch, int64_t channels,
                                                     float *images, void *workspace, size_t workspace_bytes, const fourfold_context *context);
 /* Spectra of filters (oc, ic, f0, f1) of a problem with stride 1 and one group, for circular convolution. */
 fourfold_status fourfold_spectral_transform_filters(const fourfold_spectral_transform *transform, const fourfold_problem *problem, const float *filters,
                                                     float *spectra, void *workspace, size_t workspace_bytes, const fourfold_context *context);
 
-/* Memory aligned to FOURFOLD_ALIGNMENT, or NULL; to be freed by fourfold_free, which allows NULL. */
+/* Memory aligned to FOURFOLD_ALIGNMENT, or NULL; to be freed by fourfold_free. */
 void *fourfold_alloc(size_t bytes);
+/* NULL is allowed. */
 void fourfold_free(void *memory);
 
 /* ------------------------------------------------------------------------------------------- profile, explain, listings */
@@ -413,7 +439,9 @@ typedef struct fourfold_stage {
 
 /* Adds up the time spent in each stage, over any number of executions and threads. */
 fourfold_status fourfold_profile_create(fourfold_profile **profile);
+/* NULL is allowed. */
 void fourfold_profile_destroy(fourfold_profile *profile);
+/* Back to no stages. Not while an execution uses it. */
 fourfold_status fourfold_profile_reset(fourfold_profile *profile);
 /* Writes at most capacity stages, in the order of first use; *count becomes the number of all. stages may be NULL when
  * capacity is 0. */

@@ -1,4 +1,5 @@
-// Conv2dLayer: a convolution that owns what it needs, for those who would rather not hold plan, packed filters and workspace.
+/// @file
+/// Conv2dLayer: a convolution that owns what it needs, for those who would rather not hold plan, packed filters and workspace.
 #pragma once
 
 #include <cstdint>
@@ -107,6 +108,7 @@ class SizedConv2dLayer {
     static_assert(InHeight + 2 * Padding >= Dilation * (FilterHeight - 1) + 1 && InWidth + 2 * Padding >= Dilation * (FilterWidth - 1) + 1, "the dilated filter of a layer is larger than its padded input");
 
 public:
+    /// The problem, without post-op.
     static constexpr Conv2dProblem kProblem = sized_problem(Batch, InChannels, InHeight, InWidth, OutChannels, FilterHeight, FilterWidth, Stride, Padding, Dilation, Groups);
     static_assert(kProblem.error() == nullptr, "the sizes of a layer are too large");
 

@@ -1,4 +1,5 @@
-// Plan: algorithm + variants + workspace layout for one problem. Made once, questioned, executed many times.
+/// @file
+/// Plan: algorithm + variants + workspace layout for one problem. Made once, questioned, executed many times.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +21,27 @@ namespace fourfold {
 
 /// How to compute a problem. kAuto picks among the generated ones; kNaive is the plain loop nest in C++, a baseline that
 /// kAuto picks only where nothing else can do the problem.
-enum class Algorithm { kAuto, kNaive, kDirect, kIm2col, kFft, kFftTiled, kWinograd };
+enum class Algorithm {
+    kAuto,      ///< the fastest, as far as records and predictions tell
+    kNaive,     ///< the loop nest
+    kDirect,    ///< the sum as it is written, lanes along pixels or output channels
+    kIm2col,    ///< patches as columns, then a matrix product; Chellapilla, Puri & Simard, IWFHR 2006
+    kFft,       ///< product of the spectra of whole planes; Mathieu, Henaff & LeCun, arXiv:1312.5851
+    kFftTiled,  ///< the same on overlapping tiles (overlap-save)
+    kWinograd,  ///< minimal filtering on overlapping tiles, 3x3 filters; Lavin & Gray, arXiv:1509.09308
+};
 /// Which library transforms whole planes. kAuto is FFTW where it was built in, otherwise KissFFT.
-enum class FftBackend { kAuto, kFftw, kKissFft };
+enum class FftBackend {
+    kAuto,     ///< the first of fft_backends()
+    kFftw,     ///< FFTW3, under the GPL
+    kKissFft,  ///< KissFFT, under a BSD licence
+};
 /// FFTW's planning effort: none, or measured at plan time. Estimated plans are the same in every run.
-enum class FftRigor { kEstimate, kMeasure, kPatient };
+enum class FftRigor {
+    kEstimate,  ///< FFTW_ESTIMATE
+    kMeasure,   ///< FFTW_MEASURE
+    kPatient,   ///< FFTW_PATIENT
+};
 
 /// What kAuto may give up for speed, as a limit of max|y - exact| / max(|x| conv |w| + |b|) with inputs in [-1, 1]. A named
 /// algorithm is not held back, except that winograd takes its largest tile, F(6x6,3x3), only when kRelaxed.
@@ -36,14 +53,32 @@ enum class Accuracy {
 
 /// How plans are chosen: from tables and predictions in microseconds, or by timing the likely ones when the plan is made, some
 /// tenths of a second, remembered by the process. What was measured may differ from run to run.
-enum class Effort { kTable, kMeasure };
+enum class Effort {
+    kTable,    ///< tables and predictions
+    kMeasure,  ///< timed when the plan is made
+};
 /// Whether what an execution reads is in the caches before; records of either state are kept apart.
-enum class CacheState { kWarm, kCold };
+enum class CacheState {
+    kWarm,  ///< it is
+    kCold,  ///< it must come from memory
+};
 /// What decided for a plan; see tuning.h.
-enum class Tier { kCaller, kEnvironment, kRecord, kNeighbours, kFamily, kCostModel, kReference, kMeasured };
+enum class Tier {
+    kCaller,       ///< an option named it
+    kEnvironment,  ///< FOURFOLD_CHOICE named it
+    kRecord,       ///< this problem was measured
+    kNeighbours,   ///< problems like it were
+    kFamily,       ///< one of the two above, on a related machine
+    kCostModel,    ///< a prediction
+    kReference,    ///< nothing else can do it than the loop nest
+    kMeasured,     ///< timed when the plan was made
+};
 
+/// As parse_algorithm reads it.
 const char *to_string(Algorithm algorithm);
+/// The library's name.
 const char *to_string(FftBackend backend);
+/// As parse_accuracy reads it.
 const char *to_string(Accuracy accuracy);
 /// "auto", "naive", "direct", "im2col", "fft", "fft_tiled", "winograd".
 Result<Algorithm> parse_algorithm(std::string_view name);
@@ -224,9 +259,11 @@ struct MachineInfo {
 /// This machine. The environment's FOURFOLD_ISA=avx512|avx2|generic caps the ISA (read once per process).
 const MachineInfo &machine();
 
-std::vector<FftBackend> fft_backends();  ///< those built in, the default first
+/// Those built in, the default first.
+std::vector<FftBackend> fft_backends();
 /// FFTW's accumulated planning knowledge as text; kUnsupported in a build without FFTW.
 Result<std::string> export_fft_wisdom();
+/// Takes what export_fft_wisdom gave. Errors: kInvalidArgument (no such text), kUnsupported in a build without FFTW.
 Status import_fft_wisdom(const std::string &wisdom);
 
 /// The library's version, "major.minor.patch".

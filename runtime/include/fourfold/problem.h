@@ -1,4 +1,5 @@
-// Conv2dProblem: what to compute, as a plain value. Everything here is constexpr unless it makes text.
+/// @file
+/// Conv2dProblem: what to compute, as a plain value. Everything here is constexpr unless it makes text.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +10,40 @@
 
 namespace fourfold {
 
-enum class Operation { kForward, kBackwardData, kBackwardFilters, kUnfold, kFold, kSpectral };
+/// What a problem computes; the equations are those of Conv2dProblem.
+enum class Operation {
+    kForward,          ///< y from x and w
+    kBackwardData,     ///< the gradient in x, which is also the transposed convolution
+    kBackwardFilters,  ///< the gradient in w, and in the bias
+    kUnfold,           ///< patches as columns (im2col)
+    kFold,             ///< the adjoint of unfold (col2im)
+    kSpectral,         ///< products of half spectra: a SpectralProblem, not a Conv2dProblem
+};
 /// Correlation: y[p] = sum_r x[p + r] w[r], as networks use it. Convolution: the filter is flipped in both axes.
-enum class FilterMode { kCorrelation, kConvolution };
+enum class FilterMode {
+    kCorrelation,  ///< the filter as it is
+    kConvolution,  ///< the filter flipped
+};
 /// Order of the four dimensions in memory, last one fastest.
-enum class Layout { kNchw, kNhwc };
-/// What x reads as outside the image. Reflect does not repeat the edge (pad <= i - 1), symmetric does (pad <= i),
-/// circular wraps (pad <= i); outside those bounds a problem is refused.
-enum class PaddingMode { kZeros, kConstant, kReflect, kSymmetric, kReplicate, kCircular };
-enum class PostOp { kNone, kRelu, kClamp };
+enum class Layout {
+    kNchw,  ///< image, channel, row, column
+    kNhwc,  ///< image, row, column, channel
+};
+/// What x reads as outside the image. A problem with more padding than its mode allows is refused.
+enum class PaddingMode {
+    kZeros,      ///< 0
+    kConstant,   ///< Conv2dProblem::padding_value
+    kReflect,    ///< mirrored, the edge not repeated; pad <= i - 1
+    kSymmetric,  ///< mirrored, the edge repeated; pad <= i
+    kReplicate,  ///< the nearest pixel of the edge
+    kCircular,   ///< the other side; pad <= i
+};
+/// Applied to every result last, after bias and residual.
+enum class PostOp {
+    kNone,   ///< the result as it is
+    kRelu,   ///< max(y, 0)
+    kClamp,  ///< min(max(y, clamp_lo), clamp_hi)
+};
 
 /// A forward convolution and, through `operation`, its relatives. Sizes in elements; i is always the forward input's size.
 ///
@@ -31,29 +57,38 @@ enum class PostOp { kNone, kRelu, kClamp };
 ///     bwd-data     gx = gradient of sum(gy * y) in x, then bias (ic values), residual and post-op on gx, as in a layer
 ///     bwd-filters  gw = gradient of sum(gy * y) in w, gb[k] = sum_{n,p,q} gy[n,k,p,q]
 ///
-/// both of the plain convolution: the post-op's own gradient is the caller's. And the two halves of a convolution by matrix
+/// both of the plain convolution: the post-op's own gradient is the caller's (Dumoulin & Visin, arXiv:1603.07285, section 4, has
+/// transposed convolution). And the two halves of a convolution by matrix
 /// product (im2col, col2im), in PyTorch's layout of columns whatever the images' layout; oc and groups do not matter:
 ///
 ///     unfold       columns[n, (c*f0 + r)*f1 + s, p*o1 + q] = xpad[n, c, p*stride_h + r*dilation_h, q*stride_w + s*dilation_w]
 ///     fold         the adjoint of unfold: x[n,c,i,j] = the sum of all elements of columns that unfold reads from x[n,c,i,j]
 struct Conv2dProblem {
-    Operation operation = Operation::kForward;
-    int64_t batch = 1;
-    int64_t in_channels = 1;
-    int64_t in_height = 1, in_width = 1;
-    int64_t out_channels = 1;
-    int64_t filter_height = 1, filter_width = 1;
-    int64_t stride_h = 1, stride_w = 1;
-    int64_t pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
-    int64_t dilation_h = 1, dilation_w = 1;  ///< 1 is dense
-    int64_t groups = 1;
-    PaddingMode padding_mode = PaddingMode::kZeros;
-    float padding_value = 0.0f;  ///< for PaddingMode::kConstant
-    FilterMode filter_mode = FilterMode::kCorrelation;
-    Layout layout = Layout::kNchw;
-    PostOp post_op = PostOp::kNone;
-    float clamp_lo = 0.0f, clamp_hi = 0.0f;  ///< for PostOp::kClamp
-    bool residual = false;                   ///< adds a tensor of y's shape before the post-op
+    Operation operation = Operation::kForward;          ///< what is computed
+    int64_t batch = 1;                                  ///< b, images
+    int64_t in_channels = 1;                            ///< ic
+    int64_t in_height = 1;                              ///< i0, rows
+    int64_t in_width = 1;                               ///< i1, columns
+    int64_t out_channels = 1;                           ///< oc
+    int64_t filter_height = 1;                          ///< f0
+    int64_t filter_width = 1;                           ///< f1
+    int64_t stride_h = 1;                               ///< rows from one output to the next
+    int64_t stride_w = 1;                               ///< columns
+    int64_t pad_top = 0;                                ///< rows added above
+    int64_t pad_bottom = 0;                             ///< below
+    int64_t pad_left = 0;                               ///< columns added before
+    int64_t pad_right = 0;                              ///< after
+    int64_t dilation_h = 1;                             ///< rows from one filter tap to the next; 1 is dense
+    int64_t dilation_w = 1;                             ///< columns
+    int64_t groups = 1;                                 ///< of channels, convolved apart
+    PaddingMode padding_mode = PaddingMode::kZeros;     ///< what the padding reads as
+    float padding_value = 0.0f;                         ///< for PaddingMode::kConstant
+    FilterMode filter_mode = FilterMode::kCorrelation;  ///< whether the filter is flipped
+    Layout layout = Layout::kNchw;                      ///< of images and filters
+    PostOp post_op = PostOp::kNone;                     ///< applied last
+    float clamp_lo = 0.0f;                              ///< for PostOp::kClamp
+    float clamp_hi = 0.0f;                              ///< for PostOp::kClamp
+    bool residual = false;                              ///< adds a tensor of y's shape before the post-op
 
     /// floor((i0 + pad_top + pad_bottom - dilation_h*(f0-1) - 1) / stride_h) + 1; 0 or less when the filter does not fit.
     /// Source: Dumoulin & Visin, arXiv:1603.07285, relationship 15.
@@ -232,6 +267,7 @@ struct Conv2dProblem {
     /// Reads the one-line form: tokens in any order, separated by blanks or '_'. Does not validate the sizes.
     static Result<Conv2dProblem> parse(std::string_view text);
 
+    /// Equal in every member.
     friend constexpr bool operator==(const Conv2dProblem &a, const Conv2dProblem &b) {
         return a.operation == b.operation && a.batch == b.batch && a.in_channels == b.in_channels && a.in_height == b.in_height && a.in_width == b.in_width &&
                a.out_channels == b.out_channels && a.filter_height == b.filter_height && a.filter_width == b.filter_width && a.stride_h == b.stride_h &&
@@ -240,6 +276,7 @@ struct Conv2dProblem {
                a.padding_value == b.padding_value && a.filter_mode == b.filter_mode && a.layout == b.layout && a.post_op == b.post_op &&
                a.clamp_lo == b.clamp_lo && a.clamp_hi == b.clamp_hi && a.residual == b.residual;
     }
+    /// Different in a member.
     friend constexpr bool operator!=(const Conv2dProblem &a, const Conv2dProblem &b) {
         return !(a == b);
     }

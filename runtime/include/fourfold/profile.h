@@ -1,4 +1,5 @@
-// Where the time of an execution goes, stage by stage.
+/// @file
+/// Where the time of an execution goes, stage by stage.
 #pragma once
 
 #include <atomic>

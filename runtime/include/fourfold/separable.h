@@ -1,4 +1,5 @@
-// Filters of rank one, w[k,0,r,s] = column[k][r] * row[k][s], as two passes: f0 + f1 multiplications an output instead of f0 * f1.
+/// @file
+/// Filters of rank one, w[k,0,r,s] = column[k][r] * row[k][s], as two passes: f0 + f1 multiplications an output instead of f0 * f1.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,8 @@ struct SeparableFilters {
     std::vector<float> rows;     ///< (channels, width)
 };
 
-/// The factors of a depthwise problem's filters, or why there are none. Filters count as of rank one where
+/// The factors of a depthwise problem's filters, or why there are none: columns[k] is the column of the filter's
+/// largest tap, rows[k] that tap's row divided by it, whose outer product is the filter if and only if it is of rank one. Filters count as of rank one where
 ///
 ///     |w[k,0,r,s] - columns[k,r] * rows[k,s]| <= 2^-21 |w[k,0,r,s]| + 1e-9 / (f0*f1) * max|w[k]|
 ///

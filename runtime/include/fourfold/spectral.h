@@ -1,5 +1,6 @@
-// The spectral product: convolution's sum over channels on half spectra that the caller has and keeps, and the transforms
-// between them and images.
+/// @file
+/// The spectral product: convolution's sum over channels on half spectra that the caller has and keeps, and the transforms
+/// between them and images.
 #pragma once
 
 #include <complex>
@@ -16,15 +17,22 @@
 
 namespace fourfold {
 
+/// A complex64 number.
 using Complex = std::complex<float>;
+/// Spectra to be read.
 using ConstSpectrumView = TensorView<const Complex>;
+/// Spectra to be written.
 using MutableSpectrumView = TensorView<Complex>;
 
 /// Order of the dimensions in memory, last one fastest.
 ///
 ///     kBijc    x (b, i0, i1h, ic)   w (i0, i1h, ic, oc)   y (b, i0, i1h, oc)
 ///     kBcij    x (b, ic, i0, i1h)   w (oc, ic, i0, i1h)   y (b, oc, i0, i1h)
-enum class SpectralOrder { kBijc, kBcij };
+enum class SpectralOrder {
+    kBijc,  ///< channels last
+    kBcij,  ///< channels first
+};
+/// As parse_spectral_order reads it.
 const char *to_string(SpectralOrder order);
 /// "bijc", "bcij".
 Result<SpectralOrder> parse_spectral_order(std::string_view name);
@@ -60,9 +68,11 @@ struct SpectralProblem {
     /// Reads the same, tokens in any order. Does not validate the sizes.
     static Result<SpectralProblem> parse(std::string_view text);
 
+    /// Equal in every member.
     friend constexpr bool operator==(const SpectralProblem &a, const SpectralProblem &b) {
         return a.operation == b.operation && a.batch == b.batch && a.in_channels == b.in_channels && a.height == b.height && a.half_width == b.half_width && a.out_channels == b.out_channels && a.order == b.order;
     }
+    /// Different in a member.
     friend constexpr bool operator!=(const SpectralProblem &a, const SpectralProblem &b) {
         return !(a == b);
     }
@@ -112,6 +122,7 @@ struct SpectralTensors {
     bool accumulate = false;  ///< adds to what the result holds instead of overwriting it
 };
 
+/// The product over kept spectra, by the convolution theorem as Mathieu, Henaff & LeCun (arXiv:1312.5851) use it in networks.
 /// Immutable and cheap to copy; every member is safe to call from several threads at once.
 class SpectralPlan {
 public:

@@ -1,4 +1,5 @@
-// StagedPlan: a GPU's plan for data that lives on the host.
+/// @file
+/// StagedPlan: a GPU's plan for data that lives on the host.
 #pragma once
 
 #include <memory>

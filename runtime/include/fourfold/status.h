@@ -1,4 +1,5 @@
-// Status and Result<T>: how every failure reaches the caller. No exception crosses the API and nothing aborts.
+/// @file
+/// Status and Result<T>: how every failure reaches the caller. No exception crosses the API and nothing aborts.
 #pragma once
 
 #include <optional>
@@ -7,8 +8,9 @@
 
 namespace fourfold {
 
+/// What kind of failure.
 enum class StatusCode {
-    kOk = 0,
+    kOk = 0,             ///< none
     kInvalidArgument,    ///< a size, pointer, stride, file or token is wrong; the message names it and its value
     kUnsupported,        ///< valid, but the named algorithm, device or build cannot do it; the message says why
     kResourceExhausted,  ///< does not fit the workspace, packed-filter or memory limit; the message says what is needed

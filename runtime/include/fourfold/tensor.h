@@ -1,4 +1,5 @@
-// Views of the caller's memory, and an owning aligned buffer.
+/// @file
+/// Views of the caller's memory, and an owning aligned buffer.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +36,9 @@ struct TensorView {
     }
 };
 
+/// A view to be read.
 using ConstView = TensorView<const float>;
+/// A view to be written.
 using MutableView = TensorView<float>;
 
 /// Bytes of the caller's, for a workspace or a packed-filter block.

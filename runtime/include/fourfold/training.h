@@ -1,4 +1,5 @@
-// A training step by whole-plane transforms, whose spectra the caller keeps: forward and both gradients share them.
+/// @file
+/// A training step by whole-plane transforms, whose spectra the caller keeps: forward and both gradients share them.
 #pragma once
 
 #include <cstddef>

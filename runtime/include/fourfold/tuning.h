@@ -1,18 +1,19 @@
-// What decides between plans: measured tables, overrides, block-lists; and what a tuner needs to list and reproduce plans.
-//
-// Where PlanOptions leaves the algorithm to the library, the first of these decides that can:
-//
-//     caller         PlanOptions::algorithm, ::variant or ::choice
-//     environment    FOURFOLD_CHOICE, where that plan can do the problem
-//     record         this problem was measured on this microarchitecture and ISA level
-//     neighbours     at least five problems like it were
-//     family         the two above on the nearest generation of the same vendor's machines, at the same ISA level
-//     cost model     predictions, corrected by how far they were off in the records of this machine or of its nearest relative
-//     reference      the naive loop nest, where nothing else can do the problem
-//
-// The environment, read once per process: FOURFOLD_TABLE=FILE[:FILE...] loads tables on top of the shipped ones,
-// FOURFOLD_BLOCK=NAME[,NAME...] bars algorithms and variants, FOURFOLD_VERBOSE=1 prints each plan and what decided on stderr,
-// FOURFOLD_CAPTURE=FILE appends every problem that is planned to a CSV that `fourfold tune` reads.
+/// @file
+/// What decides between plans: measured tables, overrides, block-lists; and what a tuner needs to list and reproduce plans.
+///
+/// Where PlanOptions leaves the algorithm to the library, the first of these decides that can:
+///
+///     caller         PlanOptions::algorithm, ::variant or ::choice
+///     environment    FOURFOLD_CHOICE, where that plan can do the problem
+///     record         this problem was measured on this microarchitecture and ISA level
+///     neighbours     at least five problems like it were
+///     family         the two above on the nearest generation of the same vendor's machines, at the same ISA level
+///     cost model     predictions, corrected by how far they were off in the records of this machine or of its nearest relative
+///     reference      the naive loop nest, where nothing else can do the problem
+///
+/// The environment, read once per process: FOURFOLD_TABLE=FILE[:FILE...] loads tables on top of the shipped ones,
+/// FOURFOLD_BLOCK=NAME[,NAME...] bars algorithms and variants, FOURFOLD_VERBOSE=1 prints each plan and what decided on stderr,
+/// FOURFOLD_CAPTURE=FILE appends every problem that is planned to a CSV that `fourfold tune` reads.
 #pragma once
 
 #include <string>
@@ -22,6 +23,7 @@
 
 namespace fourfold {
 
+/// "caller", "environment", "record", ...
 const char *to_string(Tier tier);
 
 /// One loaded table.
@@ -46,6 +48,7 @@ Result<TableInfo> load_table(const std::string &path);
 Result<TableInfo> load_table_text(const std::string &name, const std::string &text);
 /// Back to no tables at all, or to the shipped ones (FOURFOLD_TABLE's are not loaded again).
 void unload_tables(bool keep_shipped = true);
+/// Those that decide now, the first asked first.
 std::vector<TableInfo> tables();
 
 /// Bars algorithms and variants by name for the whole process, besides FOURFOLD_BLOCK and PlanOptions::blocked; replaces what
