@@ -84,6 +84,26 @@ Status store_filters(const Conv2dProblem &p, const float *parts, int64_t count, 
     });
 }
 
+void add_run(const float *sums, int64_t rows, int64_t length, int64_t pitch, bool first, double *totals) {
+    for (int64_t i = 0; i < rows; i++) {
+        double *total = totals + i * length;
+        if (first) {
+            std::fill_n(total, length, 0.0);
+        }
+        for (int64_t j = 0; j < length; j++) {
+            total[j] += static_cast<double>(sums[i * pitch + j]);
+        }
+    }
+}
+
+void store_totals(const double *totals, int64_t rows, int64_t length, int64_t pitch, float *sums) {
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < length; j++) {
+            sums[i * pitch + j] = static_cast<float>(totals[i * length + j]);
+        }
+    }
+}
+
 std::vector<int32_t> filter_offsets(const StripGeometry &geometry, int64_t strip) {
     std::vector<int32_t> offsets = geometry.offsets(strip);
     if (geometry.problem.filter_mode == FilterMode::kConvolution) {

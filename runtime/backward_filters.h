@@ -21,6 +21,13 @@ bool is_dense(const Conv2dProblem &problem, const StridedOut &filters);
 /// filters = the sum of `parts` dense arrays, one after the other.
 Status store_filters(const Conv2dProblem &problem, const float *parts, int64_t count, const StridedOut &filters, int threads, const Execution &execution);
 
+/// Terms of a sum that are added up in float32; every such run then joins a total in double precision, since the rounding of
+/// many float32 additions would grow with their number.
+constexpr int64_t kRun = 64;
+/// Sums of one run, `rows` rows `pitch` floats apart, to or from their totals, one row after the other.
+void add_run(const float *sums, int64_t rows, int64_t length, int64_t pitch, bool first, double *totals);
+void store_totals(const double *totals, int64_t rows, int64_t length, int64_t pitch, float *sums);
+
 /// Of each tap of the caller's filter the distance in a strip from its output pixel.
 std::vector<int32_t> filter_offsets(const StripGeometry &geometry, int64_t strip);
 

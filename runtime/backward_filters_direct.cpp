@@ -2,7 +2,7 @@
 // multiplies every output channel's strip with every tap's (conv_backward_filters). Stride, dilation and padding are dealt
 // with by the strips, so any problem is the same sum of products of two runs of floats.
 //
-// The strips of all images are dealt out to a fixed number of parts, each with a sum of its own.
+// The strips of all images are dealt out to a fixed number of parts, each with a sum of its own, made in runs (kRun).
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -139,6 +139,8 @@ private:
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(b.channels * b.groups, readable()));
         grad_offset_ = slot.reserve_floats(static_cast<double>(grad_pitch_) * static_cast<double>(outputs_ * b.groups));
+        const bool long_sum = ceil_div(pieces(), b.parts) * ceil_div(grad_pitch_, kPixelBlock) > kRun;
+        totals_offset_ = slot.reserve(long_sum ? sizeof(double) * static_cast<double>(b.groups * outputs_) * static_cast<double>(b.channels * taps_) : 0.0);
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
         workspace_bytes = arena.bytes();
@@ -177,6 +179,9 @@ private:
         const int64_t channels = std::min(blocking_.channels, channels_ - first_channel);
         float *out = sums + part * problem_.filter_elements() + (g * outputs_ * channels_ + first_channel) * taps_;
         const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
+        const int64_t filter_rows = groups * outputs_, length = channels * taps_, pitch = channels_ * taps_;
+        auto *totals = reinterpret_cast<double *>(scratch + totals_offset_);
+        int64_t calls = 0;
         // What a strip leaves unwritten is multiplied by the zeros between gy's rows: it must not be a NaN.
         std::fill_n(floats_at(scratch, strip_offset_), static_cast<int64_t>(input_->scratch_floats(blocking_.channels * blocking_.groups, readable())), 0.0f);
         for (int64_t piece = begin; piece < end; piece++) {
@@ -194,11 +199,18 @@ private:
                 const int64_t count = std::min(kPixelBlock, pixels - j);
                 const Floats<3> grad(gy.data + j, {{count, 1}, {outputs_, gy.channel_stride}, {groups, gy.channel_stride * outputs_}});
                 const Floats<3> input(x.data + j, {{readable() - j, 1}, {channels, x.channel_stride}, {groups, x.channel_stride * channels_}});
-                const int32_t accumulate = piece > begin || j > 0;
+                if (calls > 0 && calls % kRun == 0) {
+                    add_run(out, filter_rows, length, pitch, calls == kRun, totals);
+                }
+                const int32_t accumulate = calls++ % kRun != 0;
                 if (!call(kernel_, context, grad, input, offsets, static_cast<int32_t>(offset_max_), total, accumulate, total)) {
                     return false;
                 }
             }
+        }
+        if (calls > kRun) {
+            add_run(out, filter_rows, length, pitch, false, totals);
+            store_totals(totals, filter_rows, length, pitch, out);
         }
         return true;
     }
@@ -230,7 +242,7 @@ private:
     Blocking blocking_{};
     std::vector<int32_t> offsets_;
     int64_t offset_max_ = 0, grad_pitch_ = 0;
-    size_t sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, grad_offset_ = 0;
+    size_t sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, grad_offset_ = 0, totals_offset_ = 0;
 };
 
 }  // namespace

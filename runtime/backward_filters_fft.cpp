@@ -3,8 +3,8 @@
 //
 //     gw[k,c,r] = sum_n sum_p x[n,c, p*s + r*d - pad] * gy[n,k,p]          (one axis written)
 //
-// is an image of "channels" n for each c, convolved with "filters" (k, n) of o taps. Padding stays what it is. With groups
-// the images are summed one after the other, since the groups then are what the channels of that problem are.
+// is an image of "channels" n for each c, convolved with "filters" (k, n) of o taps. Padding stays what it is. Large batches are
+// summed part by part; with groups image by image, since the groups then are what the channels of that problem are.
 #include <algorithm>
 
 #include "backward_filters.h"
@@ -13,14 +13,16 @@
 namespace fourfold {
 namespace {
 
+constexpr int64_t kImages = 512;  ///< summed in one accumulator: bounds the error of long sums
+
 class FftBackwardFilters final : public BackwardFiltersPlan {
 public:
     explicit FftBackwardFilters(const PlanRequest &request)
-        : BackwardFiltersPlan(request), one_by_one_(problem_.groups > 1) {
+        : BackwardFiltersPlan(request), images_(problem_.groups > 1 ? 1 : ceil_div(problem_.batch, ceil_div(problem_.batch, kImages))) {
         const Conv2dProblem &p = problem_;
         Conv2dProblem &q = exchanged_;
         q.batch = p.in_channels / p.groups;
-        q.in_channels = one_by_one_ ? p.groups : p.batch;
+        q.in_channels = p.groups * images_;
         q.groups = p.groups;
         q.out_channels = p.out_channels;
         q.filter_height = p.out_height();
@@ -32,7 +34,7 @@ public:
         q.padding_mode = p.padding_mode;
         q.padding_value = p.padding_value;
         q.layout = p.layout;
-        q.residual = one_by_one_ && p.batch > 1;
+        q.residual = images_ < p.batch;
         q.pad_top = p.pad_top;
         q.pad_left = p.pad_left;
         set_end(p.in_height, p.pad_top, p.dilation_h * (p.filter_height - 1) + p.stride_h * (p.out_height() - 1) + 1, q.in_height, q.pad_bottom);
@@ -45,6 +47,9 @@ public:
         part.rank = nullptr;  // it knows the whole problem only
         Arena arena;
         sums_offset_ = arena.reserve_floats(static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width()));
+        if (rounds() > kRun) {
+            totals_offset_ = arena.reserve(sizeof(double) * static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width()));
+        }
         packed_offset_ = arena.bytes();
         size_t own = packed_offset_;
         // The size of the packed gradient is known with the plan; a limit then holds for what is left.
@@ -59,8 +64,20 @@ public:
                 return Status(plan.status().code(), "as a forward problem, '" + exchanged_.to_string() + "': " + plan.status().message() + (attempt > 0 ? " (besides " + std::to_string(own) + " bytes)" : ""));
             }
             plan_ = std::move(*plan);
-            own = packed_offset_ + (plan_->packed_bytes + kAlignment - 1) / kAlignment * kAlignment;
-            workspace_bytes = own + std::max(plan_->workspace_bytes, plan_->pack_workspace_bytes);
+            size_t packed = plan_->packed_bytes, scratch = std::max(plan_->workspace_bytes, plan_->pack_workspace_bytes);
+            if (problem_.batch % images_ != 0) {
+                PlanRequest last = part;
+                last.problem.in_channels = problem_.batch % images_;
+                Result<std::unique_ptr<AlgorithmPlan>> rest = plan_forward(entry, last);
+                if (!rest) {
+                    return rest.status();
+                }
+                rest_ = std::move(*rest);
+                packed = std::max(packed, rest_->packed_bytes);
+                scratch = std::max({scratch, rest_->workspace_bytes, rest_->pack_workspace_bytes});
+            }
+            own = packed_offset_ + (packed + kAlignment - 1) / kAlignment * kAlignment;
+            workspace_bytes = own + scratch;
             if (workspace_bytes <= request.options.workspace_limit) {
                 break;
             }
@@ -70,43 +87,56 @@ public:
             return workspace_exhausted(workspace_bytes, request.options.workspace_limit);
         }
         serial_workspace_bytes = own + std::max(plan_->serial_workspace_bytes, plan_->pack_workspace_bytes);
+        if (rest_ != nullptr) {
+            serial_workspace_bytes = std::max(serial_workspace_bytes, own + std::max(rest_->serial_workspace_bytes, rest_->pack_workspace_bytes));
+        }
         variant = plan_->variant;
         choice = plan_->choice;
         layout = plan_->layout;
-        details = "as '" + exchanged_.to_string() + "'" + (one_by_one_ ? ", image by image" : "") + ": " + plan_->details;
+        details = "as '" + exchanged_.to_string() + "'" + (rounds() > 1 ? ", " + std::to_string(rounds()) + " times" : "") + ": " + plan_->details;
         // Packing transforms one plane for each of gy.
         const Conv2dProblem &q = exchanged_;
-        const double rounds = one_by_one_ ? static_cast<double>(problem_.batch) : 1.0;
+        const double times = static_cast<double>(problem_.batch) / static_cast<double>(images_);
         const double channels = static_cast<double>(q.in_channels / q.groups), outputs = static_cast<double>(q.out_channels / q.groups);
         const double packing = 2.0 * channels * outputs / (static_cast<double>(q.batch) * (channels + outputs));
-        serial_seconds = plan_->serial_seconds * rounds * (1.0 + packing);
-        predicted_seconds = plan_->predicted_seconds * rounds * (1.0 + packing);
+        serial_seconds = plan_->serial_seconds * times * (1.0 + packing);
+        predicted_seconds = plan_->predicted_seconds * times * (1.0 + packing);
         return Status();
     }
 
     Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_, &q = exchanged_;
         float *sums = floats_at(workspace, sums_offset_);
-        const int64_t plane = q.out_height() * q.out_width();
-        if (q.residual) {
-            std::fill_n(sums, q.batch * q.out_channels * plane, 0.0f);
-        }
+        const int64_t plane = q.out_height() * q.out_width(), all = q.batch * q.out_channels * plane;
+        auto *totals = reinterpret_cast<double *>(workspace + totals_offset_);
         ForwardTensors one;
         one.output = {sums, {q.out_channels * plane, plane, q.out_width(), 1}};
         if (q.residual) {
             one.residual = {sums, {one.output.s[0], one.output.s[1], one.output.s[2], one.output.s[3]}};
         }
-        for (int64_t n = 0; n < (one_by_one_ ? p.batch : 1); n++) {
+        for (int64_t round = 0; round < rounds(); round++) {
+            if (round > 0 && round % kRun == 0) {
+                add_run(sums, 1, all, all, round == kRun, totals);
+            }
+            if (q.residual && round % kRun == 0) {
+                std::fill_n(sums, all, 0.0f);
+            }
+            const int64_t n = round * images_;
+            const AlgorithmPlan &plan = n + images_ <= p.batch ? *plan_ : *rest_;
             const int64_t *x = t.input.s, *gy = t.grad_output.s;
-            one.input = {t.input.data + n * x[0], {x[1], one_by_one_ ? q.batch * x[1] : x[0], x[2], x[3]}};
+            one.input = {t.input.data + n * x[0], {x[1], p.groups > 1 ? q.batch * x[1] : x[0], x[2], x[3]}};
             const StridedIn filters = {t.grad_output.data + n * gy[0], {gy[1], gy[0], gy[2], gy[3]}};
-            Status status = plan_->pack(filters, workspace + packed_offset_, workspace + scratch_offset_, execution);
+            Status status = plan.pack(filters, workspace + packed_offset_, workspace + scratch_offset_, execution);
             if (status.ok()) {
-                status = plan_->forward(one, workspace + packed_offset_, workspace + scratch_offset_, execution);
+                status = plan.forward(one, workspace + packed_offset_, workspace + scratch_offset_, execution);
             }
             if (!status.ok()) {
                 return status;
             }
+        }
+        if (rounds() > kRun) {
+            add_run(sums, 1, all, all, false, totals);
+            store_totals(totals, 1, all, all, sums);
         }
         const bool flip = p.filter_mode == FilterMode::kConvolution;
         const Status status = parallel_for(execution, threads_, p.out_channels, [&](int64_t k, int, KernelContext &) {
@@ -125,6 +155,9 @@ public:
     }
 
 private:
+    int64_t rounds() const {
+        return ceil_div(problem_.batch, images_);
+    }
     /// Input size and padding after of an axis of which the first `used` padded positions matter. What is not read is left out
     /// where that changes no padding; otherwise there are a few outputs more, which nobody stores.
     void set_end(int64_t in, int64_t before, int64_t used, int64_t &size, int64_t &after) const {
@@ -134,10 +167,10 @@ private:
         after = std::max<int64_t>(0, end - in);
     }
 
-    const bool one_by_one_;  ///< images one after the other
+    const int64_t images_;  ///< at a time
     Conv2dProblem exchanged_;
-    std::unique_ptr<AlgorithmPlan> plan_;
-    size_t sums_offset_ = 0, packed_offset_ = 0, scratch_offset_ = 0;
+    std::unique_ptr<AlgorithmPlan> plan_, rest_;  ///< of images_ images; of the last ones where they are fewer
+    size_t sums_offset_ = 0, totals_offset_ = 0, packed_offset_ = 0, scratch_offset_ = 0;
 };
 
 }  // namespace

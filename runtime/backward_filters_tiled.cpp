@@ -34,6 +34,7 @@ namespace {
 constexpr int64_t kLanes = ChannelBlocks::kLanes;
 constexpr int64_t kTaps = 3;     ///< rows and columns of winograd's filter
 constexpr int64_t kColumns = 8;  ///< block_channels takes at least so many
+constexpr int64_t kTiles = 256;  ///< that a product adds up in one accumulator: bounds the error of long sums
 
 class TiledBackwardFilters final : public BackwardFiltersPlan {
 public:
@@ -115,6 +116,7 @@ public:
         for (int64_t g = 0; g < problem_.groups; g++) {
             for (int64_t c = 0; c < channels_; c += block_channels_) {
                 const int64_t count = std::min(block_channels_, channels_ - c);
+                int64_t done = 0;
                 for (int64_t first = 0; first < rows_ && status.ok(); first += tile_rows_) {
                     const int64_t rows = std::min(tile_rows_, rows_ - first);
                     status = transform_inputs(t, workspace, execution, g, c, count, first, rows);
@@ -122,8 +124,12 @@ public:
                         status = transform_gradients(t, workspace, execution, g, first, rows);
                     }
                     if (status.ok()) {
-                        status = multiply(workspace, execution, count, rows, first > 0);
+                        status = multiply(workspace, execution, count, rows, done);
+                        done += products(rows);
                     }
+                }
+                if (status.ok() && done > kRun) {
+                    status = finish_sums(workspace, execution, count);
                 }
                 if (status.ok()) {
                     status = transform_sums(t, workspace, execution, g, c, count);
@@ -139,6 +145,17 @@ public:
 private:
     int64_t padded_outputs() const {
         return round_up(outputs_, width_);
+    }
+    /// Of some rows of tiles, and of all.
+    int64_t products(int64_t rows) const {
+        return ceil_div(rows * row_tiles_, kTiles);
+    }
+    int64_t all_products() const {
+        return rows_ / tile_rows_ * products(tile_rows_) + products(rows_ % tile_rows_);
+    }
+    /// Sums of a point.
+    int64_t sum_floats(int64_t channels) const {
+        return round_up(channels, r_) * parts_ * padded_outputs();
     }
     size_t heap_bytes() const {
         return tile_heap_bytes(t_);
@@ -172,11 +189,12 @@ private:
         // One line more than needed: points a power of two apart would share few lines of L1.
         x_point_ = tiles * parts_ * block_channels_ + kLanes;
         g_point_ = tiles * parts_ * padded_outputs() + kLanes;
-        sum_point_ = round_up(block_channels_, r_) * parts_ * padded_outputs() + kLanes;
+        sum_point_ = sum_floats(block_channels_) + kLanes;
         Arena arena;
         x_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(x_point_));
         g_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(g_point_));
         sums_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(sum_point_));
+        totals_offset_ = arena.reserve(all_products() > kRun ? sizeof(double) * static_cast<double>(points_) * static_cast<double>(sum_floats(block_channels_)) : 0.0);
         slots_offset_ = arena.reserve(0);
         Arena slot;
         flat_offset_ = slot.reserve_floats(static_cast<double>(std::max(ChannelBlocks::scratch_floats(t_, strip_width_), kLanes * gradient_plane())));
@@ -284,18 +302,49 @@ private:
         return true;
     }
 
-    Status multiply(std::byte *workspace, const Execution &execution, int64_t channels, int64_t rows, bool accumulate) const {
+    /// body(f, n, context) for runs of points.
+    template<typename Body>
+    Status for_points(const Execution &execution, const Body &body) const {
         const int64_t useful = count_points(useful_), parts = std::min<int64_t>(useful, 8 * threads_);
+        return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
+            return for_each_piece(useful_, useful * index / parts, useful * (index + 1) / parts, [&](int64_t f, int64_t n) { return body(f, n, context); });
+        });
+    }
+
+    /// `done`: products already in the sums.
+    Status multiply(std::byte *workspace, const Execution &execution, int64_t channels, int64_t rows, int64_t done) const {
         const int64_t tiles = rows * row_tiles_, all = tile_rows_ * row_tiles_;
         const float *x = floats_at(workspace, x_offset_), *gy = floats_at(workspace, g_offset_);
         float *sums = floats_at(workspace, sums_offset_);
-        return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
-            return for_each_piece(useful_, useful * index / parts, useful * (index + 1) / parts, [&](int64_t f, int64_t n) {
-                const Floats<4> in(x + f * x_point_, {{round_up(channels, r_), 1}, {parts_, block_channels_}, {tiles, parts_ * block_channels_}, {n, x_point_}});
-                const Floats<5> g(gy + f * g_point_, {{width_, 1}, {parts_, width_}, {tiles, parts_ * width_}, {padded_outputs() / width_, all * parts_ * width_}, {n, g_point_}});
-                const Floats<4> out(sums + f * sum_point_, {{padded_outputs(), 1}, {parts_, padded_outputs()}, {round_up(channels, r_), parts_ * padded_outputs()}, {n, sum_point_}});
-                return call(product_, context, in, g, out, static_cast<int32_t>(accumulate), out);
-            });
+        auto *totals = reinterpret_cast<double *>(workspace + totals_offset_);
+        const int64_t length = sum_floats(channels);
+        return for_points(execution, [&](int64_t f, int64_t n, KernelContext &context) {
+            const Floats<4> out(sums + f * sum_point_, {{padded_outputs(), 1}, {parts_, padded_outputs()}, {round_up(channels, r_), parts_ * padded_outputs()}, {n, sum_point_}});
+            int64_t product = done;
+            for (int64_t first = 0; first < tiles; first += kTiles, product++) {
+                const int64_t count = std::min(kTiles, tiles - first);
+                const Floats<4> in(x + f * x_point_ + first * parts_ * block_channels_, {{round_up(channels, r_), 1}, {parts_, block_channels_}, {count, parts_ * block_channels_}, {n, x_point_}});
+                const Floats<5> g(gy + f * g_point_ + first * parts_ * width_, {{width_, 1}, {parts_, width_}, {count, parts_ * width_}, {padded_outputs() / width_, all * parts_ * width_}, {n, g_point_}});
+                if (product > 0 && product % kRun == 0) {
+                    add_run(sums + f * sum_point_, n, length, sum_point_, product == kRun, totals + f * length);
+                }
+                if (!call(product_, context, in, g, out, static_cast<int32_t>(product % kRun != 0), out)) {
+                    return false;
+                }
+            }
+            return true;
+        });
+    }
+
+    /// The last run and the totals to the sums.
+    Status finish_sums(std::byte *workspace, const Execution &execution, int64_t channels) const {
+        auto *totals = reinterpret_cast<double *>(workspace + totals_offset_);
+        const int64_t length = sum_floats(channels);
+        return for_points(execution, [&](int64_t f, int64_t n, KernelContext &) {
+            float *sums = floats_at(workspace, sums_offset_) + f * sum_point_;
+            add_run(sums, n, length, sum_point_, false, totals + f * length);
+            store_totals(totals + f * length, n, length, sum_point_, sums);
+            return true;
         });
     }
 
@@ -374,7 +423,7 @@ private:
     int64_t points_, tiles_h_, tiles_w_, row_tiles_, rows_, strip_width_;
     int64_t block_channels_ = 0, tile_rows_ = 1, x_point_ = 0, g_point_ = 0, sum_point_ = 0;
     int slots_ = 1;
-    size_t x_offset_ = 0, g_offset_ = 0, sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
+    size_t x_offset_ = 0, g_offset_ = 0, sums_offset_ = 0, totals_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
 };
 
 }  // namespace

@@ -88,6 +88,38 @@ double dot(const Array &a, const Array &b) {
 }
 
 /// A forward problem and its two gradients, on the same tensors of small integers.
+TEST(Gradients, LongPositiveSums) {
+    // Sums over thousands of images or strips of rows: rounding must not grow with their number. The least workspace leaves one part.
+    struct Case {
+        const char *problem;
+        bool least_workspace;
+    };
+    for (const Case &c : {Case{"b2000 ic128 i3 oc128 f3 p1", false}, {"b2000 ic20 i3 oc18 f3 p1", true}, {"b8001 ic3 i3 oc2 f3 p1", false}, {"b40 ic9 i112 oc7 f3 p1", true}, {"b3000 ic6 i4 oc4 f3 p1 g2", false}, {"b3000 ic6 i4 oc4 f3 p1 g2", true}, {"b1 ic1 i1x1500000 oc1 f1x3", true}}) {
+        Operands operands(gradient_of(parse_problem(c.problem), Operation::kBackwardFilters), test_seed(), Values::kPositive);
+        const reference::Forward expected = operands.expected();
+        for (Algorithm algorithm : kAlgorithms) {
+            // The loop nest would take half a minute for the first.
+            if (algorithm == Algorithm::kNaive && operands.problem.flops() > 1e9) {
+                continue;
+            }
+            PlanOptions options, smaller;
+            options.algorithm = smaller.algorithm = algorithm;
+            for (Result<Plan> plan = Plan::create(operands.problem, options); c.least_workspace && plan.ok(); plan = Plan::create(operands.problem, smaller)) {
+                options.workspace_limit = plan->workspace_bytes();
+                smaller.workspace_limit = options.workspace_limit / 2;
+            }
+            const Status status = run_plan(options, operands);
+            if (status.code() == StatusCode::kUnsupported) {
+                continue;  // an image too wide for one transform, or no 3x3 filter
+            }
+            ASSERT_TRUE(status.ok()) << operands.to_string() << ", " << to_string(options) << ": " << status.message();
+            RecordProperty(std::string(c.problem) + (c.least_workspace ? " least " : " ") + to_string(algorithm), std::to_string(max_error(operands.output, expected) / error_limit(algorithm)));
+            EXPECT_TRUE(matches(operands, expected, error_limit(algorithm))) << to_string(options);
+            EXPECT_TRUE(operands.bias_matches(1e-6)) << to_string(options);
+        }
+    }
+}
+
 struct Triple {
     Operands forward, data, filters;
 
