@@ -151,6 +151,23 @@ TEST(CApi, Transposed) {
     fourfold_problem problem;
     ASSERT_EQ(fourfold_problem_transposed(&problem, sizeof problem, &layer), FOURFOLD_OK) << fourfold_last_error();
     EXPECT_EQ(printed(problem), Conv2dProblem::transposed(reference).to_string());
+
+    // Under dilation output padding may exceed the padding, which is then negative after; in this operation only.
+    layer.dilation_h = layer.dilation_w = reference.dilation_h = reference.dilation_w = 3;
+    layer.output_padding_h = layer.output_padding_w = reference.output_padding_h = reference.output_padding_w = 2;
+    ASSERT_EQ(fourfold_problem_transposed(&problem, sizeof problem, &layer), FOURFOLD_OK) << fourfold_last_error();
+    EXPECT_EQ(printed(problem), Conv2dProblem::transposed(reference).to_string());
+    EXPECT_EQ(problem.pad_bottom, -1);
+    int64_t h = 0, w = 0;
+    ASSERT_EQ(fourfold_problem_output_size(&problem, &h, &w), FOURFOLD_OK) << fourfold_last_error();
+    EXPECT_EQ(h, 7);
+    EXPECT_EQ(w, 5);
+    CPlan c;
+    ASSERT_EQ(fourfold_plan_create(&problem, nullptr, &c.plan), FOURFOLD_OK) << fourfold_last_error();
+    EXPECT_EQ(printed(parsed(printed(problem).c_str())), printed(problem));
+    problem.operation = FOURFOLD_FORWARD;
+    EXPECT_EQ(fourfold_problem_validate(&problem), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("padding must not be negative"));
 }
 
 /// Every operation through C, into the operands of a plan made in C++: dense and strided, packed and not.

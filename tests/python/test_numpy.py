@@ -135,6 +135,22 @@ class ConvTranspose2d(unittest.TestCase):
                 left, right = (y.astype(np.float64) * g).sum(), (probe.astype(np.float64) * x).sum()
                 self.assertLess(abs(left - right), 1e-4 * max(1, abs(left)))
 
+    def test_output_padding_beyond_the_padding(self):
+        """Under dilation: the result of no output padding, with what it adds after."""
+        for stride, padding, extra, dilation in [(1, 0, 2, 3), (2, 1, 2, 3), (1, 1, (2, 0), 4)]:
+            with self.subTest(stride=stride, padding=padding, extra=extra, dilation=dilation):
+                g, w, b = random(2, 4, 6, 5), random(4, 3, 3, 3), random(3)
+                long = fourfold.conv_transpose2d(g, w, b, stride=stride, output_padding=extra, dilation=dilation)
+                rows, columns = extra if isinstance(extra, tuple) else (extra, extra)
+                plain = fourfold.conv_transpose2d(g, w, b, stride=stride, dilation=dilation)
+                self.assertEqual(long.shape[2:], (plain.shape[2] + rows, plain.shape[3] + columns))
+                expected = np.broadcast_to(b[None, :, None, None], long.shape).copy()
+                expected[:, :, :plain.shape[2], :plain.shape[3]] = plain
+                self.assertLess(np.abs(long - expected).max(), 1e-5)
+                cut = fourfold.conv_transpose2d(g, w, b, stride=stride, padding=padding, output_padding=extra, dilation=dilation)
+                end = [long.shape[a] - padding for a in (2, 3)]
+                self.assertLess(np.abs(cut - long[:, :, padding:end[0], padding:end[1]]).max(), 1e-5)
+
     def test_bias(self):
         g, w, b = random(2, 4, 6, 5), random(4, 3, 3, 3), random(3)
         plain = fourfold.conv_transpose2d(g, w)

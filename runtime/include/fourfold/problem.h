@@ -75,9 +75,9 @@ struct Conv2dProblem {
     int64_t stride_h = 1;                               ///< rows from one output to the next
     int64_t stride_w = 1;                               ///< columns
     int64_t pad_top = 0;                                ///< rows added above
-    int64_t pad_bottom = 0;                             ///< below
+    int64_t pad_bottom = 0;                             ///< below; negative in some transposed(): bwd-data with zeros only
     int64_t pad_left = 0;                               ///< columns added before
-    int64_t pad_right = 0;                              ///< after
+    int64_t pad_right = 0;                              ///< after; negative as pad_bottom
     int64_t dilation_h = 1;                             ///< rows from one filter tap to the next; 1 is dense
     int64_t dilation_w = 1;                             ///< columns
     int64_t groups = 1;                                 ///< of channels, convolved apart
@@ -163,7 +163,8 @@ struct Conv2dProblem {
         p.in_width = (layer.in_width - 1) * layer.stride_w - 2 * layer.padding_w + layer.dilation_w * (layer.filter_width - 1) + layer.output_padding_w + 1;
         p.pad_top = layer.padding_h;
         p.pad_left = layer.padding_w;
-        // With output padding of a whole stride (PyTorch allows it under dilation) less padding keeps the filter positions.
+        // With output padding of a whole stride (PyTorch allows it under dilation) less padding, or a negative one, keeps the
+        // filter positions.
         p.pad_bottom = layer.padding_h - whole_strides(layer.output_padding_h, layer.stride_h);
         p.pad_right = layer.padding_w - whole_strides(layer.output_padding_w, layer.stride_w);
         return p;
@@ -206,11 +207,13 @@ struct Conv2dProblem {
                 return "a size, stride or dilation is over 2^48";
             }
         }
+        // Rows and columns at the end of a gradient that the forward problem does not read: negative padding after.
+        const bool surplus = operation == Operation::kBackwardData && padding_mode == PaddingMode::kZeros;
+        if (pad_top < 0 || pad_left < 0 || (!surplus && (pad_bottom < 0 || pad_right < 0))) {
+            return "padding must not be negative";
+        }
         for (int64_t v : {pad_top, pad_bottom, pad_left, pad_right}) {
-            if (v < 0) {
-                return "padding must not be negative";
-            }
-            if (v > kMaxSize) {
+            if (v > kMaxSize || v < -kMaxSize) {
                 return "padding is over 2^48";
             }
         }
