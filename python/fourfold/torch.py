@@ -65,6 +65,12 @@ def _out_size(size, filters, stride, padding, dilation):
     return [(size[a] + pads[a] - dilation[a] * (filters[a] - 1) - 1) // stride[a] + 1 for a in range(2)]
 
 
+def _without_surplus(input, padding):
+    """Rows and columns at the end, as many as negative padding says, which nothing reads."""
+    top, bottom, left, right = padding
+    return input[:, :, :input.shape[2] + min(0, bottom), :input.shape[3] + min(0, right)], (top, max(0, bottom), left, max(0, right))
+
+
 def _filters(weight):
     """Read in any order of memory with positive strides."""
     return weight.detach() if min(weight.stride()) > 0 else weight.detach().contiguous()
@@ -75,7 +81,9 @@ def _dense_bias(bias):
 
 
 # ------------------------------------------------------------------------------------------------------------- operators
-# padding is top, bottom, left, right. Autograd never enters an implementation; detach() is what DLPack asks for.
+# padding is top, bottom, left, right; bottom and right may be negative, as of transposed convolutions with much output padding.
+# Of an empty batch results are empty, and the filters' gradient is zero. Autograd never enters an implementation; detach() is what
+# DLPack asks for.
 
 
 @torch.library.custom_op("fourfold::conv2d", mutates_args=(), device_types="cpu")
@@ -83,10 +91,13 @@ def _conv2d(input: Tensor, weight: Tensor, bias: Optional[Tensor], stride: List[
             padding_mode: str) -> Tensor:
     _check(input=input, weight=weight, bias=bias)
     layout = _layout_of(input)
-    plan = _plan("fwd", layout, input.shape[0], input.shape[1], tuple(input.shape[2:]), weight.shape[0], tuple(weight.shape[2:]),
-                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
+    read, pads = _without_surplus(input.detach(), padding)
+    plan = _plan("fwd", layout, max(1, input.shape[0]), input.shape[1], tuple(read.shape[2:]), weight.shape[0], tuple(weight.shape[2:]),
+                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads())
     output = _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode)
-    plan._execute(input=_laid_out(input.detach(), layout), filters=_filters(weight), bias=_dense_bias(bias), output=output)
+    if input.shape[0] == 0:
+        return output
+    plan._execute(input=_laid_out(read, layout), filters=_filters(weight), bias=_dense_bias(bias), output=output)
     return output
 
 
@@ -101,9 +112,11 @@ def _backward_data(grad_output: Tensor, weight: Tensor, bias: Optional[Tensor], 
                    dilation: List[int], groups: int, padding_mode: str) -> Tensor:
     _check(grad_output=grad_output, weight=weight, bias=bias)
     layout = _layout_of(grad_output)
-    plan = _plan("bwd-data", layout, grad_output.shape[0], weight.shape[1] * groups, tuple(size), weight.shape[0], tuple(weight.shape[2:]),
+    plan = _plan("bwd-data", layout, max(1, grad_output.shape[0]), weight.shape[1] * groups, tuple(size), weight.shape[0], tuple(weight.shape[2:]),
                  tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
     grad_input = _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
+    if grad_output.shape[0] == 0:
+        return grad_input
     plan._execute(grad_output=_laid_out(grad_output.detach(), layout), filters=_filters(weight), bias=_dense_bias(bias), grad_input=grad_input)
     return grad_input
 
@@ -118,10 +131,13 @@ def _backward_weight(input: Tensor, grad_output: Tensor, filter_size: List[int],
                      groups: int, padding_mode: str) -> Tensor:
     _check(input=input, grad_output=grad_output)
     layout = _layout_of(input)
-    plan = _plan("bwd-filters", layout, input.shape[0], input.shape[1], tuple(input.shape[2:]), grad_output.shape[1], tuple(filter_size),
-                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
     grad_weight = _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode)
-    plan._execute(input=_laid_out(input.detach(), layout), grad_output=_laid_out(grad_output.detach(), layout), grad_filters=grad_weight)
+    if input.shape[0] == 0:
+        return grad_weight.zero_()
+    read, pads = _without_surplus(input.detach(), padding)
+    plan = _plan("bwd-filters", layout, input.shape[0], input.shape[1], tuple(read.shape[2:]), grad_output.shape[1], tuple(filter_size),
+                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads())
+    plan._execute(input=_laid_out(read, layout), grad_output=_laid_out(grad_output.detach(), layout), grad_filters=grad_weight)
     return grad_weight
 
 
@@ -323,6 +339,8 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, 
     elif isinstance(padding, int) or len(padding) != 4:
         rows, columns = _two("padding", padding)
         padding = (rows, rows, columns, columns)
+    if min(padding) < 0:
+        raise ValueError(f"padding is {tuple(padding)}; it must not be negative")
     return _batched(lambda x: _conv2d(x, weight, bias, list(stride), list(padding), list(dilation), groups, padding_mode), "input", input)
 
 
@@ -333,7 +351,7 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     extra = _two("output_padding", output_padding)
     i, f = input.shape[-2:], weight.shape[2:]
     size = [(i[a] - 1) * stride[a] - 2 * padding[a] + dilation[a] * (f[a] - 1) + extra[a] + 1 for a in range(2)]
-    # With output padding of a whole stride (allowed under dilation) less padding keeps the filter positions.
+    # With output padding of a whole stride (allowed under dilation) less padding, or a negative one, keeps the filter positions.
     after = [padding[a] - extra[a] // stride[a] * stride[a] for a in range(2)]
     pads = [padding[0], after[0], padding[1], after[1]]
     return _batched(lambda x: _backward_data(x, weight, bias, size, list(stride), pads, list(dilation), groups, "zeros"), "input", input)

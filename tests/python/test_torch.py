@@ -57,11 +57,33 @@ class Functions(Case):
                 self.same_gradients(lambda x, w, b: ff.conv2d(x, w, b, **arguments), lambda x, w, b: F.conv2d(x, w, b, **arguments), tensors)
 
     def test_conv_transpose2d(self):
-        for stride, padding, extra, groups, dilation in [(1, 0, 0, 1, 1), (2, 1, 1, 1, 1), ((3, 2), (1, 0), (2, 0), 2, 1), (2, 1, 0, 3, 2), (1, 2, 1, 1, 2)]:
+        for stride, padding, extra, groups, dilation in [(1, 0, 0, 1, 1), (2, 1, 1, 1, 1), ((3, 2), (1, 0), (2, 0), 2, 1), (2, 1, 0, 3, 2), (1, 2, 1, 1, 2),
+                                                          (1, 0, 2, 1, 3), (2, 1, 2, 2, 3), ((2, 1), (0, 1), (1, 2), 1, (1, 3))]:
             with self.subTest(stride=stride, padding=padding, extra=extra, groups=groups, dilation=dilation):
                 tensors = random(2, 6, 6, 5), random(6, 8 // 2, 3, 4), random(4 * groups)
                 arguments = dict(stride=stride, padding=padding, output_padding=extra, groups=groups, dilation=dilation)
                 self.same_gradients(lambda x, w, b: ff.conv_transpose2d(x, w, b, **arguments), lambda x, w, b: F.conv_transpose2d(x, w, b, **arguments), tensors)
+
+    def test_empty_batches(self):
+        """Of no images nothing, and gradients of zero."""
+        w, t, b = random(6, 4, 3, 3), random(4, 6, 3, 3), random(6)
+        for filters, ours, theirs in [(w, ff.conv2d, F.conv2d), (t, ff.conv_transpose2d, F.conv_transpose2d)]:
+            for layout in (torch.contiguous_format, torch.channels_last):
+                results = []
+                for function in (ours, theirs):
+                    leaves = [v.clone().requires_grad_() for v in (torch.empty(0, 4, 9, 8).contiguous(memory_format=layout), filters, b)]
+                    y = function(*leaves, stride=2, padding=1)
+                    first = torch.autograd.grad((y * y).sum(), leaves, create_graph=True)
+                    results.append([y, *first, *torch.autograd.grad(sum((g * g).sum() for g in first), leaves[1:])])
+                for a, e in zip(*results):
+                    self.assertTrue(torch.equal(a, e), (a.shape, e.shape))
+        with self.assertRaises(ValueError):
+            ff.conv2d(torch.empty(0, 4, 2, 2), w)
+        with self.assertRaises(ValueError):
+            ff.conv2d(torch.empty(0, 5, 9, 8), w)
+        model = Small().features
+        ff.replace(model)
+        self.assertEqual(model.eval()(torch.empty(0, 1, 16, 16)).shape, (0, 8, 7, 7))
 
     def test_central_differences(self):
         """The map is bilinear, so a large step is exact but for rounding."""
@@ -131,6 +153,7 @@ class Functions(Case):
             (ValueError, "reflect", lambda: ff.conv2d(x, w, padding=9, padding_mode="reflect")),
             (ValueError, "needs stride 1", lambda: ff.conv2d(x, w, padding="same", stride=2)),
             (ValueError, "3 or 4 dimensions", lambda: ff.conv2d(x[0, 0], w)),
+            (ValueError, "must not be negative", lambda: ff.conv2d(x, w, padding=(0, -1, 0, 0))),
             (ValueError, "bias has shape", lambda: ff.conv2d(x, w, random(3))),
         ]:
             with self.subTest(text), self.assertRaisesRegex(error, text):
