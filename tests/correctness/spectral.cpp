@@ -31,7 +31,8 @@ struct Case {
     Index x, w, y;
     Numbers input, filters, output;  ///< the third is grad_output for the gradients
 
-    Case(const SpectralProblem &problem, Random &random)
+    /// Parts of numbers are in [least, 1].
+    Case(const SpectralProblem &problem, Random &random, float least = -1)
         : p(problem) {
         const int64_t f = p.frequencies(), ic = p.in_channels, oc = p.out_channels;
         const bool last = p.order == SpectralOrder::kBijc;
@@ -40,8 +41,8 @@ struct Case {
         w = last ? Index{1, oc, ic * oc} : Index{ic * f, f, 1};
         const auto fill = [&](Numbers &data, int64_t count) {
             for (int64_t i = 0; i < count; i++) {
-                const float re = random.uniform(-1, 1);
-                data.push_back({re, random.uniform(-1, 1)});
+                const float re = random.uniform(least, 1);
+                data.push_back({re, random.uniform(least, 1)});
             }
         };
         fill(input, p.batch * ic * f);
@@ -126,8 +127,8 @@ SpectralPlan make(const SpectralProblem &p, const SpectralOptions &options = {})
     return *plan;
 }
 
-void check(const SpectralProblem &p, Random &random, const SpectralOptions &options = {}) {
-    const Case c(p, random);
+void check(const SpectralProblem &p, Random &random, const SpectralOptions &options = {}, float least = -1) {
+    const Case c(p, random, least);
     const SpectralPlan plan = make(p, options);
     double scale = 0;
     const std::vector<Wide> expected = c.reference(scale);
@@ -170,12 +171,25 @@ TEST(SpectralProduct, RandomCases) {
     }
 }
 
+TEST(SpectralProduct, LongPositiveSums) {
+    // Sums of 4,096 terms whose parts are positive: rounding must not grow with their number.
+    Random random(test_seed());
+    for (SpectralOrder order : kOrders) {
+        check({Operation::kForward, 3, 4096, 2, 3, 5, order}, random, {}, 0);
+        check({Operation::kBackwardData, 3, 5, 2, 3, 4096, order}, random, {}, 0);
+        check({Operation::kBackwardFilters, 4096, 3, 2, 3, 5, order}, random, {}, 0);
+    }
+}
+
 TEST(SpectralProduct, EveryVariant) {
     Random random(test_seed());
     for (const VariantInfo &variant : list_variants()) {
         if (variant.stage == "complex_gemm" && variant.isa == machine().isa) {
             for (SpectralOrder order : kOrders) {
-                check({Operation::kForward, 13, 9, 3, 4, 37, order}, random, {0, variant.name});
+                for (Operation operation : kOperations) {
+                    check({operation, 13, 9, 3, 4, 37, order}, random, {0, variant.name});
+                    check({operation, 37, 23, 5, 3, 7, order}, random, {0, variant.name});
+                }
             }
         }
     }
