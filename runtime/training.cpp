@@ -93,6 +93,7 @@ struct TrainingPlan::Impl {
     std::vector<std::vector<int64_t>> row_sources, column_sources;  ///< of each phase
     bool crops = false;       ///< planes of gx are the image's, from row and column `lead` on
     SpectraHeader headers[3];
+    int slots = 1;            ///< tasks at a time, each with memory of its own
     int64_t plane = 0;        ///< complex numbers from plane to plane
     size_t products_offset = 0, slots_offset = 0, scratch_offset = 0, slot_bytes = 0, workspace_bytes = 0;
 
@@ -149,12 +150,13 @@ struct TrainingPlan::Impl {
     template<typename Task>
     Status for_tasks(MemoryBlock workspace, const ExecutionContext &context, int64_t tasks, const Task &task) const {
         const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
-        return parallel_for(execution, options.threads, tasks, [&](int64_t index, int slot, KernelContext &kernel) {
+        return parallel_for(execution, slots, tasks, [&](int64_t index, int slot, KernelContext &kernel) {
             return task(index, static_cast<std::byte *>(workspace.data) + slots_offset + static_cast<size_t>(slot) * slot_bytes, kernel);
         });
     }
 
     Status choose();
+    Status lay_out(double frequencies);
     Status check_target(Kind kind, int64_t step, MemoryBlock spectra, MemoryBlock workspace) const;
     Status check_sources(Kind a, ConstMemoryBlock first, Kind b, ConstMemoryBlock second, MemoryBlock workspace) const;
     /// Writes a block by fill(payload), with its header once it holds what that says, and none until then.
@@ -237,39 +239,31 @@ Status TrainingPlan::Impl::choose() {
     const double most = std::max(64e6, 2.0 * static_cast<double>(machine().l3_bytes));
     images = largest_divisor(p.batch, most / (f * std::max(all, oc) * sizeof(Complex)));
     gradient_channels = largest_divisor(channels, 8e6 / (f * static_cast<double>(outputs) * sizeof(Complex)));
-    size_t product_bytes = 0;
-    for (Operation operation : {Operation::kForward, Operation::kBackwardData, Operation::kBackwardFilters}) {
-        const bool filters = operation == Operation::kBackwardFilters;
-        SpectralProblem product;
-        product.operation = operation;
-        product.batch = filters ? p.batch : images;
-        product.in_channels = filters ? gradient_channels : channels;
-        product.out_channels = outputs;
-        product.height = planes.fft->n1 / 2 + 1;
-        product.half_width = planes.fft->n0;
-        SpectralOptions spectral;
-        spectral.threads = options.threads;
-        Result<SpectralPlan> plan = SpectralPlan::create(product, spectral);
-        if (!plan) {
-            return plan.status();
-        }
-        product_bytes = std::max(product_bytes, plan->workspace_bytes_unpacked());
-        products.push_back(std::move(*plan));
-    }
-
     plane = round_up(planes.fft->plane_floats(), 16) / 2;
     if (plane % 512 == 0) {
         plane += 8;  // planes a power of two apart would share few lines of L1
     }
-    Arena arena;
-    products_offset = arena.reserve(std::max(static_cast<double>(images) * std::max(all, oc), static_cast<double>(gradient_channels * outputs)) * f * sizeof(Complex));
-    slots_offset = arena.bytes();
-    Arena slot;
-    slot.reserve(static_cast<double>(std::min(kBlock, std::max(all_channels(), p.out_channels)) * plane) * sizeof(Complex));
-    scratch_offset = slot.reserve(static_cast<double>(planes.fft->scratch_bytes()));
-    slot_bytes = slot.bytes();
-    arena.reserve(std::max(static_cast<double>(slot_bytes) * options.threads, static_cast<double>(product_bytes)));
-    workspace_bytes = arena.bytes();
+    Status status = lay_out(f);
+    while (status.ok() && workspace_bytes > options.workspace_limit) {
+        if (images > 1) {
+            images = largest_divisor(p.batch, static_cast<double>(images) / 2);
+        } else if (gradient_channels > 1) {
+            gradient_channels = largest_divisor(channels, static_cast<double>(gradient_channels) / 2);
+        } else {
+            return workspace_exhausted(workspace_bytes, options.workspace_limit);
+        }
+        status = lay_out(f);
+    }
+    // Blocks are those of one thread, so that results are the same for any number; then as many threads as fit.
+    slots = options.threads;
+    status = status.ok() ? lay_out(f) : status;
+    while (status.ok() && workspace_bytes > options.workspace_limit) {
+        slots = (slots + 1) / 2;
+        status = lay_out(f);
+    }
+    if (!status.ok()) {
+        return status;
+    }
 
     const std::string layout = std::string(version()) + "|training " + to_string(planes.fft->backend) + " " + std::to_string(planes.fft->n0) + "x" + std::to_string(planes.fft->n1) + "|";
     Conv2dProblem any_batch = problem;
@@ -277,6 +271,41 @@ Status TrainingPlan::Impl::choose() {
     headers[0] = make_spectra_header(Kind::kInput, layout + problem.to_string(), batch * f * all);
     headers[1] = make_spectra_header(Kind::kFilters, layout + any_batch.to_string(), f * all * static_cast<double>(outputs));
     headers[2] = make_spectra_header(Kind::kGradient, layout + problem.to_string(), batch * f * oc);
+    return Status();
+}
+
+/// Plans of the products, and memory, of the blocks.
+Status TrainingPlan::Impl::lay_out(double f) {
+    const double all = static_cast<double>(all_channels()), oc = static_cast<double>(problem.out_channels);
+    size_t product_bytes = 0;
+    products.clear();
+    for (Operation operation : {Operation::kForward, Operation::kBackwardData, Operation::kBackwardFilters}) {
+        const bool filters = operation == Operation::kBackwardFilters;
+        SpectralProblem product;
+        product.operation = operation;
+        product.batch = filters ? problem.batch : images;
+        product.in_channels = filters ? gradient_channels : channels;
+        product.out_channels = outputs;
+        product.height = planes.fft->n1 / 2 + 1;
+        product.half_width = planes.fft->n0;
+        SpectralOptions spectral;
+        spectral.threads = slots;
+        Result<SpectralPlan> plan = SpectralPlan::create(product, spectral);
+        if (!plan) {
+            return plan.status();
+        }
+        product_bytes = std::max(product_bytes, plan->workspace_bytes_unpacked());
+        products.push_back(std::move(*plan));
+    }
+    Arena arena;
+    products_offset = arena.reserve(std::max(static_cast<double>(images) * std::max(all, oc), static_cast<double>(gradient_channels * outputs)) * f * sizeof(Complex));
+    slots_offset = arena.bytes();
+    Arena slot;
+    slot.reserve(static_cast<double>(std::min(kBlock, std::max(all_channels(), problem.out_channels)) * plane) * sizeof(Complex));
+    scratch_offset = slot.reserve(static_cast<double>(planes.fft->scratch_bytes()));
+    slot_bytes = slot.bytes();
+    arena.reserve(std::max(static_cast<double>(slot_bytes) * slots, static_cast<double>(product_bytes)));
+    workspace_bytes = arena.bytes();
     return Status();
 }
 

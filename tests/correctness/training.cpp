@@ -212,6 +212,28 @@ TEST(Training, GradientsAreAdjoint) {
     }
 }
 
+TEST(Training, WorkspaceLimit) {
+    for (const char *text : {"b6 ic20 i29x31 oc24 f9 p4", "b2 ic12 i20x17 oc12 f5 s2 p2 g4 reflect"}) {
+        Step s(parse_problem(text), test_seed());
+        TrainingOptions options;
+        options.threads = 3;
+        const size_t whole = make(s.forward.problem, options).workspace_bytes();
+        for (double part : {1.0, 0.7, 0.4, 0.2, 0.1, 0.01}) {
+            options.workspace_limit = static_cast<size_t>(static_cast<double>(whole) * part);
+            const Result<TrainingPlan> plan = TrainingPlan::create(s.forward.problem, options);
+            if (!plan.ok()) {
+                EXPECT_EQ(plan.status().code(), StatusCode::kResourceExhausted);
+                EXPECT_NE(plan.status().message().find("the limit is " + std::to_string(options.workspace_limit)), std::string::npos) << plan.status().message();
+                EXPECT_LT(part, 0.4) << text;
+                continue;
+            }
+            EXPECT_GT(part, 0.01) << text;
+            EXPECT_LE(plan->workspace_bytes(), options.workspace_limit) << plan->describe();
+            check(*plan, s);
+        }
+    }
+}
+
 TEST(Training, PlansOfOtherBatchesShareFilters) {
     Step four(parse_problem("b4 ic6 i15 oc7 f7 p3"), test_seed()), one(parse_problem("b1 ic6 i15 oc7 f7 p3"), test_seed() + 9);
     one.forward.filters.assign(four.forward.filters.values());

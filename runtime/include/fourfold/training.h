@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,7 @@ struct TrainingOptions {
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     FftBackend fft_backend = FftBackend::kAuto;
     FftRigor fft_rigor = FftRigor::kEstimate;
+    size_t workspace_limit = std::numeric_limits<size_t>::max();  ///< bytes; the spectra, which the caller keeps, do not count
 };
 
 /// With X, W and G the spectra of x (b, ic, i0, i1), w (oc, ic/groups, f0, f1) and grad_output gy (b, oc, o0, o1), on planes that
@@ -48,7 +50,7 @@ public:
     struct Impl;
 
     /// Errors: kInvalidArgument (the problem or an option), kUnsupported (another operation than fwd, residual, post-op, planes
-    /// that no FFT library of this build does), kResourceExhausted.
+    /// that no FFT library of this build does), kResourceExhausted (memory, or more workspace than the limit with the smallest blocks).
     static Result<TrainingPlan> create(const Conv2dProblem &problem, const TrainingOptions &options = {});
 
     /// The forward problem.
