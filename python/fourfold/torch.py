@@ -393,7 +393,9 @@ _SWAPS = {nn.Conv2d: Conv2d, nn.ConvTranspose2d: ConvTranspose2d}
 
 
 def _reason_to_keep(module):
-    """None for a layer to be swapped, "" for what is no convolution."""
+    """None for a layer to be swapped, "" for what is no convolution and no half of one."""
+    if isinstance(module, (nn.Unfold, nn.Fold)):
+        return f"{type(module).__name__} has no layer here; fourfold.unfold and fourfold.fold work on arrays"
     if not isinstance(module, nn.modules.conv._ConvNd) or isinstance(module, tuple(_SWAPS.values())):
         return ""
     if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
@@ -409,7 +411,9 @@ def _reason_to_keep(module):
 
 def replace(model):
     """Swaps every nn.Conv2d and nn.ConvTranspose2d in the model, itself included, for fourfold's, in place: the modules stay
-    the same objects, with their parameters, hooks and names. Returns a Report of what was swapped, what not, and why."""
+    the same objects, with their parameters, hooks and names. Returns a Report of what was swapped, what not, and why: other
+    convolutions, nn.Unfold and nn.Fold stay. Only modules are seen: functional calls such as F.conv2d in a forward() stay PyTorch's
+    and are in no report."""
     report = Report()
     for name, module in model.named_modules():
         reason = _reason_to_keep(module)

@@ -348,6 +348,13 @@ class Replace(Case):
                 self.assertIn(reason, report.kept[0][1])
                 self.assertIs(type(module), kind)
 
+    def test_halves_of_convolutions_are_reported(self):
+        model = nn.Sequential(nn.Unfold(3), nn.Fold((4, 4), 3))
+        report = ff.replace(model)
+        self.assertEqual([name for name, _ in report.kept], ["0", "1"])
+        self.assertIn("Unfold has no layer here", report.kept[0][1])
+        self.assertIn("Fold has no layer here", report.kept[1][1])
+
     def test_copies(self):
         model = Small()
         ff.replace(model)
