@@ -44,6 +44,12 @@ def _check(**tensors):
             raise ValueError(f"{name} has shape {tuple(t.shape)}; it must have {1 if name == 'bias' else 4} dimensions")
 
 
+def _check_channels(name, channels, expected):
+    """Of an empty batch, which no plan sees."""
+    if channels != expected:
+        raise ValueError(f"{name} has {channels} channels; it must have {expected}")
+
+
 def _layout_of(t):
     return _layout(t.shape, t.stride()) or "nchw"
 
@@ -96,6 +102,7 @@ def _conv2d(input: Tensor, weight: Tensor, bias: Optional[Tensor], stride: List[
                  tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads())
     output = _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode)
     if input.shape[0] == 0:
+        _check_channels("input", input.shape[1], weight.shape[1] * groups)
         return output
     plan._execute(input=_laid_out(read, layout), filters=_filters(weight), bias=_dense_bias(bias), output=output)
     return output
@@ -116,6 +123,7 @@ def _backward_data(grad_output: Tensor, weight: Tensor, bias: Optional[Tensor], 
                  tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
     grad_input = _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
     if grad_output.shape[0] == 0:
+        _check_channels("input", grad_output.shape[1], weight.shape[0])
         return grad_input
     plan._execute(grad_output=_laid_out(grad_output.detach(), layout), filters=_filters(weight), bias=_dense_bias(bias), grad_input=grad_input)
     return grad_input
