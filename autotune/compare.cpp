@@ -227,21 +227,6 @@ void set_origin(const CompareFlags &flags, Report &report) {
     report.limits.threads = flags.plan.threads == 0 ? machine().hardware_threads : flags.plan.threads;
 }
 
-/// What this program was built with.
-std::string made_with() {
-    std::string backends;
-    for (FftBackend backend : fft_backends()) {
-        backends += std::string(backends.empty() ? "" : " and ") + to_string(backend);
-    }
-    return fmt::format("Halide {}, {} {}, FFT by {}", FOURFOLD_HALIDE_VERSION,
-#ifdef __clang__
-                       "Clang",
-#else
-                       "GCC",
-#endif
-                       __VERSION__, backends.empty() ? "none but our own" : backends);
-}
-
 /// The contest of every problem in the report's groups, and when.
 void measure(const CompareFlags &flags, const ContestOptions &options, Report &report) {
     const auto started = std::chrono::steady_clock::now();

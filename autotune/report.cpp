@@ -222,6 +222,20 @@ ChoiceSummary summarize_choices(const Report &report) {
     return summary;
 }
 
+std::string made_with() {
+    std::string backends;
+    for (FftBackend backend : fft_backends()) {
+        backends += std::string(backends.empty() ? "" : " and ") + to_string(backend);
+    }
+    return fmt::format("Halide {}, {} {}, FFT by {}", FOURFOLD_HALIDE_VERSION,
+#ifdef __clang__
+                       "Clang",
+#else
+                       "GCC",
+#endif
+                       __VERSION__, backends.empty() ? "none but our own" : backends);
+}
+
 std::string to_csv(const Report &report) {
     std::string out =
         "group,name,problem,axis,value,algorithm,variant,chosen,outcome,reason,ms_min,ms_median,gflops,peak_share,workspace_bytes,packed_filter_bytes,max_error,"

@@ -45,6 +45,9 @@ struct ChoiceSummary {
 };
 ChoiceSummary summarize_choices(const Report &report);
 
+/// Halide, compiler and FFT libraries of this program.
+std::string made_with();
+
 /// One row per problem and algorithm.
 std::string to_csv(const Report &report);
 /// What to_csv wrote, by this version or an earlier one. Errors: kInvalidArgument (unreadable, no such table, no
