@@ -40,6 +40,11 @@ struct Contender {
     }
 };
 
+/// Whether it is one of the forms of direct's bwd-filters.
+bool sums_filters(const VariantInfo &v) {
+    return v.stage == "conv_backward_filters" || v.stage == "conv_depthwise_backward_filters";
+}
+
 /// The other runnable variants of the stage that the plan's own variant belongs to.
 std::vector<std::string> sibling_variants(const std::string &variant) {
     const std::vector<VariantInfo> all = list_variants();
@@ -52,7 +57,7 @@ std::vector<std::string> sibling_variants(const std::string &variant) {
             const bool summed = v.stage == "tile_forward" || v.stage == "tile_product";
             const bool lanes = v.stage == "lane_columns" && v.parameters.find("mode=none") == std::string::npos;
             const bool tile = (own->stage == "tile_product" || own->stage == "lane_columns") && (summed || lanes);
-            const bool form = own->stage.rfind("conv_d", 0) == 0 && v.stage.rfind("conv_d", 0) == 0;
+            const bool form = (own->stage.rfind("conv_d", 0) == 0 && v.stage.rfind("conv_d", 0) == 0) || (sums_filters(*own) && sums_filters(v));
             if ((v.stage == own->stage || tile || form) && v.runnable && v.name != variant) {
                 names.push_back(v.name);
             }

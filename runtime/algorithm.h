@@ -141,9 +141,13 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &
 Result<std::unique_ptr<AlgorithmPlan>> plan_forward(const AlgorithmEntry &entry, const PlanRequest &request);
 /// bwd-data by the algorithm's forward planner on the adjoint problems (backward_data.cpp).
 Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &entry, const PlanRequest &request);
+/// direct's other way: depthwise layers with stride 2, all phases at once (backward_data_depthwise.cpp); plan_backward_data chooses.
+Result<std::unique_ptr<AlgorithmPlan>> plan_data_gradient_depthwise(const PlanRequest &request);
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_naive(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanRequest &request);
+/// direct's other way: depthwise layers, x and gy read where they lie (backward_filters_depthwise.cpp); plan_filter_gradient_direct chooses.
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_depthwise(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);

@@ -7,12 +7,14 @@
 // in reverse order. So each phase is a forward problem on gy with the channels of the filters exchanged; its output is every
 // s-th row and column of gx. Where its padding would be negative it reads a part of gy. Phases that no tap reaches are zero.
 //
+// (Depthwise layers with stride 2 have a kernel that computes all phases at once: backward_data_depthwise.cpp.)
+//
 // With a padding mode that repeats the image, the phases compute the gradient of the padded image, which is then folded back:
 // each element of the border adds to the one that it repeats. A constant border has no gradient to pass on.
 // (Source: Dumoulin & Visin, arXiv:1603.07285, chapter 4, for the stride-1 case.)
 #include <algorithm>
-#include <cstring>
 #include <array>
+#include <cstring>
 
 #include "adjoint.h"
 #include "algorithm.h"
@@ -384,18 +386,8 @@ private:
     size_t padded_offset_ = 0, interleaved_offset_ = 0, phases_offset_ = 0, filters_offset_ = 0, pack_phases_offset_ = 0;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &entry, const PlanRequest &request) {
-    if (entry.plan == nullptr) {
-        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
-    }
-    if (!request.options.variant.empty()) {
-        // Even where no phase asks for it, a variant that does not exist is an error.
-        if (const Result<const Variant *> forced = forced_variant(request.options, nullptr); !forced && forced.status().code() == StatusCode::kInvalidArgument) {
-            return forced.status();
-        }
-    }
+/// All images at once, or one by one where the workspace is short.
+Result<std::unique_ptr<AlgorithmPlan>> plan_phases(const AlgorithmEntry &entry, const PlanRequest &request) {
     Status status;
     for (int64_t images : {request.problem.batch, int64_t{1}}) {
         auto plan = std::make_unique<BackwardDataPlan>(request, images);
@@ -408,6 +400,29 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &
         }
     }
     return status;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &entry, const PlanRequest &request) {
+    if (entry.plan == nullptr) {
+        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
+    }
+    if (!request.options.variant.empty()) {
+        // Even where no phase asks for it, a variant that does not exist is an error.
+        if (const Result<const Variant *> forced = forced_variant(request.options, nullptr); !forced && forced.status().code() == StatusCode::kInvalidArgument) {
+            return forced.status();
+        }
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> phases = plan_phases(entry, request);
+    if (entry.algorithm != Algorithm::kDirect) {
+        return phases;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_data_gradient_depthwise(request);
+    if (!request.options.variant.empty() && forced_variant(request.options, "conv_depthwise_strided_gradient").ok()) {
+        return depthwise;
+    }
+    return depthwise.ok() && (!phases.ok() || (*depthwise)->ranked_seconds < request.ranked(**phases)) ? std::move(depthwise) : std::move(phases);
 }
 
 }  // namespace fourfold

@@ -248,9 +248,14 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanRequest &request) {
-    return best_variant<DirectBackwardFilters>(request, "conv_backward_filters", [&](const Variant &kernel, const auto &consider) {
+    Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_filter_gradient_depthwise(request);
+    if (!request.options.variant.empty() && forced_variant(request.options, "conv_depthwise_backward_filters").ok()) {
+        return depthwise;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> flat = best_variant<DirectBackwardFilters>(request, "conv_backward_filters", [&](const Variant &kernel, const auto &consider) {
         consider(std::make_unique<DirectBackwardFilters>(request, kernel));
     });
+    return depthwise.ok() && (!flat.ok() || (*depthwise)->ranked_seconds < (*flat)->ranked_seconds) ? std::move(depthwise) : std::move(flat);
 }
 
 }  // namespace fourfold

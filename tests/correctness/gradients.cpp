@@ -56,8 +56,56 @@ TEST(Gradients, DepthwiseOnWholePlanes) {
     }
 }
 
+/// The variants of a stage that run here and can do the problem.
+std::vector<std::string> variants_that_plan(const Conv2dProblem &problem, const std::string &stage) {
+    std::vector<std::string> names;
+    for (const VariantInfo &variant : list_variants()) {
+        PlanOptions options;
+        options.algorithm = Algorithm::kDirect;
+        options.variant = variant.name;
+        if (variant.runnable && variant.stage == stage && Plan::create(problem, options).ok()) {
+            names.push_back(variant.name);
+        }
+    }
+    return names;
+}
+
+/// Depthwise layers have kernels of their own: what they take and refuse, and with less workspace the same result.
+TEST(Gradients, DepthwiseKernels) {
+    const char *const data = "conv_depthwise_strided_gradient", *const filters = "conv_depthwise_backward_filters";
+    for (const char *text : {"b1 ic4 i20 oc8 f3 s2 p1 g4", "b1 ic4 i20 oc4 f3 s2 p1 g4 nhwc", "b1 ic4 i20 oc4 f3 s2 p1 g4 reflect", "b1 ic4 i20 oc4 f3 s2 d2 p1 g4", "b1 ic4 i20 oc4 f3 s2x1 p1 g4", "b1 ic4 i20 oc4 f3 s2 p1"}) {
+        EXPECT_TRUE(variants_that_plan(gradient_of(parse_problem(text), Operation::kBackwardData), data).empty()) << text;
+        EXPECT_TRUE(variants_that_plan(gradient_of(parse_problem(text), Operation::kBackwardFilters), filters).empty()) << text;
+    }
+    EXPECT_FALSE(variants_that_plan(gradient_of(parse_problem("b1 ic4 i20 oc4 f3 s2 p1 g4"), Operation::kBackwardData), data).empty());
+    for (const char *text : {"b2 ic5 i200x90 oc5 f3 s2 p1 g5", "b3 ic2 i330x40 oc2 f5 p2 g2", "b2 ic3 i90x150 oc3 f7 s2 p3 g3 conv"}) {
+        for (Operation operation : kGradients) {
+            const Conv2dProblem p = gradient_of(parse_problem(text), operation);
+            Operands operands(p, test_seed());
+            const reference::Forward expected = operands.expected();
+            for (const std::string &variant : variants_that_plan(p, operation == Operation::kBackwardData ? data : filters)) {
+                PlanOptions options;
+                options.algorithm = Algorithm::kDirect;
+                options.variant = variant;
+                const Result<Plan> whole = Plan::create(p, options);
+                ASSERT_TRUE(whole.ok()) << whole.status().message();
+                options.workspace_limit = 0;
+                EXPECT_EQ(Plan::create(p, options).status().code(), StatusCode::kResourceExhausted) << variant;
+                for (size_t part : {8, 3, 2}) {
+                    options.workspace_limit = whole->workspace_bytes() / part;
+                    const Result<Plan> tight = Plan::create(p, options);
+                    if (tight.ok()) {
+                        EXPECT_LE(tight->workspace_bytes(), options.workspace_limit) << variant;
+                        check(options, operands, expected);
+                    }
+                }
+            }
+        }
+    }
+}
+
 TEST(Gradients, SameBitsForAnyNumberOfThreads) {
-    for (const char *text : {"b3 ic20 i29x31 oc24 f3 p1", "b2 ic12 i40x37 oc12 f5 s2 p2 g4 reflect", "b4 ic1 i60 oc8 f7", "b2 ic40 i14 oc32 f3 s2 p1 nhwc", "b1 ic64 i7 oc96 f3 p1", "b2 ic30 i20 oc30 f3 p1 g30"}) {
+    for (const char *text : {"b3 ic20 i29x31 oc24 f3 p1", "b2 ic12 i40x37 oc12 f5 s2 p2 g4 reflect", "b4 ic1 i60 oc8 f7", "b2 ic40 i14 oc32 f3 s2 p1 nhwc", "b1 ic64 i7 oc96 f3 p1", "b2 ic30 i20 oc30 f3 p1 g30", "b2 ic30 i50x40 oc30 f3 s2 p1 g30", "b3 ic3 i300x40 oc3 f5 p2 g3"}) {
         for (Operation operation : kGradients) {
             Operands operands(gradient_of(parse_problem(text), operation), test_seed());
             for (Algorithm algorithm : kAlgorithms) {

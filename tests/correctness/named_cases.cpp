@@ -158,6 +158,23 @@ const NamedCase kCases[] = {
     {"depthwise_stride_2_multiplier", "b2 ic4 i25x67 oc8 f3 s2 p0,1,0,1 g4 relu", Values::kUniform, residual},
     {"depthwise_stride_2_even_filter", "b1 ic4 i25x27 oc4 f6x4 s2 p2 g4"},
     {"depthwise_stride_3", "b1 ic4 i25x27 oc4 f5 s3 p2 g4"},
+    {"depthwise_stride_2_ragged", "b2 ic5 i33x71 oc5 f3 s2 p1 g5"},
+    {"depthwise_stride_2_two_tiles", "b1 ic3 i19x130 oc3 f3 s2 p0,1,0,1 g3"},
+    {"depthwise_stride_2_smaller_than_a_vector", "b3 ic17 i4x5 oc17 f3 s2 p1 g17 conv"},
+    {"depthwise_stride_2_one_row", "b1 ic3 i1x40 oc3 f3 s2 p1 g3"},
+    {"depthwise_stride_2_one_column", "b2 ic3 i41x1 oc3 f3 s2 p1 g3"},
+    {"depthwise_stride_2_mixed_parity", "b2 ic4 i18x21 oc4 f4x3 s2 p1,2,0,1 g4 conv"},
+    {"depthwise_stride_2_other_parity", "b2 ic4 i17x22 oc4 f5x2 s2 p2,0,3,1 g4"},
+    {"depthwise_stride_2_filter_larger_than_input", "b1 ic3 i6x5 oc3 f9x11 s2 p4,4,5,5 g3"},
+    {"depthwise_stride_2_one_tap", "b1 ic4 i9x10 oc4 f1 s2 g4"},
+    {"depthwise_stride_2_wide_padding", "b1 ic3 i7 oc3 f3 s2 p6,5,7,4 g3"},
+    {"depthwise_stride_2_rest_of_the_input", "b1 ic4 i20x23 oc4 f2 s2 g4"},
+    {"depthwise_stride_2_residual", "b2 ic6 i20x37 oc6 f5 s2 p2,2,1,2 g6 relu", Values::kUniform, residual},
+    {"depthwise_stride_2_residual_3x3", "b2 ic6 i20x37 oc6 f3 s2 p1 g6", Values::kUniform, residual_clamp},
+    {"depthwise_stride_2_constant", "b1 ic5 i14x15 oc5 f3 s2 p1 g5 constant:0.5"},
+    {"depthwise_many_rows", "b2 ic3 i300x37 oc3 f3 p1 g3", Values::kPositive},
+    {"depthwise_asymmetric_padding", "b2 ic5 i9x33 oc5 f4x5 p3,0,1,2 g5 conv"},
+    {"depthwise_filter_larger_than_input", "b2 ic5 i6x4 oc5 f11x9 p5,5,4,4 g5"},
     {"depthwise_13x13", "b1 ic3 i28 oc3 f13 p6 g3"},
     {"depthwise_13x13_small", "b2 ic17 i7 oc17 f13 p6 g17"},
     {"depthwise_9x9", "b1 ic3 i20x33 oc3 f9 p4 g3"},
@@ -413,6 +430,35 @@ TEST_P(Cases, Gradients) {
                         if (!regions && kPlacements[turn++ % 3] == placement) {
                             check(options, operands, expected, how);
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Kernels for gradients of depthwise layers, which refuse other problems.
+TEST_P(Cases, EveryDepthwiseGradientVariant) {
+    if (problem().in_channels != problem().groups) {
+        return;
+    }
+    const std::pair<Operation, const char *> stages[] = {{Operation::kBackwardData, "conv_depthwise_strided_gradient"}, {Operation::kBackwardFilters, "conv_depthwise_backward_filters"}};
+    for (const auto &[operation, stage] : stages) {
+        const Conv2dProblem p = gradient_of(problem(), operation);
+        for (bool regions : {false, true}) {
+            for (Placement placement : kPlacements) {
+                Operands operands(p, test_seed(), GetParam().values, placement, regions);
+                const reference::Forward expected = operands.expected();
+                for (const VariantInfo &variant : list_variants()) {
+                    PlanOptions options;
+                    options.algorithm = Algorithm::kDirect;
+                    options.variant = variant.name;
+                    options.threads = 1 + static_cast<int>(placement);
+                    if (variant.runnable && variant.stage == stage && Plan::create(p, options).ok()) {
+                        RunOptions how;
+                        how.placement = placement;
+                        how.unpacked = regions;
+                        check(options, operands, expected, how);
                     }
                 }
             }
