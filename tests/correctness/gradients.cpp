@@ -142,7 +142,7 @@ TEST(Gradients, LongPositiveSums) {
         const char *problem;
         bool least_workspace;
     };
-    for (const Case &c : {Case{"b2000 ic128 i3 oc128 f3 p1", false}, {"b2000 ic20 i3 oc18 f3 p1", true}, {"b8001 ic3 i3 oc2 f3 p1", false}, {"b40 ic9 i112 oc7 f3 p1", true}, {"b3000 ic6 i4 oc4 f3 p1 g2", false}, {"b3000 ic6 i4 oc4 f3 p1 g2", true}, {"b1 ic1 i1x150000 oc1 f1x3", true}}) {
+    for (const Case &c : {Case{"b2000 ic128 i3 oc128 f3 p1", false}, {"b2000 ic20 i3 oc18 f3 p1", true}, {"b8001 ic3 i3 oc2 f3 p1", false}, {"b40 ic9 i112 oc7 f3 p1", true}, {"b3000 ic6 i4 oc4 f3 p1 g2", false}, {"b3000 ic6 i4 oc4 f3 p1 g2", true}, {"b4001 ic3 i5 oc3 f3 p1 g3", false}, {"b1 ic1 i1x150000 oc1 f1x3", true}}) {
         Operands operands(gradient_of(parse_problem(c.problem), Operation::kBackwardFilters), test_seed(), Values::kPositive);
         const reference::Forward expected = operands.expected();
         for (Algorithm algorithm : kAlgorithms) {
