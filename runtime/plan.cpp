@@ -279,15 +279,29 @@ struct Decision {
     Status status;
 };
 
-/// The first of a problem's measured plans that fits.
+/// Whether records decide: they are of CPUs, and of packed filters.
+bool follows_records(const PlanRequest &request) {
+    return request.device == nullptr && request.options.variant.empty() && !(request.options.packs_each_time && reads_filters(request.problem));
+}
+
+Tables::Query table_query(const PlanRequest &request) {
+    const PlanOptions &options = request.options;
+    return {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
+}
+
+/// The first of a problem's measured plans that fits; of one algorithm's, where the caller names it.
 bool follow_records(const PlanRequest &request, const MeasuredProblem &measured, Planned &planned) {
-    constexpr size_t most = 8;
-    for (size_t i = 0; i < std::min(most, measured.entries.size()); i++) {
-        const MeasuredProblem::Entry &entry = measured.entries[i];
-        if (!std::isfinite(entry.seconds)) {
+    constexpr int most = 8;
+    const Algorithm named = request.options.algorithm;
+    int tried = 0;
+    for (const MeasuredProblem::Entry &entry : measured.entries) {
+        if (named != Algorithm::kAuto && split_choice(entry.choice).first != to_string(named)) {
+            continue;
+        }
+        if (tried++ == most || !std::isfinite(entry.seconds)) {
             return false;
         }
-        if (Planned p = plan_choice(request, entry.choice); p.plan != nullptr && p.entry->automatic) {
+        if (Planned p = plan_choice(request, entry.choice); p.plan != nullptr && (named != Algorithm::kAuto || p.entry->automatic)) {
             planned = std::move(p);
             return true;
         }
@@ -327,10 +341,10 @@ Decision decide(const PlanRequest &request, bool list_all) {
     Decision d;
     const std::shared_ptr<const Tables> tables = current_tables();
     const PlanOptions &options = request.options;
-    const Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
+    const Tables::Query query = table_query(request);
     const bool automatic = options.algorithm == Algorithm::kAuto;
     const bool tabled = request.device == nullptr;  // records are of CPUs
-    const bool follows = automatic && tabled && !(options.packs_each_time && reads_filters(request.problem));
+    const bool follows = automatic && follows_records(request);
     Planned recorded{nullptr, Status(), nullptr};
     bool found = false;
     if (!options.choice.empty()) {
@@ -553,8 +567,14 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     impl->problem = problem;
     Planned planned{nullptr, Status(), nullptr};
     if (options.algorithm != Algorithm::kAuto) {
+        impl->why = "named by the caller";
+        const std::shared_ptr<const Tables> tables = current_tables();
+        const MeasuredProblem *measured = follows_records(request) ? tables->exact(table_query(request)) : nullptr;
+        if (measured != nullptr && follow_records(request, *measured, planned)) {
+            impl->why += ", its variant by a record in " + tables->name_of(*measured);
+        }
         for (const AlgorithmEntry &entry : algorithms(options.device)) {
-            if (entry.algorithm == options.algorithm) {
+            if (planned.plan == nullptr && entry.algorithm == options.algorithm) {
                 planned = plan_one(entry, request);
             }
         }
@@ -562,7 +582,6 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
             return request.device != nullptr ? Status(StatusCode::kUnsupported, std::string("algorithm '") + to_string(options.algorithm) + "' is not there for GPUs")
                                              : bad("algorithm " + std::to_string(static_cast<int>(options.algorithm)) + " does not exist");
         }
-        impl->why = "named by the caller";
     } else {
         if (options.effort == Effort::kMeasure && request.device != nullptr) {
             return Status(StatusCode::kUnsupported, "effort 'measure' is not there for device '" + to_string(options.device) + "'");

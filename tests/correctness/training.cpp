@@ -213,7 +213,8 @@ TEST(Training, GradientsAreAdjoint) {
 }
 
 TEST(Training, WorkspaceLimit) {
-    for (const char *text : {"b6 ic20 i29x31 oc24 f9 p4", "b2 ic12 i20x17 oc12 f5 s2 p2 g4 reflect"}) {
+    // The second has little to divide: 3 channels of 2 images a group.
+    for (const auto &[text, enough] : {std::pair{"b6 ic20 i29x31 oc24 f9 p4", 0.4}, std::pair{"b2 ic12 i20x17 oc12 f5 s2 p2 g4 reflect", 1.0}}) {
         Step s(parse_problem(text), test_seed());
         TrainingOptions options;
         options.threads = 3;
@@ -224,7 +225,7 @@ TEST(Training, WorkspaceLimit) {
             if (!plan.ok()) {
                 EXPECT_EQ(plan.status().code(), StatusCode::kResourceExhausted);
                 EXPECT_NE(plan.status().message().find("the limit is " + std::to_string(options.workspace_limit)), std::string::npos) << plan.status().message();
-                EXPECT_LT(part, 0.4) << text;
+                EXPECT_LT(part, enough) << text;
                 continue;
             }
             EXPECT_GT(part, 0.01) << text;

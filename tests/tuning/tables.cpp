@@ -170,6 +170,30 @@ TEST_F(Tiers, TheCallerComesBeforeARecord) {
     EXPECT_NE(chosen->reason.find("record"), std::string::npos) << chosen->reason;
 }
 
+TEST_F(Tiers, ANamedAlgorithmTakesItsFastestRecord) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    PlanOptions named = one_thread(), forced = one_thread();
+    named.algorithm = forced.algorithm = Algorithm::kDirect;
+    const std::string before = plan_of(p, named).choice();
+    std::string other, winner;
+    for (const Candidate &c : choices_of(p, one_thread())) {
+        other = c.algorithm == Algorithm::kDirect && c.choice != before ? c.choice : other;
+        winner = c.algorithm != Algorithm::kDirect ? c.choice : winner;
+    }
+    ASSERT_FALSE(other.empty());
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(p, winner, 1e-4, true)) + record_line(timed(p, before, 3e-4, false)) + record_line(timed(p, other, 2e-4, false))).ok());
+    const Plan plan = plan_of(p, named);
+    EXPECT_EQ(plan.choice(), other);
+    EXPECT_EQ(plan.tier(), Tier::kCaller);
+    EXPECT_NE(plan.decided_by().find("mine"), std::string::npos) << plan.decided_by();
+    EXPECT_EQ(plan_of(p, one_thread()).choice(), winner);
+    named.packs_each_time = true;
+    EXPECT_EQ(plan_of(p, named).decided_by().find("mine"), std::string::npos) << "records are of packed filters";
+    // A variant that is named too comes first.
+    forced.variant = "conv_direct_generic_m2_n4";
+    EXPECT_EQ(plan_of(p, forced).variant(), forced.variant);
+}
+
 TEST_F(Tiers, ARecordThatDoesNotFitGivesWayToTheNext) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
     std::vector<Candidate> list = choices_of(p, one_thread());

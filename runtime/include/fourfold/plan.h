@@ -87,7 +87,7 @@ Result<Accuracy> parse_accuracy(std::string_view name);
 
 /// What a plan may take and who decides; the defaults leave everything to the library.
 struct PlanOptions {
-    Algorithm algorithm = Algorithm::kAuto;
+    Algorithm algorithm = Algorithm::kAuto;  ///< of a named one, the variant that a table has as its fastest, if any
     Device device;        ///< where it computes; on a GPU every pointer given to pack_filters and execute is one of the device's (device.h)
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
     size_t workspace_limit = std::numeric_limits<size_t>::max();       ///< bytes, filters packed
