@@ -84,22 +84,33 @@ Status store_filters(const Conv2dProblem &p, const float *parts, int64_t count, 
     });
 }
 
-void add_run(const float *sums, int64_t rows, int64_t length, int64_t pitch, bool first, double *totals) {
-    for (int64_t i = 0; i < rows; i++) {
-        double *total = totals + i * length;
-        if (first) {
-            std::fill_n(total, length, 0.0);
-        }
-        for (int64_t j = 0; j < length; j++) {
-            total[j] += static_cast<double>(sums[i * pitch + j]);
+bool RunningSums::next() {
+    if (terms_ > 0 && terms_ % kRun == 0) {
+        add_run(terms_ == kRun);
+    }
+    return terms_++ % kRun != 0;
+}
+
+void RunningSums::finish() {
+    if (!is_long(terms_)) {
+        return;
+    }
+    add_run(false);
+    for (int64_t i = 0; i < rows_; i++) {
+        for (int64_t j = 0; j < length_; j++) {
+            sums_[i * pitch_ + j] = static_cast<float>(totals_[i * length_ + j]);
         }
     }
 }
 
-void store_totals(const double *totals, int64_t rows, int64_t length, int64_t pitch, float *sums) {
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < length; j++) {
-            sums[i * pitch + j] = static_cast<float>(totals[i * length + j]);
+void RunningSums::add_run(bool first) {
+    for (int64_t i = 0; i < rows_; i++) {
+        double *total = totals_ + i * length_;
+        if (first) {
+            std::fill_n(total, length_, 0.0);
+        }
+        for (int64_t j = 0; j < length_; j++) {
+            total[j] += static_cast<double>(sums_[i * pitch_ + j]);
         }
     }
 }

@@ -21,12 +21,36 @@ bool is_dense(const Conv2dProblem &problem, const StridedOut &filters);
 /// filters = the sum of `parts` dense arrays, one after the other.
 Status store_filters(const Conv2dProblem &problem, const float *parts, int64_t count, const StridedOut &filters, int threads, const Execution &execution);
 
-/// Terms of a sum that are added up in float32; every such run then joins a total in double precision, since the rounding of
-/// many float32 additions would grow with their number.
-constexpr int64_t kRun = 64;
-/// Sums of one run, `rows` rows `pitch` floats apart, to or from their totals, one row after the other.
-void add_run(const float *sums, int64_t rows, int64_t length, int64_t pitch, bool first, double *totals);
-void store_totals(const double *totals, int64_t rows, int64_t length, int64_t pitch, float *sums);
+/// Sums of many terms, in `rows` rows of `length` floats, `pitch` apart. Runs of terms are added up in float32; every run then
+/// joins totals in double precision, since the rounding of many float32 additions would grow with their number.
+class RunningSums {
+public:
+    /// `terms` are in the sums already. `totals` has total_bytes(all terms, rows*length).
+    RunningSums(float *sums, int64_t rows, int64_t length, int64_t pitch, double *totals, int64_t terms = 0)
+        : sums_(sums), rows_(rows), length_(length), pitch_(pitch), totals_(totals), terms_(terms) {
+    }
+    /// Whether so many terms need totals.
+    static bool is_long(int64_t terms) {
+        return terms > kRun;
+    }
+    static double total_bytes(int64_t terms, double elements) {
+        return is_long(terms) ? sizeof(double) * elements : 0.0;
+    }
+    /// Before each term: whether it is added to the sums, which otherwise begin anew with it.
+    bool next();
+    /// After the last term: all of them to the sums.
+    void finish();
+
+private:
+    static constexpr int64_t kRun = 64;
+
+    void add_run(bool first);
+
+    float *const sums_;
+    const int64_t rows_, length_, pitch_;
+    double *const totals_;
+    int64_t terms_;
+};
 
 /// Of each tap of the caller's filter the distance in a strip from its output pixel.
 std::vector<int32_t> filter_offsets(const StripGeometry &geometry, int64_t strip);

@@ -1,8 +1,8 @@
 // bwd-filters, direct, of depthwise layers: conv_depthwise_backward_filters copies rows of x between zeros in cache and reads gy
 // where it lies, where backward_filters_direct.cpp would bring both into flat strips first.
 //
-// The strips of all images are dealt out to a fixed number of parts, each with a sum of its own, made in runs (kRun); a task
-// is a run of planes of one part.
+// The strips of all images are dealt out to a fixed number of parts, each with RunningSums; a task is a run of planes of one
+// part.
 #include <algorithm>
 #include <string>
 
@@ -80,21 +80,15 @@ public:
                 const int64_t c = index % runs * blocking_.planes, count = std::min(blocking_.planes, problem_.groups - c);
                 const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
                 float *sum = sums + part * problem_.filter_elements();
-                auto *totals = reinterpret_cast<double *>(context.heap + totals_offset_);
+                RunningSums running(sum + c * taps(), count, taps(), taps(), reinterpret_cast<double *>(context.heap + totals_offset_));
                 for (int64_t piece = begin; piece < end; piece++) {
-                    const int64_t calls = piece - begin, row = piece % strips() * blocking_.strip;
-                    if (calls > 0 && calls % kRun == 0) {
-                        add_run(sum + c * taps(), count, taps(), taps(), calls == kRun, totals);
-                    }
+                    const int64_t row = piece % strips() * blocking_.strip;
                     const Region region = {piece / strips(), c, count, row, std::min(blocking_.strip, height_ - row)};
-                    if (!run(t, sum, region, calls % kRun != 0, context)) {
+                    if (!run(t, sum, region, running.next(), context)) {
                         return false;
                     }
                 }
-                if (end - begin > kRun) {
-                    add_run(sum + c * taps(), count, taps(), taps(), false, totals);
-                    store_totals(totals, count, taps(), taps(), sum + c * taps());
-                }
+                running.finish();
                 return true;
             });
         });
@@ -135,8 +129,7 @@ private:
         const double staged = 4.0 * staged_floats(b.strip) + 512.0;
         heap_bytes_ = static_cast<size_t>(std::min(staged, 1e18));
         slot.reserve(staged);
-        const bool long_sum = ceil_div(pieces(), b.parts) > kRun;
-        totals_offset_ = slot.reserve(long_sum ? sizeof(double) * static_cast<double>(b.planes * taps()) : 0.0);
+        totals_offset_ = slot.reserve(RunningSums::total_bytes(ceil_div(pieces(), b.parts), static_cast<double>(b.planes * taps())));
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
         workspace_bytes = arena.bytes();

@@ -2,7 +2,7 @@
 // multiplies every output channel's strip with every tap's (conv_backward_filters). Stride, dilation and padding are dealt
 // with by the strips, so any problem is the same sum of products of two runs of floats.
 //
-// The strips of all images are dealt out to a fixed number of parts, each with a sum of its own, made in runs (kRun).
+// The strips of all images are dealt out to a fixed number of parts, each with a sum of its own, RunningSums.
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -139,8 +139,7 @@ private:
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(b.channels * b.groups, readable()));
         grad_offset_ = slot.reserve_floats(static_cast<double>(grad_pitch_) * static_cast<double>(outputs_ * b.groups));
-        const bool long_sum = ceil_div(pieces(), b.parts) * ceil_div(grad_pitch_, kPixelBlock) > kRun;
-        totals_offset_ = slot.reserve(long_sum ? sizeof(double) * static_cast<double>(b.groups * outputs_) * static_cast<double>(b.channels * taps_) : 0.0);
+        totals_offset_ = slot.reserve(RunningSums::total_bytes(ceil_div(pieces(), b.parts) * ceil_div(grad_pitch_, kPixelBlock), static_cast<double>(b.groups * outputs_) * static_cast<double>(b.channels * taps_)));
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
         workspace_bytes = arena.bytes();
@@ -179,9 +178,7 @@ private:
         const int64_t channels = std::min(blocking_.channels, channels_ - first_channel);
         float *out = sums + part * problem_.filter_elements() + (g * outputs_ * channels_ + first_channel) * taps_;
         const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
-        const int64_t filter_rows = groups * outputs_, length = channels * taps_, pitch = channels_ * taps_;
-        auto *totals = reinterpret_cast<double *>(scratch + totals_offset_);
-        int64_t calls = 0;
+        RunningSums running(out, groups * outputs_, channels * taps_, channels_ * taps_, reinterpret_cast<double *>(scratch + totals_offset_));
         // What a strip leaves unwritten is multiplied by the zeros between gy's rows: it must not be a NaN.
         std::fill_n(floats_at(scratch, strip_offset_), static_cast<int64_t>(input_->scratch_floats(blocking_.channels * blocking_.groups, readable())), 0.0f);
         for (int64_t piece = begin; piece < end; piece++) {
@@ -199,19 +196,12 @@ private:
                 const int64_t count = std::min(kPixelBlock, pixels - j);
                 const Floats<3> grad(gy.data + j, {{count, 1}, {outputs_, gy.channel_stride}, {groups, gy.channel_stride * outputs_}});
                 const Floats<3> input(x.data + j, {{readable() - j, 1}, {channels, x.channel_stride}, {groups, x.channel_stride * channels_}});
-                if (calls > 0 && calls % kRun == 0) {
-                    add_run(out, filter_rows, length, pitch, calls == kRun, totals);
-                }
-                const int32_t accumulate = calls++ % kRun != 0;
-                if (!call(kernel_, context, grad, input, offsets, static_cast<int32_t>(offset_max_), total, accumulate, total)) {
+                if (!call(kernel_, context, grad, input, offsets, static_cast<int32_t>(offset_max_), total, static_cast<int32_t>(running.next()), total)) {
                     return false;
                 }
             }
         }
-        if (calls > kRun) {
-            add_run(out, filter_rows, length, pitch, false, totals);
-            store_totals(totals, filter_rows, length, pitch, out);
-        }
+        running.finish();
         return true;
     }
 

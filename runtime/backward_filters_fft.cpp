@@ -46,10 +46,9 @@ public:
         part.problem = exchanged_;
         part.rank = nullptr;  // it knows the whole problem only
         Arena arena;
-        sums_offset_ = arena.reserve_floats(static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width()));
-        if (rounds() > kRun) {
-            totals_offset_ = arena.reserve(sizeof(double) * static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width()));
-        }
+        const double sums = static_cast<double>(exchanged_.batch) * static_cast<double>(exchanged_.out_channels) * static_cast<double>(exchanged_.out_height() * exchanged_.out_width());
+        sums_offset_ = arena.reserve_floats(sums);
+        totals_offset_ = arena.reserve(RunningSums::total_bytes(rounds(), sums));
         packed_offset_ = arena.bytes();
         size_t own = packed_offset_;
         // The size of the packed gradient is known with the plan; a limit then holds for what is left.
@@ -108,17 +107,14 @@ public:
         const Conv2dProblem &p = problem_, &q = exchanged_;
         float *sums = floats_at(workspace, sums_offset_);
         const int64_t plane = q.out_height() * q.out_width(), all = q.batch * q.out_channels * plane;
-        auto *totals = reinterpret_cast<double *>(workspace + totals_offset_);
+        RunningSums running(sums, 1, all, all, reinterpret_cast<double *>(workspace + totals_offset_));
         ForwardTensors one;
         one.output = {sums, {q.out_channels * plane, plane, q.out_width(), 1}};
         if (q.residual) {
             one.residual = {sums, {one.output.s[0], one.output.s[1], one.output.s[2], one.output.s[3]}};
         }
         for (int64_t round = 0; round < rounds(); round++) {
-            if (round > 0 && round % kRun == 0) {
-                add_run(sums, 1, all, all, round == kRun, totals);
-            }
-            if (q.residual && round % kRun == 0) {
+            if (!running.next() && q.residual) {
                 std::fill_n(sums, all, 0.0f);
             }
             const int64_t n = round * images_;
@@ -134,10 +130,7 @@ public:
                 return status;
             }
         }
-        if (rounds() > kRun) {
-            add_run(sums, 1, all, all, false, totals);
-            store_totals(totals, 1, all, all, sums);
-        }
+        running.finish();
         const bool flip = p.filter_mode == FilterMode::kConvolution;
         const Status status = parallel_for(execution, threads_, p.out_channels, [&](int64_t k, int, KernelContext &) {
             const int64_t *w = t.grad_filters.s;

@@ -4,7 +4,7 @@
 //     gw[k, u] = sum_j gy[k, j] * rows[j, u]       u = (channel, tap)
 //
 // gemm does it with gy packed as its left operand. Small images stand one after the other in one matrix, so that a product is
-// deep enough; the sums of several products are added up in a fixed order, in runs (kRun).
+// deep enough; the sums of several products are added up in a fixed order (RunningSums).
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -167,7 +167,7 @@ private:
         grad_offset_ = slot.reserve_floats(b.shared ? 0.0 : static_cast<double>(padded_) * static_cast<double>(most_pixels()));
         // The product of a part's later pieces, before it is added to the sum.
         product_offset_ = slot.reserve_floats(pieces() > b.parts ? static_cast<double>(outputs_) * static_cast<double>(b.channels * taps_) : 0.0);
-        totals_offset_ = slot.reserve(ceil_div(pieces(), b.parts) > kRun ? sizeof(double) * static_cast<double>(outputs_) * static_cast<double>(b.channels * taps_) : 0.0);
+        totals_offset_ = slot.reserve(RunningSums::total_bytes(ceil_div(pieces(), b.parts), static_cast<double>(outputs_) * static_cast<double>(b.channels * taps_)));
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
         workspace_bytes = arena.bytes();
@@ -214,8 +214,8 @@ private:
         const int64_t columns = channels * taps_;
         float *out = sums + part * problem_.filter_elements() + (g * outputs_ * channels_ + first_channel) * taps_;
         float *rows = floats_at(scratch, rows_offset_), *product = floats_at(scratch, product_offset_);
-        auto *totals = reinterpret_cast<double *>(scratch + totals_offset_);
         const int64_t row = channels_ * taps_;
+        RunningSums running(out, outputs_, columns, row, reinterpret_cast<double *>(scratch + totals_offset_));
         const Ints<1> offsets(offsets_.data(), {{taps_, 1}});
         const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
         for (int64_t piece = begin; piece < end; piece++) {
@@ -241,11 +241,7 @@ private:
             if (!blocking_.shared) {
                 pack_gradient(t.grad_output, piece_at(piece), g, grad, context);
             }
-            const int64_t done = piece - begin;
-            if (done > 0 && done % kRun == 0) {
-                add_run(out, outputs_, columns, row, done == kRun, totals);
-            }
-            const bool first = done % kRun == 0;
+            const bool first = !running.next();
             const Floats<3> left(grad, {{m_, 1}, {pixels, m_}, {padded_ / m_, m_ * pixels}});
             const Floats<2> right(rows, {{read, 1}, {pixels, row_pitch_}});
             const Floats<1> bias(zeros, {{padded_, 1}});
@@ -260,10 +256,7 @@ private:
                 }
             }
         }
-        if (end - begin > kRun) {
-            add_run(out, outputs_, columns, row, false, totals);
-            store_totals(totals, outputs_, columns, row, out);
-        }
+        running.finish();
         return true;
     }
 

@@ -128,8 +128,8 @@ public:
                         done += products(rows);
                     }
                 }
-                if (status.ok() && done > kRun) {
-                    status = finish_sums(workspace, execution, count);
+                if (status.ok() && RunningSums::is_long(done)) {
+                    status = finish_sums(workspace, execution, count, done);
                 }
                 if (status.ok()) {
                     status = transform_sums(t, workspace, execution, g, c, count);
@@ -194,7 +194,7 @@ private:
         x_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(x_point_));
         g_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(g_point_));
         sums_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(sum_point_));
-        totals_offset_ = arena.reserve(all_products() > kRun ? sizeof(double) * static_cast<double>(points_) * static_cast<double>(sum_floats(block_channels_)) : 0.0);
+        totals_offset_ = arena.reserve(RunningSums::total_bytes(all_products(), static_cast<double>(points_) * static_cast<double>(sum_floats(block_channels_))));
         slots_offset_ = arena.reserve(0);
         Arena slot;
         flat_offset_ = slot.reserve_floats(static_cast<double>(std::max(ChannelBlocks::scratch_floats(t_, strip_width_), kLanes * gradient_plane())));
@@ -316,19 +316,14 @@ private:
         const int64_t tiles = rows * row_tiles_, all = tile_rows_ * row_tiles_;
         const float *x = floats_at(workspace, x_offset_), *gy = floats_at(workspace, g_offset_);
         float *sums = floats_at(workspace, sums_offset_);
-        auto *totals = reinterpret_cast<double *>(workspace + totals_offset_);
-        const int64_t length = sum_floats(channels);
         return for_points(execution, [&](int64_t f, int64_t n, KernelContext &context) {
             const Floats<4> out(sums + f * sum_point_, {{padded_outputs(), 1}, {parts_, padded_outputs()}, {round_up(channels, r_), parts_ * padded_outputs()}, {n, sum_point_}});
-            int64_t product = done;
-            for (int64_t first = 0; first < tiles; first += kTiles, product++) {
+            RunningSums running = running_sums(workspace, channels, f, n, done);
+            for (int64_t first = 0; first < tiles; first += kTiles) {
                 const int64_t count = std::min(kTiles, tiles - first);
                 const Floats<4> in(x + f * x_point_ + first * parts_ * block_channels_, {{round_up(channels, r_), 1}, {parts_, block_channels_}, {count, parts_ * block_channels_}, {n, x_point_}});
                 const Floats<5> g(gy + f * g_point_ + first * parts_ * width_, {{width_, 1}, {parts_, width_}, {count, parts_ * width_}, {padded_outputs() / width_, all * parts_ * width_}, {n, g_point_}});
-                if (product > 0 && product % kRun == 0) {
-                    add_run(sums + f * sum_point_, n, length, sum_point_, product == kRun, totals + f * length);
-                }
-                if (!call(product_, context, in, g, out, static_cast<int32_t>(product % kRun != 0), out)) {
+                if (!call(product_, context, in, g, out, static_cast<int32_t>(running.next()), out)) {
                     return false;
                 }
             }
@@ -336,14 +331,15 @@ private:
         });
     }
 
-    /// The last run and the totals to the sums.
-    Status finish_sums(std::byte *workspace, const Execution &execution, int64_t channels) const {
-        auto *totals = reinterpret_cast<double *>(workspace + totals_offset_);
+    /// Those of n points from f on, in which `done` products are.
+    RunningSums running_sums(std::byte *workspace, int64_t channels, int64_t f, int64_t n, int64_t done) const {
         const int64_t length = sum_floats(channels);
+        return {floats_at(workspace, sums_offset_) + f * sum_point_, n, length, sum_point_, reinterpret_cast<double *>(workspace + totals_offset_) + f * length, done};
+    }
+
+    Status finish_sums(std::byte *workspace, const Execution &execution, int64_t channels, int64_t done) const {
         return for_points(execution, [&](int64_t f, int64_t n, KernelContext &) {
-            float *sums = floats_at(workspace, sums_offset_) + f * sum_point_;
-            add_run(sums, n, length, sum_point_, false, totals + f * length);
-            store_totals(totals + f * length, n, length, sum_point_, sums);
+            running_sums(workspace, channels, f, n, done).finish();
             return true;
         });
     }
