@@ -339,14 +339,11 @@ TEST_P(Cases, EveryVariant) {
     }
 }
 
-TEST_P(Cases, EveryDepthwiseVariant) {
-    const Conv2dProblem p = problem();
-    if (p.in_channels != p.groups) {
-        return;  // not for these kernels
-    }
+/// Every variant of `direct` whose stage begins with `stage` and that can do the problem.
+void check_variants(const Conv2dProblem &p, Values values, const std::string &stage, bool unpacked_regions) {
     for (bool regions : {false, true}) {
         for (Placement placement : kPlacements) {
-            Operands operands(p, test_seed(), GetParam().values, placement, regions);
+            Operands operands(p, test_seed(), values, placement, regions);
             const reference::Forward expected = operands.expected();
             for (const VariantInfo &variant : list_variants()) {
                 PlanOptions options;
@@ -354,13 +351,20 @@ TEST_P(Cases, EveryDepthwiseVariant) {
                 options.variant = variant.name;
                 options.threads = 1 + static_cast<int>(placement);
                 // A kernel made for one filter size or stride refuses the others.
-                if (variant.runnable && variant.stage.rfind("conv_depthwise", 0) == 0 && Plan::create(p, options).ok()) {
+                if (variant.runnable && variant.stage.rfind(stage, 0) == 0 && Plan::create(p, options).ok()) {
                     RunOptions how;
                     how.placement = placement;
+                    how.unpacked = unpacked_regions && regions;
                     check(options, operands, expected, how);
                 }
             }
         }
+    }
+}
+
+TEST_P(Cases, EveryDepthwiseVariant) {
+    if (problem().in_channels == problem().groups) {  // these kernels refuse others
+        check_variants(problem(), GetParam().values, "conv_depthwise", false);
     }
 }
 
@@ -437,32 +441,10 @@ TEST_P(Cases, Gradients) {
     }
 }
 
-/// Kernels for gradients of depthwise layers, which refuse other problems.
 TEST_P(Cases, EveryDepthwiseGradientVariant) {
-    if (problem().in_channels != problem().groups) {
-        return;
-    }
-    const std::pair<Operation, const char *> stages[] = {{Operation::kBackwardData, "conv_depthwise_strided_gradient"}, {Operation::kBackwardFilters, "conv_depthwise_backward_filters"}};
-    for (const auto &[operation, stage] : stages) {
-        const Conv2dProblem p = gradient_of(problem(), operation);
-        for (bool regions : {false, true}) {
-            for (Placement placement : kPlacements) {
-                Operands operands(p, test_seed(), GetParam().values, placement, regions);
-                const reference::Forward expected = operands.expected();
-                for (const VariantInfo &variant : list_variants()) {
-                    PlanOptions options;
-                    options.algorithm = Algorithm::kDirect;
-                    options.variant = variant.name;
-                    options.threads = 1 + static_cast<int>(placement);
-                    if (variant.runnable && variant.stage == stage && Plan::create(p, options).ok()) {
-                        RunOptions how;
-                        how.placement = placement;
-                        how.unpacked = regions;
-                        check(options, operands, expected, how);
-                    }
-                }
-            }
-        }
+    if (problem().in_channels == problem().groups) {
+        check_variants(gradient_of(problem(), Operation::kBackwardData), GetParam().values, "conv_depthwise_strided_gradient", true);
+        check_variants(gradient_of(problem(), Operation::kBackwardFilters), GetParam().values, "conv_depthwise_backward_filters", true);
     }
 }
 
