@@ -22,8 +22,8 @@ struct Device {
         kOpenCl,  ///< an OpenCL platform
     };
 
-    Kind kind = kCpu;
-    int ordinal = 0;
+    Kind kind = kCpu;  ///< what drives it
+    int ordinal = 0;  ///< which of its kind, from 0
 
     /// The CPU.
     constexpr Device() = default;
@@ -60,11 +60,11 @@ Result<Device> parse_device(std::string_view name);
 
 /// What a device says of itself.
 struct DeviceInfo {
-    Device device;
+    Device device;  ///< what Device names it
     std::string name;      ///< "NVIDIA H100 80GB HBM3"
     std::string driver;    ///< "CUDA 13.0", "OpenCL 3.0 PoCL ..."
-    size_t memory_bytes = 0;
-    int compute_units = 0;
+    size_t memory_bytes = 0;  ///< of the device's own memory
+    int compute_units = 0;  ///< multiprocessors
     int capability = 0;    ///< CUDA's compute capability, 90 for 9.0; 0 on OpenCL
 };
 

@@ -86,22 +86,32 @@ enum fourfold_post_op { FOURFOLD_POST_NONE = 0,
 
 /* What to compute: Conv2dProblem of problem.h, member by member. Sizes in elements. */
 typedef struct fourfold_problem {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     int32_t operation;    /* enum fourfold_operation */
     int32_t padding_mode; /* enum fourfold_padding_mode */
     int32_t filter_mode;  /* enum fourfold_filter_mode */
     int32_t layout;       /* enum fourfold_layout */
     int32_t post_op;      /* enum fourfold_post_op */
     int32_t residual;     /* not 0: adds a tensor of the result's shape before the post-op */
-    int64_t batch;
-    int64_t in_channels, in_height, in_width;
-    int64_t out_channels, filter_height, filter_width;
-    int64_t stride_h, stride_w;
-    int64_t pad_top, pad_bottom, pad_left, pad_right;
-    int64_t dilation_h, dilation_w;
-    int64_t groups;
-    float padding_value;      /* for FOURFOLD_CONSTANT */
-    float clamp_lo, clamp_hi; /* for FOURFOLD_POST_CLAMP */
+    int64_t batch;         /* b, images */
+    int64_t in_channels;   /* ic, of x */
+    int64_t in_height;     /* i0, rows of x */
+    int64_t in_width;      /* i1, columns of x */
+    int64_t out_channels;  /* oc, of y */
+    int64_t filter_height; /* f0, taps */
+    int64_t filter_width;  /* f1, taps */
+    int64_t stride_h;      /* s0, rows of x from one row of y to the next */
+    int64_t stride_w;      /* s1, the same of columns */
+    int64_t pad_top;       /* rows before x */
+    int64_t pad_bottom;    /* rows behind it */
+    int64_t pad_left;      /* columns before x */
+    int64_t pad_right;     /* columns behind it */
+    int64_t dilation_h;    /* d0, rows of x from one tap to the next */
+    int64_t dilation_w;    /* d1, the same of columns */
+    int64_t groups;        /* of channels, each on its own */
+    float padding_value;   /* for FOURFOLD_CONSTANT */
+    float clamp_lo;        /* least value, for FOURFOLD_POST_CLAMP */
+    float clamp_hi;        /* greatest value, for FOURFOLD_POST_CLAMP */
 } fourfold_problem;
 
 /* The defaults: forward, every size 1, no padding. struct_size is sizeof(fourfold_problem) as the caller knows it. */
@@ -127,15 +137,23 @@ fourfold_status fourfold_problem_set_padding(fourfold_problem *problem, int32_t 
 
 /* A transposed convolution in the terms of PyTorch's ConvTranspose2d: Conv2dProblem::Transposed of problem.h. */
 typedef struct fourfold_transposed {
-    size_t struct_size;
-    int64_t batch;
-    int64_t in_channels, in_height, in_width;
-    int64_t out_channels, filter_height, filter_width;
-    int64_t stride_h, stride_w;
-    int64_t padding_h, padding_w;
-    int64_t output_padding_h, output_padding_w;
-    int64_t dilation_h, dilation_w;
-    int64_t groups;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    int64_t batch;            /* images */
+    int64_t in_channels;      /* of the layer's input */
+    int64_t in_height;        /* of the layer's input */
+    int64_t in_width;         /* of the layer's input */
+    int64_t out_channels;     /* of the layer's output */
+    int64_t filter_height;    /* f0, taps */
+    int64_t filter_width;     /* f1, taps */
+    int64_t stride_h;         /* output rows from where one input row goes to where the next does */
+    int64_t stride_w;         /* the same of columns */
+    int64_t padding_h;        /* rows cut from the output at top and bottom */
+    int64_t padding_w;        /* columns cut from it left and right */
+    int64_t output_padding_h; /* rows added at its bottom */
+    int64_t output_padding_w; /* columns added at its right */
+    int64_t dilation_h;       /* output rows from one tap to the next */
+    int64_t dilation_w;       /* the same of columns */
+    int64_t groups;           /* of channels, each on its own */
 } fourfold_transposed;
 /* The defaults: every size 1, no padding. */
 fourfold_status fourfold_transposed_init(fourfold_transposed *layer, size_t struct_size);
@@ -184,7 +202,7 @@ fourfold_status fourfold_algorithm_parse(const char *name, int32_t *algorithm);
 
 /* PlanOptions of plan.h. */
 typedef struct fourfold_plan_options {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     int32_t algorithm;          /* enum fourfold_algorithm */
     int32_t device;             /* enum fourfold_device */
     int32_t threads;            /* at most this many at a time; 0: one per hardware thread. Results do not depend on it. */
@@ -201,7 +219,7 @@ typedef struct fourfold_plan_options {
                                    of the results, are the ones for one thread */
     int32_t packs_each_time;    /* not 0: filters come unpacked with every execution, and plans are ranked with that time */
     const char *const *blocked; /* names of algorithms and variants that auto must not pick; NULL when blocked_count is 0 */
-    size_t blocked_count;
+    size_t blocked_count;       /* of names */
 } fourfold_plan_options;
 /* The defaults: everything is left to the library. */
 fourfold_status fourfold_plan_options_init(fourfold_plan_options *options, size_t struct_size);
@@ -218,14 +236,14 @@ void fourfold_plan_destroy(fourfold_plan *plan);
 
 /* What a plan needs and what was chosen for it. */
 typedef struct fourfold_plan_info {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     const char *variant;             /* the main stage's variant; the plan owns it */
     int32_t algorithm;               /* enum fourfold_algorithm */
-    int32_t threads;
+    int32_t threads;                 /* of execute, at most */
     size_t workspace_bytes;          /* that execute needs when filters are packed */
     size_t workspace_bytes_unpacked; /* when they are not; enough for pack_filters too */
     size_t packed_filter_bytes;      /* 0 where there are no filters to pack */
-    double predicted_seconds;
+    double predicted_seconds;        /* of one execution, by the cost model */
     const char *choice;              /* all that was chosen, as fourfold_plan_options takes it; the plan owns it */
     const char *decided_by;          /* what decided, in words; the plan owns it */
 } fourfold_plan_info;
@@ -242,15 +260,15 @@ fourfold_status fourfold_plan_describe(const fourfold_plan *plan, char *buffer, 
  * being (n, channel, row, column) or (oc, ic/groups, row, column) whatever the layout in memory. Strides count elements and are
  * positive. strided == 0: dense in the problem's layout, strides ignored. See tensor.h for what is allowed. */
 typedef struct fourfold_const_view {
-    const float *data;
-    int64_t strides[4];
-    int32_t strided;
+    const float *data;  /* the first element; NULL: left out */
+    int64_t strides[4]; /* elements between neighbours in each dimension */
+    int32_t strided;    /* not 0: by the strides above */
 } fourfold_const_view;
 /* The same, to be written. */
 typedef struct fourfold_view {
-    float *data;
-    int64_t strides[4];
-    int32_t strided;
+    float *data;        /* the first element; NULL: left out */
+    int64_t strides[4]; /* elements between neighbours in each dimension */
+    int32_t strided;    /* not 0: by the strides above */
 } fourfold_view;
 
 /* The arguments of one execution; zero for what the operation does not use. Inputs may not overlap outputs.
@@ -261,18 +279,18 @@ typedef struct fourfold_view {
  *     unfold        input -> output, the columns as (b, ic, f0*f1, o0*o1)
  *     fold          input, the columns -> output, of x's shape */
 typedef struct fourfold_tensors {
-    size_t struct_size;
-    fourfold_const_view input;
-    fourfold_const_view filters;  /* as they are; ignored when packed_filters is given */
-    const void *packed_filters;   /* a block that fourfold_plan_pack_filters wrote, or NULL */
-    size_t packed_filter_bytes;
-    const float *bias;            /* one value for each channel of what is computed, or NULL */
-    fourfold_const_view residual;
-    fourfold_view output;
-    fourfold_const_view grad_output;
-    fourfold_view grad_input;
-    fourfold_view grad_filters;
-    float *grad_bias;             /* or NULL */
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    fourfold_const_view input;       /* x, or columns */
+    fourfold_const_view filters;     /* w, as they are; ignored when packed_filters is given */
+    const void *packed_filters;      /* a block that fourfold_plan_pack_filters wrote, or NULL */
+    size_t packed_filter_bytes;      /* of that block */
+    const float *bias;               /* one value for each channel of what is computed, or NULL */
+    fourfold_const_view residual;    /* of the shape of what is computed, when problem.residual */
+    fourfold_view output;            /* y, or columns, or what is folded from them */
+    fourfold_const_view grad_output; /* y's shape */
+    fourfold_view grad_input;        /* x's shape */
+    fourfold_view grad_filters;      /* w's shape */
+    float *grad_bias;                /* oc values, or NULL */
 } fourfold_tensors;
 
 /* Calls job(argument, i) once for each i in [0, jobs), in any order and on any threads, and returns when all have returned.
@@ -286,9 +304,9 @@ typedef struct fourfold_profile fourfold_profile;
 
 /* Where one execution runs, and what it reports to. */
 typedef struct fourfold_context {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     fourfold_executor executor; /* where parallel work runs; NULL: the library's own pool */
-    void *executor_data;
+    void *executor_data;        /* given to it as it is */
     fourfold_profile *profile;  /* filled when given */
     void *stream;               /* a GPU's stream; unused on the CPU */
 } fourfold_context;
@@ -316,10 +334,14 @@ enum fourfold_spectral_order {
 };
 /* A product of half spectra: SpectralProblem of spectral.h. */
 typedef struct fourfold_spectral_problem {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     int32_t operation; /* enum fourfold_operation: forward or one of the gradients */
     int32_t order;     /* enum fourfold_spectral_order */
-    int64_t batch, in_channels, height, half_width, out_channels;
+    int64_t batch;        /* images */
+    int64_t in_channels;  /* of x */
+    int64_t height;       /* rows of a spectrum: those of the image */
+    int64_t half_width;   /* columns of a half spectrum: width / 2 + 1 */
+    int64_t out_channels; /* of y */
 } fourfold_spectral_problem;
 /* The defaults: forward, FOURFOLD_BIJC, every size 1. */
 fourfold_status fourfold_spectral_problem_init(fourfold_spectral_problem *problem, size_t struct_size);
@@ -330,7 +352,7 @@ fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem 
 
 /* How a spectral plan computes. */
 typedef struct fourfold_spectral_options {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     int32_t threads;     /* as of a plan */
     const char *variant; /* of complex_gemm, by name; NULL: chosen */
 } fourfold_spectral_options;
@@ -346,9 +368,9 @@ void fourfold_spectral_plan_destroy(fourfold_spectral_plan *plan);
 
 /* What a spectral plan says of itself. */
 typedef struct fourfold_spectral_info {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     const char *variant; /* the plan owns it */
-    int32_t threads;
+    int32_t threads;                 /* of execute, at most */
     size_t workspace_bytes;          /* filters packed */
     size_t workspace_bytes_unpacked; /* filters as they are */
     size_t packed_filter_bytes;      /* 0 for FOURFOLD_BACKWARD_FILTERS */
@@ -359,15 +381,15 @@ fourfold_status fourfold_spectral_plan_query(const fourfold_spectral_plan *plan,
 /* Views (n, channel, row, column), filters (oc, ic, row, column), whatever the order in memory; strides count complex numbers.
  * strided == 0: dense in the problem's order. See spectral.h for what is allowed. */
 typedef struct fourfold_const_spectrum {
-    const float *data; /* pairs */
-    int64_t strides[4];
-    int32_t strided;
+    const float *data;  /* pairs (real, imaginary); NULL: left out */
+    int64_t strides[4]; /* complex numbers between neighbours in each dimension */
+    int32_t strided;    /* not 0: by the strides above */
 } fourfold_const_spectrum;
 /* Complex numbers to write, as fourfold_const_spectrum. */
 typedef struct fourfold_spectrum {
-    float *data;
-    int64_t strides[4];
-    int32_t strided;
+    float *data;        /* pairs (real, imaginary); NULL: left out */
+    int64_t strides[4]; /* complex numbers between neighbours in each dimension */
+    int32_t strided;    /* not 0: by the strides above */
 } fourfold_spectrum;
 
 /* Zero for what the operation does not use. Inputs may not overlap outputs.
@@ -376,16 +398,16 @@ typedef struct fourfold_spectrum {
  *     bwd-data      grad_output, filters -> grad_input
  *     bwd-filters   input, grad_output -> grad_filters */
 typedef struct fourfold_spectral_tensors {
-    size_t struct_size;
-    fourfold_const_spectrum input;
-    fourfold_const_spectrum filters; /* ignored when packed_filters is given */
-    const void *packed_filters;      /* a block that fourfold_spectral_plan_pack_filters wrote, or NULL */
-    size_t packed_filter_bytes;
-    fourfold_spectrum output;
-    fourfold_const_spectrum grad_output;
-    fourfold_spectrum grad_input;
-    fourfold_spectrum grad_filters;
-    int32_t accumulate; /* not 0: adds to what the result holds */
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    fourfold_const_spectrum input;       /* x */
+    fourfold_const_spectrum filters;     /* w; ignored when packed_filters is given */
+    const void *packed_filters;          /* a block that fourfold_spectral_plan_pack_filters wrote, or NULL */
+    size_t packed_filter_bytes;          /* of that block */
+    fourfold_spectrum output;            /* y */
+    fourfold_const_spectrum grad_output; /* gy */
+    fourfold_spectrum grad_input;        /* gx */
+    fourfold_spectrum grad_filters;      /* gw */
+    int32_t accumulate;                  /* not 0: adds to what the result holds */
 } fourfold_spectral_tensors;
 
 /* As fourfold_plan_pack_filters; needs no workspace, and the block serves equal plans of any batch. context may be NULL. */
@@ -399,7 +421,7 @@ fourfold_status fourfold_spectral_plan_execute(const fourfold_spectral_plan *pla
 typedef struct fourfold_spectral_transform fourfold_spectral_transform;
 /* How transforms are planned. */
 typedef struct fourfold_spectral_transform_options {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     int32_t threads;     /* as of a plan */
     int32_t fft_backend; /* enum fourfold_fft_backend */
     int32_t fft_rigor;   /* enum fourfold_fft_rigor */
@@ -433,8 +455,8 @@ void fourfold_free(void *memory);
 /* The sum of one stage's calls. */
 typedef struct fourfold_stage {
     const char *name; /* "pad", "gemm", ...; static */
-    int64_t calls;
-    double seconds; /* summed over threads */
+    int64_t calls;    /* of its kernels */
+    double seconds;   /* summed over threads */
 } fourfold_stage;
 
 /* Adds up the time spent in each stage, over any number of executions and threads. */
@@ -449,15 +471,15 @@ fourfold_status fourfold_profile_stages(const fourfold_profile *profile, fourfol
 
 /* One algorithm's answer to a problem. */
 typedef struct fourfold_candidate {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     int32_t algorithm; /* enum fourfold_algorithm */
-    int32_t supported;
-    int32_t chosen;
+    int32_t supported;   /* whether it can compute the problem */
+    int32_t chosen;      /* whether fourfold_plan_create takes it */
     const char *reason;  /* why not; or what decided. Text is valid during the call of `each`. */
     const char *variant; /* the main stage's variant */
-    double predicted_seconds;
-    size_t workspace_bytes;
-    size_t packed_filter_bytes;
+    double predicted_seconds;   /* by the cost model */
+    size_t workspace_bytes;     /* as in fourfold_plan_info */
+    size_t packed_filter_bytes; /* as in fourfold_plan_info */
     const char *choice;       /* as fourfold_plan_options takes it */
     double corrected_seconds; /* as measurements correct the prediction, for one thread: what candidates were ranked by */
 } fourfold_candidate;
@@ -467,9 +489,9 @@ fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold
 
 /* One compiled stage. */
 typedef struct fourfold_variant {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     const char *name;       /* "<stage>_<isa>[_<parameters>]" */
-    const char *stage;
+    const char *stage;      /* the generator's stem */
     const char *isa;        /* "avx512", "avx2", "generic" */
     const char *parameters; /* "m=8 n=3" */
     int32_t runnable;       /* on this machine, under the environment's cap */
@@ -479,12 +501,14 @@ fourfold_status fourfold_list_variants(void (*each)(void *data, const fourfold_v
 
 /* This machine, as plans are chosen for it. */
 typedef struct fourfold_machine {
-    size_t struct_size;
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
     const char *cpu;               /* texts are static */
     const char *microarchitecture; /* "zen5", ...; "x86-64" when unknown */
     const char *isa;               /* the highest rung in use, under the environment's FOURFOLD_ISA */
-    int32_t hardware_threads;
-    size_t l1_bytes, l2_bytes, l3_bytes; /* data caches; l1 and l2 per core */
+    int32_t hardware_threads;      /* that may run at a time */
+    size_t l1_bytes;               /* data cache of a core */
+    size_t l2_bytes;               /* cache of a core */
+    size_t l3_bytes;               /* cache that cores share */
 } fourfold_machine;
 /* The caller sets machine->struct_size = sizeof(fourfold_machine). */
 fourfold_status fourfold_machine_query(fourfold_machine *machine);

@@ -62,7 +62,7 @@ template<typename T, int64_t N, int64_t C, int64_t H, int64_t W>
 struct SizedView {
     static constexpr int64_t kElements = N * C * H * W;  ///< that `data` must hold
 
-    T *data = nullptr;
+    T *data = nullptr;  ///< the first element
 
     SizedView() = default;
     /// Of kElements elements.

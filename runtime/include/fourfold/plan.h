@@ -94,13 +94,13 @@ struct PlanOptions {
     size_t packed_filter_limit = std::numeric_limits<size_t>::max();   ///< bytes
     std::string variant;  ///< forces the main stage's variant by name (see list_variants()), or the tile size of fft_tiled
                           ///< or winograd by a variant of tile_forward or winograd_forward; empty: chosen
-    Accuracy accuracy = Accuracy::kDefault;
-    FftBackend fft_backend = FftBackend::kAuto;
-    FftRigor fft_rigor = FftRigor::kEstimate;
+    Accuracy accuracy = Accuracy::kDefault;  ///< what kAuto may give up for speed
+    FftBackend fft_backend = FftBackend::kAuto;  ///< of transforms of whole planes
+    FftRigor fft_rigor = FftRigor::kEstimate;  ///< FFTW's planning effort
     std::string choice;  ///< forces a plan by what was chosen for it, as Plan::choice() prints it: an algorithm, then names of
                          ///< variants and key=value; what is left out is chosen. Replaces `algorithm` and `variant`.
-    Effort effort = Effort::kTable;
-    CacheState cache = CacheState::kWarm;
+    Effort effort = Effort::kTable;  ///< from tables, or timed now
+    CacheState cache = CacheState::kWarm;  ///< whose records to follow
     bool choose_for_threads = false;   ///< prefer what was measured with as many threads. Otherwise choices are the ones for one
                                        ///< thread, whatever `threads` is, and with them every bit of the results.
     bool packs_each_time = false;      ///< filters come as they are with every execution, as in training: plans are ranked with the
@@ -110,8 +110,8 @@ struct PlanOptions {
 
 /// Filters as the caller has them (oc, ic/groups, f0, f1), or a block that Plan::pack_filters wrote.
 struct Filters {
-    ConstView view;
-    ConstMemoryBlock packed;
+    ConstView view;           ///< as the caller has them
+    ConstMemoryBlock packed;  ///< or what pack_filters wrote; null data: not packed
 
     Filters() = default;
     /// Unpacked and dense.
@@ -165,16 +165,16 @@ struct ExecutionContext {
 
 /// One algorithm's answer to a problem, as explain() lists it.
 struct Candidate {
-    Algorithm algorithm = Algorithm::kAuto;
-    bool supported = false;
-    bool chosen = false;
+    Algorithm algorithm = Algorithm::kAuto;  ///< whose answer it is
+    bool supported = false;  ///< whether it can compute the problem
+    bool chosen = false;  ///< whether Plan::create takes it
     std::string reason;   ///< why not; or what decided
     std::string variant;  ///< the main stage's variant
     std::string choice;   ///< algorithm, variants and key=value: what PlanOptions::choice takes
     double predicted_seconds = 0.0;  ///< by the cost model
     double corrected_seconds = 0.0;  ///< for one thread, as measurements correct it: what candidates were ranked by
-    size_t workspace_bytes = 0;
-    size_t packed_filter_bytes = 0;
+    size_t workspace_bytes = 0;  ///< as Plan::workspace_bytes
+    size_t packed_filter_bytes = 0;  ///< as Plan::packed_filter_bytes
 };
 
 /// Immutable and cheap to copy; every member is safe to call from several threads at once.
@@ -253,8 +253,10 @@ struct MachineInfo {
     std::string cpu;         ///< the model's name as the processor gives it
     std::string microarchitecture;  ///< "zen5", "sapphirerapids", ...; "x86-64" when unknown
     std::string isa;         ///< the highest rung of the ladder in use: "avx512", "avx2", "generic"
-    int hardware_threads = 1;
-    size_t l1_bytes = 0, l2_bytes = 0, l3_bytes = 0;  ///< data caches; l1 and l2 per core
+    int hardware_threads = 1;  ///< that may run at a time
+    size_t l1_bytes = 0;       ///< data cache of a core
+    size_t l2_bytes = 0;       ///< cache of a core
+    size_t l3_bytes = 0;       ///< cache that cores share
 };
 /// This machine. The environment's FOURFOLD_ISA=avx512|avx2|generic caps the ISA (read once per process).
 const MachineInfo &machine();

@@ -132,16 +132,22 @@ struct Conv2dProblem {
     ///
     /// with filters (in_channels, out_channels/groups, filter_height, filter_width) and a bias of out_channels values.
     struct Transposed {
-        int64_t batch = 1;
-        int64_t in_channels = 1;
-        int64_t in_height = 1, in_width = 1;
-        int64_t out_channels = 1;
-        int64_t filter_height = 1, filter_width = 1;
-        int64_t stride_h = 1, stride_w = 1;
-        int64_t padding_h = 0, padding_w = 0;
-        int64_t output_padding_h = 0, output_padding_w = 0;  ///< rows and columns added at the output's end
-        int64_t dilation_h = 1, dilation_w = 1;
-        int64_t groups = 1;
+        int64_t batch = 1;             ///< images
+        int64_t in_channels = 1;       ///< of the layer's input
+        int64_t in_height = 1;         ///< of the layer's input
+        int64_t in_width = 1;          ///< of the layer's input
+        int64_t out_channels = 1;      ///< of the layer's output
+        int64_t filter_height = 1;     ///< f0, taps
+        int64_t filter_width = 1;      ///< f1, taps
+        int64_t stride_h = 1;          ///< output rows from where one input row goes to where the next does
+        int64_t stride_w = 1;          ///< the same of columns
+        int64_t padding_h = 0;         ///< rows cut from the output at top and bottom
+        int64_t padding_w = 0;         ///< columns cut from it left and right
+        int64_t output_padding_h = 0;  ///< rows added at its bottom
+        int64_t output_padding_w = 0;  ///< columns added at its right
+        int64_t dilation_h = 1;        ///< output rows from one tap to the next
+        int64_t dilation_w = 1;        ///< the same of columns
+        int64_t groups = 1;            ///< of channels, each on its own
     };
     /// The layer as what it is, the bwd-data operation of a forward convolution whose input is the layer's output: in_channels
     /// and in_height are those of the layer's output, out_channels and out_height() those of its input. Its tensors are

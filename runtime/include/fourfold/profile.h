@@ -15,7 +15,7 @@ public:
     /// The sum of one stage's calls.
     struct Stage {
         const char *name;  ///< "pad", "gemm", "fft_forward", ...
-        int64_t calls;
+        int64_t calls;  ///< of its kernels
         double seconds;  ///< summed over threads
     };
 

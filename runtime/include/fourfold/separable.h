@@ -14,7 +14,7 @@ namespace fourfold {
 
 /// The factors of filters that each act on one channel: w[k,0,r,s] = columns[k*f0 + r] * rows[k*f1 + s].
 struct SeparableFilters {
-    int64_t channels = 1;
+    int64_t channels = 1;  ///< filters, one for each channel
     int64_t height = 1;          ///< f0
     int64_t width = 1;           ///< f1
     std::vector<float> columns;  ///< (channels, height)

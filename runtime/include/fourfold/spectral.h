@@ -45,13 +45,13 @@ Result<SpectralOrder> parse_spectral_order(std::string_view name);
 ///
 /// the two gradients such that Re<gy, y> = Re<gx, x> = Re<gw, w> (the convention of PyTorch's autograd).
 struct SpectralProblem {
-    Operation operation = Operation::kForward;
-    int64_t batch = 1;
-    int64_t in_channels = 1;
+    Operation operation = Operation::kForward;  ///< the product, or a gradient of it
+    int64_t batch = 1;  ///< images
+    int64_t in_channels = 1;  ///< of x
     int64_t height = 1;      ///< rows of a spectrum: those of the image
     int64_t half_width = 1;  ///< columns of a half spectrum: width / 2 + 1
-    int64_t out_channels = 1;
-    SpectralOrder order = SpectralOrder::kBijc;
+    int64_t out_channels = 1;  ///< of y
+    SpectralOrder order = SpectralOrder::kBijc;  ///< of the dimensions in memory
 
     /// Of one half spectrum.
     constexpr int64_t frequencies() const {
@@ -86,8 +86,8 @@ struct SpectralOptions {
 
 /// Filter spectra as the caller has them, or a block that SpectralPlan::pack_filters wrote.
 struct SpectralFilters {
-    ConstSpectrumView view;
-    ConstMemoryBlock packed;
+    ConstSpectrumView view;   ///< as the caller has them
+    ConstMemoryBlock packed;  ///< or what pack_filters wrote; null data: not packed
 
     SpectralFilters() = default;
     /// Unpacked and dense.
@@ -113,12 +113,12 @@ struct SpectralFilters {
 /// strides count complex numbers, that of the order's last dimension is 1 and rows follow each other without a gap (row stride =
 /// half_width * column stride). Inputs may not overlap outputs.
 struct SpectralTensors {
-    ConstSpectrumView input;
-    SpectralFilters filters;
-    MutableSpectrumView output;
-    ConstSpectrumView grad_output;
-    MutableSpectrumView grad_input;
-    MutableSpectrumView grad_filters;
+    ConstSpectrumView input;  ///< x
+    SpectralFilters filters;  ///< w
+    MutableSpectrumView output;  ///< y
+    ConstSpectrumView grad_output;  ///< gy
+    MutableSpectrumView grad_input;  ///< gx
+    MutableSpectrumView grad_filters;  ///< gw
     bool accumulate = false;  ///< adds to what the result holds instead of overwriting it
 };
 
@@ -161,8 +161,8 @@ private:
 /// What a transform may take, and by which library.
 struct SpectralTransformOptions {
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
-    FftBackend fft_backend = FftBackend::kAuto;
-    FftRigor fft_rigor = FftRigor::kEstimate;
+    FftBackend fft_backend = FftBackend::kAuto;  ///< of transforms of whole planes
+    FftRigor fft_rigor = FftRigor::kEstimate;  ///< FFTW's planning effort
 };
 
 /// Images and filters to half spectra in an order of the product's, and back: NumPy's rfft2 and irfft2.

@@ -17,8 +17,8 @@ inline constexpr size_t kAlignment = 64;
 /// elements of an output may share an address. Filters may be given in any order, whatever the layout, by their strides.
 template<typename T>
 struct TensorView {
-    T *data = nullptr;
-    int64_t strides[4] = {0, 0, 0, 0};
+    T *data = nullptr;  ///< the first element; null: left out
+    int64_t strides[4] = {0, 0, 0, 0};  ///< elements between neighbours in each dimension
     bool dense = true;  ///< strides follow from the problem; the array above is ignored
 
     /// Null.
@@ -43,13 +43,13 @@ using MutableView = TensorView<float>;
 
 /// Bytes of the caller's, for a workspace or a packed-filter block.
 struct MemoryBlock {
-    void *data = nullptr;
-    size_t bytes = 0;
+    void *data = nullptr;  ///< multiple of kAlignment
+    size_t bytes = 0;  ///< its size
 };
 /// The same, to be read only: a packed block.
 struct ConstMemoryBlock {
-    const void *data = nullptr;
-    size_t bytes = 0;
+    const void *data = nullptr;  ///< the first element; null: left out
+    size_t bytes = 0;  ///< its size
 };
 
 /// Owns `bytes` bytes aligned to kAlignment. data() is null when the memory could not be had.

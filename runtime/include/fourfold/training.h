@@ -18,8 +18,8 @@ namespace fourfold {
 /// How a TrainingPlan computes.
 struct TrainingOptions {
     int threads = 0;  ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
-    FftBackend fft_backend = FftBackend::kAuto;
-    FftRigor fft_rigor = FftRigor::kEstimate;
+    FftBackend fft_backend = FftBackend::kAuto;  ///< of transforms of whole planes
+    FftRigor fft_rigor = FftRigor::kEstimate;  ///< FFTW's planning effort
     size_t workspace_limit = std::numeric_limits<size_t>::max();  ///< bytes; the spectra, which the caller keeps, do not count
 };
 
