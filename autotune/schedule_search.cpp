@@ -1,6 +1,8 @@
-// fourfold search: schedules of one stage, from its declared space (schedules/cpu/variants.json) to lines for that list.
+// fourfold search: schedules of stages, from their declared spaces (schedules/cpu/variants.json) to lines for that list, which --write
+// adds to a copy of it: the next build's variants.
 //
-// Every point of the space is planned, and those that the cost model calls hopeless are left out. The others are compiled by the
+// One stage after the other is searched, each in a process of its own, since plans must not meet another stage's candidates. Every
+// point of the space is planned, and those that the cost model calls hopeless are left out. The others are compiled by the
 // stage's generator, several at a time and each only once (the cache is keyed by the hash of sources, target and Halide's version,
 // and by the parameters); nothing is timed while anything compiles. Then they are candidates as those of tune are: in other
 // processes (judged_field.h), checked before they are timed, by the same search (search.h) against the best built-in variant,
@@ -9,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <cstring>
@@ -37,6 +40,7 @@
 #include "shapes.h"
 #include "table.h"
 #include "text.h"
+#include "variant_list.h"
 
 namespace fourfold::cli {
 namespace {
@@ -45,7 +49,9 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-    std::string stage, build, cache;
+    std::vector<std::string> stages;
+    std::string stage;  ///< the one of these that is being searched
+    std::string build, cache, write;
     std::vector<std::string> problems, where;
     std::string shapes;
     int jobs = 0, threads = 1, trials = 0;
@@ -80,6 +86,17 @@ std::vector<std::string> combinations(const Json &space) {
         list = std::move(longer);
     }
     return list;
+}
+
+/// The points of a stage's space that --where leaves.
+std::vector<std::string> points_of(const Json &list, const std::string &stage, const Flags &flags) {
+    std::vector<std::string> points = combinations(list["stages"][stage]["space"]);
+    const auto is_left_out = [&](const std::string &parameters) {
+        const std::vector<std::string_view> words = split(parameters, ' ');
+        return !std::all_of(flags.where.begin(), flags.where.end(), [&](const std::string &w) { return std::find(words.begin(), words.end(), w) != words.end(); });
+    };
+    points.erase(std::remove_if(points.begin(), points.end(), is_left_out), points.end());
+    return points;
 }
 
 /// Whether a register tile's accumulators leave room for operands; stages without one always fit.
@@ -126,12 +143,12 @@ struct Member {
 };
 
 /// The plan that takes this variant as its main stage; the member's failure says why there is none.
-Member plan_member(const Conv2dProblem &problem, const std::string &name, Candidate *candidate, int threads) {
+Member plan_member(const Conv2dProblem &problem, const std::string &name, Candidate *candidate, int threads, const std::vector<Algorithm> &algorithms) {
     Member m;
     m.name = name;
     m.candidate = candidate;
     m.failure = {"refused", "no algorithm has the variant as its main stage"};
-    for (Algorithm algorithm : compared_algorithms()) {
+    for (Algorithm algorithm : algorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
         options.variant = name;
@@ -180,10 +197,57 @@ JudgedField field_of(const Problem &problem, const Flags &flags, const std::stri
     return JudgedField(problem.problem, members, field);
 }
 
+/// What beats the built-in variants: its parameters, and where by how much.
+using Winners = std::map<std::string, std::vector<std::pair<std::string, double>>>;
+
+fs::path build_directory(const Flags &flags) {
+    std::error_code error;
+    return flags.build.empty() ? fs::canonical("/proc/self/exe", error).parent_path().parent_path() : fs::path(flags.build);
+}
+
+/// What the build says of its generators: "list", the list of variants, and "hashes", of the sources of each stage and target.
+Result<Json> read_generators(const Flags &flags) {
+    const Result<std::string> text = read_file((build_directory(flags) / "kernels" / "search.json").string());
+    if (!text) {
+        return bad("schedules are searched in a build directory, where the generators are (--build): " + text.status().message());
+    }
+    Json info = Json::parse(*text, nullptr, false);
+    for (const std::string &stage : flags.stages) {
+        if (info.is_discarded() || !info["list"]["stages"].contains(stage)) {
+            return bad("there is no stage '" + stage + "'; fourfold list shows them");
+        }
+    }
+    return info;
+}
+
+Result<std::vector<Conv2dProblem>> read_problems(const Flags &flags) {
+    std::vector<Conv2dProblem> problems;
+    for (const std::string &line : flags.problems) {
+        const Result<Conv2dProblem> problem = parse_valid_problem(line);
+        if (!problem) {
+            return problem.status();
+        }
+        problems.push_back(*problem);
+    }
+    if (!flags.shapes.empty()) {
+        const Result<std::vector<Shape>> shapes = read_shapes(flags.shapes);
+        if (!shapes) {
+            return shapes.status();
+        }
+        for (const Shape &shape : *shapes) {
+            problems.push_back(shape.problem);
+        }
+    }
+    if (problems.empty()) {
+        return bad("no problem is given; --problem or --shapes");
+    }
+    return problems;
+}
+
 class Search {
 public:
-    explicit Search(const Flags &flags)
-        : flags_(flags), start_(now()) {
+    Search(const Flags &flags, const Json &generators, const std::vector<Conv2dProblem> &problems)
+        : flags_(flags), start_(now()), build_(build_directory(flags)), generators_(generators), given_(problems) {
     }
     ~Search() {
         std::error_code ignored;
@@ -193,7 +257,7 @@ public:
     Search &operator=(const Search &) = delete;
 
     Status run() {
-        for (Status (Search::*step)() : {&Search::read_space, &Search::read_problems, &Search::prune, &Search::compile, &Search::open_journal}) {
+        for (Status (Search::*step)() : {&Search::read_space, &Search::plan_problems, &Search::prune, &Search::compile, &Search::open_journal}) {
             if (Status status = (this->*step)(); !status) {
                 return status;
             }
@@ -214,6 +278,10 @@ public:
         return {};
     }
 
+    const Winners &winners() const {
+        return winners_;
+    }
+
 private:
     /// Seconds of the budget; not positive without one.
     double left() const {
@@ -222,19 +290,9 @@ private:
 
     Status read_space() {
         std::error_code error;
-        const fs::path exe = fs::canonical("/proc/self/exe", error);
-        build_ = flags_.build.empty() ? exe.parent_path().parent_path() : fs::path(flags_.build);
-        const Result<std::string> text = read_file((build_ / "kernels" / "search.json").string());
-        if (!text) {
-            return bad("schedules are searched in a build directory, where the generators are (--build): " + text.status().message());
-        }
-        const Json info = Json::parse(*text, nullptr, false);
-        if (info.is_discarded() || !info["list"]["stages"].contains(flags_.stage)) {
-            return bad("there is no stage '" + flags_.stage + "'; fourfold list shows them");
-        }
         const std::string isa = machine().isa;
-        target_ = info["list"]["targets"][isa];
-        cache_ = fs::path(flags_.cache.empty() ? (build_ / "search").string() : flags_.cache) / (flags_.stage + "_" + isa + "_" + info["hashes"][flags_.stage][isa].get<std::string>());
+        target_ = generators_["list"]["targets"][isa];
+        cache_ = fs::path(flags_.cache.empty() ? (build_ / "search").string() : flags_.cache) / (flags_.stage + "_" + isa + "_" + generators_["hashes"][flags_.stage][isa].get<std::string>());
         fs::create_directories(cache_, error);
         if (error) {
             return Status(StatusCode::kInternal, "cannot make the folder " + cache_.string() + ": " + error.message());
@@ -243,15 +301,11 @@ private:
         for (const Variant *v : variants_of(flags_.stage.c_str())) {
             built_in_.push_back(v->name);
         }
-        bool any = false;
-        for (const std::string &parameters : combinations(info["list"]["stages"][flags_.stage]["space"])) {
-            const std::vector<std::string_view> words = split(parameters, ' ');
-            if (std::all_of(flags_.where.begin(), flags_.where.end(), [&](const std::string &w) { return std::find(words.begin(), words.end(), w) != words.end(); })) {
-                any = true;
-                add_point(parameters, isa);
-            }
+        const std::vector<std::string> points = points_of(generators_["list"], flags_.stage, flags_);
+        for (const std::string &parameters : points) {
+            add_point(parameters, isa);
         }
-        return any ? Status() : bad("--where leaves nothing of the space of " + flags_.stage);
+        return !points.empty() ? Status() : bad("--where leaves nothing of the space of " + flags_.stage);
     }
 
     void add_point(const std::string &parameters, const std::string &isa) {
@@ -276,43 +330,29 @@ private:
         }
     }
 
-    Status read_problems() {
-        std::vector<Conv2dProblem> problems;
-        for (const std::string &line : flags_.problems) {
-            const Result<Conv2dProblem> problem = parse_valid_problem(line);
-            if (!problem) {
-                return problem.status();
-            }
-            problems.push_back(*problem);
-        }
-        if (!flags_.shapes.empty()) {
-            const Result<std::vector<Shape>> shapes = read_shapes(flags_.shapes);
-            if (!shapes) {
-                return shapes.status();
-            }
-            for (const Shape &shape : *shapes) {
-                problems.push_back(shape.problem);
-            }
-        }
-        if (problems.empty()) {
-            return bad("no problem is given; --problem or --shapes");
-        }
+    Status plan_problems() {
         PlanOptions options;
         options.accuracy = Accuracy::kRelaxed;
         options.threads = flags_.threads;
         std::set<std::string> seen;
-        for (const Conv2dProblem &given : problems) {
+        for (const Conv2dProblem &given : given_) {
             Problem p;
             p.problem = tuning_problem(given);
             p.key = record_key(make_record(p.problem, options, ""));
             if (!seen.insert(p.key).second) {
                 continue;
             }
+            // The algorithms whose main stage this is, where it can do the problem at all, are those that take a built-in variant.
+            std::vector<Algorithm> algorithms;
             for (const std::string &name : built_in_) {
-                p.members.push_back(plan_member(p.problem, name, nullptr, flags_.threads));
+                p.members.push_back(plan_member(p.problem, name, nullptr, flags_.threads, compared_algorithms()));
+                const Member &m = p.members.back();
+                if (!m.failure && std::find(algorithms.begin(), algorithms.end(), m.algorithm) == algorithms.end()) {
+                    algorithms.push_back(m.algorithm);
+                }
             }
             for (const auto &c : candidates_) {
-                p.members.push_back(plan_member(p.problem, c->name, c.get(), flags_.threads));
+                p.members.push_back(plan_member(p.problem, c->name, c.get(), flags_.threads, algorithms));
             }
             problems_.push_back(std::move(p));
         }
@@ -605,35 +645,175 @@ private:
 
     const Flags flags_;
     const double start_;
-    fs::path build_, cache_;
+    const fs::path build_;
+    const Json &generators_;
+    const std::vector<Conv2dProblem> &given_;
+    fs::path cache_;
     std::string target_, variants_;
     std::vector<std::string> built_in_;
     std::vector<std::unique_ptr<Candidate>> candidates_;
     std::vector<Candidate *> tried_;  ///< the likeliest first
     std::vector<Problem> problems_;
     std::optional<Journal> journal_;
-    std::map<std::string, std::vector<std::pair<std::string, double>>> winners_;
+    Winners winners_;
 };
 
-Status search(const Flags &flags) {
+/// The stages that may be a plan's main one for some problem, and not hopeless there, where the space has points to choose from.
+std::vector<std::string> main_stages(const Flags &flags, const Json &list, const std::vector<Conv2dProblem> &problems) {
+    std::vector<std::string> left;
+    for (const auto &[stage, entry] : list["stages"].items()) {
+        if (points_of(list, stage, flags).size() > 1) {
+            left.push_back(stage);
+        }
+    }
+    std::vector<std::string> likely;
+    for (const Conv2dProblem &problem : problems) {
+        PlanOptions options;
+        options.threads = flags.threads;
+        options.accuracy = Accuracy::kRelaxed;
+        double least = std::numeric_limits<double>::infinity();
+        for (Algorithm algorithm : compared_algorithms()) {
+            options.algorithm = algorithm;
+            const Result<Plan> plan = Plan::create(tuning_problem(problem), options);
+            least = plan ? std::min(least, plan->predicted_seconds()) : least;
+        }
+        const auto is_likely = [&](const std::string &stage) {
+            const std::vector<const Variant *> variants = variants_of(stage.c_str());
+            return std::any_of(variants.begin(), variants.end(), [&](const Variant *v) {
+                const Member m = plan_member(tuning_problem(problem), v->name, nullptr, flags.threads, compared_algorithms());
+                return !m.failure && m.predicted <= flags.hopeless * least;
+            });
+        };
+        const auto rest = std::stable_partition(left.begin(), left.end(), is_likely);
+        likely.insert(likely.end(), left.begin(), rest);
+        left.erase(left.begin(), rest);
+    }
+    return likely;
+}
+
+/// Searches one stage in a child; what it wins comes back through a pipe.
+Status search_stage(const Flags &flags, const Json &generators, const std::vector<Conv2dProblem> &problems, Winners &winners) {
+    int ends[2];
+    if (pipe(ends) != 0) {
+        return Status(StatusCode::kInternal, std::string("cannot make a pipe: ") + std::strerror(errno));
+    }
+    std::fflush(nullptr);
+    const pid_t child = fork();
+    if (child < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return Status(StatusCode::kInternal, "cannot start a process");
+    }
+    if (child == 0) {
+        close(ends[0]);
+        bool sent = false;
+        {
+            Search search(flags, generators, problems);
+            const Status status = search.run();
+            const std::string found = Json{{"code", static_cast<int>(status.code())}, {"message", status.message()}, {"winners", search.winners()}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+            size_t done = 0;
+            for (ssize_t n = 1; done < found.size() && n > 0; done += static_cast<size_t>(std::max<ssize_t>(n, 0))) {
+                n = write(ends[1], found.data() + done, found.size() - done);
+            }
+            sent = done == found.size();
+        }
+        std::fflush(nullptr);
+        _exit(sent ? 0 : 1);
+    }
+    close(ends[1]);
+    std::string found;
+    char bytes[4096];
+    for (ssize_t n = 0; (n = read(ends[0], bytes, sizeof bytes)) > 0 || (n < 0 && errno == EINTR);) {
+        found.append(bytes, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+    }
+    close(ends[0]);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    const Json answer = Json::parse(found, nullptr, false);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || answer.is_discarded()) {
+        return Status(StatusCode::kInternal, "the search of " + flags.stage + " ended by itself; continue with --resume");
+    }
+    winners = answer["winners"].get<Winners>();
+    return Status(static_cast<StatusCode>(answer["code"].get<int>()), answer["message"].get<std::string>());
+}
+
+/// The build's list with what was found.
+Status write_list(const Flags &flags, Json list, const std::map<std::string, Winners> &winners) {
+    size_t added = 0, all = 0;
+    for (const auto &[stage, found] : winners) {
+        for (const auto &[parameters, where] : found) {
+            list["stages"][stage][machine().isa].push_back(parameters);
+            ++added;
+        }
+    }
+    for (const auto &[stage, entry] : list["stages"].items()) {
+        for (const char *isa : {"avx512", "avx2", "generic"}) {
+            all += entry.contains(isa) ? entry[isa].size() : 0;
+        }
+    }
+    if (Status status = write_file(flags.write, list_text(list)); !status) {
+        return status;
+    }
+    const size_t budget = list["budget"].value("variants", all);
+    fmt::print("\n{}: {} variants added, {} in all; build it with -DFOURFOLD_VARIANTS={}, then tune\n", flags.write, added, all, flags.write);
+    if (all > budget) {
+        fmt::print("they are more than the {} that the list allows itself (\"budget\"): raise it, tune, and leave the few that matter with fourfold tables reduce\n", budget);
+    }
+    return {};
+}
+
+Status search(Flags flags) {
     ignore_environment(true);
     stop_on_signals();
-    return Search(flags).run();
+    const double start = now();
+    const Result<Json> generators = read_generators(flags);
+    if (!generators) {
+        return generators.status();
+    }
+    const Result<std::vector<Conv2dProblem>> problems = read_problems(flags);
+    if (!problems) {
+        return problems.status();
+    }
+    if (Status status = flags.write.empty() ? Status() : check_writable(flags.write); !status) {
+        return status;
+    }
+    if (flags.stages.empty()) {
+        flags.stages = main_stages(flags, (*generators)["list"], *problems);
+        if (flags.stages.empty()) {
+            return bad("no stage of these problems' plans has schedules to search" + std::string(flags.where.empty() ? "" : " that --where leaves"));
+        }
+    }
+    std::map<std::string, Winners> winners;
+    for (size_t i = 0; i < flags.stages.size(); ++i) {
+        Flags one = flags;
+        one.stage = flags.stages[i];
+        // What earlier stages left of the budget serves the later ones.
+        one.budget = flags.budget > 0.0 ? std::max(1e-9, (flags.budget - (now() - start)) / static_cast<double>(flags.stages.size() - i)) : 0.0;
+        if (Status status = search_stage(one, *generators, *problems, winners[one.stage]); !status) {
+            return status;
+        }
+        if (i + 1 < flags.stages.size()) {
+            fmt::print("\n");
+        }
+    }
+    return flags.write.empty() ? Status() : write_list(flags, (*generators)["list"], winners);
 }
 
 }  // namespace
 
 Action add_search(CLI::App &verb) {
     auto flags = std::make_shared<Flags>();
-    verb.add_option("--stage", flags->stage, "the stage whose schedules are searched, such as gemm")->required();
+    verb.add_option("--stage", flags->stages, "the stage whose schedules are searched, such as gemm; may be repeated; default: the main stages of the problems' likely plans");
     verb.add_option("--problem", flags->problems, "a problem to search for; may be repeated");
     verb.add_option("--shapes", flags->shapes, "CSV file of problems");
+    verb.add_option("--write", flags->write, "the list of variants with the winners, for -DFOURFOLD_VARIANTS=");
     verb.add_option("--where", flags->where, "only points of the space with this value, such as m=4; may be repeated");
     verb.add_option("--build", flags->build, "build directory with the generators; default: this program's");
     verb.add_option("--cache", flags->cache, "folder for compiled candidates; default: search/ in the build directory");
     verb.add_option("--jobs", flags->jobs, "compilations at a time; 0 is one per hardware thread")->check(CLI::Range(0, 4096));
     verb.add_option("--threads", flags->threads, "of the timed plans")->check(CLI::Range(1, 4096))->capture_default_str();
-    verb.add_option("--budget", flags->budget, "time for all: 90s, 10m, 2h, of which compiling gets at most half (default: none)")
+    verb.add_option("--budget", flags->budget, "time for all: 90s, 10m, 2h, shared by the stages; compiling gets at most half (default: none)")
         ->transform(CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1.0}, {"m", 60.0}, {"h", 3600.0}}, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
         ->check(CLI::Range(0.0, 1e6));
     verb.add_option("--trials", flags->trials, "at most so many candidates, the likeliest (0: all that are not hopeless)")->check(CLI::Range(0, 100000));

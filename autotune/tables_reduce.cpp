@@ -18,6 +18,7 @@
 #include "shapes.h"
 #include "table.h"
 #include "text.h"
+#include "variant_list.h"
 
 namespace fourfold::cli {
 namespace {
@@ -229,23 +230,6 @@ private:
     std::set<std::string> chosen_;  ///< stages
     std::set<std::string> tried_;   ///< choices of untuned problems
 };
-
-/// A line for each ISA level of each stage, so that lists diff well.
-std::string list_text(const Json &list) {
-    std::string text = "{\n  \"budget\": " + list["budget"].dump() + ",\n  \"targets\": " + list["targets"].dump() + ",\n  \"stages\": {";
-    const char *separator = "\n";
-    for (const auto &[stage, entry] : list["stages"].items()) {
-        text += fmt::format("{}    \"{}\": {{", separator, stage);
-        separator = ",\n";
-        const char *inner = "\n";
-        for (const auto &[key, value] : entry.items()) {
-            text += fmt::format("{}      \"{}\": {}", inner, key, value.dump());
-            inner = ",\n";
-        }
-        text += "\n    }";
-    }
-    return text + "\n  }\n}\n";
-}
 
 }  // namespace
 

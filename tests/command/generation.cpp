@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -311,7 +313,55 @@ TEST(Search, ACandidateHasTheHashThatTheBuildWouldGiveIt) {
     EXPECT_EQ(hash_text(generated(built_in->name, {built_in->parameters.substr(0, blank), built_in->parameters.substr(blank + 1)})), built_in->hash);
 }
 
+/// The lines of what was printed that name a winner, `"m=2 n=3"   0.950 on ...`, by the stage that they stand under.
+std::map<std::string, std::set<std::string>> printed_winners(const std::string &out) {
+    std::map<std::string, std::set<std::string>> winners;
+    std::string stage;
+    std::istringstream lines(out);
+    for (std::string line; std::getline(lines, line);) {
+        const std::string head = "winners, for \"";
+        if (line.rfind(head, 0) == 0) {
+            stage = line.substr(head.size(), line.find('"', head.size()) - head.size());
+            winners[stage];
+        } else if (line.rfind("\"", 0) == 0) {
+            winners[stage].insert(line.substr(1, line.find('"', 1) - 1));
+        }
+    }
+    return winners;
+}
+
+TEST(Search, WritesTheWinnersOfAllStagesIntoAList) {
+    TemporaryFolder folder;
+    const Outcome outcome = fourfold_command({"search", "--problem", "b1 ic8 i9 oc16 f3", "--hopeless", "1e9", "--trials", "1", "--margin", "0", "--build", FOURFOLD_GENERATORS_BUILD, "--cache", folder.path(), "--write", folder / "list.json"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    const std::map<std::string, std::set<std::string>> winners = printed_winners(outcome.out);
+    for (const char *stage : {"gemm", "conv_direct", "tile_product"}) {
+        EXPECT_EQ(winners.count(stage), 1u) << stage << "\n"
+                                            << outcome.out;
+    }
+    using Json = nlohmann::ordered_json;
+    Json list = Json::parse(read_bytes(folder / "list.json"));
+    Json before = Json::parse(read_bytes(std::string(FOURFOLD_GENERATORS_BUILD) + "/kernels/search.json"))["list"];
+    size_t added = 0;
+    for (const auto &[stage, found] : winners) {
+        for (const std::string &parameters : found) {
+            const Json &built = before["stages"][stage][machine().isa];
+            EXPECT_EQ(std::find(built.begin(), built.end(), parameters), built.end()) << stage << " " << parameters;
+            before["stages"][stage][machine().isa].push_back(parameters);
+            ++added;
+        }
+    }
+    EXPECT_EQ(list, before) << "the build's list and the winners, nothing else";
+    EXPECT_NE(outcome.out.find("list.json: " + std::to_string(added) + " variants added"), std::string::npos) << outcome.out;
+    // Stages that are named are searched, and no others.
+    const Outcome two = fourfold_command({"search", "--stage", "gemm", "--stage", "conv_direct", "--where", "m=2", "--trials", "1", "--problem", "b1 ic8 i9 oc16 f3", "--hopeless", "1e9", "--build", FOURFOLD_GENERATORS_BUILD, "--cache", folder.path()});
+    ASSERT_TRUE(exits_with(0, two));
+    EXPECT_EQ(printed_winners(two.out).size(), 2u) << two.out;
+}
+
 TEST(Search, RefusesBadInput) {
+    EXPECT_TRUE(exits_with(1, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--problem", "b1 ic8 i9 oc16 f3", "--write", "/proc/none/list.json"}), {"/proc/none"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--problem", "b1 ic8 i9 oc16 f3", "--where", "m=99"}), {"--where"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gem", "--problem", "b1 ic8 i9 oc16 f3"}), {"gem"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm"}), {"--problem"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm", "--where", "m=5", "--problem", "b1 ic8 i9 oc16 f3"}), {"--where"}));
