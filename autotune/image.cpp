@@ -147,6 +147,55 @@ std::string to_samples(const Image &image, int bits) {
     return samples;
 }
 
+Image upright(Image image, int orientation) {
+    if (orientation < 2 || orientation > 8) {
+        return image;
+    }
+    // EXIF 2.3, tag 0x0112: which sides of the scene the stored rows and columns begin at. 5 to 8 store columns as rows.
+    const bool transposed = orientation >= 5;
+    const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+    const bool from_right = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+    Image turned = image;
+    turned.height = transposed ? image.width : image.height;
+    turned.width = transposed ? image.height : image.width;
+    for (int64_t c = 0; c < image.channels; ++c) {
+        const float *from = image.data.data() + c * image.height * image.width;
+        float *to = turned.data.data() + c * image.height * image.width;
+        for (int64_t y = 0; y < turned.height; ++y) {
+            for (int64_t x = 0; x < turned.width; ++x) {
+                const int64_t down = from_bottom ? turned.height - 1 - y : y, right = from_right ? turned.width - 1 - x : x;
+                *to++ = transposed ? from[right * image.width + down] : from[down * image.width + right];
+            }
+        }
+    }
+    return turned;
+}
+
+int exif_orientation(const unsigned char *data, size_t bytes) {
+    if (bytes < 8 || !((data[0] == 'I' && data[1] == 'I') || (data[0] == 'M' && data[1] == 'M'))) {
+        return 1;
+    }
+    const bool little = data[0] == 'I';
+    const auto number = [&](size_t at, size_t count) {
+        size_t value = 0;
+        for (size_t i = 0; i < count; ++i) {
+            value = value << 8 | data[at + (little ? count - 1 - i : i)];
+        }
+        return value;
+    };
+    const size_t directory = number(4, 4);
+    if (directory > bytes - 2) {
+        return 1;
+    }
+    const size_t entries = std::min(number(directory, 2), (bytes - directory - 2) / 12);
+    for (size_t at = directory + 2; at < directory + 2 + entries * 12; at += 12) {
+        if (number(at, 2) == 0x0112) {
+            return static_cast<int>(number(at + 8, 2));
+        }
+    }
+    return 1;
+}
+
 Status check_pixels(const Image &image, size_t file_bytes, const std::string &name) {
     const double bytes = static_cast<double>(image.width) * static_cast<double>(image.height) * static_cast<double>(image.channels) * image.bits / 8;
     if (bytes <= std::max(kTrustedBytes, kMostExpansion * static_cast<double>(file_bytes))) {

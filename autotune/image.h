@@ -16,6 +16,8 @@ struct Image {
     int64_t height = 0, width = 0;
     int bits = 8;          ///< a sample's bits in the file: 8, 16, or 32 for floats
     std::vector<float> data;
+    bool more_pages = false;     ///< the file has others, which were not read
+    std::string colour_profile;  ///< ICC, as the file has it for these channels; empty: none
 
     bool has_alpha() const {
         return channels == 2 || channels == 4;
@@ -42,7 +44,13 @@ bool looks_like_image(const std::string &bytes);
 /// Whether the name ends as one of the formats that write_image writes.
 bool has_image_extension(const std::string &path);
 
-/// Pixels as the file stores them: tags of orientation (EXIF, TIFF) are not applied. Errors: kInvalidArgument, naming the file.
+/// The image as it is to be seen, where the file stores it turned or mirrored: orientation 1 to 8 of TIFF and EXIF (1: as stored; others
+/// are taken for it).
+Image upright(Image image, int orientation);
+/// The orientation in EXIF data, which begin with TIFF's header; 1 where they say none.
+int exif_orientation(const unsigned char *data, size_t bytes);
+
+/// Upright pixels and the colour profile; of a TIFF the first page. Errors: kInvalidArgument, naming the file.
 Result<Image> decode_image(const std::string &bytes, const std::string &name);
 
 /// Writes PNG, JPEG (quality 95), PGM, PPM or TIFF, as the name ends, clamped to [0, 1] and rounded to image.bits (JPEG: 8).

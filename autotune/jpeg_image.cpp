@@ -4,6 +4,8 @@
 
 #include <csetjmp>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -16,6 +18,7 @@ namespace fourfold::cli {
 namespace {
 
 constexpr int kQuality = 95;
+constexpr int kExif = JPEG_APP0 + 1, kProfile = JPEG_APP0 + 2;
 constexpr int kMostScans = 500;  ///< of a progressive file; each is a pass over all pixels
 
 /// `manager` comes first: libjpeg hands back its address.
@@ -86,8 +89,29 @@ bool read_header(Reader &reader, const std::string &bytes) {
     reader.progress.progress_monitor = limit_scans;
     jpeg.progress = &reader.progress;
     jpeg_mem_src(&jpeg, reinterpret_cast<const unsigned char *>(bytes.data()), bytes.size());
+    jpeg_save_markers(&jpeg, kExif, 0xffff);
+    jpeg_save_markers(&jpeg, kProfile, 0xffff);
     jpeg_read_header(&jpeg, TRUE);
     return true;
+}
+
+/// What the file's EXIF data say.
+int orientation_of(const jpeg_decompress_struct &jpeg) {
+    constexpr unsigned char kHead[] = {'E', 'x', 'i', 'f', 0, 0};
+    for (jpeg_saved_marker_ptr marker = jpeg.marker_list; marker != nullptr; marker = marker->next) {
+        if (marker->marker == kExif && marker->data_length > sizeof kHead && std::memcmp(marker->data, kHead, sizeof kHead) == 0) {
+            return exif_orientation(marker->data + sizeof kHead, marker->data_length - sizeof kHead);
+        }
+    }
+    return 1;
+}
+
+/// Jumps. What it sets is to be freed.
+bool read_profile(Reader &reader, JOCTET **profile, unsigned int *bytes) {
+    if (setjmp(reader.errors.escape) != 0) {
+        return false;
+    }
+    return jpeg_read_icc_profile(&reader.jpeg, profile, bytes) != FALSE;
 }
 
 /// A row of the file's pixels to the image's planes.
@@ -192,6 +216,9 @@ bool write_all(Writer &writer, const Image &image, const unsigned char *samples)
     // The default halves the resolution of colours, which blurs their edges.
     jpeg.comp_info[0].h_samp_factor = jpeg.comp_info[0].v_samp_factor = 1;
     jpeg_start_compress(&jpeg, TRUE);
+    if (!image.colour_profile.empty()) {
+        jpeg_write_icc_profile(&jpeg, reinterpret_cast<const JOCTET *>(image.colour_profile.data()), static_cast<unsigned int>(image.colour_profile.size()));
+    }
     while (jpeg.next_scanline < jpeg.image_height) {
         // Not written to, but not const in every version.
         JSAMPROW row = const_cast<unsigned char *>(samples) + static_cast<size_t>(jpeg.next_scanline) * static_cast<size_t>(image.width * image.channels);
@@ -228,12 +255,20 @@ Result<Image> decode_jpeg(const std::string &bytes, const std::string &name) {
     if (Status status = check_pixels(image, bytes.size(), name); !status) {
         return status;
     }
+    // The end of decoding forgets both. A profile of inks says nothing of the colours made from them.
+    const int orientation = orientation_of(jpeg);
+    JOCTET *profile = nullptr;
+    unsigned int profile_bytes = 0;
+    if (!inks && read_profile(reader, &profile, &profile_bytes)) {
+        image.colour_profile.assign(reinterpret_cast<const char *>(profile), profile_bytes);
+    }
+    std::free(profile);
     image.data.resize(static_cast<size_t>(image.channels * image.height * image.width));
     std::vector<unsigned char> row(static_cast<size_t>(image.width) * 4);
     if (!read_rows(reader, row.data(), image)) {
         return failed();
     }
-    return image;
+    return upright(std::move(image), orientation);
 }
 
 Result<std::string> encode_jpeg(const Image &image) {

@@ -16,6 +16,7 @@ namespace fourfold::cli {
 namespace {
 
 constexpr char kCutShort[] = "the file is cut short";
+constexpr png_byte kProfileChunk[] = {'i', 'C', 'C', 'P', 0};
 
 struct Message {
     char text[200] = "memory ran out";
@@ -58,7 +59,7 @@ void read_bytes(png_structp png, png_bytep to, size_t count) {
 }
 
 /// Jumps.
-bool read_header(Reader &reader) {
+bool read_header(Reader &reader, bool with_profile) {
     png_structp png = reader.png;
     if (setjmp(png_jmpbuf(png)) != 0) {
         return false;
@@ -69,6 +70,9 @@ bool read_header(Reader &reader) {
     png_set_benign_errors(png, 0);
     png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+    if (with_profile) {
+        png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, kProfileChunk, 1);
+    }
     png_read_info(png, reader.info);
     png_set_expand(png);
     reader.passes = png_set_interlace_handling(png);
@@ -136,6 +140,9 @@ bool write_all(Writer &writer, const Image &image, int bits, const unsigned char
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_set_IHDR(png, writer.info, static_cast<png_uint_32>(image.width), static_cast<png_uint_32>(image.height), bits, kColourType[image.channels - 1], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                  PNG_FILTER_TYPE_DEFAULT);
+    if (!image.colour_profile.empty()) {
+        png_set_iCCP(png, writer.info, "ICC", PNG_COMPRESSION_TYPE_BASE, reinterpret_cast<png_const_bytep>(image.colour_profile.data()), static_cast<png_uint_32>(image.colour_profile.size()));
+    }
     png_write_info(png, writer.info);
     for (int64_t row = 0; row < image.height; ++row) {
         png_write_row(png, samples + static_cast<size_t>(row) * row_bytes);
@@ -150,13 +157,15 @@ bool looks_like_png(const std::string &bytes) {
     return bytes.rfind("\x89PNG", 0) == 0;
 }
 
-Result<Image> decode_png(const std::string &bytes, const std::string &name) {
+namespace {
+
+Result<Image> decode(const std::string &bytes, const std::string &name, bool with_profile) {
     Reader reader(bytes);
     const auto failed = [&] {
         const char *const text = reader.message.text;
         return Status(StatusCode::kInvalidArgument, std::strcmp(text, kCutShort) == 0 ? fmt::format("'{}': {}", name, text) : fmt::format("'{}': cannot decode the image ({})", name, text));
     };
-    if (reader.info == nullptr || !read_header(reader)) {
+    if (reader.info == nullptr || !read_header(reader, with_profile)) {
         return failed();
     }
     Image image;
@@ -173,7 +182,22 @@ Result<Image> decode_png(const std::string &bytes, const std::string &name) {
         return failed();
     }
     from_samples(samples.data(), image);
+    png_charp profile_name = nullptr;
+    int compression = 0;
+    png_bytep profile = nullptr;
+    png_uint_32 profile_bytes = 0;
+    if (png_get_iCCP(reader.png, reader.info, &profile_name, &compression, &profile, &profile_bytes) == PNG_INFO_iCCP) {
+        image.colour_profile.assign(reinterpret_cast<const char *>(profile), profile_bytes);
+    }
     return image;
+}
+
+}  // namespace
+
+Result<Image> decode_png(const std::string &bytes, const std::string &name) {
+    // A profile that libpng does not take is no reason to refuse the pixels.
+    Result<Image> image = decode(bytes, name, true);
+    return image ? std::move(image) : decode(bytes, name, false);
 }
 
 Result<std::string> encode_png(const Image &image) {

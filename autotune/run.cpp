@@ -1,5 +1,6 @@
 // fourfold run: one convolution of arrays or of an image.
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 
@@ -29,7 +30,7 @@ struct RunFlags {
     double fill_value = 0.0;
     int64_t groups = 1;
     bool groups_given = false, layout_given = false;
-    bool raw = false;
+    bool raw = false, absolute = false;
     PlanFlags plan;
 };
 
@@ -108,8 +109,13 @@ Result<Inputs> read_inputs(const RunFlags &flags) {
             return image.status();
         }
         in.image = std::move(*image);
+        if (in.image->more_pages) {
+            fmt::print(stderr, "fourfold: '{}' has several pages; the first is taken\n", flags.input);
+        }
     } else if (has_image_extension(flags.input)) {
         return bad(fmt::format("'{}': not a PNG, JPEG, PGM, PPM or TIFF image", flags.input));
+    } else if (const std::string e = lower_extension(flags.input); bytes->rfind("\x93NUMPY", 0) != 0 && e != "npy" && !e.empty()) {
+        return bad(fmt::format("'{}' is neither an array (.npy) nor a PNG, JPEG, PGM, PPM or TIFF image", flags.input));
     } else {
         Result<Array> array = parse_npy(*bytes, flags.input);
         if (!array) {
@@ -190,7 +196,8 @@ Status apply_flags(const RunFlags &flags, const Inputs &in, Conv2dProblem &p) {
     if (in.image) {
         // Reflect needs one more pixel than it pads.
         const bool reflects = std::max(p.pad_top, p.pad_bottom) < p.in_height && std::max(p.pad_left, p.pad_right) < p.in_width;
-        p.padding_mode = reflects ? PaddingMode::kReflect : PaddingMode::kSymmetric;
+        const bool mirrors = std::max(p.pad_top, p.pad_bottom) <= p.in_height && std::max(p.pad_left, p.pad_right) <= p.in_width;
+        p.padding_mode = reflects ? PaddingMode::kReflect : mirrors ? PaddingMode::kSymmetric : PaddingMode::kReplicate;
     }
     return {};
 }
@@ -312,6 +319,9 @@ Image to_image(const Conv2dProblem &p, const Image &source, const std::vector<fl
     image.bits = source.bits;
     image.channels = p.batch * p.out_channels + (source.has_alpha() ? 1 : 0);
     image.data = y;
+    if (image.colours() == source.colours()) {
+        image.colour_profile = source.colour_profile;
+    }
     if (source.has_alpha()) {
         const float *alpha = source.data.data() + source.colours() * source.height * source.width;
         for (int64_t row = 0; row < image.height; ++row) {
@@ -410,6 +420,9 @@ Status run(const RunFlags &flags) {
             return status;
         }
     }
+    if (flags.absolute && !in->image) {
+        return bad("--abs is for images");
+    }
     const bool as_image = in->image && !flags.raw && lower_extension(flags.output) != "npy";
     if (as_image) {
         if (Status status = check_image_format(flags.output, problem.batch * problem.out_channels + (in->image->has_alpha() ? 1 : 0)); !status) {
@@ -464,9 +477,25 @@ Status run(const RunFlags &flags) {
     } else {
         const float *own_bias = flags.bias.empty() ? nullptr : bias->data.data();
         const ConstView taps = filter_view(problem, filters->data()), added = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
-        Result<Conv2dLayer> layer = Conv2dLayer::create(problem, taps, own_bias, *options);
-        const bool too_large = !layer && layer.status().code() == StatusCode::kResourceExhausted;
-        const Status status = layer ? layer->run(x, y.data(), added) : too_large && in->image ? convolve_in_strips(problem, taps, own_bias, *options, x, y.data(), added) : layer.status();
+        // The naive loop needs no workspace; an image is rather done in strips.
+        PlanOptions generated = *options;
+        if (in->image) {
+            generated.blocked.push_back("naive");
+        }
+        Result<Conv2dLayer> layer = Conv2dLayer::create(problem, taps, own_bias, generated);
+        const auto is_exhausted = [](const Status &s) { return s.code() == StatusCode::kResourceExhausted; };
+        Status status = layer ? layer->run(x, y.data(), added) : layer.status();
+        if (in->image && is_exhausted(status)) {
+            status = convolve_in_strips(problem, taps, own_bias, generated, x, y.data(), added);
+        }
+        if (in->image && *algorithm == Algorithm::kAuto && (is_exhausted(status) || status.code() == StatusCode::kUnsupported)) {
+            const std::string why = status.message();
+            layer = Conv2dLayer::create(problem, taps, own_bias, *options);
+            if (layer) {
+                fmt::print(stderr, "fourfold: only the naive loop, which is slow, can do this: {}\n", why);
+            }
+            status = layer ? layer->run(x, y.data(), added) : layer.status();
+        }
         if (!status) {
             return plan_failure(status, *algorithm);
         }
@@ -480,6 +509,9 @@ Status run(const RunFlags &flags) {
     if (!in->image) {
         return write_npy(flags.output, shapes.output, y.data());
     }
+    if (flags.absolute) {
+        std::transform(y.begin(), y.end(), y.begin(), [](float v) { return std::fabs(v); });
+    }
     const Image image = to_image(problem, *in->image, y);
     return as_image ? write_image(flags.output, image) : write_npy(flags.output, {image.channels, image.height, image.width}, image.data.data());
 }
@@ -489,12 +521,13 @@ Status run(const RunFlags &flags) {
 Action add_run(CLI::App &verb) {
     auto flags = std::make_shared<RunFlags>();
     CLI::Option *problem = verb.add_option("--problem", flags->problem, "the one-line form, e.g. \"b8 ic64 i56 oc64 f3 p1\" ('_' may stand for a blank); default: from the arrays' shapes");
-    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM, PPM or TIFF image, as stored (EXIF orientation is not applied); bwd-data: the gradient of y; fold: columns (b, ic*f0*f1, o0*o1)")->required();
+    verb.add_option("--input", flags->input, "x: .npy float32 (b, ic, i0, i1), or a PNG, JPEG, PGM, PPM or TIFF image, turned upright as its EXIF or TIFF orientation says; bwd-data: the gradient of y; fold: columns (b, ic*f0*f1, o0*o1)")->required();
     verb.add_option("--filters", flags->filters, std::string("w: .npy float32 (oc, ic/groups, f0, f1), (f0, f1) for an image, or one of ") + filter_names() + "; bwd-filters: the gradient of y; not for unfold and fold");
     verb.add_option("--bias", flags->bias, ".npy float32 (oc,); bwd-data, a transposed convolution's: (ic,)");
     verb.add_option("--bias-output", flags->bias_output, "bwd-filters: where the gradient of the bias goes, .npy float32 (oc,)");
     verb.add_option("--residual", flags->residual, ".npy float32 of the output's shape, added before the post-op");
     verb.add_option("--output", flags->output, "y: .npy (bwd-data: the gradient of x, bwd-filters: of w; unfold: columns, fold: x); for an image also .png, .jpg, .pgm, .ppm, .tif, clamped to [0, 1] and rounded to the input's bit depth (JPEG: 8; floats stay floats in a .tif and become 16 bits elsewhere)")->required();
+    verb.add_flag("--abs", flags->absolute, "absolute values of an image's result: edges of both directions, from sobel-x, laplacian, log");
     verb.add_flag("--raw", flags->raw, "write an image's result as it is: .npy float32 (channels, height, width), not clamped");
     verb.add_option("--algorithm", flags->algorithm, "auto, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);
@@ -502,8 +535,9 @@ Action add_run(CLI::App &verb) {
     CLI::Option *layout = verb.add_option("--layout", flags->layout, "nchw or nhwc, of input and output")->capture_default_str();
     CLI::Option *padding = verb.add_option("--padding", flags->padding, "one number, top,bottom,left,right, or valid, same, full (default: valid; same for an image)");
     CLI::Option *padding_mode = verb.add_option("--padding-mode", flags->padding_mode,
-                                                "zeros, constant:VALUE, reflect, symmetric, replicate or circular (default: zeros; for an image reflect, or symmetric where it is too small to reflect); "
-                                                "scipy.ndimage's constant, nearest, mirror and wrap are zeros, replicate, reflect and circular, and its reflect is symmetric here");
+                                                "zeros, constant:VALUE, reflect, symmetric, replicate or circular (default: zeros; for an image reflect; symmetric, then replicate, where it is too small); "
+                                                "scipy.ndimage's constant (grid-constant), nearest, mirror and wrap (grid-wrap) are zeros, replicate, reflect and circular, and its reflect (grid-mirror) is symmetric here; "
+                                                "NumPy's edge is replicate");
     CLI::Option *mode = verb.add_option("--mode", flags->mode, "SciPy's name for the padding: full, same or valid")->check(CLI::IsMember({"full", "same", "valid"}))->excludes(padding);
     CLI::Option *boundary = verb.add_option("--boundary", flags->boundary, "SciPy's name for the padding mode: fill (zeros, or --fill-value), wrap (circular) or symm (symmetric)")->check(CLI::IsMember({"fill", "wrap", "symm"}))->excludes(padding_mode);
     CLI::Option *const others[] = {
@@ -528,7 +562,8 @@ Action add_run(CLI::App &verb) {
                 "  fourfold run --input x.npy --filters w.npy --bias b.npy --padding same --output y.npy\n"
                 "  fourfold run --input photo.png --filters gaussian:15 --output blurred.png\n"
                 "  fourfold run --input photo.png --filters unsharp:9,2 --output sharp.jpg\n"
-                "  fourfold run --input photo.tif --filters sobel-x --mode same --boundary symm --raw --output edges.npy");
+                "  fourfold run --input photo.png --filters laplacian8 --abs --output edges.png\n"
+                "  fourfold run --input photo.tif --filters sobel-x --mode same --boundary symm --raw --output derivative.npy");
     return [flags, problem, groups, layout] {
         flags->problem_given = problem->count() > 0;
         flags->groups_given = groups->count() > 0;

@@ -179,7 +179,8 @@ std::string unsupported(const Format &f) {
     }
     const bool grey = f.photometric == PHOTOMETRIC_MINISBLACK || f.photometric == PHOTOMETRIC_MINISWHITE;
     if (!grey && f.photometric != PHOTOMETRIC_RGB) {
-        return f.photometric == PHOTOMETRIC_PALETTE ? "palettes are not supported; grey and RGB images are" : fmt::format("colours of kind {} are not supported; grey and RGB images are", f.photometric);
+        const std::string kind = f.photometric == PHOTOMETRIC_PALETTE ? "palettes" : f.photometric == PHOTOMETRIC_SEPARATED ? "CMYK colours" : f.photometric == PHOTOMETRIC_YCBCR ? "YCbCr colours" : f.photometric == PHOTOMETRIC_CIELAB ? "CIE L*a*b* colours" : fmt::format("colours of kind {}", f.photometric);
+        return kind + " are not supported; grey and RGB images are";
     }
     const int colours = f.channels - f.extra;
     if (colours != (grey ? 1 : 3) || f.extra > 1) {
@@ -237,7 +238,15 @@ Result<Image> decode_tiff(const std::string &bytes, const std::string &name) {
     if (!(TIFFIsTiled(tiff.get()) ? read_tiles(tiff.get(), f, image) : read_rows(tiff.get(), f, image))) {
         return broken();
     }
-    return image;
+    uint16_t orientation = ORIENTATION_TOPLEFT;
+    TIFFGetFieldDefaulted(tiff.get(), TIFFTAG_ORIENTATION, &orientation);
+    uint32_t profile_bytes = 0;
+    void *profile = nullptr;
+    if (TIFFGetField(tiff.get(), TIFFTAG_ICCPROFILE, &profile_bytes, &profile) == 1) {
+        image.colour_profile.assign(static_cast<const char *>(profile), profile_bytes);
+    }
+    image.more_pages = TIFFLastDirectory(tiff.get()) == 0;
+    return upright(std::move(image), orientation);
 }
 
 Result<std::string> encode_tiff(const Image &image) {
@@ -257,13 +266,17 @@ Result<std::string> encode_tiff(const Image &image) {
     TIFFSetField(tiff.get(), TIFFTAG_PHOTOMETRIC, image.colours() == 3 ? PHOTOMETRIC_RGB : PHOTOMETRIC_MINISBLACK);
     TIFFSetField(tiff.get(), TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG);
     TIFFSetField(tiff.get(), TIFFTAG_ORIENTATION, ORIENTATION_TOPLEFT);
+    if (!image.colour_profile.empty()) {
+        TIFFSetField(tiff.get(), TIFFTAG_ICCPROFILE, static_cast<uint32_t>(image.colour_profile.size()), image.colour_profile.data());
+    }
     if (image.has_alpha()) {
         const uint16_t kind = EXTRASAMPLE_UNASSALPHA;
         TIFFSetField(tiff.get(), TIFFTAG_EXTRASAMPLES, 1, &kind);
     }
     if (TIFFIsCODECConfigured(COMPRESSION_ADOBE_DEFLATE)) {
         TIFFSetField(tiff.get(), TIFFTAG_COMPRESSION, COMPRESSION_ADOBE_DEFLATE);
-        TIFFSetField(tiff.get(), TIFFTAG_PREDICTOR, floats ? PREDICTOR_FLOATINGPOINT : PREDICTOR_HORIZONTAL);
+        // Not every reader knows the predictor of floats.
+        TIFFSetField(tiff.get(), TIFFTAG_PREDICTOR, floats ? PREDICTOR_NONE : PREDICTOR_HORIZONTAL);
     }
     TIFFSetField(tiff.get(), TIFFTAG_ROWSPERSTRIP, TIFFDefaultStripSize(tiff.get(), 0));
     const size_t sample_bytes = static_cast<size_t>(image.bits) / 8;

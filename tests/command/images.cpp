@@ -23,6 +23,7 @@ struct TiffSpec {
     uint16_t format = 1;  ///< 1 unsigned, 2 signed, 3 float
     uint16_t photometric = 1;
     bool planar = false, big_endian = false;
+    uint16_t orientation = 1;
 };
 
 /// An uncompressed TIFF of one strip a plane, by the specification rather than by libtiff.
@@ -40,7 +41,7 @@ std::string tiff_bytes(const TiffSpec &spec, const std::string &samples) {
         uint16_t tag, type;
         std::vector<uint32_t> values;
     };
-    std::vector<Field> fields = {{256, 3, {spec.width}}, {257, 3, {spec.height}}, {258, 3, std::vector<uint32_t>(spec.channels, spec.bits)}, {259, 3, {1}}, {262, 3, {spec.photometric}}, {273, 4, {}}, {277, 3, {spec.channels}}, {278, 3, {spec.height}}, {279, 4, std::vector<uint32_t>(planes, plane_bytes)}, {284, 3, {spec.planar ? 2u : 1u}}};
+    std::vector<Field> fields = {{256, 3, {spec.width}}, {257, 3, {spec.height}}, {258, 3, std::vector<uint32_t>(spec.channels, spec.bits)}, {259, 3, {1}}, {262, 3, {spec.photometric}}, {273, 4, {}}, {274, 3, {spec.orientation}}, {277, 3, {spec.channels}}, {278, 3, {spec.height}}, {279, 4, std::vector<uint32_t>(planes, plane_bytes)}, {284, 3, {spec.planar ? 2u : 1u}}};
     if (spec.photometric == 3) {
         fields.push_back({320, 3, std::vector<uint32_t>(3 << spec.bits)});
     }
@@ -196,7 +197,7 @@ TEST(Images, WhatIsNoImageIsRefused) {
     refused(spec, 20, "palette");
     spec.photometric = 5;
     spec.channels = 4;
-    refused(spec, 80, "colours of kind 5");
+    refused(spec, 80, "CMYK colours");
     // A size that no file of that length can have is not believed.
     spec = TiffSpec();
     spec.width = spec.height = 65535;
@@ -477,7 +478,152 @@ TEST(Images, StripsWithinTheWorkspaceLimit) {
             EXPECT_LE(largest_difference(raw(folder, folder / "x.ppm", "log:9", arguments), whole), 1e-5) << mode;
         }
     }
-    EXPECT_TRUE(exits_with(3, fourfold_command(run(folder / "x.ppm", "log:9", folder / "y.ppm", {"--algorithm", "fft", "--workspace-max", "1K"})), {"workspace"}));
+    EXPECT_TRUE(exits_with(3, fourfold_command(run(folder / "x.ppm", "log:9", folder / "y.ppm", {"--algorithm", "fft", "--workspace-max", "1K"})), {"workspace of 1024 bytes even a row at a time"}));
+    // auto takes strips rather than the naive loop, which needs no workspace; and says so where nothing else is left.
+    const Arguments mirrored = {"--padding-mode", "reflect", "--threads", "1"};
+    const NpyArray whole = raw(folder, folder / "x.ppm", "log:9", mirrored);
+    for (const auto &[limit, naive] : {std::pair{"100K", false}, {"1K", true}}) {
+        Arguments arguments = mirrored;
+        arguments.insert(arguments.end(), {"--workspace-max", limit});
+        EXPECT_LE(largest_difference(raw(folder, folder / "x.ppm", "log:9", arguments), whole), 1e-5) << limit;
+        const Outcome outcome = fourfold_command(run(folder / "x.ppm", "log:9", folder / "y.ppm", arguments));
+        EXPECT_EQ(outcome.err.find("only the naive loop") != std::string::npos, naive) << limit << "\n"
+                                                                                      << outcome.err;
+    }
+}
+
+/// A picture of 3 x 2 pixels as orientation 1 to 8 stores it: (1, 0) lies right of (0, 0), (0, 1) below it.
+std::string stored(int orientation, int &width, int &height) {
+    const char *const as_stored[] = {"abcdef", "cbafed", "fedcba", "defabc", "adbecf", "cfbead", "fcebda", "daebfc"};
+    width = orientation < 5 ? 3 : 2;
+    height = orientation < 5 ? 2 : 3;
+    return as_stored[orientation - 1];
+}
+
+/// EXIF data of nothing but an orientation, in an APP1 segment.
+std::string exif_segment(int orientation, bool big_endian) {
+    const auto number = [&](int value, int bytes) {
+        std::string out;
+        for (int i = 0; i < bytes; i++) {
+            out += static_cast<char>(value >> 8 * (big_endian ? bytes - 1 - i : i));
+        }
+        return out;
+    };
+    const std::string data = std::string("Exif\0\0", 6) + (big_endian ? "MM" : "II") + number(42, 2) + number(8, 4) + number(1, 2) + number(0x112, 2) + number(3, 2) + number(1, 4) + number(orientation, 2) + number(0, 2) + number(0, 4);
+    return std::string("\xff\xe1\0", 3) + static_cast<char>(data.size() + 2) + data;
+}
+
+TEST(Images, AreTurnedUpright) {
+    const TemporaryFolder folder;
+    for (int orientation = 1; orientation <= 8; orientation++) {
+        int width = 0, height = 0;
+        const std::string samples = stored(orientation, width, height);
+        TiffSpec spec;
+        spec.width = static_cast<uint16_t>(width);
+        spec.height = static_cast<uint16_t>(height);
+        spec.orientation = static_cast<uint16_t>(orientation);
+        const Result<cli::Image> tiff = cli::decode_image(tiff_bytes(spec, samples), "x.tif");
+        ASSERT_TRUE(tiff.ok()) << tiff.status().message();
+        EXPECT_EQ(tiff->height, 2);
+        ASSERT_EQ(tiff->width, 3);
+        for (size_t i = 0; i < 6; i++) {
+            EXPECT_EQ(cli::quantized(tiff->data[i], 8), 'a' + static_cast<int>(i)) << orientation << " " << i;
+        }
+        // The same picture as a JPEG that says how it lies; blocks of 8 x 8 equal pixels come through nearly exactly.
+        std::string large;
+        for (int y = 0; y < 8 * height; y++) {
+            for (int x = 0; x < 8 * width; x++) {
+                large += static_cast<char>((samples[static_cast<size_t>(y / 8 * width + x / 8)] - 'a') * 40 + 20);
+            }
+        }
+        write_bytes(folder / "x.pgm", pgm(8 * width, 8 * height, large));
+        ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / "x.pgm", "identity", folder / "x.jpg"))));
+        std::string jpeg = read_bytes(folder / "x.jpg");
+        jpeg.insert(2, exif_segment(orientation, orientation % 2 == 0));
+        const Result<cli::Image> photo = cli::decode_image(jpeg, "x.jpg");
+        ASSERT_TRUE(photo.ok()) << photo.status().message();
+        EXPECT_EQ(photo->height, 16);
+        ASSERT_EQ(photo->width, 24);
+        for (int i = 0; i < 6; i++) {
+            EXPECT_NEAR(photo->data[static_cast<size_t>((i / 3 * 8 + 4) * 24 + i % 3 * 8 + 4)] * 255.0f, static_cast<float>(i * 40 + 20), 4.0f) << orientation << " " << i;
+        }
+        // Damaged, it says nothing.
+        for (size_t cut = 0; cut < 20; cut++) {
+            const std::string exif = exif_segment(orientation, true).substr(10);
+            const std::string part = exif.substr(0, cut);
+            EXPECT_EQ(cli::exif_orientation(reinterpret_cast<const unsigned char *>(part.data()), part.size()), 1) << cut;
+        }
+    }
+}
+
+TEST(Images, KeepTheirColourProfile) {
+    const TemporaryFolder folder;
+    // A profile's header, no tags, and some bytes; libpng wants the sizes, the signature and the colours to be right.
+    std::string profile = std::string(132, '\0') + noise(380);
+    profile[2] = 2;
+    profile[8] = 4;
+    profile.replace(12, 12, "mntrRGB XYZ ");
+    profile.replace(36, 4, "acsp");
+    profile.replace(68, 12, std::string("\0\0\xf6\xd6\0\1\0\0\0\0\xd3\x2d", 12));
+    cli::Image image;
+    image.channels = 3;
+    image.height = image.width = 16;
+    image.data.assign(3 * 16 * 16, 0.5f);
+    image.colour_profile = profile;
+    for (const char *from : {"x.png", "x.jpg", "x.tif"}) {
+        ASSERT_TRUE(cli::write_image(folder / from, image).ok());
+        for (const char *to : {"y.png", "y.jpg", "y.tif"}) {
+            ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / from, "gaussian:3", folder / to))));
+            const Result<cli::Image> read = cli::decode_image(read_bytes(folder / to), to);
+            ASSERT_TRUE(read.ok()) << read.status().message();
+            EXPECT_EQ(read->colour_profile, profile) << from << " to " << to;
+        }
+    }
+    // One that libpng refuses costs itself only.
+    image.colour_profile = std::string(140, 'x');
+    const bool written = cli::write_image(folder / "bad.png", image).ok();
+    EXPECT_TRUE(!written || cli::decode_image(read_bytes(folder / "bad.png"), "bad.png").ok());
+}
+
+TEST(Images, AbsoluteValuesShowBothKindsOfEdges) {
+    const TemporaryFolder folder;
+    std::string samples;
+    for (int i = 0; i < 90; i++) {
+        samples += static_cast<char>(i % 9 < 3 || i % 9 > 5 ? 40 : 90);
+    }
+    write_bytes(folder / "x.pgm", pgm(9, 10, samples));
+    ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / "x.pgm", "sobel-x", folder / "half.pgm"))));
+    ASSERT_TRUE(exits_with(0, fourfold_command(run(folder / "x.pgm", "sobel-x", folder / "both.pgm", {"--abs"}))));
+    const std::string half = read_bytes(folder / "half.pgm"), both = read_bytes(folder / "both.pgm");
+    const size_t row = half.size() - 5 * 9;
+    for (size_t i = 0; i < 9; i++) {
+        const bool rises = i == 2 || i == 3, falls = i == 5 || i == 6;
+        EXPECT_EQ(static_cast<unsigned char>(half[row + i]), rises ? 200 : 0) << i;
+        EXPECT_EQ(static_cast<unsigned char>(both[row + i]), rises || falls ? 200 : 0) << i;
+    }
+    write_npy(folder / "x.npy", NpyArray{{1, 1, 3, 3}, std::vector<float>(9, -1.0f)});
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.npy", "sobel-x", folder / "y.npy", {"--abs"})), {"--abs"}));
+}
+
+TEST(Images, SmallerThanTheFilterAndOfUnknownKinds) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "x.pgm", pgm(4, 3, noise(12)));
+    const NpyArray replicated = raw(folder, folder / "x.pgm", "box:11", {"--padding-mode", "replicate"});
+    EXPECT_EQ(largest_difference(raw(folder, folder / "x.pgm", "box:11"), replicated), 0.0);
+    // Two pages, the second a copy of the first one's directory.
+    TiffSpec spec;
+    std::string pages = tiff_bytes(spec, noise(20));
+    uint32_t directory = 0;
+    std::memcpy(&directory, &pages[4], 4);
+    const std::string second = pages.substr(directory);
+    uint16_t entries = 0;
+    std::memcpy(&entries, &pages[directory], 2);
+    const auto next = static_cast<uint32_t>(pages.size());
+    std::memcpy(&pages[directory + 2 + 12u * entries], &next, 4);
+    write_bytes(folder / "x.tif", pages + second);
+    EXPECT_NE(fourfold_command(run(folder / "x.tif", "box:3", folder / "y.tif")).err.find("several pages"), std::string::npos);
+    write_bytes(folder / "x.bmp", "BM" + noise(100));
+    EXPECT_TRUE(exits_with(2, fourfold_command(run(folder / "x.bmp", "box:3", folder / "y.pgm")), {"x.bmp", "neither an array (.npy) nor a PNG"}));
 }
 
 }  // namespace

@@ -11,7 +11,6 @@ endfunction()
 
 file(REMOVE_RECURSE "${WORK}")
 set(configure ${CMAKE_COMMAND} -G "${GENERATOR}" -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_FLAGS=${FLAGS})
-set(example "${SOURCE}/examples/ten_lines.cpp")
 
 # `cmake --install`, but with a list of files of its own: that in the build directory is of what the user installed.
 function(install_into prefix component)
@@ -49,17 +48,7 @@ foreach(text IN LISTS texts)
     endforeach()
 endforeach()
 
-# find_package.
-run(${configure} -S "${SOURCE}/tests/package/cmake_consumer" -B "${WORK}/cmake" -DCMAKE_PREFIX_PATH=${WORK}/moved -DEXAMPLE=${example})
-run(${CMAKE_COMMAND} --build "${WORK}/cmake")
-run("${WORK}/cmake/consumer")
-
-# A C project.
-set(c_example "${SOURCE}/examples/c_api.c")
-run(${CMAKE_COMMAND} -G "${GENERATOR}" -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_C_COMPILER=${CC} -DCMAKE_C_FLAGS=${FLAGS}
-    -S "${SOURCE}/tests/package/c_consumer" -B "${WORK}/c" -DCMAKE_PREFIX_PATH=${WORK}/moved -DEXAMPLE=${c_example})
-run(${CMAKE_COMMAND} --build "${WORK}/c")
-run("${WORK}/c/c_consumer")
+run_consumers("${WORK}/moved" "${WORK}")
 
 # Halide absent: a sentence that says so.
 file(WRITE "${WORK}/no_halide/CMakeLists.txt" "cmake_minimum_required(VERSION 3.28)\nproject(c LANGUAGES CXX)\nfind_package(fourfold REQUIRED COMPONENTS generators)\n")
@@ -122,18 +111,6 @@ if(EXISTS "${WORK}/moved/bin/fourfold" AND FLAGS STREQUAL "")
         message(FATAL_ERROR "the library for certain shapes has ${small} bytes; that for all has ${large}")
     endif()
 endif()
-
-# pkg-config.
-file(GLOB_RECURSE pc "${WORK}/moved/fourfold.pc")
-get_filename_component(pc_directory "${pc}" DIRECTORY)
-set(ENV{PKG_CONFIG_PATH} "${pc_directory}")
-run(pkg-config --cflags --libs fourfold)
-string(STRIP "${output}" flags)
-separate_arguments(flags UNIX_COMMAND "${flags} ${FLAGS}")
-run(${CXX} -std=c++17 "${example}" -o "${WORK}/pkgconfig_consumer" ${flags})
-run("${WORK}/pkgconfig_consumer")
-run(${CC} -std=c11 "${c_example}" -o "${WORK}/pkgconfig_c_consumer" ${flags})
-run("${WORK}/pkgconfig_c_consumer")
 
 if(EXISTS "${WORK}/moved/bin/fourfold")
     run("${WORK}/moved/bin/fourfold" list)

@@ -1,4 +1,4 @@
-# What the scripts of this folder share. They are given BUILD, the build directory.
+# What the scripts of this folder share. They are given BUILD, the build directory, and SOURCE, CC, CXX, GENERATOR, MAKE, FLAGS.
 
 # Runs a command that must end well, and leaves what it printed in `output`.
 function(run)
@@ -18,4 +18,29 @@ function(manifests variable)
         list(APPEND all "${file} ${hash}")
     endforeach()
     set(${variable} "${all}" PARENT_SCOPE)
+endfunction()
+
+# Builds and runs the consumers, C++ and C, by find_package and by pkg-config, against what lies at a prefix.
+function(run_consumers prefix work)
+    set(example "${SOURCE}/examples/ten_lines.cpp")
+    set(c_example "${SOURCE}/examples/c_api.c")
+    run(${CMAKE_COMMAND} -G "${GENERATOR}" -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_FLAGS=${FLAGS}
+        -S "${SOURCE}/tests/package/cmake_consumer" -B "${work}/cmake" -DCMAKE_PREFIX_PATH=${prefix} -DEXAMPLE=${example})
+    run(${CMAKE_COMMAND} --build "${work}/cmake")
+    run("${work}/cmake/consumer")
+    run(${CMAKE_COMMAND} -G "${GENERATOR}" -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_C_COMPILER=${CC} -DCMAKE_C_FLAGS=${FLAGS}
+        -S "${SOURCE}/tests/package/c_consumer" -B "${work}/c" -DCMAKE_PREFIX_PATH=${prefix} -DEXAMPLE=${c_example})
+    run(${CMAKE_COMMAND} --build "${work}/c")
+    run("${work}/c/c_consumer")
+
+    file(GLOB_RECURSE pc "${prefix}/fourfold.pc")
+    get_filename_component(pc_directory "${pc}" DIRECTORY)
+    set(ENV{PKG_CONFIG_PATH} "${pc_directory}")
+    run(pkg-config --cflags --libs fourfold)
+    string(STRIP "${output}" flags)
+    separate_arguments(flags UNIX_COMMAND "${flags} ${FLAGS}")
+    run(${CXX} -std=c++17 "${example}" -o "${work}/pkgconfig_consumer" ${flags})
+    run("${work}/pkgconfig_consumer")
+    run(${CC} -std=c11 "${c_example}" -o "${work}/pkgconfig_c_consumer" ${flags})
+    run("${work}/pkgconfig_c_consumer")
 endfunction()

@@ -1,5 +1,6 @@
-# Makes the .deb and reads what it depends on and what is in it; installs nothing.
-#   cmake -DCPACK=... -DBUILD=... -DWORK=... -DFFTW=0|1 -DKISSFFT=0|1 -P deb.cmake
+# Makes the .deb, reads what it depends on and what is in it, and builds and runs consumers against it, unpacked; installs nothing.
+# bare.sh does install it.
+#   cmake -DCPACK=... -DBUILD=... -DSOURCE=... -DWORK=... -DCC=... -DCXX=... -DGENERATOR=... -DMAKE=... -DFLAGS=... -DFFTW=0|1 -DKISSFFT=0|1 -P deb.cmake
 find_program(dpkg_deb dpkg-deb)
 find_program(dpkg_shlibdeps dpkg-shlibdeps)
 if(NOT dpkg_deb OR NOT dpkg_shlibdeps)
@@ -51,4 +52,5 @@ endif()
 if((FFTW AND NOT copyright MATCHES "every program that links it, is bound") OR (NOT FFTW AND copyright MATCHES "is bound"))
     message(FATAL_ERROR "the copyright file is wrong about FFTW:\n${copyright}")
 endif()
+run_consumers("${WORK}/root/usr" "${WORK}/consumers")
 file(REMOVE_RECURSE "${WORK}")
