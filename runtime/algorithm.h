@@ -40,10 +40,16 @@ struct FilterGradientTensors {
     float *grad_bias = nullptr;
 };
 
-/// An algorithm with every decision made for one problem. Immutable.
+/// An algorithm with every decision made for one problem. Immutable once prepared.
 class AlgorithmPlan {
 public:
     virtual ~AlgorithmPlan() = default;
+
+    /// Makes what only the plan that was chosen needs, on a GPU tables in its memory and compiled modules; called once, before all that
+    /// follows. Where it fails the next best plan is chosen.
+    virtual Status prepare() {
+        return Status();
+    }
 
     /// Writes packed_bytes() bytes from filters (k, c, r, s).
     virtual Status pack(const StridedIn &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
@@ -68,6 +74,7 @@ public:
                           ///< made with the same tokens as PlanRequest::choice is the same plan
     std::string layout;   ///< everything that the packed block's form depends on, as text
     std::string details;  ///< blocking, for describe()
+    std::vector<std::shared_ptr<void>> modules;  ///< of a GPU's plan: those that its launches need, held by it
 };
 
 /// What an algorithm's planner is given. `options` has threads, backend and device resolved.
@@ -78,7 +85,16 @@ struct PlanRequest {
     std::vector<std::string> *collect = nullptr;           ///< where the choice of every plan that was considered is added
     std::function<double(const std::string &choice, double serial_seconds)> rank = {};  ///< what plans are ranked by; empty: serial_seconds
     DeviceRuntime *device = nullptr;                       ///< options.device's, where that is a GPU
+    /// A plan that could not be prepared, and why. It is not considered again.
+    struct Failed {
+        Algorithm algorithm;
+        std::string choice;
+        Status status;
+    };
+    std::vector<Failed> failed = {};  ///< for a planner: its algorithm's
 
+    /// Of the algorithm that is planned; null where the plan did not fail before.
+    const Status *failure(const std::string &choice_of_plan) const;
     /// Whether a plan has all tokens of `choice` and none that is blocked; fills in its choice where that is the variant alone.
     bool admits(AlgorithmPlan &plan) const;
     bool admits(const std::string &choice_of_plan) const;

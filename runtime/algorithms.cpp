@@ -85,6 +85,11 @@ bool PlanRequest::admits(const Variant &variant) const {
     return !other;
 }
 
+const Status *PlanRequest::failure(const std::string &choice_of_plan) const {
+    const auto found = std::find_if(failed.begin(), failed.end(), [&](const Failed &f) { return f.choice == choice_of_plan; });
+    return found != failed.end() ? &found->status : nullptr;
+}
+
 void PlanRequest::considered(AlgorithmPlan &plan) const {
     plan.ranked_seconds = ranked(plan);
     if (collect != nullptr) {

@@ -82,7 +82,7 @@ int initialize(void *user_context, void **state, const char *source, int bytes) 
 
 int run(void *user_context, void *state, const char *entry, int bx, int by, int bz, int tx, int ty, int tz, int shared, size_t sizes[], void *arguments[], int8_t is_buffer[]) {
     auto *context = static_cast<KernelContext *>(user_context);
-    if (context->plan_only) {
+    if (context->modules != nullptr) {
         return 0;
     }
     const fourfold::Launch launch = {static_cast<const char *>(state), entry, {bx, by, bz}, {tx, ty, tz}, shared, sizes, arguments, is_buffer};

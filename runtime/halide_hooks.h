@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
+#include <vector>
 
 namespace fourfold {
 
@@ -20,7 +22,8 @@ struct KernelContext {
     // On a GPU: where kernels are launched. All buffers of a call are then addresses of the device.
     DeviceRuntime *device = nullptr;
     void *stream = nullptr;
-    bool plan_only = false;  ///< modules are compiled, nothing is launched
+    /// Of a plan that is being made: where it keeps the modules that its launches need. Nothing is launched then.
+    std::vector<std::shared_ptr<void>> *modules = nullptr;
 };
 
 }  // namespace fourfold

@@ -15,11 +15,11 @@ namespace fourfold {
 struct Execution {
     Executor &executor;
     Profile *profile;
-    // On a GPU: the device and the caller's stream. plan_only goes through all launches without making them, so that their
-    // modules are compiled when a plan is made.
+    // On a GPU: the device and the caller's stream. With `modules` all launches are gone through without making them, and the modules
+    // that they need are compiled and kept there: so plans are made.
     DeviceRuntime *device = nullptr;
     void *stream = nullptr;
-    bool plan_only = false;
+    std::vector<std::shared_ptr<void>> *modules = nullptr;
 };
 
 /// Runs task(index, slot, context) for index in [0, tasks); slot in [0, slots) is not used by two tasks at the same time, so

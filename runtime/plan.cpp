@@ -192,7 +192,9 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
         result.status = Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
         return result;
     }
-    const Result<PlanRequest> admitted = dispatched(entry, request);
+    PlanRequest own = request;
+    own.failed.erase(std::remove_if(own.failed.begin(), own.failed.end(), [&](const PlanRequest::Failed &f) { return f.algorithm != entry.algorithm; }), own.failed.end());
+    const Result<PlanRequest> admitted = dispatched(entry, std::move(own));
     Result<std::unique_ptr<AlgorithmPlan>> plan = admitted ? plan_operation(entry, *admitted) : admitted.status();
     if (!plan) {
         result.status = plan.status();
@@ -210,6 +212,29 @@ Planned plan_one(const AlgorithmEntry &entry, const PlanRequest &request) {
     }
     result.plan->ranked_seconds = request.ranked(*result.plan);
     return result;
+}
+
+/// Prepares a plan that was chosen. Where that fails the request remembers, so that the next best is chosen when it is asked again.
+bool prepared(const Planned &p, PlanRequest &request) {
+    const Status status = p.plan->prepare();
+    if (!status.ok()) {
+        request.failed.push_back({p.entry->algorithm, p.plan->choice, status});
+    }
+    return status.ok();
+}
+
+/// What was chosen at first, and why it is not the plan: "; not winograd winograd_product_cuda86_r2_v1: ...".
+std::string failures_text(const PlanRequest &request) {
+    constexpr size_t most = 4;
+    std::string text;
+    for (size_t i = 0; i < request.failed.size(); i++) {
+        if (i == most) {
+            return text + "; nor " + std::to_string(request.failed.size() - most) + " more";
+        }
+        const PlanRequest::Failed &f = request.failed[i];
+        text += std::string(i == 0 ? "; not " : "; nor ") + to_string(f.algorithm) + " " + f.choice + ": " + f.status.message();
+    }
+    return text;
 }
 
 /// What kAuto refuses of a plan that can be made.
@@ -337,7 +362,7 @@ bool decide_by_record(const PlanRequest &request, const Tables &tables, const Ta
     return true;
 }
 
-Decision decide(const PlanRequest &request, bool list_all) {
+Decision decide_once(const PlanRequest &request, bool list_all) {
     Decision d;
     const std::shared_ptr<const Tables> tables = current_tables();
     const PlanOptions &options = request.options;
@@ -409,6 +434,17 @@ Decision decide(const PlanRequest &request, bool list_all) {
         }
     }
     return d;
+}
+
+/// A decision for a plan that is ready. One that cannot be prepared, whose modules the driver refuses, say, leaves the next best.
+Decision decide(PlanRequest request, bool list_all) {
+    for (;;) {
+        Decision d = decide_once(request, list_all);
+        if (!d.status.ok() || d.chosen < 0 || prepared(d.list[static_cast<size_t>(d.chosen)], request)) {
+            d.text += failures_text(request);
+            return d;
+        }
+    }
 }
 
 /// Every automatic candidate said no: their reasons, worst code first.
@@ -575,7 +611,10 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
         }
         for (const AlgorithmEntry &entry : algorithms(options.device)) {
             if (planned.plan == nullptr && entry.algorithm == options.algorithm) {
-                planned = plan_one(entry, request);
+                do {
+                    planned = plan_one(entry, request);
+                } while (planned.plan != nullptr && !prepared(planned, request));
+                impl->why += failures_text(request);
             }
         }
         if (planned.entry == nullptr) {

@@ -91,8 +91,8 @@ std::vector<VariantInfo> list_device_variants() {
     std::vector<VariantInfo> list;
     for (const DeviceVariant &v : device_variants()) {
         const Device device = std::strcmp(v.target, "opencl") == 0 ? Device::opencl() : Device::cuda();
-        const Result<DeviceRuntime *> runtime = device_runtime(device);
-        list.push_back({v.variant.name, v.variant.stage, v.target, v.variant.parameters, runtime.ok() && std::strcmp((*runtime)->target(), v.target) == 0, v.variant.hash, device});
+        const Result<FoundDevice> found = find_device(device);
+        list.push_back({v.variant.name, v.variant.stage, v.target, v.variant.parameters, found.ok() && found->target == v.target, v.variant.hash, device});
     }
     return list;
 }

@@ -44,7 +44,7 @@ public:
         return status.ok() ? stage_.within_grid() : status;
     }
 
-    Status prepare() {
+    Status prepare() override {
         Status status = tables_.upload(device_);
         return status.ok() ? compile_modules(*this, device_, problem_) : status;
     }
@@ -125,7 +125,7 @@ public:
         return status.ok() ? stage_.within_reach() : status;
     }
 
-    Status prepare() {
+    Status prepare() override {
         Status status = tables_.upload(device_);
         return status.ok() ? compile_modules(*this, device_, problem_) : status;
     }

@@ -107,7 +107,7 @@ public:
         for (pack_outputs_ = blocks_ * k_tile_;; pack_outputs_ = round_up(pack_outputs_ / 2, k_tile_)) {
             Arena arena;
             pack_a_ = arena.reserve_floats(static_cast<double>(pack_outputs_ * channels_) * static_cast<double>(plane_));
-            const Result<size_t> b = scratch_bytes(false, {std::min(pack_outputs_, outputs_) * channels_, outputs_ % pack_outputs_ * channels_});
+            const Result<size_t> b = scratch_bytes(packing());
             if (!b) {
                 return b.status();
             }
@@ -123,8 +123,13 @@ public:
         return Status();
     }
 
-    Status prepare() {
+    Status prepare() override {
         Status status = tables_.upload(device_);
+        for (const std::vector<Transforms> &list : {executing(), packing()}) {
+            for (const Transforms &t : list) {
+                status = status.ok() ? transforms_->prepare(t.inverse, t.planes, plane_) : status;
+            }
+        }
         return status.ok() ? compile_modules(*this, device_, problem_) : status;
     }
 
@@ -197,11 +202,38 @@ private:
         return can;
     }
 
-    /// Of the transforms, for numbers of planes that will be in flight; 0 stands for none.
-    Result<size_t> scratch_bytes(bool inverse, std::initializer_list<int64_t> planes) {
+    /// Planes that are transformed at once.
+    struct Transforms {
+        bool inverse;
+        int64_t planes;
+    };
+    /// All of an execution, with the rest of the images and of the groups.
+    std::vector<Transforms> executing() const {
+        std::vector<Transforms> list;
+        for (const int64_t images : {images_, problem_.batch % images_}) {
+            for (const int64_t groups : {groups_, problem_.groups % groups_}) {
+                for (const auto &[inverse, each] : {std::pair(false, channels_), std::pair(true, outputs_)}) {
+                    if (images > 0 && groups > 0) {
+                        list.push_back({inverse, images * tiles_ * groups * each});
+                    }
+                }
+            }
+        }
+        return list;
+    }
+    /// All of packing.
+    std::vector<Transforms> packing() const {
+        std::vector<Transforms> list = {{false, std::min(pack_outputs_, outputs_) * channels_}};
+        if (outputs_ > pack_outputs_ && outputs_ % pack_outputs_ > 0) {
+            list.push_back({false, outputs_ % pack_outputs_ * channels_});
+        }
+        return list;
+    }
+
+    Result<size_t> scratch_bytes(const std::vector<Transforms> &list) const {
         size_t most = 0;
-        for (const int64_t n : planes) {
-            const Result<size_t> bytes = n > 0 ? transforms_->prepare(inverse, n, plane_) : Result<size_t>(size_t{0});
+        for (const Transforms &t : list) {
+            const Result<size_t> bytes = transforms_->scratch_bytes(t.inverse, t.planes, plane_);
             if (!bytes) {
                 return bytes;
             }
@@ -211,15 +243,11 @@ private:
     }
 
     Status lay_out() {
-        const int64_t most = images_ * tiles_, images = problem_.batch % images_ * tiles_, groups = problem_.groups % groups_;
-        size_t scratch = transforms_->in_place() ? 0 : static_cast<size_t>(x_planes() * plane_) * sizeof(float);
-        for (const auto &[inverse, each] : {std::pair(false, channels_), std::pair(true, outputs_)}) {
-            const Result<size_t> bytes = scratch_bytes(inverse, {most * groups_ * each, most * groups * each, images * groups_ * each, images * groups * each});
-            if (!bytes) {
-                return bytes.status();
-            }
-            scratch = std::max(scratch, *bytes);
+        const Result<size_t> bytes = scratch_bytes(executing());
+        if (!bytes) {
+            return bytes.status();
         }
+        const size_t scratch = std::max(*bytes, transforms_->in_place() ? 0 : static_cast<size_t>(x_planes() * plane_) * sizeof(float));
         Arena arena;
         padded_image_ = arena.reserve_floats(padded_ ? pad_.floats() : 0.0);
         a_ = arena.reserve_floats(static_cast<double>(x_planes()) * static_cast<double>(plane_));

@@ -130,7 +130,7 @@ public:
         return status.ok() ? stage_.within_grid() : status;
     }
 
-    Status prepare() {
+    Status prepare() override {
         return prepare_tables();
     }
 
@@ -259,7 +259,7 @@ public:
         return status.ok() ? stage_.within_reach() : status;
     }
 
-    Status prepare() {
+    Status prepare() override {
         return prepare_tables();
     }
     Status pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const override {
@@ -306,7 +306,7 @@ public:
         return images_within_reach();
     }
 
-    Status prepare() {
+    Status prepare() override {
         return prepare_tables();
     }
     Status pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const override {

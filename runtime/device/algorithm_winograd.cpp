@@ -57,7 +57,7 @@ public:
         return Status();
     }
 
-    Status prepare() {
+    Status prepare() override {
         Status status = tables_.upload(device_);
         return status.ok() ? compile_modules(*this, device_, problem_) : status;
     }

@@ -5,12 +5,13 @@
 
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
 #include "device/cuda_driver.h"
+#include "device/module_table.h"
 #include "device/runtime.h"
 #include "registry.h"
 
@@ -22,7 +23,7 @@ const Driver &driver() {
         Driver d;
         void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
         if (library == nullptr) {
-            d.missing = "device cuda: libcuda.so.1 cannot be loaded: no NVIDIA driver is installed";
+            d.missing = "libcuda.so.1 cannot be loaded: no NVIDIA driver is installed";
             return d;
         }
 #define FOURFOLD_LOAD(name, result, arguments)                                       \
@@ -54,8 +55,13 @@ namespace {
 using cuda::Current;
 using cuda::driver;
 
-Status failed(const char *what, int error) {
-    return Status(error == cuda::kOutOfMemory ? StatusCode::kResourceExhausted : StatusCode::kInternal, std::string("CUDA: ") + what + " failed with " + cuda::error_name(error));
+/// "cuMemAlloc failed with CUDA_ERROR_INVALID_VALUE"
+std::string failure(const std::string &what, int error) {
+    return what + " failed with " + cuda::error_name(error);
+}
+
+Status failed(Device device, const char *what, int error) {
+    return device_error(device, error == cuda::kOutOfMemory ? StatusCode::kResourceExhausted : StatusCode::kInternal, failure(what, error));
 }
 
 bool fail(KernelContext &context, const std::string &message) {
@@ -69,23 +75,34 @@ cuda::DevicePointer address(const void *data) {
     return reinterpret_cast<cuda::DevicePointer>(data);
 }
 
+struct Kernel {
+    cuda::Function function = nullptr;
+    int shared_bytes = 48 << 10;  ///< that launches may ask for
+};
+
+struct Module {
+    explicit Module(cuda::Context c)
+        : context(c) {
+    }
+    ~Module() {
+        if (module != nullptr) {
+            const Current current(context);
+            driver().cuModuleUnload(module);
+        }
+    }
+    Module(const Module &) = delete;
+    Module &operator=(const Module &) = delete;
+
+    const cuda::Context context;
+    cuda::Module module = nullptr;
+    std::map<std::string, Kernel, std::less<>> kernels;
+    std::mutex mutex;  ///< of shared_bytes
+};
+
 class CudaRuntime final : public DeviceRuntime {
 public:
-    CudaRuntime(const DeviceInfo &info, cuda::Context context)
-        : info_(info), context_(context) {
-        // PTX runs on GPUs of its own capability and on all later ones.
-        for (const DeviceVariant &v : device_variants()) {
-            int capability = 0;
-            if (std::sscanf(v.target, "cuda%d", &capability) == 1 && capability > best_ && capability <= info.capability) {
-                best_ = capability;
-            }
-        }
-        target_ = "cuda" + std::to_string(best_);
-    }
-
-    /// Of the variants that run here; 0 when none does.
-    int best() const {
-        return best_;
+    CudaRuntime(const FoundDevice &found, cuda::Context context)
+        : info_(found.info), target_(found.target), context_(context) {
     }
 
     const DeviceInfo &info() const override {
@@ -103,10 +120,10 @@ public:
         cuda::DevicePointer data = 0;
         const int error = driver().cuMemAlloc_v2(&data, bytes);
         if (error == cuda::kOutOfMemory) {
-            return Status(StatusCode::kResourceExhausted, "device '" + to_string(info_.device) + "' has no " + std::to_string(bytes) + " bytes left");
+            return device_error(info_.device, StatusCode::kResourceExhausted, "there are no " + std::to_string(bytes) + " bytes of memory left");
         }
         if (error != cuda::kSuccess) {
-            return failed("cuMemAlloc", error);
+            return failed(info_.device, "cuMemAlloc", error);
         }
         return reinterpret_cast<void *>(data);
     }
@@ -117,27 +134,26 @@ public:
     Status copy_to_device(void *to, const void *from, size_t bytes, void *stream) override {
         const Current current(context_);
         const int error = bytes == 0 ? cuda::kSuccess : driver().cuMemcpyHtoDAsync_v2(address(to), from, bytes, static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? Status() : failed("cuMemcpyHtoDAsync", error);
+        return error == cuda::kSuccess ? Status() : failed(info_.device, "cuMemcpyHtoDAsync", error);
     }
     Status copy_to_host(void *to, const void *from, size_t bytes, void *stream) override {
         const Current current(context_);
         const int error = bytes == 0 ? cuda::kSuccess : driver().cuMemcpyDtoHAsync_v2(to, address(from), bytes, static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? synchronize(stream) : failed("cuMemcpyDtoHAsync", error);
+        return error == cuda::kSuccess ? synchronize(stream) : failed(info_.device, "cuMemcpyDtoHAsync", error);
     }
     Status zero(void *to, size_t bytes, void *stream) override {
         const Current current(context_);
         const int error = bytes == 0 ? cuda::kSuccess : driver().cuMemsetD8Async(address(to), 0, bytes, static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? Status() : failed("cuMemsetD8Async", error);
+        return error == cuda::kSuccess ? Status() : failed(info_.device, "cuMemsetD8Async", error);
     }
     Status synchronize(void *stream) override {
         const Current current(context_);
         const int error = driver().cuStreamSynchronize(static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? Status() : failed("cuStreamSynchronize", error);
+        return error == cuda::kSuccess ? Status() : failed(info_.device, "cuStreamSynchronize", error);
     }
 
     bool compile(KernelContext &context, const char *source, size_t) override {
-        std::lock_guard<std::mutex> lock(mutex_);
-        return module(context, source) != nullptr;
+        return modules_.compile(context.modules, source, [&] { return load(context, source); });
     }
 
     bool launch(KernelContext &context, const Launch &launch) override {
@@ -146,83 +162,72 @@ public:
         size_t count = 0;
         for (; launch.sizes[count] != 0; count++) {
             if (count == kMost) {
-                return fail(context, std::string("CUDA: ") + launch.entry + " has more than 64 arguments");
+                return fail(context, std::string(launch.entry) + " has more than 64 arguments");
             }
             arguments[count] = launch.is_buffer[count] != 0 ? &static_cast<halide_buffer_t *>(launch.arguments[count])->device : launch.arguments[count];
         }
         cuda::Function function = nullptr;
         const Current current(context_);
-        {
-            std::lock_guard<std::mutex> lock(mutex_);
-            if (!find(context, launch, function)) {
-                return false;
-            }
+        if (!find(context, launch, function)) {
+            return false;
         }
         const auto u = [](int v) { return static_cast<unsigned>(v); };
         const int error = driver().cuLaunchKernel(function, u(launch.blocks[0]), u(launch.blocks[1]), u(launch.blocks[2]), u(launch.threads[0]), u(launch.threads[1]), u(launch.threads[2]), u(launch.shared_bytes), static_cast<cuda::Stream>(context.stream), arguments, nullptr);
-        return error == cuda::kSuccess || fail(context, failed((std::string("cuLaunchKernel of ") + launch.entry).c_str(), error).message());
+        return error == cuda::kSuccess || fail(context, failure(std::string("cuLaunchKernel of ") + launch.entry, error));
+    }
+
+    void unload_idle_modules() override {
+        modules_.unload_idle(0);
     }
 
 private:
-    struct Kernel {
-        cuda::Function function = nullptr;
-        int shared_bytes = 48 << 10;  ///< that launches may ask for
-    };
-    struct Module {
-        cuda::Module module = nullptr;
-        std::map<std::string, Kernel, std::less<>> kernels;
-    };
-
-    /// With the mutex held. All kernels are looked up at once: the driver may load one only then, which is not for a launch to wait for.
-    Module *module(KernelContext &context, const char *source) {
-        const auto found = modules_.find(source);
-        if (found != modules_.end()) {
-            return &found->second;
-        }
+    /// All kernels are looked up at once: the driver may load one only then, which is not for a launch to wait for.
+    std::unique_ptr<Module> load(KernelContext &context, const char *source) const {
+        auto made = std::make_unique<Module>(context_);
         const Current current(context_);
-        Module m;
-        if (const int error = driver().cuModuleLoadDataEx(&m.module, source, 0, nullptr, nullptr); error != cuda::kSuccess) {
-            fail(context, failed("cuModuleLoadDataEx", error).message());
+        if (const int error = driver().cuModuleLoadDataEx(&made->module, source, 0, nullptr, nullptr); error != cuda::kSuccess) {
+            made->module = nullptr;
+            fail(context, failure("cuModuleLoadDataEx", error));
             return nullptr;
         }
         const std::string_view ptx(source), entry(".entry ");
         for (size_t at = ptx.find(entry); at != std::string_view::npos; at = ptx.find(entry, at)) {
             at += entry.size();
             const std::string name(ptx.substr(at, ptx.find('(', at) - at));
-            if (const int error = driver().cuModuleGetFunction(&m.kernels[name].function, m.module, name.c_str()); error != cuda::kSuccess) {
-                fail(context, failed(("loading " + name).c_str(), error).message());
+            if (const int error = driver().cuModuleGetFunction(&made->kernels[name].function, made->module, name.c_str()); error != cuda::kSuccess) {
+                fail(context, failure("loading " + name, error));
                 return nullptr;
             }
         }
-        return &modules_.emplace(source, std::move(m)).first->second;
+        return made;
     }
 
-    /// With the mutex held.
     bool find(KernelContext &context, const Launch &launch, cuda::Function &function) {
-        Module *const m = module(context, launch.source);
+        Module *const m = modules_.find(launch.source);
         if (m == nullptr) {
-            return false;
+            return fail(context, std::string("the module of ") + launch.entry + " is not loaded");
         }
         const auto known = m->kernels.find(std::string_view(launch.entry));
         if (known == m->kernels.end()) {
-            return fail(context, std::string("CUDA: no kernel ") + launch.entry + " in its module");
-        }
-        if (launch.shared_bytes > known->second.shared_bytes) {
-            if (const int error = driver().cuFuncSetAttribute(known->second.function, cuda::kMaxDynamicSharedBytes, launch.shared_bytes); error != cuda::kSuccess) {
-                return fail(context, failed((std::string("asking for shared memory of ") + launch.entry).c_str(), error).message());
-            }
-            known->second.shared_bytes = launch.shared_bytes;
+            return fail(context, std::string("no kernel ") + launch.entry + " in its module");
         }
         function = known->second.function;
+        if (launch.shared_bytes > 48 << 10) {
+            std::lock_guard<std::mutex> lock(m->mutex);
+            if (launch.shared_bytes > known->second.shared_bytes) {
+                if (const int error = driver().cuFuncSetAttribute(function, cuda::kMaxDynamicSharedBytes, launch.shared_bytes); error != cuda::kSuccess) {
+                    return fail(context, failure(std::string("asking for shared memory of ") + launch.entry, error));
+                }
+                known->second.shared_bytes = launch.shared_bytes;
+            }
+        }
         return true;
     }
 
     const DeviceInfo info_;
+    const std::string target_;
     const cuda::Context context_;
-    int best_ = 0;
-    std::string target_;
-    std::mutex mutex_;
-    std::unordered_map<const char *, Module> modules_;
+    ModuleTable<Module> modules_;
 };
 
 }  // namespace
@@ -232,19 +237,19 @@ int cuda_device_count() {
     return driver().missing.empty() && driver().cuDeviceGetCount(&count) == cuda::kSuccess ? count : 0;
 }
 
-Result<DeviceRuntime *> make_cuda_runtime(int ordinal) {
-    if (!driver().missing.empty()) {
-        return Status(StatusCode::kUnsupported, driver().missing);
-    }
-    const int count = cuda_device_count();
-    if (ordinal >= count) {
-        return Status(StatusCode::kUnsupported, "device 'cuda:" + std::to_string(ordinal) + "' does not exist; the driver shows " + std::to_string(count) + " GPUs");
-    }
-    DeviceInfo info;
+Result<FoundDevice> find_cuda_device(int ordinal) {
+    FoundDevice found;
+    DeviceInfo &info = found.info;
     info.device = Device::cuda(ordinal);
+    const auto unsupported = [&](const std::string &text) { return device_error(info.device, StatusCode::kUnsupported, text); };
+    if (!driver().missing.empty()) {
+        return unsupported(driver().missing);
+    }
+    if (const int count = cuda_device_count(); ordinal >= count) {
+        return unsupported("does not exist; the driver shows " + std::to_string(count) + " GPUs");
+    }
     int device = 0, major = 0, minor = 0, version = 0;
     char name[256] = "";
-    cuda::Context context = nullptr;
     const cuda::Driver &d = driver();
     const struct {
         const char *what;
@@ -257,22 +262,39 @@ Result<DeviceRuntime *> make_cuda_runtime(int ordinal) {
         {"cuDeviceGetAttribute", d.cuDeviceGetAttribute(&major, cuda::kCapabilityMajor, device)},
         {"cuDeviceGetAttribute", d.cuDeviceGetAttribute(&minor, cuda::kCapabilityMinor, device)},
         {"cuDriverGetVersion", d.cuDriverGetVersion(&version)},
-        {"cuDevicePrimaryCtxRetain", d.cuDevicePrimaryCtxRetain(&context, device)},
     };
     for (const auto &step : steps) {
         if (step.error != cuda::kSuccess) {
-            return failed(step.what, step.error);
+            return failed(info.device, step.what, step.error);
         }
     }
     info.name = name;
     info.driver = "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
     info.capability = 10 * major + minor;
-    auto *runtime = new CudaRuntime(info, context);
-    if (runtime->best() == 0) {
-        delete runtime;
-        return Status(StatusCode::kUnsupported, "device 'cuda:" + std::to_string(ordinal) + "', " + info.name + ", has compute capability " + std::to_string(major) + "." + std::to_string(minor) + "; this build's kernels need 7.5");
+    // PTX runs on GPUs of its own capability and on all later ones.
+    int best = 0;
+    for (const DeviceVariant &v : device_variants()) {
+        int capability = 0;
+        if (std::sscanf(v.target, "cuda%d", &capability) == 1 && capability > best && capability <= info.capability) {
+            best = capability;
+        }
     }
-    return runtime;
+    if (best == 0) {
+        return unsupported(info.name + " has compute capability " + std::to_string(major) + "." + std::to_string(minor) + "; this build's kernels need 7.5");
+    }
+    found.target = "cuda" + std::to_string(best);
+    return found;
+}
+
+Result<DeviceRuntime *> make_cuda_runtime(const FoundDevice &found) {
+    int device = 0;
+    cuda::Context context = nullptr;
+    int error = driver().cuDeviceGet(&device, found.info.device.ordinal);
+    error = error == cuda::kSuccess ? driver().cuDevicePrimaryCtxRetain(&context, device) : error;
+    if (error != cuda::kSuccess) {
+        return failed(found.info.device, "cuDevicePrimaryCtxRetain", error);
+    }
+    return new CudaRuntime(found, context);
 }
 
 }  // namespace fourfold

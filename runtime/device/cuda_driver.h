@@ -36,6 +36,7 @@ inline constexpr int kMaxDynamicSharedBytes = 8;
     X(cuCtxPushCurrent_v2, int, (Context))                                                                                                                                                \
     X(cuCtxPopCurrent_v2, int, (Context *))                                                                                                                                               \
     X(cuModuleLoadDataEx, int, (Module *, const void *, unsigned, int *, void **))                                                                                                        \
+    X(cuModuleUnload, int, (Module))                                                                                                                                                      \
     X(cuModuleGetFunction, int, (Function *, Module, const char *))                                                                                                                       \
     X(cuFuncSetAttribute, int, (Function, int, int))                                                                                                                                      \
     X(cuLaunchKernel, int, (Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **))                                                    \

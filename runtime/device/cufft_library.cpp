@@ -1,12 +1,12 @@
-// Plane transforms by cuFFT. Its plans are made when ours are, kept by all that use them and, up to a number, beyond; their work area
-// is the caller's workspace.
+// Plane transforms by cuFFT. Its plans are made when ours are prepared, and live as long as one of ours uses them; their work area is the
+// caller's workspace.
 #include "device/cufft_library.h"
 
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <tuple>
@@ -44,18 +44,22 @@ const Library &library() {
 
 namespace {
 
-Status failed(const char *what, int error) {
-    return Status(error == kAllocationFailed ? StatusCode::kResourceExhausted : StatusCode::kInternal, std::string("cuFFT: ") + what + " failed with error " + std::to_string(error));
+Status failed(Device device, const char *what, int error) {
+    return device_error(device, error == kAllocationFailed ? StatusCode::kResourceExhausted : StatusCode::kInternal, std::string("cuFFT: ") + what + " failed with error " + std::to_string(error));
 }
 
 /// What a plan of cuFFT is made for: in-place transforms of `planes` planes.
 struct Key {
+    Device device;
     cuda::Context context;
     int64_t n0, n1, planes, distance;
     bool inverse;
 
     auto tied() const {
         return std::tie(context, n0, n1, planes, distance, inverse);
+    }
+    bool operator<(const Key &other) const {
+        return tied() < other.tied();
     }
 };
 
@@ -66,18 +70,18 @@ public:
         const cuda::Current current(key.context);
         auto handle = std::shared_ptr<Handle>(new Handle(key));
         if (const int error = library().cufftCreate(&handle->plan_); error != kSuccess) {
-            return failed("cufftCreate", error);
+            return failed(key.device, "cufftCreate", error);
         }
         handle->created_ = true;
         if (const int error = library().cufftSetAutoAllocation(handle->plan_, 0); error != kSuccess) {
-            return failed("cufftSetAutoAllocation", error);
+            return failed(key.device, "cufftSetAutoAllocation", error);
         }
         long long sizes[] = {key.n0, key.n1};
         long long real[] = {key.n0, key.n1 + 2}, complex[] = {key.n0, key.n1 / 2 + 1};
         long long *const in = key.inverse ? complex : real, *const out = key.inverse ? real : complex;
         const long long in_distance = key.inverse ? key.distance / 2 : key.distance, out_distance = key.inverse ? key.distance : key.distance / 2;
         if (const int error = library().cufftMakePlanMany64(handle->plan_, 2, sizes, in, 1, in_distance, out, 1, out_distance, key.inverse ? kC2R : kR2C, key.planes, &handle->work_bytes_); error != kSuccess) {
-            return failed("cufftMakePlanMany64", error);
+            return failed(key.device, "cufftMakePlanMany64", error);
         }
         return handle;
     }
@@ -101,13 +105,13 @@ public:
         std::lock_guard<std::mutex> lock(mutex_);
         const cuda::Current current(key_.context);
         if (const int error = library().cufftSetStream(plan_, static_cast<cuda::Stream>(stream)); error != kSuccess) {
-            return failed("cufftSetStream", error);
+            return failed(key_.device, "cufftSetStream", error);
         }
         if (const int error = work_bytes_ > 0 ? library().cufftSetWorkArea(plan_, work) : kSuccess; error != kSuccess) {
-            return failed("cufftSetWorkArea", error);
+            return failed(key_.device, "cufftSetWorkArea", error);
         }
         const int error = key_.inverse ? library().cufftExecC2R(plan_, planes, planes) : library().cufftExecR2C(plan_, planes, planes);
-        return error == kSuccess ? Status() : failed(key_.inverse ? "cufftExecC2R" : "cufftExecR2C", error);
+        return error == kSuccess ? Status() : failed(key_.device, key_.inverse ? "cufftExecC2R" : "cufftExecR2C", error);
     }
 
 private:
@@ -122,36 +126,61 @@ private:
     std::mutex mutex_;
 };
 
-/// The plans asked for last, the latest first; those that fell out live as long as somebody uses them.
-class Cache {
+/// The plans in use, which all of our plans for the same planes share, and the sizes of all work areas that were asked for.
+class Handles {
 public:
+    /// Nobody waits while one is made: of two made at the same time one is dropped.
     Result<std::shared_ptr<Handle>> find(const Key &key) {
-        std::lock_guard<std::mutex> lock(mutex_);
-        const auto found = std::find_if(list_.begin(), list_.end(), [&](const auto &h) { return h->key().tied() == key.tied(); });
-        if (found != list_.end()) {
-            list_.splice(list_.begin(), list_, found);
-            return list_.front();
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            if (std::shared_ptr<Handle> known = known_[key].lock()) {
+                return known;
+            }
         }
         Result<std::shared_ptr<Handle>> made = Handle::make(key);
+        std::lock_guard<std::mutex> lock(mutex_);
+        for (auto i = known_.begin(); i != known_.end();) {
+            i = i->second.expired() ? known_.erase(i) : std::next(i);
+        }
         if (made) {
-            list_.push_front(*made);
-            if (list_.size() > kMost) {
-                list_.pop_back();
+            std::weak_ptr<Handle> &known = known_[key];
+            if (std::shared_ptr<Handle> other = known.lock()) {
+                return other;
             }
+            known = *made;
+            sizes_.emplace(key, (*made)->work_bytes());
         }
         return made;
     }
 
+    /// Only a plan tells the size that it will need exactly.
+    Result<size_t> work_bytes(const Key &key) {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            if (const auto size = sizes_.find(key); size != sizes_.end()) {
+                return size->second;
+            }
+        }
+        const Result<std::shared_ptr<Handle>> handle = find(key);
+        return handle ? Result<size_t>((*handle)->work_bytes()) : handle.status();
+    }
+
 private:
-    static constexpr size_t kMost = 32;
     std::mutex mutex_;
-    std::list<std::shared_ptr<Handle>> list_;
+    std::map<Key, std::weak_ptr<Handle>> known_;
+    std::map<Key, size_t> sizes_;
 };
+
+/// Never destroyed: the driver may be gone when the process ends.
+Handles &handles() {
+    static Handles &all = *new Handles;
+    return all;
+}
 
 class CufftTransforms final : public PlaneTransforms {
 public:
     CufftTransforms(const DeviceRuntime &device, int64_t rows, int64_t columns)
-        : PlaneTransforms(rows, columns), context_(static_cast<cuda::Context>(device.native_context())) {
+        : PlaneTransforms(rows, columns), device_(device.info().device), context_(static_cast<cuda::Context>(device.native_context())) {
     }
 
     const char *name() const override {
@@ -164,17 +193,22 @@ public:
     bool in_place() const override {
         return true;
     }
-    Result<size_t> prepare(bool inverse, int64_t planes, int64_t distance) override {
-        // Never destroyed: the driver may be gone when the process ends.
-        static Cache &cache = *new Cache;
-        const Result<std::shared_ptr<Handle>> handle = cache.find({context_, n0, n1, planes, distance, inverse});
+    Result<size_t> scratch_bytes(bool inverse, int64_t planes, int64_t distance) const override {
+        return handles().work_bytes(key(inverse, planes, distance));
+    }
+    Status prepare(bool inverse, int64_t planes, int64_t distance) override {
+        const Result<std::shared_ptr<Handle>> handle = handles().find(key(inverse, planes, distance));
         if (!handle) {
             return handle.status();
         }
         if (std::find(handles_.begin(), handles_.end(), *handle) == handles_.end()) {
             handles_.push_back(*handle);
         }
-        return (*handle)->work_bytes();
+        const Result<size_t> laid_out = scratch_bytes(inverse, planes, distance);
+        if (laid_out && (*handle)->work_bytes() > *laid_out) {
+            return device_error(device_, StatusCode::kInternal, "cuFFT: a plan needs " + std::to_string((*handle)->work_bytes()) + " bytes of work area now, and needed " + std::to_string(*laid_out) + " before");
+        }
+        return Status();
     }
 
     float *forward(float *a, float *b, int64_t planes, int64_t distance, KernelContext &context) const override {
@@ -185,11 +219,15 @@ public:
     }
 
 private:
+    Key key(bool inverse, int64_t planes, int64_t distance) const {
+        return {device_, context_, n0, n1, planes, distance, inverse};
+    }
+
     float *run(bool inverse, float *a, float *b, int64_t planes, int64_t distance, KernelContext &context) const {
-        if (context.plan_only) {
+        if (context.modules != nullptr) {
             return a;
         }
-        Status status(StatusCode::kInternal, "cuFFT: no plan for " + std::to_string(planes) + " planes was made");
+        Status status = device_error(device_, StatusCode::kInternal, "cuFFT: no plan for " + std::to_string(planes) + " planes was made");
         for (const std::shared_ptr<Handle> &handle : handles_) {
             if (handle->key().inverse == inverse && handle->key().planes == planes && handle->key().distance == distance) {
                 const StageTimer timer(context.profile, inverse ? "fft_inverse" : "fft_forward");
@@ -207,6 +245,7 @@ private:
         return a;
     }
 
+    const Device device_;
     const cuda::Context context_;
     std::vector<std::shared_ptr<Handle>> handles_;
 };
@@ -216,10 +255,10 @@ private:
 
 Result<std::unique_ptr<PlaneTransforms>> cufft_transforms(const DeviceRuntime &device, int64_t n0, int64_t n1) {
     if (device.native_context() == nullptr) {
-        return Status(StatusCode::kUnsupported, "cuFFT is for CUDA devices");
+        return device_error(device.info().device, StatusCode::kUnsupported, "cuFFT is for CUDA devices");
     }
     if (!cufft::library().missing.empty()) {
-        return Status(StatusCode::kUnsupported, cufft::library().missing);
+        return device_error(device.info().device, StatusCode::kUnsupported, cufft::library().missing);
     }
     return std::unique_ptr<PlaneTransforms>(std::make_unique<cufft::CufftTransforms>(device, n0, n1));
 }

@@ -2,6 +2,7 @@
 #include "fourfold/device.h"
 
 #include <charconv>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -15,38 +16,87 @@ namespace fourfold {
 int cuda_device_count() {
     return 0;
 }
-Result<DeviceRuntime *> make_cuda_runtime(int) {
+Result<FoundDevice> find_cuda_device(int) {
     return Status(StatusCode::kUnsupported, "device 'cuda' is not in this build: it was configured with FOURFOLD_CUDA=OFF");
+}
+Result<DeviceRuntime *> make_cuda_runtime(const FoundDevice &) {
+    return find_cuda_device(0).status();
 }
 #endif
 #if !FOURFOLD_HAVE_OPENCL
 int opencl_device_count() {
     return 0;
 }
-Result<DeviceRuntime *> make_opencl_runtime(int) {
+Result<FoundDevice> find_opencl_device(int) {
     return Status(StatusCode::kUnsupported, "device 'opencl' is not in this build: it was configured with FOURFOLD_OPENCL=OFF, or without OpenCL's headers");
+}
+Result<DeviceRuntime *> make_opencl_runtime(const FoundDevice &) {
+    return find_opencl_device(0).status();
 }
 #endif
 
-Status own_stream(Device device, const void *stream) {
-    return stream == nullptr || device.kind != Device::kOpenCl ? Status() : bad("stream is not null; work on device 'opencl' goes into its own queue");
+Status device_error(Device device, StatusCode code, const std::string &text) {
+    return Status(code, "device '" + to_string(device) + "': " + text);
 }
 
-Result<DeviceRuntime *> device_runtime(Device device) {
+Status own_stream(Device device, const void *stream) {
+    return stream == nullptr || device.kind != Device::kOpenCl ? Status() : device_error(device, StatusCode::kInvalidArgument, "stream is not null; its work goes into a queue of its own");
+}
+
+Result<FoundDevice> find_device(Device device) {
     if (device.kind == Device::kCpu) {
         return bad("device 'cpu' has no memory of its own");
     }
     if (device.ordinal < 0) {
-        return bad("device ordinal " + std::to_string(device.ordinal) + " is negative");
+        return device_error(device, StatusCode::kInvalidArgument, "the ordinal is negative");
     }
-    // Runtimes outlive every plan and buffer, those in static variables too.
-    static std::mutex &mutex = *new std::mutex;
-    static auto &made = *new std::map<std::pair<int, int>, Result<DeviceRuntime *>>;
-    std::lock_guard<std::mutex> lock(mutex);
+    return device.kind == Device::kCuda ? find_cuda_device(device.ordinal) : find_opencl_device(device.ordinal);
+}
+
+namespace {
+
+/// Runtimes outlive every plan and buffer, those in static variables too.
+struct Runtimes {
+    std::mutex mutex;
+    std::map<std::pair<int, int>, Result<DeviceRuntime *>> made;
+};
+Runtimes &runtimes() {
+    static Runtimes &all = *new Runtimes;
+    return all;
+}
+
+/// When the process ends, before the drivers, which were initialised earlier, end their own work.
+void unload_at_exit() {
+    std::lock_guard<std::mutex> lock(runtimes().mutex);
+    for (const auto &[key, runtime] : runtimes().made) {
+        if (runtime) {
+            (*runtime)->unload_idle_modules();
+        }
+    }
+}
+
+Result<DeviceRuntime *> make_runtime(Device device) {
+    const Result<FoundDevice> found = find_device(device);
+    if (!found) {
+        return found.status();
+    }
+    Result<DeviceRuntime *> made = device.kind == Device::kCuda ? make_cuda_runtime(*found) : make_opencl_runtime(*found);
+    if (made) {
+        static const int registered = std::atexit(unload_at_exit);
+        static_cast<void>(registered);  // without, the system frees the modules
+    }
+    return made;
+}
+
+}  // namespace
+
+Result<DeviceRuntime *> device_runtime(Device device) {
+    Runtimes &all = runtimes();
+    std::lock_guard<std::mutex> lock(all.mutex);
     const std::pair<int, int> key = {device.kind, device.ordinal};
-    auto found = made.find(key);
-    if (found == made.end()) {
-        found = made.emplace(key, device.kind == Device::kCuda ? make_cuda_runtime(device.ordinal) : make_opencl_runtime(device.ordinal)).first;
+    auto found = all.made.find(key);
+    if (found == all.made.end()) {
+        found = all.made.emplace(key, make_runtime(device)).first;
     }
     return found->second;
 }
@@ -77,11 +127,11 @@ Result<Device> parse_device(std::string_view name) {
 }
 
 Result<DeviceInfo> device_info(Device device) {
-    const Result<DeviceRuntime *> runtime = device_runtime(device);
-    if (!runtime) {
-        return runtime.status();
+    const Result<FoundDevice> found = find_device(device);
+    if (!found) {
+        return found.status();
     }
-    return (*runtime)->info();
+    return found->info;
 }
 
 std::vector<DeviceInfo> devices() {
@@ -137,7 +187,7 @@ Status copy_to_device(Device device, void *to, const void *from, size_t bytes, v
         return runtime.status();
     }
     if (bytes > 0 && (to == nullptr || from == nullptr)) {
-        return bad("copy_to_device: a pointer is null");
+        return device_error(device, StatusCode::kInvalidArgument, "copy_to_device: a pointer is null");
     }
     if (Status status = own_stream(device, stream); !status.ok()) {
         return status;
@@ -153,7 +203,7 @@ Status copy_to_host(Device device, void *to, const void *from, size_t bytes, voi
         return runtime.status();
     }
     if (bytes > 0 && (to == nullptr || from == nullptr)) {
-        return bad("copy_to_host: a pointer is null");
+        return device_error(device, StatusCode::kInvalidArgument, "copy_to_host: a pointer is null");
     }
     Status status = own_stream(device, stream);
     return status.ok() ? (*runtime)->copy_to_host(to, from, bytes, stream) : status;

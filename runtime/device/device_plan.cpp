@@ -92,7 +92,9 @@ Status DeviceTables::upload(DeviceRuntime &device) {
     }
     memory_ = std::move(*memory);
     Status status = device.copy_to_device(memory_.data(), bytes_.data(), bytes_.size(), nullptr);
-    return status.ok() ? device.synchronize(nullptr) : status;
+    status = status.ok() ? device.synchronize(nullptr) : status;
+    bytes_ = {};
+    return status;
 }
 
 DeviceFilterPacker::DeviceFilterPacker(const DeviceRuntime &device, const Conv2dProblem &problem, bool exchanged, int64_t m, DeviceTables &tables)
@@ -367,12 +369,14 @@ DeviceModel::DeviceModel(const DeviceInfo &info) {
 Status compile_modules(AlgorithmPlan &plan, DeviceRuntime &device, const Conv2dProblem &problem) {
     // Far from 0, where a null pointer would mean something, and from the end of the address space.
     const auto nowhere = [](int i) { return reinterpret_cast<float *>(uintptr_t{1} << (40 + i)); };
-    const Execution execution = {default_executor(), nullptr, &device, nullptr, true};
+    const Execution execution = {default_executor(), nullptr, &device, nullptr, &plan.modules};
     const int64_t k = problem.out_channels, c = problem.in_channels / problem.groups, f = problem.filter_height * problem.filter_width;
     if (plan.packed_bytes > 0) {
-        const StridedIn filters = {nowhere(0), {c * f, f, problem.filter_width, 1}};
-        if (Status status = plan.pack(filters, reinterpret_cast<std::byte *>(nowhere(1)), reinterpret_cast<std::byte *>(nowhere(2)), execution); !status.ok()) {
-            return status;
+        // Dense, and with channels last, which may take a copy more.
+        for (const StridedIn &filters : {StridedIn{nowhere(0), {c * f, f, problem.filter_width, 1}}, StridedIn{nowhere(0), {c * f, 1, problem.filter_width * c, c}}}) {
+            if (Status status = plan.pack(filters, reinterpret_cast<std::byte *>(nowhere(1)), reinterpret_cast<std::byte *>(nowhere(2)), execution); !status.ok()) {
+                return status;
+            }
         }
     }
     const bool last = problem.layout == Layout::kNhwc;

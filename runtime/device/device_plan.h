@@ -31,11 +31,12 @@ Status on_device(const Execution &execution, const Launches &launches) {
     context.profile = execution.profile;
     context.device = execution.device;
     context.stream = execution.stream;
-    context.plan_only = execution.plan_only;
+    context.modules = execution.modules;
     if (launches(context)) {
         return Status();
     }
-    return Status(StatusCode::kInternal, std::string("a generated kernel refused: ") + context.text);
+    const std::string text = context.text;
+    return text.rfind("device '", 0) == 0 ? Status(StatusCode::kInternal, text) : device_error(execution.device->info().device, StatusCode::kInternal, "a generated kernel refused: " + text);
 }
 
 /// Tables that kernels read, in memory of the device that the plan owns: laid out first, then copied once.
@@ -54,7 +55,7 @@ public:
     }
 
 private:
-    std::vector<std::byte> bytes_;
+    std::vector<std::byte> bytes_;  ///< until upload
     DeviceBuffer memory_;
 };
 
@@ -219,15 +220,16 @@ private:
 /// Dense copies and finished results: out = post(in + bias + residual) for images of any strides.
 bool device_finish(const DeviceRuntime &device, const StridedIn &in, ImplicitStage::Image size, int64_t channels, int64_t images, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &out, KernelContext &context);
 
-/// Compiles all modules of a plan by walking through its pack and forward without launching, with addresses that nothing reads.
+/// Compiles all modules of a plan, and makes it hold them, by walking through its pack and forward without launching, with addresses that
+/// nothing reads.
 Status compile_modules(AlgorithmPlan &plan, DeviceRuntime &device, const Conv2dProblem &problem);
 
 /// The forced variant of a stage on a device, or null when none is named.
 Result<const Variant *> forced_device_variant(const PlanRequest &request, const char *stage);
 
 /// Calls make(variant, consider) for each variant of the stage that the request admits; make hands every plan that it builds to
-/// consider(plan). The one with the least predicted time is prepared: a plan decides its memory in block(workspace_limit), and
-/// copies its tables and compiles its modules in prepare().
+/// consider(plan). The one with the least predicted time wins: a plan decides its memory in block(workspace_limit), and takes nothing of
+/// the device before it is chosen and prepared.
 template<typename PlanType, typename Make>
 Result<std::unique_ptr<AlgorithmPlan>> best_device_variant(const PlanRequest &request, const char *stage, const Make &make) {
     const Result<const Variant *> forced = forced_device_variant(request, stage);
@@ -238,6 +240,10 @@ Result<std::unique_ptr<AlgorithmPlan>> best_device_variant(const PlanRequest &re
     Status status(StatusCode::kUnsupported, std::string("no variant of ") + stage + " for device '" + to_string(request.options.device) + "'");
     const auto consider = [&](std::unique_ptr<PlanType> plan) {
         if (!request.admits(*plan)) {
+            return;
+        }
+        if (const Status *failed = request.failure(plan->choice)) {
+            status = *failed;
             return;
         }
         if (Status blocked = plan->block(request.options.workspace_limit); !blocked.ok()) {
@@ -256,9 +262,6 @@ Result<std::unique_ptr<AlgorithmPlan>> best_device_variant(const PlanRequest &re
     }
     if (best == nullptr) {
         return request.restricted() && status.code() == StatusCode::kUnsupported ? request.not_admitted(stage) : status;
-    }
-    if (Status prepared = best->prepare(); !prepared.ok()) {
-        return prepared;
     }
     return std::unique_ptr<AlgorithmPlan>(std::move(best));
 }

@@ -13,9 +13,9 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "device/module_table.h"
 #include "device/runtime.h"
 
 namespace fourfold {
@@ -36,6 +36,7 @@ struct OpenCl {
     X(clReleaseProgram)          \
     X(clReleaseContext)          \
     X(clCreateKernel)            \
+    X(clReleaseKernel)           \
     X(clSetKernelArg)            \
     X(clSetKernelArgSVMPointer)  \
     X(clEnqueueNDRangeKernel)    \
@@ -52,7 +53,7 @@ struct OpenCl {
     OpenCl() {
         void *library = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
         if (library == nullptr) {
-            missing = "device opencl: libOpenCL.so.1 cannot be loaded: OpenCL is not installed";
+            missing = "libOpenCL.so.1 cannot be loaded: OpenCL is not installed";
             return;
         }
 #define FOURFOLD_LOAD(name)                                                 \
@@ -125,9 +126,14 @@ const std::vector<Found> &found_devices() {
     return list;
 }
 
-Status failed(const char *what, cl_int error) {
-    return Status(error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES || error == CL_OUT_OF_HOST_MEMORY ? StatusCode::kResourceExhausted : StatusCode::kInternal,
-                  std::string("OpenCL: ") + what + " failed with error " + std::to_string(error));
+/// "clFinish failed with error -5"
+std::string failure(const std::string &what, cl_int error) {
+    return what + " failed with error " + std::to_string(error);
+}
+
+Status failed(Device device, const char *what, cl_int error) {
+    const bool memory = error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES || error == CL_OUT_OF_HOST_MEMORY;
+    return device_error(device, memory ? StatusCode::kResourceExhausted : StatusCode::kInternal, failure(what, error));
 }
 
 bool fail(KernelContext &context, const std::string &message) {
@@ -137,15 +143,28 @@ bool fail(KernelContext &context, const std::string &message) {
     return false;
 }
 
+struct Module {
+    explicit Module(cl_program p)
+        : program(p) {
+    }
+    ~Module() {
+        for (const auto &[name, kernel] : kernels) {
+            cl().clReleaseKernel(kernel);
+        }
+        cl().clReleaseProgram(program);
+    }
+    Module(const Module &) = delete;
+    Module &operator=(const Module &) = delete;
+
+    const cl_program program;
+    std::mutex mutex;  ///< of the kernels, which hold their arguments
+    std::map<std::string, cl_kernel, std::less<>> kernels;
+};
+
 class OpenClRuntime final : public DeviceRuntime {
 public:
-    OpenClRuntime(int ordinal, cl_device_id device, cl_context context, cl_command_queue queue)
-        : device_(device), context_(context), queue_(queue) {
-        info_.device = Device::opencl(ordinal);
-        info_.name = device_text(device, CL_DEVICE_NAME);
-        info_.driver = device_text(device, CL_DEVICE_VERSION);
-        info_.memory_bytes = device_value<cl_ulong>(device, CL_DEVICE_GLOBAL_MEM_SIZE);
-        info_.compute_units = static_cast<int>(device_value<cl_uint>(device, CL_DEVICE_MAX_COMPUTE_UNITS));
+    OpenClRuntime(const FoundDevice &found, cl_device_id device, cl_context context, cl_command_queue queue)
+        : info_(found.info), device_(device), context_(context), queue_(queue) {
     }
 
     const DeviceInfo &info() const override {
@@ -159,7 +178,7 @@ public:
         // 128: vectors of 16 doubles, the largest that OpenCL C has.
         void *data = cl().clSVMAlloc(context_, CL_MEM_READ_WRITE, bytes, 128);
         if (data == nullptr) {
-            return Status(StatusCode::kResourceExhausted, "device '" + to_string(info_.device) + "' has no " + std::to_string(bytes) + " bytes left");
+            return device_error(info_.device, StatusCode::kResourceExhausted, "there are no " + std::to_string(bytes) + " bytes of memory left");
         }
         return data;
     }
@@ -177,32 +196,31 @@ public:
     Status zero(void *to, size_t bytes, void *stream) override {
         const cl_int zero = 0;
         const cl_int error = bytes == 0 ? CL_SUCCESS : cl().clEnqueueSVMMemFill(queue(stream), to, &zero, sizeof zero, bytes, 0, nullptr, nullptr);
-        return error == CL_SUCCESS ? Status() : failed("clEnqueueSVMMemFill", error);
+        return error == CL_SUCCESS ? Status() : failed(info_.device, "clEnqueueSVMMemFill", error);
     }
     Status synchronize(void *stream) override {
         const cl_int error = cl().clFinish(queue(stream));
-        return error == CL_SUCCESS ? Status() : failed("clFinish", error);
+        return error == CL_SUCCESS ? Status() : failed(info_.device, "clFinish", error);
     }
 
     bool compile(KernelContext &context, const char *source, size_t bytes) override {
-        std::lock_guard<std::mutex> lock(mutex_);
-        return module(context, source, bytes) != nullptr;
+        return modules_.compile(context.modules, source, [&] { return load(context, source, bytes); });
     }
 
     bool launch(KernelContext &context, const Launch &launch) override {
-        // A kernel object holds its arguments: one thread at a time.
-        std::lock_guard<std::mutex> lock(mutex_);
-        Module *const m = module(context, launch.source, 0);
+        Module *const m = modules_.find(launch.source);
         if (m == nullptr) {
-            return false;
+            return fail(context, std::string("the module of ") + launch.entry + " is not loaded");
         }
+        // A kernel object holds its arguments: one thread at a time.
+        std::lock_guard<std::mutex> lock(m->mutex);
         cl_int error = CL_SUCCESS;
         const auto known = m->kernels.find(std::string_view(launch.entry));
         cl_kernel kernel = known != m->kernels.end() ? known->second : nullptr;
         if (kernel == nullptr) {
             kernel = cl().clCreateKernel(m->program, launch.entry, &error);
             if (kernel == nullptr) {
-                return fail(context, failed("clCreateKernel", error).message());
+                return fail(context, failure("clCreateKernel", error));
             }
             m->kernels.emplace(launch.entry, kernel);
         }
@@ -215,7 +233,7 @@ public:
             error = cl().clSetKernelArg(kernel, i, launch.shared_bytes > 0 ? static_cast<size_t>(launch.shared_bytes) : 1, nullptr);
         }
         if (error != CL_SUCCESS) {
-            return fail(context, failed("clSetKernelArg", error).message());
+            return fail(context, failure("clSetKernelArg", error));
         }
         size_t global[3], local[3];
         for (int d = 0; d < 3; d++) {
@@ -223,58 +241,49 @@ public:
             global[d] = static_cast<size_t>(launch.blocks[d]) * local[d];
         }
         error = cl().clEnqueueNDRangeKernel(queue(context.stream), kernel, 3, nullptr, global, local, 0, nullptr, nullptr);
-        return error == CL_SUCCESS || fail(context, failed((std::string("clEnqueueNDRangeKernel of ") + launch.entry).c_str(), error).message());
+        return error == CL_SUCCESS || fail(context, failure(std::string("clEnqueueNDRangeKernel of ") + launch.entry, error));
+    }
+
+    void unload_idle_modules() override {
+        modules_.unload_idle(0);
     }
 
 private:
-    struct Module {
-        cl_program program = nullptr;
-        std::map<std::string, cl_kernel, std::less<>> kernels;
-    };
-
     cl_command_queue queue(void *stream) const {
         return stream != nullptr ? static_cast<cl_command_queue>(stream) : queue_;
     }
 
     Status copy(void *to, const void *from, size_t bytes, void *stream) {
         const cl_int error = bytes == 0 ? CL_SUCCESS : cl().clEnqueueSVMMemcpy(queue(stream), CL_TRUE, to, from, bytes, 0, nullptr, nullptr);
-        return error == CL_SUCCESS ? Status() : failed("clEnqueueSVMMemcpy", error);
+        return error == CL_SUCCESS ? Status() : failed(info_.device, "clEnqueueSVMMemcpy", error);
     }
 
-    /// With the mutex held. The module, built if it was not.
-    Module *module(KernelContext &context, const char *source, size_t bytes) {
-        const auto found = modules_.find(source);
-        if (found != modules_.end()) {
-            return &found->second;
-        }
+    std::unique_ptr<Module> load(KernelContext &context, const char *source, size_t bytes) const {
         cl_int error = CL_SUCCESS;
         const size_t length = strnlen(source, bytes);
         const cl_program program = cl().clCreateProgramWithSource(context_, 1, &source, &length, &error);
         if (program == nullptr) {
-            fail(context, failed("clCreateProgramWithSource", error).message());
+            fail(context, failure("clCreateProgramWithSource", error));
             return nullptr;
         }
+        auto made = std::make_unique<Module>(program);
         error = cl().clBuildProgram(program, 1, &device_, "", nullptr, nullptr);
         if (error != CL_SUCCESS) {
             size_t length_of_log = 0;
             cl().clGetProgramBuildInfo(program, device_, CL_PROGRAM_BUILD_LOG, 0, nullptr, &length_of_log);
             std::string log(length_of_log, '\0');
             cl().clGetProgramBuildInfo(program, device_, CL_PROGRAM_BUILD_LOG, log.size(), log.data(), nullptr);
-            fail(context, failed("clBuildProgram", error).message() + ": " + log.c_str());
-            cl().clReleaseProgram(program);
+            fail(context, failure("clBuildProgram", error) + ": " + log.c_str());
             return nullptr;
         }
-        Module &m = modules_[source];
-        m.program = program;
-        return &m;
+        return made;
     }
 
+    const DeviceInfo info_;
     const cl_device_id device_;
     const cl_context context_;
     const cl_command_queue queue_;
-    DeviceInfo info_;
-    std::mutex mutex_;
-    std::unordered_map<const char *, Module> modules_;
+    ModuleTable<Module> modules_;
 };
 
 }  // namespace
@@ -283,28 +292,42 @@ int opencl_device_count() {
     return static_cast<int>(found_devices().size());
 }
 
-Result<DeviceRuntime *> make_opencl_runtime(int ordinal) {
+Result<FoundDevice> find_opencl_device(int ordinal) {
+    FoundDevice found;
+    DeviceInfo &info = found.info;
+    info.device = Device::opencl(ordinal);
+    const auto unsupported = [&](const std::string &text) { return device_error(info.device, StatusCode::kUnsupported, text); };
     if (!cl().missing.empty()) {
-        return Status(StatusCode::kUnsupported, cl().missing);
+        return unsupported(cl().missing);
     }
     const std::vector<Found> &list = found_devices();
-    if (ordinal < 0 || ordinal >= static_cast<int>(list.size())) {
-        return Status(StatusCode::kUnsupported, "device 'opencl:" + std::to_string(ordinal) + "' does not exist; " + std::to_string(list.size()) + " OpenCL devices have shared virtual memory");
+    if (ordinal >= static_cast<int>(list.size())) {
+        return unsupported("does not exist; " + std::to_string(list.size()) + " OpenCL devices have shared virtual memory");
     }
-    const Found &found = list[static_cast<size_t>(ordinal)];
-    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, reinterpret_cast<cl_context_properties>(found.platform), 0};
+    const cl_device_id device = list[static_cast<size_t>(ordinal)].device;
+    info.name = device_text(device, CL_DEVICE_NAME);
+    info.driver = device_text(device, CL_DEVICE_VERSION);
+    info.memory_bytes = device_value<cl_ulong>(device, CL_DEVICE_GLOBAL_MEM_SIZE);
+    info.compute_units = static_cast<int>(device_value<cl_uint>(device, CL_DEVICE_MAX_COMPUTE_UNITS));
+    found.target = "opencl";
+    return found;
+}
+
+Result<DeviceRuntime *> make_opencl_runtime(const FoundDevice &found) {
+    const Found &on = found_devices()[static_cast<size_t>(found.info.device.ordinal)];
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, reinterpret_cast<cl_context_properties>(on.platform), 0};
     cl_int error = CL_SUCCESS;
-    const cl_context context = cl().clCreateContext(properties, 1, &found.device, nullptr, nullptr, &error);
+    const cl_context context = cl().clCreateContext(properties, 1, &on.device, nullptr, nullptr, &error);
     if (context == nullptr) {
-        return failed("clCreateContext", error);
+        return failed(found.info.device, "clCreateContext", error);
     }
     // Of OpenCL 1, deprecated, and available everywhere.
-    const cl_command_queue queue = cl().clCreateCommandQueue(context, found.device, 0, &error);
+    const cl_command_queue queue = cl().clCreateCommandQueue(context, on.device, 0, &error);
     if (queue == nullptr) {
         cl().clReleaseContext(context);
-        return failed("clCreateCommandQueue", error);
+        return failed(found.info.device, "clCreateCommandQueue", error);
     }
-    return new OpenClRuntime(ordinal, found.device, context, queue);
+    return new OpenClRuntime(found, on.device, context, queue);
 }
 
 }  // namespace fourfold

@@ -29,8 +29,11 @@ public:
     bool in_place() const override {
         return false;
     }
-    Result<size_t> prepare(bool, int64_t planes, int64_t distance) override {
+    Result<size_t> scratch_bytes(bool, int64_t planes, int64_t distance) const override {
         return static_cast<size_t>(planes * distance) * sizeof(float);
+    }
+    Status prepare(bool, int64_t, int64_t) override {
+        return Status();
     }
     int64_t passes() const override {
         return static_cast<int64_t>(row_stages_.size() + column_stages_.size()) + 1;
@@ -148,8 +151,8 @@ std::unique_ptr<PlaneTransforms> generated_transforms(const DeviceRuntime &devic
 }
 
 #if !FOURFOLD_HAVE_CUDA
-Result<std::unique_ptr<PlaneTransforms>> cufft_transforms(const DeviceRuntime &, int64_t, int64_t) {
-    return Status(StatusCode::kUnsupported, "cuFFT is not in this build: it was configured with FOURFOLD_CUDA=OFF");
+Result<std::unique_ptr<PlaneTransforms>> cufft_transforms(const DeviceRuntime &device, int64_t, int64_t) {
+    return device_error(device.info().device, StatusCode::kUnsupported, "cuFFT is not in this build: it was configured with FOURFOLD_CUDA=OFF");
 }
 #endif
 

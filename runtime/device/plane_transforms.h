@@ -28,8 +28,10 @@ public:
     virtual const char *name() const = 0;
     /// Whether the result is in `a` for sure.
     virtual bool in_place() const = 0;
-    /// When a plan is made, for every number of planes that it will transform: the bytes of `b` below.
-    virtual Result<size_t> prepare(bool inverse, int64_t planes, int64_t distance) = 0;
+    /// The bytes of `b` below for so many planes. Keeps nothing: a plan asks for many numbers before it settles.
+    virtual Result<size_t> scratch_bytes(bool inverse, int64_t planes, int64_t distance) const = 0;
+    /// When a plan is prepared, for every number of planes that it will transform.
+    virtual Status prepare(bool inverse, int64_t planes, int64_t distance) = 0;
     /// Times that a plane is read and written, for predictions.
     virtual int64_t passes() const = 0;
     /// Transforms `planes` planes, `distance` floats apart, that begin in `a`, with `b` for what is in between. Returns the one of the

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "fourfold/device.h"
 #include "halide_hooks.h"
@@ -25,13 +26,23 @@ struct Launch {
     const int8_t *is_buffer;
 };
 
-/// A device in use. Lives as long as the process; every member is thread-safe.
+/// A device as it is found. To find it makes nothing on it.
+struct FoundDevice {
+    DeviceInfo info;
+    std::string target;  ///< which variants it runs, the best first: "cuda86", "cuda80", ..., "opencl"
+};
+
+/// A device in use, with its context: made for the first plan or memory, it lives as long as the process, since nobody knows
+/// what the program keeps in static variables. Every member is thread-safe.
+///
+/// Modules live as long as a plan that launches their kernels, and the last few beyond, for the next plan (module_table.h); when the process
+/// ends all that no plan holds are unloaded.
 class DeviceRuntime {
 public:
     virtual ~DeviceRuntime() = default;
 
     virtual const DeviceInfo &info() const = 0;
-    /// Which variants it runs, the best first: "cuda86", "cuda80", ..., "opencl".
+    /// As FoundDevice has it.
     virtual const char *target() const = 0;
     /// The CUcontext that other libraries are to use; null on OpenCL.
     virtual void *native_context() const {
@@ -46,20 +57,30 @@ public:
     virtual Status zero(void *to, size_t bytes, void *stream) = 0;
     virtual Status synchronize(void *stream) = 0;
 
-    /// Compiles a module unless it is; `source` stays as it is for the life of the process. False with a message in the context.
+    /// Compiles a module unless it is, and adds it to what the plan that is made holds (KernelContext::modules); `source` stays as it
+    /// is for the life of the process. Waits for nobody who compiles another. False with a message in the context.
     virtual bool compile(KernelContext &context, const char *source, size_t bytes) = 0;
     /// Puts a kernel into the context's stream. False with a message in the context.
     virtual bool launch(KernelContext &context, const Launch &launch) = 0;
+    /// Unloads the modules that no plan holds.
+    virtual void unload_idle_modules() = 0;
 };
+
+/// A message about a device: it begins with the device's name.
+Status device_error(Device device, StatusCode code, const std::string &text);
 
 /// kInvalidArgument for a stream where the device has none of the caller's: OpenCL, whose context is fourfold's own.
 Status own_stream(Device device, const void *stream);
+/// The device, or why it cannot be used.
+Result<FoundDevice> find_device(Device device);
+Result<FoundDevice> find_cuda_device(int ordinal);
+Result<FoundDevice> find_opencl_device(int ordinal);
 /// The runtime of a device, made when first asked for; or why there is none, the same answer every time.
 Result<DeviceRuntime *> device_runtime(Device device);
 
-/// Makes the runtime of the ordinal-th device; called once for each.
-Result<DeviceRuntime *> make_cuda_runtime(int ordinal);
-Result<DeviceRuntime *> make_opencl_runtime(int ordinal);
+/// Makes the runtime of a device that was found; called once for each.
+Result<DeviceRuntime *> make_cuda_runtime(const FoundDevice &found);
+Result<DeviceRuntime *> make_opencl_runtime(const FoundDevice &found);
 /// How many there are; 0 without a driver.
 int cuda_device_count();
 int opencl_device_count();

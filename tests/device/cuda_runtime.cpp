@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <limits>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -120,7 +121,7 @@ TEST_F(CudaRuntime, SaysWhatTheDriverSays) {
     EXPECT_EQ(info->driver, "CUDA 13.0");
     const Result<DeviceInfo> second = device_info(Device::cuda(1));
     EXPECT_EQ(second.status().code(), StatusCode::kUnsupported);
-    EXPECT_EQ(second.status().message(), "device 'cuda:1' does not exist; the driver shows 1 GPUs");
+    EXPECT_EQ(second.status().message(), "device 'cuda:1': does not exist; the driver shows 1 GPUs");
 }
 
 TEST_F(CudaRuntime, MemoryGoesAndComesBack) {
@@ -139,7 +140,7 @@ TEST_F(CudaRuntime, MemoryGoesAndComesBack) {
 TEST_F(CudaRuntime, SaysWhenMemoryRunsOut) {
     const Result<DeviceBuffer> large = DeviceBuffer::allocate(Device::cuda(), size_t{1} << 31);
     EXPECT_EQ(large.status().code(), StatusCode::kResourceExhausted);
-    EXPECT_EQ(large.status().message(), "device 'cuda' has no 2147483648 bytes left");
+    EXPECT_EQ(large.status().message(), "device 'cuda': there are no 2147483648 bytes of memory left");
     standin()->fail("cuMemAlloc", kOutOfMemory);
     PlanOptions options;
     options.device = Device::cuda();
@@ -204,19 +205,119 @@ TEST_F(CudaRuntime, TransformsByCufftAndByOurOwn) {
     EXPECT_NE(without->choice().find("generated"), std::string::npos) << "a cuFFT that fails leaves our own";
 }
 
-TEST_F(CudaRuntime, CufftKeepsABoundedNumberOfPlans) {
+/// Of cuFFT, now.
+long live_transforms() {
+    return static_cast<long>(standin()->recorded("cufftCreate").size()) - static_cast<long>(standin()->recorded("cufftDestroy").size());
+}
+
+TEST_F(CudaRuntime, CufftPlansLiveAsLongAsOursThatUseThem) {
     PlanOptions options;
     options.device = Device::cuda();
     options.choice = "fft transforms=cufft";
-    const auto plan = [&](int size) { return Plan::create(problem_of(("b1 ic1 oc1 f3 p1 i" + std::to_string(size)).c_str()), options); };
-    ASSERT_TRUE(plan(20).ok());
-    standin()->clear();
-    ASSERT_TRUE(plan(20).ok());
-    EXPECT_TRUE(standin()->recorded("cufftCreate").empty()) << "the same transforms are made once";
-    for (int i = 0; i < 40; i++) {
-        ASSERT_TRUE(plan(30 + 10 * i).ok());
+    // 5 images of which not all fit the limit: blocks of several sizes are asked for.
+    const Conv2dProblem problem = problem_of("b5 ic3 i40x50 oc4 f5 p2");
+    const Result<Plan> whole = Plan::create(problem, options);
+    ASSERT_TRUE(whole.ok()) << whole.status().message();
+    // Forward, inverse, and that of the filters.
+    EXPECT_EQ(live_transforms(), 3);
+    {
+        options.workspace_limit = whole->workspace_bytes() / 2;
+        const Result<Plan> blocked = Plan::create(problem, options);
+        ASSERT_TRUE(blocked.ok()) << blocked.status().message();
+        // Of 3 and of 2 images; the filters' is shared.
+        EXPECT_EQ(live_transforms(), 3 + 4);
     }
-    EXPECT_FALSE(standin()->recorded("cufftDestroy").empty());
+    EXPECT_EQ(live_transforms(), 3);
+    const size_t made = standin()->recorded("cufftCreate").size();
+    options.workspace_limit = std::numeric_limits<size_t>::max();
+    const Result<Plan> again = Plan::create(problem, options);
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(standin()->recorded("cufftCreate").size(), made) << "the same transforms are made once";
+    options.choice = "fft transforms=generated";
+    const Result<Plan> generated = Plan::create(problem, options);
+    options.choice.clear();
+    const Result<Plan> any = Plan::create(problem_of("b2 ic3 i8 oc4 f3 p1"), options);
+    ASSERT_TRUE(any.ok()) << any.status().message();
+    ASSERT_EQ(any->choice().find("cufft"), std::string::npos);
+    EXPECT_EQ(live_transforms(), 3) << "plans that were considered and not chosen keep none";
+}
+
+TEST_F(CudaRuntime, TheNextBestWhereAPlanCannotBePrepared) {
+    const Conv2dProblem problem = problem_of("b2 ic6 i14x13 oc7 f3 p1");
+    PlanOptions options;
+    options.device = Device::cuda();
+    const Result<Plan> best = Plan::create(problem, options);
+    ASSERT_TRUE(best.ok()) << best.status().message();
+    // The best plan's tables find no memory.
+    standin()->fail_next("cuMemAlloc", kOutOfMemory);
+    const Result<Plan> other = Plan::create(problem, options);
+    ASSERT_TRUE(other.ok()) << other.status().message();
+    EXPECT_NE(other->choice(), best->choice());
+    const std::string note = "not " + best->choice() + ": device 'cuda': there are no ";
+    EXPECT_NE(other->decided_by().find(note), std::string::npos) << other->decided_by();
+    standin()->fail_next("cuMemAlloc", kOutOfMemory);
+    const Result<std::vector<Candidate>> candidates = explain(problem, options);
+    ASSERT_TRUE(candidates.ok());
+    for (const Candidate &c : *candidates) {
+        EXPECT_TRUE(!c.chosen || (c.choice == other->choice() && c.reason.find(note) != std::string::npos)) << c.choice << ": " << c.reason;
+    }
+    // Who names an algorithm gets it, by its next variant; who names the variant gets the reason.
+    options.algorithm = best->algorithm();
+    standin()->fail_next("cuMemAlloc", kOutOfMemory);
+    const Result<Plan> named = Plan::create(problem, options);
+    ASSERT_TRUE(named.ok()) << named.status().message();
+    EXPECT_EQ(named->algorithm(), best->algorithm());
+    EXPECT_NE(named->choice(), best->choice());
+    options.algorithm = Algorithm::kAuto;
+    options.choice = best->choice();
+    standin()->fail_next("cuMemAlloc", kOutOfMemory);
+    const Status refused = Plan::create(problem, options).status();
+    EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+    EXPECT_EQ(refused.message().find(to_string(best->algorithm()) + std::string(": device 'cuda': there are no ")), 0u) << refused.message();
+}
+
+TEST_F(CudaRuntime, AModuleThatIsRefusedIsTriedAgain) {
+    PlanOptions options;
+    options.device = Device::cuda();
+    const Conv2dProblem problem = problem_of("bwd-filters b2 ic5 i9x7 oc6 f3 p1");
+    standin()->fail("cuModuleLoadDataEx", kOutOfMemory);
+    const long loaded = standin()->loaded;
+    const Status status = Plan::create(problem, options).status();
+    EXPECT_EQ(standin()->loaded, loaded);
+    EXPECT_NE(status.message().find("direct: device 'cuda': a generated kernel refused: cuModuleLoadDataEx failed with CUDA_ERROR_OUT_OF_MEMORY"), std::string::npos) << status.message();
+    standin()->clear();
+    const long unloaded = standin()->unloaded;
+    standin()->fail_next("cuModuleGetFunction", kLaunchFailed);
+    const Result<Plan> plan = Plan::create(problem, options);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_EQ(standin()->unloaded, unloaded + 1) << "a module without its kernels is of no use";
+}
+
+TEST_F(CudaRuntime, AModuleIsLoadedOnceAndNobodyElseWaits) {
+    OnDevice on("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
+    ASSERT_TRUE(on.pack().ok());
+    standin()->clear();
+    standin()->set_slow_loads(true);
+    // Both need a pad stage that no other plan has.
+    const auto plan = [] { return OnDevice::make(problem_of("b2 ic5 i9x7 oc6 f3 p1 replicate"), Algorithm::kIm2col).variant(); };
+    std::string variants[2];
+    std::thread first([&] { variants[0] = plan(); }), second([&] { variants[1] = plan(); });
+    standin()->wait_for_loading(1);
+    // Meanwhile others plan with modules that are there, and execute.
+    EXPECT_TRUE(on.execute().ok());
+    OnDevice again("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
+    EXPECT_TRUE(again.pack().ok());
+    EXPECT_TRUE(again.execute().ok());
+    EXPECT_EQ(standin()->recorded("cuModuleLoadDataEx").size(), 1u);
+    standin()->set_slow_loads(false);
+    first.join();
+    second.join();
+    EXPECT_FALSE(variants[0].empty());
+    EXPECT_EQ(variants[0], variants[1]);
+    std::set<const void *> images;
+    for (const DriverCall &call : standin()->recorded("cuModuleLoadDataEx")) {
+        EXPECT_TRUE(images.insert(call.image).second) << "a module was loaded twice";
+    }
 }
 
 TEST_F(CudaRuntime, FailuresComeBackInWords) {
@@ -227,11 +328,12 @@ TEST_F(CudaRuntime, FailuresComeBackInWords) {
     EXPECT_EQ(status.code(), StatusCode::kInternal);
     EXPECT_NE(status.message().find("cuLaunchKernel of "), std::string::npos) << status.message();
     EXPECT_NE(status.message().find("CUDA_ERROR_OUT_OF_MEMORY"), std::string::npos) << status.message();
+    EXPECT_EQ(status.message().rfind("device 'cuda': ", 0), 0u) << status.message();
     standin()->clear();
     EXPECT_TRUE(on.execute().ok()) << "a failed launch must not stick";
     standin()->fail("cuStreamSynchronize", kLaunchFailed);
     status = synchronize(Device::cuda());
-    EXPECT_EQ(status.message(), "CUDA: cuStreamSynchronize failed with error 719");
+    EXPECT_EQ(status.message(), "device 'cuda': cuStreamSynchronize failed with error 719");
     standin()->clear();
     standin()->fail("cuMemcpyDtoHAsync", kLaunchFailed);
     float value = 0.0f;
@@ -271,11 +373,12 @@ TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
     }
 }
 
-/// What a process says that plans on a machine with these GPUs; null: without the stand-in.
-Outcome probe(const char *gpus, const char *device, const char *problem = "b2 ic5 i9x7 oc6 f3 p1") {
+/// What a process says that plans on a machine with these GPUs; null: without the stand-in. With `report` the stand-in says at the end what
+/// was taken and given back.
+Outcome probe(const char *gpus, const char *device, const char *problem = "b2 ic5 i9x7 oc6 f3 p1", bool report = false) {
     std::vector<std::string> command = {"/usr/bin/env", "-u", "LD_LIBRARY_PATH"};
     if (gpus != nullptr) {
-        command = {"/usr/bin/env", "LD_LIBRARY_PATH=" FOURFOLD_STANDIN_FOLDER, std::string("FOURFOLD_STANDIN_GPUS=") + gpus};
+        command = {"/usr/bin/env", "LD_LIBRARY_PATH=" FOURFOLD_STANDIN_FOLDER, std::string("FOURFOLD_STANDIN_GPUS=") + gpus, std::string("FOURFOLD_STANDIN_REPORT=") + (report ? "1" : "0")};
     }
     command.insert(command.end(), {FOURFOLD_PROBE, device, problem});
     return spawn(command);
@@ -295,15 +398,33 @@ TEST(CudaLadder, TakesTheBestThatTheGpuRuns) {
 TEST(CudaLadder, EachGpuOfSeveral) {
     EXPECT_NE(probe("75,90", "cuda:0").out.find("_cuda75"), std::string::npos);
     EXPECT_NE(probe("75,90", "cuda:1").out.find("_cuda86"), std::string::npos);
-    EXPECT_EQ(probe("75,90", "cuda:2").out, "device 'cuda:2' does not exist; the driver shows 2 GPUs\n");
+    EXPECT_EQ(probe("75,90", "cuda:2").out, "device 'cuda:2': does not exist; the driver shows 2 GPUs\n");
+}
+
+TEST(CudaLadder, ListingMakesNoContext) {
+    const std::string out = probe("75,70,90", "list", "", true).out;
+    EXPECT_NE(out.find("cuda: Stand-in 0\ncuda:2: Stand-in 2\n"), std::string::npos) << out;
+    EXPECT_EQ(out.find("\n0 variants run"), std::string::npos) << out;
+    EXPECT_NE(out.find("contexts 0, modules 0 - 0, memory 0\n"), std::string::npos) << out;
+}
+
+TEST(CudaLadder, WhatIsLoadedIsUnloaded) {
+    const std::string out = probe("90", "cuda", "b2 ic5 i9x7 oc6 f3 p1 reflect", true).out;
+    const size_t at = out.find("contexts 1, modules ");
+    ASSERT_NE(at, std::string::npos) << out;
+    int loaded = 0, unloaded = 0, memory = -1;
+    ASSERT_EQ(std::sscanf(out.c_str() + at, "contexts 1, modules %d - %d, memory %d", &loaded, &unloaded, &memory), 3) << out;
+    EXPECT_GT(loaded, 1);
+    EXPECT_EQ(unloaded, loaded);
+    EXPECT_EQ(memory, 0);
 }
 
 TEST(CudaLadder, RefusesInWords) {
-    EXPECT_EQ(probe("70", "cuda").out, "device 'cuda:0', Stand-in 0, has compute capability 7.0; this build's kernels need 7.5\n");
-    EXPECT_EQ(probe("", "cuda").out, "the NVIDIA driver refuses: cuInit failed with CUDA_ERROR_NO_DEVICE\n");
+    EXPECT_EQ(probe("70", "cuda").out, "device 'cuda': Stand-in 0 has compute capability 7.0; this build's kernels need 7.5\n");
+    EXPECT_EQ(probe("", "cuda").out, "device 'cuda': the NVIDIA driver refuses: cuInit failed with CUDA_ERROR_NO_DEVICE\n");
     EXPECT_EQ(probe("", "cuda").exit_code, 1);
     if (dlopen("libcuda.so", RTLD_LAZY) == nullptr) {
-        EXPECT_EQ(probe(nullptr, "cuda").out, "device cuda: libcuda.so.1 cannot be loaded: no NVIDIA driver is installed\n");
+        EXPECT_EQ(probe(nullptr, "cuda").out, "device 'cuda': libcuda.so.1 cannot be loaded: no NVIDIA driver is installed\n");
     }
     // A GPU that is missing does no harm to the CPU.
     EXPECT_EQ(probe("", "cpu").exit_code, 0);

@@ -2,6 +2,7 @@
 #include "device/standin_driver.h"
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -26,12 +27,13 @@ namespace {
 namespace cuda = fourfold::cuda;
 
 // CUresult
-constexpr int kInvalidValue = 1, kInvalidDevice = 101, kInvalidPtx = 218, kInvalidContext = 201, kNotFound = 500, kIllegalAddress = 700;
+constexpr int kInvalidValue = 1, kInvalidDevice = 101, kInvalidPtx = 218, kInvalidContext = 201, kInvalidHandle = 400, kNotFound = 500, kIllegalAddress = 700;
 
 struct Kernel {
     std::string name;
     std::vector<bool> pointers;  ///< of its parameters: whether it is an address
     size_t shared_bytes = 48 << 10;
+    bool unloaded = false;
 };
 struct Module {
     std::map<std::string, std::unique_ptr<Kernel>> kernels;
@@ -55,15 +57,28 @@ size_t memory_bytes() {
 // Never destroyed: buffers in static variables are freed late.
 StandIn &state = *new StandIn;
 const std::vector<int> &gpus = *new std::vector<int>(capabilities());
-std::set<const void *> &modules = *new std::set<const void *>;
+std::set<const void *> &modules = *new std::set<const void *>, &unloaded_modules = *new std::set<const void *>;
 thread_local std::vector<cuda::Context> contexts;
+
+const struct Reporter {
+    ~Reporter() {
+        if (const char *report = std::getenv("FOURFOLD_STANDIN_REPORT"); report != nullptr && std::strcmp(report, "1") == 0) {
+            std::printf("%s\n", state.report().c_str());
+        }
+    }
+} reporter;
 
 /// Records a call that needs a context; what it must return if not success.
 int enter(DriverCall call) {
     call.thread = std::this_thread::get_id();
-    const auto failure = state.failures.find(call.name);
-    const int result = failure != state.failures.end() ? failure->second : contexts.empty() ? kInvalidContext
-                                                                                          : cuda::kSuccess;
+    const auto failure = state.failures.find(call.name), next = state.next_failures.find(call.name);
+    int result = contexts.empty() ? kInvalidContext : cuda::kSuccess;
+    if (next != state.next_failures.end()) {
+        result = next->second;
+        state.next_failures.erase(next);
+    } else if (failure != state.failures.end()) {
+        result = failure->second;
+    }
     state.calls.push_back(std::move(call));
     return result;
 }
@@ -144,6 +159,8 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     }
 }
 int cuDevicePrimaryCtxRetain(Context *context, int device) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    state.retained++;
     *context = reinterpret_cast<Context>(static_cast<intptr_t>(device + 1));
     return kSuccess;
 }
@@ -164,18 +181,42 @@ int cuCtxPopCurrent_v2(Context *context) {
     return kSuccess;
 }
 int cuModuleLoadDataEx(cuda::Module *result, const void *image, unsigned options, int *, void **) {
-    std::lock_guard<std::mutex> lock(state.mutex);
+    std::unique_lock<std::mutex> lock(state.mutex);
     auto module = std::make_unique<::Module>();
     DriverCall call;
     call.name = "cuModuleLoadDataEx";
     call.options = options;
+    call.image = image;
     const bool valid = parse(static_cast<const char *>(image), *module, call.target);
     const int error = enter(call);
     if (error != kSuccess || !valid) {
         return error != kSuccess ? error : kInvalidPtx;
     }
+    state.loading++;
+    state.changed.notify_all();
+    state.changed.wait(lock, [] { return !state.slow_loads; });
+    state.loading--;
+    state.loaded++;
     *result = reinterpret_cast<cuda::Module>(module.get());
     modules.insert(module.release());
+    return kSuccess;
+}
+int cuModuleUnload(cuda::Module handle) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuModuleUnload";
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    if (modules.erase(handle) == 0) {
+        return kInvalidValue;
+    }
+    // Its kernels stay in memory, so that a launch of one is seen and refused.
+    for (const auto &[name, kernel] : reinterpret_cast<::Module *>(handle)->kernels) {
+        kernel->unloaded = true;
+    }
+    unloaded_modules.insert(handle);
+    state.unloaded++;
     return kSuccess;
 }
 int cuModuleGetFunction(Function *function, cuda::Module handle, const char *name) {
@@ -219,6 +260,9 @@ int cuLaunchKernel(Function function, unsigned bx, unsigned by, unsigned bz, uns
     std::memcpy(call.threads, threads, sizeof threads);
     if (const int error = enter(call); error != kSuccess) {
         return error;
+    }
+    if (kernel->unloaded) {
+        return kInvalidHandle;
     }
     // CUDA's limits of a launch.
     if (bx == 0 || by == 0 || bz == 0 || bx > 0x7fffffffu || by > 65535 || bz > 65535 || tx * ty * tz == 0 || tx * ty * tz > 1024 || tz > 64 || shared > kernel->shared_bytes) {

@@ -4,9 +4,11 @@
 // What it shows is read from the environment when it is loaded:
 //   FOURFOLD_STANDIN_GPUS     compute capabilities, one for each GPU: "90" or "75,90"; empty: none (default 90)
 //   FOURFOLD_STANDIN_MEMORY   bytes of each GPU (default 2^30)
+//   FOURFOLD_STANDIN_REPORT   "1": when the process ends it prints what was taken and given back (report())
 #pragma once
 
 #include <cstddef>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -24,6 +26,7 @@ struct DriverCall {
     unsigned blocks[3] = {0, 0, 0}, threads[3] = {0, 0, 0};
     unsigned options = 0;  ///< of cuModuleLoadDataEx: how many
     std::string target;    ///< of cuModuleLoadDataEx: the PTX's, "sm_80"
+    const void *image = nullptr;  ///< of cuModuleLoadDataEx: the PTX
     std::thread::id thread;
 };
 
@@ -32,6 +35,13 @@ struct StandIn {
     std::vector<DriverCall> calls;
     /// Results that calls return from now on without doing anything, by name.
     std::map<std::string, int> failures;
+    /// The same for the next call alone.
+    std::map<std::string, int> next_failures;
+    bool slow_loads = false;      ///< cuModuleLoadDataEx does not return while this is set
+    int loading = 0;              ///< calls of it that wait so
+    std::condition_variable changed;
+    long loaded = 0, unloaded = 0;  ///< modules
+    long retained = 0;              ///< primary contexts
     size_t allocated = 0;        ///< bytes now
     std::map<uintptr_t, size_t> allocations;
     long pushed = 0, popped = 0;  ///< contexts, of all threads
@@ -49,10 +59,29 @@ struct StandIn {
         std::lock_guard<std::mutex> lock(mutex);
         calls.clear();
         failures.clear();
+        next_failures.clear();
     }
     void fail(const std::string &name, int error) {
         std::lock_guard<std::mutex> lock(mutex);
         failures[name] = error;
+    }
+    void fail_next(const std::string &name, int error) {
+        std::lock_guard<std::mutex> lock(mutex);
+        next_failures[name] = error;
+    }
+    void set_slow_loads(bool slow) {
+        std::lock_guard<std::mutex> lock(mutex);
+        slow_loads = slow;
+        changed.notify_all();
+    }
+    /// Until so many calls of cuModuleLoadDataEx wait.
+    void wait_for_loading(int calls_that_wait) {
+        std::unique_lock<std::mutex> lock(mutex);
+        changed.wait(lock, [&] { return loading >= calls_that_wait; });
+    }
+    /// "contexts 1, modules 5 - 5, memory 0"
+    std::string report() const {
+        return "contexts " + std::to_string(retained) + ", modules " + std::to_string(loaded) + " - " + std::to_string(unloaded) + ", memory " + std::to_string(allocated);
     }
     std::vector<DriverCall> recorded(const std::string &name) {
         std::lock_guard<std::mutex> lock(mutex);
