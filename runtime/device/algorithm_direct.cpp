@@ -120,7 +120,7 @@ public:
         }
         const DeviceModel model(device_.info());
         serial_seconds = predicted_seconds = problem_.flops() / (0.3 * model.flops) + 3.0 * static_cast<double>(workspace_bytes) / model.bytes_per_second + 4 * model.launch_seconds;
-        details = std::to_string(stage_.parts()) + " parts" + (pad_.needed() ? "; padded first" : "");
+        details = stage_.text() + (pad_.needed() ? "; padded first" : "");
         Status status = images_within_reach(problem_);
         return status.ok() ? stage_.within_reach() : status;
     }

@@ -295,31 +295,62 @@ FilterGradientStage::FilterGradientStage(const DeviceRuntime &device, const Vari
 
 double FilterGradientStage::lay_out(double most) {
     const Conv2dProblem &p = problem_;
-    const double filters = static_cast<double>(p.filter_elements());
     // About a thousand terms a part, and more where there would be too many parts.
     rows_ = std::clamp<int64_t>(1024 / p.out_width(), 1, p.out_height());
-    while (rows_ < p.out_height() && filters * static_cast<double>(p.batch * ceil_div(p.out_height(), rows_)) > most) {
+    while (rows_ < p.out_height() && part_floats() * static_cast<double>(p.batch * ceil_div(p.out_height(), rows_)) > most) {
         rows_ = std::min(2 * rows_, p.out_height());
     }
     row_blocks_ = ceil_div(p.out_height(), rows_);
-    return std::max(filters, static_cast<double>(p.out_channels)) * static_cast<double>(parts());
+    images_ = std::clamp<int64_t>(static_cast<int64_t>(std::min(most / part_floats(), 1e9)) / row_blocks_, 1, p.batch);
+    // Two running sums would take as much as the parts of the images that are left.
+    if (static_cast<double>((p.batch - images_) * row_blocks_) <= 2 && part_floats() * static_cast<double>(p.batch * row_blocks_) < static_cast<double>(1 << 29)) {
+        images_ = p.batch;
+    }
+    return part_floats() * static_cast<double>(images_ * row_blocks_ + (images_ < p.batch ? 2 : 0));
+}
+
+std::string FilterGradientStage::text() const {
+    return std::to_string(problem_.batch * row_blocks_) + " parts" + (images_ < problem_.batch ? ", of " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images at a time" : "");
 }
 
 Status FilterGradientStage::within_reach() const {
-    const double floats = std::max(static_cast<double>(problem_.filter_elements()), static_cast<double>(problem_.out_channels)) * static_cast<double>(parts());
-    return floats < static_cast<double>(1 << 29) ? Status() : Status(StatusCode::kUnsupported, "the gradient of these filters in " + std::to_string(parts()) + " parts is 2^31 bytes or more, beyond a kernel call's reach");
+    const double floats = part_floats() * static_cast<double>(images_ * row_blocks_ + (images_ < problem_.batch ? 1 : 0));
+    return floats < static_cast<double>(1 << 29) ? Status() : Status(StatusCode::kUnsupported, "the gradient of these filters and a part of it are 2^31 bytes or more, beyond a kernel call's reach");
 }
 
-bool FilterGradientStage::launch(const StridedIn &gy, const StridedIn &x, ImplicitStage::Image in, int64_t channels, int64_t taps, const int32_t *rows, const int32_t *columns, int64_t step_h, int64_t step_w, float value, float *parts, KernelContext &context) const {
+bool FilterGradientStage::launch(const StridedIn &gy, const StridedIn &x, ImplicitStage::Image in, int64_t first, int64_t count, int64_t channels, int64_t taps, const int32_t *rows, const int32_t *columns, int64_t step_h, int64_t step_w, float value, float *parts, KernelContext &context) const {
     const Conv2dProblem &p = problem_;
-    const int64_t outputs = p.out_channels / p.groups, row = channels * taps, at_once = images_at_once({gy.s[0], x.s[0], row * p.out_channels * row_blocks_}, std::max(p.groups, p.groups * row_blocks_), p.batch);
-    for (int64_t n = 0; n < p.batch; n += at_once) {
-        const int64_t images = std::min(at_once, p.batch - n);
+    const int64_t outputs = p.out_channels / p.groups, row = channels * taps, at_once = images_at_once({gy.s[0], x.s[0], row * p.out_channels * row_blocks_}, std::max(p.groups, p.groups * row_blocks_), count);
+    for (int64_t n = 0; n < count; n += at_once) {
+        const int64_t images = std::min(at_once, count - n);
         const Ints<1> tap_rows(rows, {{taps, 1}}), tap_columns(columns, {{taps, 1}});
         const Floats<4> out(parts + n * row_blocks_ * row * p.out_channels, {{row, 1}, {outputs, row}, {p.groups, row * outputs}, {images * row_blocks_, row * p.out_channels}});
-        if (!call(kernel_, context, grouped(gy.data, gy.s, {p.out_height(), p.out_width()}, outputs, p.groups, n, images), grouped(x.data, x.s, in, channels, p.groups, n, images), tap_rows, tap_columns, static_cast<int32_t>(step_h), static_cast<int32_t>(step_w), static_cast<int32_t>(rows_), static_cast<int32_t>(row_blocks_), value, out)) {
+        if (!call(kernel_, context, grouped(gy.data, gy.s, {p.out_height(), p.out_width()}, outputs, p.groups, first + n, images), grouped(x.data, x.s, in, channels, p.groups, first + n, images), tap_rows, tap_columns, static_cast<int32_t>(step_h), static_cast<int32_t>(step_w), static_cast<int32_t>(rows_), static_cast<int32_t>(row_blocks_), value, out)) {
             return false;
         }
+    }
+    return true;
+}
+
+template<typename LaunchParts, typename Total>
+bool FilterGradientStage::sum(int64_t row, const LaunchParts &launch_parts, const Total &total, const KernelBuffer<float, 4> &result, bool flip, float *parts, KernelContext &context) const {
+    // [running sum] [parts] [running sum]: each sum of some images' parts reads the running sum on one side and writes the other.
+    const int64_t part = row * problem_.out_channels, room = images_ * row_blocks_;
+    float *const before = parts, *const begin = images_ < problem_.batch ? parts + part : parts, *const after = begin + room * part;
+    const float *running = nullptr;
+    for (int64_t n = 0; n < problem_.batch; n += images_) {
+        const int64_t images = std::min(images_, problem_.batch - n), terms = images * row_blocks_;
+        float *const to = running == after ? after - terms * part : begin;
+        if (!launch_parts(n, images, to)) {
+            return false;
+        }
+        const Floats<3> all(running == before ? before : to, {{row, 1}, {problem_.out_channels, row}, {terms + (running != nullptr ? 1 : 0), part}});
+        float *const next = running == before ? after : before;
+        const bool last = n + images == problem_.batch;
+        if (!(last ? call(sum_, context, all, int32_t{flip}, result) : call(sum_, context, all, int32_t{0}, total(next)))) {
+            return false;
+        }
+        running = next;
     }
     return true;
 }
@@ -327,22 +358,18 @@ bool FilterGradientStage::launch(const StridedIn &gy, const StridedIn &x, Implic
 bool FilterGradientStage::run(const StridedIn &x, ImplicitStage::Image in, const int32_t *rows, const int32_t *columns, float value, bool taps_as_channels, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const {
     const Conv2dProblem &p = problem_;
     const int64_t channels = p.in_channels / p.groups, taps = p.filter_height * p.filter_width, row = channels * taps;
-    if (!launch(t.grad_output, x, in, taps_as_channels ? row : channels, taps_as_channels ? 1 : taps, rows, columns, taps_as_channels ? 1 : p.stride_h, taps_as_channels ? 1 : p.stride_w, value, parts, context)) {
-        return false;
-    }
+    const auto filters_at = [&](float *data, int64_t s0, int64_t s1, int64_t s2, int64_t s3) { return Floats<4>(data, {{p.filter_width, s3}, {p.filter_height, s2}, {channels, s1}, {p.out_channels, s0}}); };
     const int64_t *s = t.grad_filters.s;
-    const Floats<3> all(parts, {{row, 1}, {p.out_channels, row}, {this->parts(), row * p.out_channels}});
-    const Floats<4> filters(t.grad_filters.data, {{p.filter_width, s[3]}, {p.filter_height, s[2]}, {channels, s[1]}, {p.out_channels, s[0]}});
-    if (!call(sum_, context, all, int32_t{p.filter_mode == FilterMode::kConvolution}, filters)) {
-        return false;
-    }
-    if (t.grad_bias == nullptr) {
-        return true;
+    const bool filters = sum(
+        row, [&](int64_t first, int64_t count, float *to) { return launch(t.grad_output, x, in, first, count, taps_as_channels ? row : channels, taps_as_channels ? 1 : taps, rows, columns, taps_as_channels ? 1 : p.stride_h, taps_as_channels ? 1 : p.stride_w, value, to, context); },
+        [&](float *at) { return filters_at(at, row, taps, p.filter_width, 1); }, filters_at(t.grad_filters.data, s[0], s[1], s[2], s[3]), p.filter_mode == FilterMode::kConvolution, parts, context);
+    if (!filters || t.grad_bias == nullptr) {
+        return filters;
     }
     const int32_t *nowhere = tables.ints(nowhere_);
-    const Floats<3> sums(parts, {{1, 1}, {p.out_channels, 1}, {this->parts(), p.out_channels}});
-    const Floats<4> bias(t.grad_bias, {{1, 1}, {1, 1}, {1, 1}, {p.out_channels, 1}});
-    return launch(t.grad_output, x, in, 1, 1, nowhere, nowhere, 1, 1, 1.0f, parts, context) && call(sum_, context, sums, int32_t{0}, bias);
+    const auto bias_at = [&](float *data) { return Floats<4>(data, {{1, 1}, {1, 1}, {1, 1}, {p.out_channels, 1}}); };
+    return sum(
+        1, [&](int64_t first, int64_t count, float *to) { return launch(t.grad_output, x, in, first, count, 1, 1, nowhere, nowhere, 1, 1, 1.0f, to, context); }, bias_at, bias_at(t.grad_bias), false, parts, context);
 }
 
 bool device_finish(const DeviceRuntime &device, const StridedIn &in, ImplicitStage::Image size, int64_t channels, int64_t images, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &out, KernelContext &context) {

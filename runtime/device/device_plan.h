@@ -194,26 +194,34 @@ struct ImplicitStage {
     std::string text() const;
 };
 
-/// filter_gradient over all images, then sum_parts into the caller's filters; and the bias gradient, the same with one tap that reads 1.
+/// filter_gradient over the images, then sum_parts into the caller's filters; and the bias gradient, the same with one tap that reads 1.
+/// Where the parts of all images are too many, those of some images at a time are added to a running sum.
 class FilterGradientStage {
 public:
     FilterGradientStage(const DeviceRuntime &device, const Variant &kernel, const Conv2dProblem &problem, DeviceTables &tables);
-    /// Whether all parts can be summed in one launch.
+    /// Whether the parts of one image can be summed in one launch.
     Status within_reach() const;
-    /// Floats of parts, rows to a part chosen so that they stay below `most` where that is possible.
+    /// Floats of parts, rows to a part and images at a time chosen so that they stay below `most` where that is possible.
     double lay_out(double most);
-    int64_t parts() const {
-        return problem_.batch * row_blocks_;
-    }
+    /// What lay_out chose.
+    std::string text() const;
     /// x: what the taps read, of in.height x in.width pixels; with taps_as_channels the columns of unfold, already shifted.
     bool run(const StridedIn &x, ImplicitStage::Image in, const int32_t *rows, const int32_t *columns, float value, bool taps_as_channels, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const;
 
 private:
-    bool launch(const StridedIn &gy, const StridedIn &x, ImplicitStage::Image in, int64_t channels, int64_t taps, const int32_t *rows, const int32_t *columns, int64_t step_h, int64_t step_w, float value, float *parts, KernelContext &context) const;
+    /// The parts of `count` images from `first` on.
+    bool launch(const StridedIn &gy, const StridedIn &x, ImplicitStage::Image in, int64_t first, int64_t count, int64_t channels, int64_t taps, const int32_t *rows, const int32_t *columns, int64_t step_h, int64_t step_w, float value, float *parts, KernelContext &context) const;
+    /// Sums of `row` terms for each output channel over all images: launch_parts(first, count, to) makes parts of row * out_channels floats,
+    /// total(at) is a sum as sum_parts writes it, and `result` the last one.
+    template<typename LaunchParts, typename Total>
+    bool sum(int64_t row, const LaunchParts &launch_parts, const Total &total, const KernelBuffer<float, 4> &result, bool flip, float *parts, KernelContext &context) const;
+    double part_floats() const {
+        return std::max(static_cast<double>(problem_.filter_elements()), static_cast<double>(problem_.out_channels));
+    }
 
     const Conv2dProblem problem_;
     const Variant &kernel_, &sum_;
-    int64_t rows_ = 1, row_blocks_ = 1;
+    int64_t rows_ = 1, row_blocks_ = 1, images_ = 1;
     size_t nowhere_;  ///< a tap outside every image
 };
 

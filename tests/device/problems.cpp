@@ -158,5 +158,28 @@ TEST_F(DeviceProblems, WorkspaceLimit) {
     EXPECT_NE(status.message().find(std::to_string(one)), std::string::npos) << status.message();
 }
 
+/// A gradient of the filters whose parts do not fit: some images at a time, and a running sum.
+TEST_F(DeviceProblems, FilterGradientsOfSomeImagesAtATime) {
+    for (const char *text : {"b7 ic4 i12 oc6 f3 p1", "b8 ic4 i12x9 oc6 f3x2 p1 g2 conv", "b5 ic6 i9 oc6 f3 p1 g6 s2 reflect nhwc"}) {
+        for (Algorithm algorithm : kDeviceAlgorithms) {
+            Operands operands(gradient_of(parse_problem(text), Operation::kBackwardFilters), 3);
+            PlanOptions o = options(algorithm);
+            const size_t whole = Plan::create(operands.problem, o)->workspace_bytes();
+            // The last limit that still has a plan.
+            o.workspace_limit = 0;
+            const Status needs = Plan::create(operands.problem, o).status();
+            ASSERT_EQ(needs.code(), StatusCode::kResourceExhausted) << needs.message();
+            const std::string message = needs.message();
+            o.workspace_limit = std::stoull(message.substr(message.find("needs ") + 6));
+            EXPECT_LT(o.workspace_limit, whole) << text;
+            expect_equal(o, operands, operands.expected());
+        }
+    }
+    // As one, the parts of these would be 2.4 GB.
+    const Result<Plan> large = Plan::create(gradient_of(parse_problem("b256 ic512 i14 oc512 f3 p1"), Operation::kBackwardFilters), options(Algorithm::kDirect));
+    ASSERT_TRUE(large.ok()) << large.status().message();
+    EXPECT_NE(large->describe().find("images at a time"), std::string::npos) << large->describe();
+}
+
 }  // namespace
 }  // namespace fourfold::test
