@@ -1,6 +1,7 @@
 // fourfold run: one convolution of arrays or of an image.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -31,6 +32,7 @@ struct RunFlags {
     int64_t groups = 1;
     bool groups_given = false, layout_given = false;
     bool raw = false, absolute = false;
+    std::string device_memory;
     PlanFlags plan;
 };
 
@@ -300,14 +302,20 @@ Result<AlignedBuffer> allocate(size_t bytes, const char *what) {
     return buffer;
 }
 
-/// Executes once, on the plan's device; on the CPU an operation that reads no filters.
-Status execute(const Plan &plan, const Tensors &tensors) {
-    if (plan.device() != Device::kCpu) {
-        Result<StagedPlan> staged = StagedPlan::create(plan);
-        return staged ? staged->execute(tensors) : staged.status();
+/// Plans an operation that reads no filters, and executes it once on the CPU.
+Status execute(const Conv2dProblem &problem, const PlanOptions &options, const Tensors &tensors) {
+    const Result<Plan> plan = Plan::create(problem, options);
+    if (!plan) {
+        return plan_failure(plan.status(), options.algorithm);
     }
-    const Result<AlignedBuffer> workspace = allocate(plan.workspace_bytes(), "the workspace");
-    return workspace ? plan.execute(tensors, *workspace) : workspace.status();
+    const Result<AlignedBuffer> workspace = allocate(plan->workspace_bytes(), "the workspace");
+    return workspace ? plan->execute(tensors, *workspace) : workspace.status();
+}
+
+/// The same on a GPU, of any operation.
+Status execute_on_device(const Conv2dProblem &problem, const PlanOptions &options, size_t device_bytes, const Tensors &tensors) {
+    Result<StagedPlan> staged = StagedPlan::create(problem, options, device_bytes);
+    return staged ? staged->execute(tensors) : plan_failure(staged.status(), options.algorithm);
 }
 
 /// The result as an image of the input's depth. Alpha is kept; where the size changes, each output pixel takes the alpha
@@ -358,6 +366,14 @@ Status run(const RunFlags &flags) {
         return algorithm.status();
     }
     options->algorithm = *algorithm;
+    size_t device_bytes = std::numeric_limits<size_t>::max();
+    if (!flags.device_memory.empty()) {
+        const Result<size_t> bytes = parse_bytes(flags.device_memory);
+        if (!bytes || options->device == Device::kCpu) {
+            return bad("--device-memory: " + (bytes ? "device 'cpu' has no memory of its own" : bytes.status().message()));
+        }
+        device_bytes = *bytes;
+    }
 
     Conv2dProblem problem;
     if (flags.problem_given) {
@@ -443,35 +459,25 @@ Status run(const RunFlags &flags) {
     }
     std::vector<float> y(static_cast<size_t>(elements)), bias_gradient(static_cast<size_t>(shapes.channels));
     const float *x = in->image ? in->image->data.data() : in->array->data.data();
-    if (filter_gradient || columns) {
-        const Result<Plan> plan = Plan::create(problem, *options);
-        if (!plan) {
-            return plan_failure(plan.status(), *algorithm);
-        }
+    const bool on_device = options->device != Device::kCpu;
+    if (filter_gradient || columns || on_device) {
         Tensors tensors;
-        tensors.input = x;
-        if (columns) {
-            tensors.output = y.data();
-        } else {
+        if (filter_gradient) {
+            tensors.input = x;
             tensors.grad_output = filters->data();
             tensors.grad_filters = filter_view(problem, y.data());
             tensors.grad_bias = flags.bias_output.empty() ? nullptr : bias_gradient.data();
+        } else if (columns) {
+            tensors.input = x;
+            tensors.output = y.data();
+        } else {
+            (forward ? tensors.input : tensors.grad_output) = x;
+            (forward ? tensors.output : tensors.grad_input) = y.data();
+            tensors.filters = Filters(filter_view(problem, filters->data()));
+            tensors.bias = flags.bias.empty() ? nullptr : bias->data.data();
+            tensors.residual = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
         }
-        if (Status status = execute(*plan, tensors); !status) {
-            return status;
-        }
-    } else if (options->device != Device::kCpu) {
-        const Result<Plan> plan = Plan::create(problem, *options);
-        if (!plan) {
-            return plan_failure(plan.status(), *algorithm);
-        }
-        Tensors tensors;
-        (forward ? tensors.input : tensors.grad_output) = x;
-        (forward ? tensors.output : tensors.grad_input) = y.data();
-        tensors.filters = Filters(filter_view(problem, filters->data()));
-        tensors.bias = flags.bias.empty() ? nullptr : bias->data.data();
-        tensors.residual = flags.residual.empty() ? ConstView() : ConstView(residual->data.data());
-        if (Status status = execute(*plan, tensors); !status) {
+        if (Status status = on_device ? execute_on_device(problem, *options, device_bytes, tensors) : execute(problem, *options, tensors); !status) {
             return status;
         }
     } else {
@@ -531,6 +537,7 @@ Action add_run(CLI::App &verb) {
     verb.add_flag("--raw", flags->raw, "write an image's result as it is: .npy float32 (channels, height, width), not clamped");
     verb.add_option("--algorithm", flags->algorithm, "auto, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);
+    verb.add_option("--device-memory", flags->device_memory, "of a GPU at most so many bytes: 4G; a forward convolution that needs more, or more than is free, is done in pieces");
     CLI::Option *groups = verb.add_option("--groups", flags->groups, "groups of channels (a named filter: one per channel)")->capture_default_str();
     CLI::Option *layout = verb.add_option("--layout", flags->layout, "nchw or nhwc, of input and output")->capture_default_str();
     CLI::Option *padding = verb.add_option("--padding", flags->padding, "one number, top,bottom,left,right, or valid, same, full (default: valid; same for an image)");

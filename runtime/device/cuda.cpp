@@ -132,24 +132,83 @@ public:
         driver().cuMemFree_v2(address(data));
     }
     Status copy_to_device(void *to, const void *from, size_t bytes, void *stream) override {
-        const Current current(context_);
-        const int error = bytes == 0 ? cuda::kSuccess : driver().cuMemcpyHtoDAsync_v2(address(to), from, bytes, static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? Status() : failed(info_.device, "cuMemcpyHtoDAsync", error);
+        return begin_copy_to_device(to, from, bytes, stream);
     }
     Status copy_to_host(void *to, const void *from, size_t bytes, void *stream) override {
-        const Current current(context_);
-        const int error = bytes == 0 ? cuda::kSuccess : driver().cuMemcpyDtoHAsync_v2(to, address(from), bytes, static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? synchronize(stream) : failed(info_.device, "cuMemcpyDtoHAsync", error);
+        const Status status = begin_copy_to_host(to, from, bytes, stream);
+        return status.ok() ? synchronize(stream) : status;
     }
     Status zero(void *to, size_t bytes, void *stream) override {
         const Current current(context_);
-        const int error = bytes == 0 ? cuda::kSuccess : driver().cuMemsetD8Async(address(to), 0, bytes, static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? Status() : failed(info_.device, "cuMemsetD8Async", error);
+        return done("cuMemsetD8Async", bytes == 0 ? cuda::kSuccess : driver().cuMemsetD8Async(address(to), 0, bytes, static_cast<cuda::Stream>(stream)));
     }
     Status synchronize(void *stream) override {
         const Current current(context_);
-        const int error = driver().cuStreamSynchronize(static_cast<cuda::Stream>(stream));
-        return error == cuda::kSuccess ? Status() : failed(info_.device, "cuStreamSynchronize", error);
+        return done("cuStreamSynchronize", driver().cuStreamSynchronize(static_cast<cuda::Stream>(stream)));
+    }
+
+    Status begin_copy_to_device(void *to, const void *from, size_t bytes, void *stream) override {
+        const Current current(context_);
+        return done("cuMemcpyHtoDAsync", bytes == 0 ? cuda::kSuccess : driver().cuMemcpyHtoDAsync_v2(address(to), from, bytes, static_cast<cuda::Stream>(stream)));
+    }
+    Status begin_copy_to_host(void *to, const void *from, size_t bytes, void *stream) override {
+        const Current current(context_);
+        return done("cuMemcpyDtoHAsync", bytes == 0 ? cuda::kSuccess : driver().cuMemcpyDtoHAsync_v2(to, address(from), bytes, static_cast<cuda::Stream>(stream)));
+    }
+    Result<void *> allocate_host(size_t bytes) override {
+        const Current current(context_);
+        void *data = nullptr;
+        const Status status = done("cuMemAllocHost", driver().cuMemAllocHost_v2(&data, bytes));
+        return status.ok() ? Result<void *>(data) : status;
+    }
+    void free_host(void *data) override {
+        const Current current(context_);
+        driver().cuMemFreeHost(data);
+    }
+    bool in_host_memory(const void *data, size_t bytes) const override {
+        const Current current(context_);
+        const auto pinned = [](const void *at) {
+            unsigned type = 0;
+            return driver().cuPointerGetAttribute(&type, cuda::kMemoryType, address(at)) == cuda::kSuccess && type == cuda::kMemoryOfHost;
+        };
+        return bytes > 0 && pinned(data) && pinned(static_cast<const char *>(data) + bytes - 1);
+    }
+    Result<void *> make_stream() override {
+        const Current current(context_);
+        cuda::Stream stream = nullptr;
+        const Status status = done("cuStreamCreate", driver().cuStreamCreate(&stream, cuda::kNonBlockingStream));
+        return status.ok() ? Result<void *>(stream) : status;
+    }
+    void free_stream(void *stream) override {
+        const Current current(context_);
+        driver().cuStreamDestroy_v2(static_cast<cuda::Stream>(stream));
+    }
+    Result<void *> make_event() override {
+        const Current current(context_);
+        cuda::Event event = nullptr;
+        const Status status = done("cuEventCreate", driver().cuEventCreate(&event, cuda::kEventWithoutTiming));
+        return status.ok() ? Result<void *>(event) : status;
+    }
+    void free_event(void *event) override {
+        const Current current(context_);
+        driver().cuEventDestroy_v2(static_cast<cuda::Event>(event));
+    }
+    Status record(void *event, void *stream) override {
+        const Current current(context_);
+        return done("cuEventRecord", driver().cuEventRecord(static_cast<cuda::Event>(event), static_cast<cuda::Stream>(stream)));
+    }
+    Status wait_in_stream(void *stream, void *event) override {
+        const Current current(context_);
+        return done("cuStreamWaitEvent", driver().cuStreamWaitEvent(static_cast<cuda::Stream>(stream), static_cast<cuda::Event>(event), 0));
+    }
+    Status wait(void *event) override {
+        const Current current(context_);
+        return done("cuEventSynchronize", driver().cuEventSynchronize(static_cast<cuda::Event>(event)));
+    }
+    size_t free_bytes() const override {
+        const Current current(context_);
+        size_t free = 0, total = 0;
+        return driver().cuMemGetInfo_v2(&free, &total) == cuda::kSuccess ? free : 0;
     }
 
     bool compile(KernelContext &context, const char *source, size_t) override {
@@ -181,6 +240,10 @@ public:
     }
 
 private:
+    Status done(const char *what, int error) const {
+        return error == cuda::kSuccess ? Status() : failed(info_.device, what, error);
+    }
+
     /// All kernels are looked up at once: the driver may load one only then, which is not for a launch to wait for.
     std::unique_ptr<Module> load(KernelContext &context, const char *source) const {
         auto made = std::make_unique<Module>(context_);

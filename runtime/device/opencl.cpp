@@ -8,6 +8,7 @@
 #include <CL/cl.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -23,27 +24,33 @@ namespace {
 
 /// The functions of libOpenCL that are used here.
 struct OpenCl {
-#define FOURFOLD_CL_FUNCTIONS(X) \
-    X(clGetPlatformIDs)          \
-    X(clGetPlatformInfo)         \
-    X(clGetDeviceIDs)            \
-    X(clGetDeviceInfo)           \
-    X(clCreateContext)           \
-    X(clCreateCommandQueue)      \
-    X(clCreateProgramWithSource) \
-    X(clBuildProgram)            \
-    X(clGetProgramBuildInfo)     \
-    X(clReleaseProgram)          \
-    X(clReleaseContext)          \
-    X(clCreateKernel)            \
-    X(clReleaseKernel)           \
-    X(clSetKernelArg)            \
-    X(clSetKernelArgSVMPointer)  \
-    X(clEnqueueNDRangeKernel)    \
-    X(clSVMAlloc)                \
-    X(clSVMFree)                 \
-    X(clEnqueueSVMMemcpy)        \
-    X(clEnqueueSVMMemFill)       \
+#define FOURFOLD_CL_FUNCTIONS(X)    \
+    X(clGetPlatformIDs)             \
+    X(clGetPlatformInfo)            \
+    X(clGetDeviceIDs)               \
+    X(clGetDeviceInfo)              \
+    X(clCreateContext)              \
+    X(clCreateCommandQueue)         \
+    X(clCreateProgramWithSource)    \
+    X(clBuildProgram)               \
+    X(clGetProgramBuildInfo)        \
+    X(clReleaseProgram)             \
+    X(clReleaseContext)             \
+    X(clCreateKernel)               \
+    X(clReleaseKernel)              \
+    X(clSetKernelArg)               \
+    X(clSetKernelArgSVMPointer)     \
+    X(clEnqueueNDRangeKernel)       \
+    X(clSVMAlloc)                   \
+    X(clSVMFree)                    \
+    X(clEnqueueSVMMemcpy)           \
+    X(clEnqueueSVMMemFill)          \
+    X(clEnqueueMarkerWithWaitList)  \
+    X(clEnqueueBarrierWithWaitList) \
+    X(clWaitForEvents)              \
+    X(clReleaseEvent)               \
+    X(clReleaseCommandQueue)        \
+    X(clFlush)                      \
     X(clFinish)
 #define FOURFOLD_DECLARE(name) decltype(&::name) name = nullptr;
     FOURFOLD_CL_FUNCTIONS(FOURFOLD_DECLARE)
@@ -188,10 +195,10 @@ public:
         cl().clSVMFree(context_, data);
     }
     Status copy_to_device(void *to, const void *from, size_t bytes, void *stream) override {
-        return copy(to, from, bytes, stream);
+        return copy(to, from, bytes, stream, CL_TRUE);
     }
     Status copy_to_host(void *to, const void *from, size_t bytes, void *stream) override {
-        return copy(to, from, bytes, stream);
+        return copy(to, from, bytes, stream, CL_TRUE);
     }
     Status zero(void *to, size_t bytes, void *stream) override {
         const cl_int zero = 0;
@@ -201,6 +208,63 @@ public:
     Status synchronize(void *stream) override {
         const cl_int error = cl().clFinish(queue(stream));
         return error == CL_SUCCESS ? Status() : failed(info_.device, "clFinish", error);
+    }
+
+    Status begin_copy_to_device(void *to, const void *from, size_t bytes, void *stream) override {
+        return copy(to, from, bytes, stream, CL_FALSE);
+    }
+    Status begin_copy_to_host(void *to, const void *from, size_t bytes, void *stream) override {
+        return copy(to, from, bytes, stream, CL_FALSE);
+    }
+    // OpenCL copies shared virtual memory from and to any memory while the CPU goes on.
+    Result<void *> allocate_host(size_t bytes) override {
+        void *data = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+        if (data == nullptr) {
+            return device_error(info_.device, StatusCode::kResourceExhausted, "the host has no " + std::to_string(bytes) + " bytes left");
+        }
+        return data;
+    }
+    void free_host(void *data) override {
+        std::free(data);
+    }
+    bool in_host_memory(const void *, size_t) const override {
+        return false;
+    }
+    Result<void *> make_stream() override {
+        cl_int error = CL_SUCCESS;
+        void *const made = cl().clCreateCommandQueue(context_, device_, 0, &error);
+        return made != nullptr ? Result<void *>(made) : failed(info_.device, "clCreateCommandQueue", error);
+    }
+    void free_stream(void *stream) override {
+        cl().clReleaseCommandQueue(queue(stream));
+    }
+    Result<void *> make_event() override {
+        return static_cast<void *>(new cl_event(nullptr));
+    }
+    void free_event(void *event) override {
+        forget(event);
+        delete static_cast<cl_event *>(event);
+    }
+    Status record(void *event, void *stream) override {
+        forget(event);
+        cl_int error = cl().clEnqueueMarkerWithWaitList(queue(stream), 0, nullptr, static_cast<cl_event *>(event));
+        // Other queues may wait for it.
+        error = error == CL_SUCCESS ? cl().clFlush(queue(stream)) : error;
+        return error == CL_SUCCESS ? Status() : failed(info_.device, "clEnqueueMarkerWithWaitList", error);
+    }
+    Status wait_in_stream(void *stream, void *event) override {
+        const cl_event *const e = static_cast<cl_event *>(event);
+        const cl_int error = *e == nullptr ? CL_SUCCESS : cl().clEnqueueBarrierWithWaitList(queue(stream), 1, e, nullptr);
+        return error == CL_SUCCESS ? Status() : failed(info_.device, "clEnqueueBarrierWithWaitList", error);
+    }
+    Status wait(void *event) override {
+        const cl_event *const e = static_cast<cl_event *>(event);
+        const cl_int error = *e == nullptr ? CL_SUCCESS : cl().clWaitForEvents(1, e);
+        return error == CL_SUCCESS ? Status() : failed(info_.device, "clWaitForEvents", error);
+    }
+    size_t free_bytes() const override {
+        // It does not say what is in use.
+        return info_.memory_bytes / 2;
     }
 
     bool compile(KernelContext &context, const char *source, size_t bytes) override {
@@ -253,8 +317,16 @@ private:
         return stream != nullptr ? static_cast<cl_command_queue>(stream) : queue_;
     }
 
-    Status copy(void *to, const void *from, size_t bytes, void *stream) {
-        const cl_int error = bytes == 0 ? CL_SUCCESS : cl().clEnqueueSVMMemcpy(queue(stream), CL_TRUE, to, from, bytes, 0, nullptr, nullptr);
+    static void forget(void *event) {
+        cl_event &e = *static_cast<cl_event *>(event);
+        if (e != nullptr) {
+            cl().clReleaseEvent(e);
+            e = nullptr;
+        }
+    }
+
+    Status copy(void *to, const void *from, size_t bytes, void *stream, cl_bool blocking) {
+        const cl_int error = bytes == 0 ? CL_SUCCESS : cl().clEnqueueSVMMemcpy(queue(stream), blocking, to, from, bytes, 0, nullptr, nullptr);
         return error == CL_SUCCESS ? Status() : failed(info_.device, "clEnqueueSVMMemcpy", error);
     }
 

@@ -57,6 +57,29 @@ public:
     virtual Status zero(void *to, size_t bytes, void *stream) = 0;
     virtual Status synchronize(void *stream) = 0;
 
+    // What copies beside launches.
+    /// Put into the stream, and done when it gets there. The memory of the host must stay until then, and only from memory of
+    /// allocate_host(), or that in_host_memory() finds, does the call return before.
+    virtual Status begin_copy_to_device(void *to, const void *from, size_t bytes, void *stream) = 0;
+    virtual Status begin_copy_to_host(void *to, const void *from, size_t bytes, void *stream) = 0;
+    /// Memory of the host that the device reads and writes itself: pinned.
+    virtual Result<void *> allocate_host(size_t bytes) = 0;
+    virtual void free_host(void *data) = 0;
+    /// Whether the caller's memory is of that kind.
+    virtual bool in_host_memory(const void *data, size_t bytes) const = 0;
+    /// A stream of fourfold's own, which waits for no other and no other for it.
+    virtual Result<void *> make_stream() = 0;
+    virtual void free_stream(void *stream) = 0;
+    /// An event happens when all that was in a stream is done which was there when it was recorded last. One never recorded has happened.
+    virtual Result<void *> make_event() = 0;
+    virtual void free_event(void *event) = 0;
+    virtual Status record(void *event, void *stream) = 0;
+    /// What comes into the stream from now on waits for the event; or the caller does.
+    virtual Status wait_in_stream(void *stream, void *event) = 0;
+    virtual Status wait(void *event) = 0;
+    /// Bytes that allocate() finds now, as far as the device tells.
+    virtual size_t free_bytes() const = 0;
+
     /// Compiles a module unless it is, and adds it to what the plan that is made holds (KernelContext::modules); `source` stays as it
     /// is for the life of the process. Waits for nobody who compiles another. False with a message in the context.
     virtual bool compile(KernelContext &context, const char *source, size_t bytes) = 0;

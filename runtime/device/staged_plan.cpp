@@ -4,18 +4,27 @@
 #include <array>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "checks.h"
+#include "device/pieces.h"
+#include "device/stager.h"
 
 namespace fourfold {
 
 struct StagedPlan::Impl {
-    explicit Impl(const Plan &p)
-        : plan(p), device(p.device()) {
+    Impl(const Plan &p, DeviceRuntime &on)
+        : plan(p), device(p.device()), runtime(on) {
+    }
+    ~Impl() {
+        static_cast<void>(runtime.synchronize(stream));  // nobody is left to tell
     }
 
     const Plan plan;
     const Device device;
+    DeviceRuntime &runtime;
+    Stager stager;
+    std::unique_ptr<ConvolutionInPieces> pieces;  ///< does everything, where it is there
     bool has_filters = false, packed_once = false;
     // What each operation reads and writes: see Tensors.
     DeviceBuffer input, second_input, residual, bias, filters, packed, workspace, output, second_output;
@@ -34,7 +43,12 @@ struct StagedPlan::Impl {
         return memory.status();
     }
 
-    Status reserve_all() {
+    /// What is needed on the device, and the most that is copied at once.
+    struct Need {
+        DeviceBuffer *buffer;
+        size_t bytes;
+    };
+    Result<std::vector<Need>> needs(size_t &most_copied) {
         const Conv2dProblem &p = plan.problem();
         const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
         const size_t x = floats(p.input_elements()), w = floats(p.filter_elements()), y = floats(p.output_elements());
@@ -65,15 +79,31 @@ struct StagedPlan::Impl {
         default:
             return bad("operation of '" + p.to_string() + "' is no plan's");
         }
-        const std::pair<DeviceBuffer *, size_t> all[] = {
-            {&input, in}, {&second_input, second_in}, {&residual, p.residual ? out : 0}, {&bias, channels}, {&filters, has_filters ? w : 0}, {&packed, plan.packed_filter_bytes()},
-            {&workspace, has_filters ? plan.workspace_bytes_unpacked() : plan.workspace_bytes()}, {&output, out}, {&second_output, second_out}};
-        for (const auto &[buffer, bytes] : all) {
-            if (Status status = reserve(*buffer, bytes); !status.ok()) {
+        most_copied = std::max({in, second_in, out, has_filters ? w : 0});
+        return std::vector<Need>{
+            {&input, in}, {&second_input, second_in}, {&residual, p.residual ? out : 0}, {&bias, channels}, {&filters, has_filters ? w : 0}, {&packed, plan.packed_filter_bytes()}, {&workspace, has_filters ? plan.workspace_bytes_unpacked() : plan.workspace_bytes()}, {&output, out}, {&second_output, second_out}};
+    }
+
+    /// kResourceExhausted where more than `most` bytes of the device are needed.
+    Status reserve_all(size_t most) {
+        size_t most_copied = 0;
+        const Result<std::vector<Need>> all = needs(most_copied);
+        if (!all) {
+            return all.status();
+        }
+        double bytes = 0.0;
+        for (const Need &need : *all) {
+            bytes += static_cast<double>(need.bytes);
+        }
+        if (bytes > static_cast<double>(most)) {
+            return device_error(device, StatusCode::kResourceExhausted, plan.problem().to_string() + ": takes " + std::to_string(static_cast<size_t>(bytes)) + " bytes of memory and may have " + std::to_string(most));
+        }
+        for (const Need &need : *all) {
+            if (Status status = reserve(*need.buffer, need.bytes); !status.ok()) {
                 return status;
             }
         }
-        return Status();
+        return stager.make(runtime, most_copied);
     }
 
     /// Sizes of x, w and y, and of columns.
@@ -113,7 +143,7 @@ struct StagedPlan::Impl {
     }
 
     /// To the device, and the view there.
-    Status send(const char *name, const DeviceBuffer &to, const ConstView &view, const Sizes &sizes, void *stream, ConstView &there) const {
+    Status send(const char *name, const DeviceBuffer &to, const ConstView &view, const Sizes &sizes, void *stream, ConstView &there) {
         if (to.bytes() == 0) {
             return Status();
         }
@@ -122,14 +152,37 @@ struct StagedPlan::Impl {
         }
         there = view;
         there.data = to.floats();
-        return copy_to_device(device, to.data(), view.data, to.bytes(), stream);
+        return stager.send(to.data(), view.data, to.bytes(), stream);
     }
-    Status fetch(const char *name, const DeviceBuffer &from, const MutableView &view, void *stream) const {
+    Status fetch(const char *name, const DeviceBuffer &from, const MutableView &view, void *stream) {
         if (view.data == nullptr) {
             return bad(std::string(name) + " is null");
         }
-        return copy_to_host(device, view.data, from.data(), from.bytes(), stream);
+        return stager.fetch(view.data, from.data(), from.bytes(), stream);
     }
+
+    /// Every call: its stream is what the destructor waits for.
+    Status enter(const ExecutionContext &context) {
+        const Status status = own_stream(device, context.stream);
+        stream = status.ok() ? context.stream : stream;
+        return status;
+    }
+    /// Waits until nothing reads or writes the caller's memory any more, also after an error.
+    Status finish(Status status) {
+        const Status waited = runtime.synchronize(stream);
+        return status.ok() ? waited : status;
+    }
+
+    static Result<StagedPlan> create(const Plan &plan, size_t device_bytes);
+
+    /// For the parts of execute.
+    Status at_once() const {
+        return pieces == nullptr ? Status() : device_error(device, StatusCode::kUnsupported, "the work is done in " + std::to_string(pieces->pieces()) + " pieces, of which only execute is one call");
+    }
+
+    /// Begins what the public pack_filters and upload wait for.
+    Status begin_pack(ConstView filters, const ExecutionContext &context);
+    Status begin_upload(const Tensors &tensors, const ExecutionContext &context);
     /// Where the result goes in the caller's memory.
     const MutableView &result(const Tensors &t) const {
         const Operation operation = plan.problem().operation;
@@ -146,76 +199,123 @@ StagedPlan::StagedPlan(std::unique_ptr<Impl> impl)
 }
 StagedPlan::StagedPlan(StagedPlan &&other) noexcept = default;
 StagedPlan &StagedPlan::operator=(StagedPlan &&other) noexcept = default;
-StagedPlan::~StagedPlan() {
-    if (impl_ != nullptr) {
-        static_cast<void>(synchronize(impl_->device, impl_->stream));  // nobody is left to tell
-    }
-}
+StagedPlan::~StagedPlan() = default;
 
 const Plan &StagedPlan::plan() const {
     return impl_->plan;
+}
+
+int64_t StagedPlan::pieces() const {
+    return impl_->pieces != nullptr ? impl_->pieces->pieces() : 1;
 }
 
 Result<StagedPlan> StagedPlan::create(const Plan &plan) {
     if (plan.device().kind == Device::kCpu) {
         return bad("a plan of device 'cpu' needs no staging; execute it");
     }
-    auto impl = std::make_unique<Impl>(plan);
-    if (Status status = impl->reserve_all(); !status.ok()) {
-        return status;
+    return Impl::create(plan, std::numeric_limits<size_t>::max());
+}
+
+Result<StagedPlan> StagedPlan::Impl::create(const Plan &plan, size_t device_bytes) {
+    const Result<DeviceRuntime *> runtime = device_runtime(plan.device());
+    if (!runtime) {
+        return runtime.status();
     }
+    auto impl = std::make_unique<Impl>(plan, **runtime);
+    const Status status = impl->reserve_all(device_bytes);
+    return status.ok() ? Result<StagedPlan>(StagedPlan(std::move(impl))) : status;
+}
+
+Result<StagedPlan> StagedPlan::create(const Conv2dProblem &problem, const PlanOptions &options, size_t device_bytes) {
+    if (options.device.kind == Device::kCpu) {
+        return bad("device 'cpu' needs no staging; make a Plan and execute it");
+    }
+    const Result<DeviceRuntime *> runtime = device_runtime(options.device);
+    if (!runtime) {
+        return runtime.status();
+    }
+    // Not the last byte: drivers take some for themselves.
+    const size_t limit = std::min(device_bytes, (*runtime)->free_bytes() / 16 * 15);
+    PlanOptions within = options;
+    within.workspace_limit = std::min(options.workspace_limit, limit);
+    const Result<Plan> plan = Plan::create(problem, within);
+    Result<StagedPlan> whole = plan ? Impl::create(*plan, limit) : Result<StagedPlan>(plan.status());
+    // What lacks is memory of the device, not a workspace of the caller's.
+    const auto explained = [&](const Status &status) {
+        const bool memory = status.code() == StatusCode::kResourceExhausted && status.message().rfind("device '", 0) != 0;
+        return memory ? device_error(options.device, status.code(), "within " + std::to_string(limit) + " bytes of memory: " + status.message()) : status;
+    };
+    const bool too_large = whole.status().code() == StatusCode::kResourceExhausted || whole.status().code() == StatusCode::kUnsupported;
+    if (whole) {
+        return whole;
+    }
+    if (!too_large || problem.operation != Operation::kForward) {
+        return explained(whole.status());
+    }
+    Result<std::unique_ptr<ConvolutionInPieces>> pieces = ConvolutionInPieces::create(problem, options, limit);
+    if (!pieces) {
+        return explained(plan.status().code() == StatusCode::kUnsupported ? plan.status() : pieces.status());
+    }
+    auto impl = std::make_unique<Impl>((*pieces)->plan(), **runtime);
+    impl->pieces = std::move(*pieces);
     return StagedPlan(std::move(impl));
 }
 
-Status StagedPlan::pack_filters(ConstView filters, const ExecutionContext &context) {
-    Impl &s = *impl_;
-    s.stream = context.stream;
-    if (!s.has_filters) {
+Status StagedPlan::Impl::begin_pack(ConstView view, const ExecutionContext &context) {
+    if (!has_filters) {
         return bad("this operation reads no filters; there is nothing to pack");
     }
-    Status status = s.send("filters", s.filters, filters, s.filter_sizes(), context.stream, s.filters_view);
-    if (status.ok()) {
-        status = s.plan.pack_filters(s.filters_view, s.packed, s.workspace, context);
-    }
-    if (status.ok()) {
-        status = synchronize(s.device, context.stream);
-    }
-    s.packed_once = s.packed_once || status.ok();
+    Status status = enter(context);
+    status = status.ok() ? send("filters", filters, view, filter_sizes(), context.stream, filters_view) : status;
+    status = status.ok() ? plan.pack_filters(filters_view, packed, workspace, context) : status;
+    packed_once = packed_once || status.ok();
     return status;
 }
 
-Status StagedPlan::upload(const Tensors &t, const ExecutionContext &context) {
-    Impl &s = *impl_;
-    const Conv2dProblem &p = s.plan.problem();
+Status StagedPlan::pack_filters(ConstView filters, const ExecutionContext &context) {
+    return impl_->pieces != nullptr ? impl_->pieces->pack_filters(filters, context) : impl_->finish(impl_->begin_pack(filters, context));
+}
+
+Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &context) {
+    const Conv2dProblem &p = plan.problem();
     const bool from_output = p.operation == Operation::kBackwardData;
-    const Impl::Sizes in = from_output ? s.result_sizes() : p.operation == Operation::kFold ? s.column_sizes() : s.image_sizes();
-    const Impl::Sizes out = p.operation == Operation::kForward ? s.result_sizes() : p.operation == Operation::kBackwardFilters ? s.filter_sizes() : p.operation == Operation::kUnfold ? s.column_sizes() : s.image_sizes();
-    Status status = Impl::check(s.result_name(), s.result(t), out);
+    const Sizes in = from_output ? result_sizes() : p.operation == Operation::kFold ? column_sizes()
+                                                                                    : image_sizes();
+    const Sizes out = p.operation == Operation::kForward ? result_sizes() : p.operation == Operation::kBackwardFilters ? filter_sizes()
+                                                                        : p.operation == Operation::kUnfold            ? column_sizes()
+                                                                                                                       : image_sizes();
+    Status status = enter(context);
+    status = status.ok() ? check(result_name(), result(t), out) : status;
     if (status.ok()) {
-        s.output_view = s.result(t);
-        s.output_view.data = s.output.floats();
-        status = s.send(from_output ? "grad_output" : "input", s.input, from_output ? t.grad_output : t.input, in, context.stream, s.input_view);
+        output_view = result(t);
+        output_view.data = output.floats();
+        status = send(from_output ? "grad_output" : "input", input, from_output ? t.grad_output : t.input, in, context.stream, input_view);
     }
-    if (status.ok()) {
-        status = s.send("grad_output", s.second_input, t.grad_output, s.result_sizes(), context.stream, s.second_input_view);
+    status = status.ok() ? send("grad_output", second_input, t.grad_output, result_sizes(), context.stream, second_input_view) : status;
+    status = status.ok() ? send("residual", residual, t.residual, out, context.stream, residual_view) : status;
+    bias_given = t.bias != nullptr && bias.bytes() > 0;
+    if (status.ok() && bias_given) {
+        status = stager.send(bias.data(), t.bias, bias.bytes(), context.stream);
     }
-    if (status.ok()) {
-        status = s.send("residual", s.residual, t.residual, out, context.stream, s.residual_view);
+    if (status.ok() && has_filters && t.filters.view.data != nullptr) {
+        status = begin_pack(t.filters.view, context);
     }
-    s.bias_given = t.bias != nullptr && s.bias.bytes() > 0;
-    if (status.ok() && s.bias_given) {
-        status = copy_to_device(s.device, s.bias.data(), t.bias, s.bias.bytes(), context.stream);
-    }
-    if (status.ok() && s.has_filters && t.filters.view.data != nullptr) {
-        status = pack_filters(t.filters.view, context);
-    }
-    s.second_output_wanted = t.grad_bias != nullptr;
+    second_output_wanted = t.grad_bias != nullptr;
     return status;
+}
+
+Status StagedPlan::upload(const Tensors &tensors, const ExecutionContext &context) {
+    const Status status = impl_->at_once();
+    return status.ok() ? impl_->finish(impl_->begin_upload(tensors, context)) : status;
 }
 
 Status StagedPlan::launch(const ExecutionContext &context) {
     Impl &s = *impl_;
-    s.stream = context.stream;
+    Status status = s.at_once();
+    status = status.ok() ? s.enter(context) : status;
+    if (!status.ok()) {
+        return status;
+    }
     if (s.has_filters && !s.packed_once) {
         return bad("filters are null, and none were packed before");
     }
@@ -245,15 +345,21 @@ Status StagedPlan::launch(const ExecutionContext &context) {
 
 Status StagedPlan::download(const Tensors &t, const ExecutionContext &context) {
     Impl &s = *impl_;
-    const Status status = s.fetch(s.result_name(), s.output, s.result(t), context.stream);
+    Status status = s.at_once();
+    status = status.ok() ? s.enter(context) : status;
+    status = !status.ok() ? status : s.fetch(s.result_name(), s.output, s.result(t), context.stream);
     const bool more = status.ok() && s.second_output.bytes() > 0 && t.grad_bias != nullptr;
     return more ? s.fetch("grad_bias", s.second_output, MutableView(t.grad_bias), context.stream) : status;
 }
 
 Status StagedPlan::execute(const Tensors &tensors, const ExecutionContext &context) {
-    Status status = upload(tensors, context);
+    if (impl_->pieces != nullptr) {
+        return impl_->pieces->execute(tensors, context);
+    }
+    Status status = impl_->begin_upload(tensors, context);
     status = status.ok() ? launch(context) : status;
-    return status.ok() ? download(tensors, context) : status;
+    status = status.ok() ? download(tensors, context) : status;
+    return status.ok() ? status : impl_->finish(status);
 }
 
 }  // namespace fourfold

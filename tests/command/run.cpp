@@ -1,6 +1,7 @@
 // `fourfold run` on PyTorch's files, and on everything that is not as it should be.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -269,6 +270,27 @@ TEST_F(Failures, CannotDoIt) {
         }
     }
     expect_failure(3, with(run(p.to_string()), {"--algorithm", "fft", "--workspace-limit", "1"}), {"workspace"});
+}
+
+TEST(RunOnDevice, AnImageLargerThanItsMemory) {
+    PlanOptions options;
+    options.device = Device::opencl();
+    const Conv2dProblem p = parse_problem("b1 ic3 i61x40 oc4 f5 p2 reflect relu");
+    if (const Result<DeviceInfo> info = device_info(options.device); !info) {
+        GTEST_SKIP() << "skipped: " << info.status().message();
+    }
+    const TemporaryFolder folder;
+    Operands operands(p, 5);
+    write_npy(folder / "x.npy", {{1, 3, 61, 40}, operands.input.values()});
+    write_npy(folder / "w.npy", {{4, 3, 5, 5}, operands.filters.values()});
+    const Arguments run = {"run", "--problem", p.to_string(), "--input", folder / "x.npy", "--filters", folder / "w.npy", "--output", folder / "y.npy", "--device", "opencl", "--algorithm", "direct", "--device-memory"};
+    ASSERT_TRUE(exits_with(0, fourfold_command(with(run, {"48K"}))));
+    const NpyArray y = read_npy(folder / "y.npy");
+    std::copy(y.values.begin(), y.values.end(), operands.output.data());
+    std::memset(operands.bias.data(), 0, operands.bias.bytes());
+    EXPECT_TRUE(matches(operands, operands.expected(), 1e-6));
+    EXPECT_TRUE(exits_with(3, fourfold_command(with(run, {"1K"})), {"device 'opencl'"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command(with(run, {"abacus"})), {"--device-memory", "abacus"}));
 }
 
 TEST_F(Failures, UnwritableOutput) {

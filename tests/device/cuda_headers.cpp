@@ -52,6 +52,10 @@ static_assert(fourfold::cuda::kMultiprocessorCount == CU_DEVICE_ATTRIBUTE_MULTIP
 static_assert(fourfold::cuda::kCapabilityMajor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(fourfold::cuda::kCapabilityMinor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 static_assert(fourfold::cuda::kMaxDynamicSharedBytes == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+static_assert(fourfold::cuda::kMemoryType == CU_POINTER_ATTRIBUTE_MEMORY_TYPE);
+static_assert(fourfold::cuda::kMemoryOfHost == CU_MEMORYTYPE_HOST);
+static_assert(fourfold::cuda::kNonBlockingStream == CU_STREAM_NON_BLOCKING);
+static_assert(fourfold::cuda::kEventWithoutTiming == CU_EVENT_DISABLE_TIMING);
 static_assert(fourfold::cufft::kSuccess == CUFFT_SUCCESS);
 static_assert(fourfold::cufft::kAllocationFailed == CUFFT_ALLOC_FAILED);
 static_assert(fourfold::cufft::kR2C == CUFFT_R2C);

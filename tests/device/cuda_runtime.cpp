@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <set>
 #include <stdexcept>
@@ -14,6 +15,7 @@
 
 #include "device/standin_driver.h"
 #include "fourfold/fourfold.h"
+#include "fourfold/staged_plan.h"
 #include "support/spawn.h"
 
 namespace fourfold::test {
@@ -320,6 +322,143 @@ TEST_F(CudaRuntime, AModuleIsLoadedOnceAndNobodyElseWaits) {
     }
 }
 
+/// Host data of a problem whose input is larger than two pieces of pinned memory, and of another size than everything else.
+struct HostData {
+    const Conv2dProblem problem = problem_of("b1 ic3 i1024 oc2 f3 p1");
+    std::vector<float> x = std::vector<float>(static_cast<size_t>(problem.input_elements())), w = std::vector<float>(54, 0.5f), y = std::vector<float>(static_cast<size_t>(problem.output_elements()));
+    PlanOptions options;
+
+    HostData() {
+        for (size_t i = 0; i < x.size(); i++) {
+            x[i] = static_cast<float>(i % 65521);
+        }
+        options.device = Device::cuda();
+        options.algorithm = Algorithm::kDirect;
+    }
+    Tensors tensors() {
+        Tensors t;
+        t.input = x.data();
+        t.filters = w.data();
+        t.output = y.data();
+        return t;
+    }
+};
+constexpr size_t kMebibyte = size_t{1} << 20;
+
+TEST_F(CudaRuntime, HostMemoryGoesThroughPinnedPieces) {
+    HostData host;
+    const size_t pinned = standin()->pinned_by_driver;
+    {
+        Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        EXPECT_EQ(staged->pieces(), 1);
+        EXPECT_EQ(standin()->pinned_by_driver, pinned + 8 * kMebibyte);
+        standin()->clear();
+        ASSERT_TRUE(staged->upload(host.tensors()).ok());
+        const size_t bytes = host.x.size() * sizeof(float);
+        void *const there = standin()->allocation_of(bytes);
+        ASSERT_NE(there, nullptr);
+        EXPECT_EQ(std::memcmp(there, host.x.data(), bytes), 0);
+        // 12 MiB of input, and the filters.
+        const std::vector<DriverCall> copies = standin()->recorded("cuMemcpyHtoDAsync");
+        ASSERT_GE(copies.size(), 4u);
+        for (size_t i = 0; i < 3; i++) {
+            EXPECT_EQ(copies[i].bytes, 4 * kMebibyte);
+            EXPECT_TRUE(standin()->is_pinned(reinterpret_cast<uintptr_t>(copies[i].host), copies[i].bytes));
+        }
+        ASSERT_TRUE(staged->launch().ok());
+        // Launches compute nothing; this stands for what they would have written.
+        auto *const result = static_cast<float *>(standin()->allocation_of(host.y.size() * sizeof(float)));
+        ASSERT_NE(result, nullptr);
+        for (size_t i = 0; i < host.y.size(); i++) {
+            result[i] = static_cast<float>(i % 8191);
+        }
+        ASSERT_TRUE(staged->download(host.tensors()).ok());
+        EXPECT_EQ(std::memcmp(result, host.y.data(), host.y.size() * sizeof(float)), 0);
+        standin()->clear();
+        ASSERT_TRUE(staged->execute(host.tensors()).ok());
+        for (const char *allocation : {"cuMemAlloc", "cuMemAllocHost", "cuEventCreate", "cuStreamCreate"}) {
+            EXPECT_TRUE(standin()->recorded(allocation).empty()) << allocation << " while executing";
+        }
+    }
+    EXPECT_EQ(standin()->pinned_by_driver, pinned);
+}
+
+TEST_F(CudaRuntime, PinnedMemoryOfTheCallerIsCopiedDirectly) {
+    HostData host;
+    standin()->pin(host.x.data(), host.x.size() * sizeof(float));
+    standin()->pin(host.y.data(), host.y.size() * sizeof(float));
+    {
+        Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        standin()->clear();
+        ASSERT_TRUE(staged->execute(host.tensors()).ok());
+        EXPECT_EQ(standin()->recorded("cuMemcpyHtoDAsync")[0].host, host.x.data());
+        EXPECT_EQ(standin()->recorded("cuMemcpyHtoDAsync")[0].bytes, host.x.size() * sizeof(float));
+        ASSERT_EQ(standin()->recorded("cuMemcpyDtoHAsync").size(), 1u);
+        EXPECT_EQ(standin()->recorded("cuMemcpyDtoHAsync")[0].host, host.y.data());
+        EXPECT_EQ(std::memcmp(standin()->allocation_of(host.x.size() * sizeof(float)), host.x.data(), host.x.size() * sizeof(float)), 0);
+        // Half pinned is not pinned.
+        standin()->unpin(host.x.data());
+        standin()->pin(host.x.data(), 4 * kMebibyte);
+        standin()->clear();
+        ASSERT_TRUE(staged->execute(host.tensors()).ok());
+        EXPECT_NE(standin()->recorded("cuMemcpyHtoDAsync")[0].host, host.x.data());
+        standin()->fail("cuMemcpyHtoDAsync", kLaunchFailed);
+        EXPECT_EQ(staged->execute(host.tensors()).message(), "device 'cuda': cuMemcpyHtoDAsync failed with error 719");
+    }
+    standin()->unpin(host.x.data());
+    standin()->unpin(host.y.data());
+}
+
+TEST_F(CudaRuntime, LargeImagesInPiecesWhoseCopiesOverlap) {
+    HostData host;
+    const size_t before = standin()->allocated;
+    int stream = 0;
+    ExecutionContext context;
+    context.stream = &stream;
+    Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options, 6 * kMebibyte);
+    ASSERT_TRUE(staged.ok()) << staged.status().message();
+    EXPECT_GE(staged->pieces(), 4);
+    Tensors tensors = host.tensors();
+    ASSERT_TRUE(staged->pack_filters(tensors.filters.view, context).ok());
+    tensors.filters = Filters();
+    standin()->clear();
+    const Status status = staged->execute(tensors, context);
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_LE(standin()->most_allocated, before + 6 * kMebibyte);
+    EXPECT_EQ(staged->upload(host.tensors()).code(), StatusCode::kUnsupported);
+    // In the order of the calls: what is sent for a piece comes before the fetch of the one before, so that both overlap its computation.
+    std::string order;
+    for (const DriverCall &call : standin()->calls) {
+        const bool compute = call.name == "cuLaunchKernel", to = call.name == "cuMemcpyHtoDAsync", from = call.name == "cuMemcpyDtoHAsync";
+        const char letter = compute ? 'C' : to ? 's'
+                                        : from ? 'f'
+                                               : '\0';
+        if (compute) {
+            EXPECT_EQ(call.stream, &stream);
+        } else if (from) {
+            EXPECT_NE(call.stream, &stream);
+        }
+        if (letter != '\0' && (order.empty() || order.back() != letter)) {
+            order += letter;
+        }
+        EXPECT_NE(call.name, "cuMemAlloc");
+        EXPECT_NE(call.name, "cuMemAllocHost");
+    }
+    std::string expected = "sC";
+    for (int64_t i = 1; i < staged->pieces(); i++) {
+        expected += "sCf";
+    }
+    EXPECT_EQ(order, expected);
+    EXPECT_GE(standin()->recorded("cuStreamWaitEvent").size(), static_cast<size_t>(3 * staged->pieces()));
+    // Nothing is left to wait for after a failure, and the next call is fine.
+    standin()->fail_next("cuLaunchKernel", kLaunchFailed);
+    EXPECT_FALSE(staged->execute(tensors, context).ok());
+    EXPECT_TRUE(staged->execute(tensors, context).ok());
+    EXPECT_EQ(StagedPlan::create(host.problem, host.options, kMebibyte / 64).status().code(), StatusCode::kResourceExhausted);
+}
+
 TEST_F(CudaRuntime, FailuresComeBackInWords) {
     OnDevice on("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
     ASSERT_TRUE(on.pack().ok());
@@ -405,7 +544,7 @@ TEST(CudaLadder, ListingMakesNoContext) {
     const std::string out = probe("75,70,90", "list", "", true).out;
     EXPECT_NE(out.find("cuda: Stand-in 0\ncuda:2: Stand-in 2\n"), std::string::npos) << out;
     EXPECT_EQ(out.find("\n0 variants run"), std::string::npos) << out;
-    EXPECT_NE(out.find("contexts 0, modules 0 - 0, memory 0\n"), std::string::npos) << out;
+    EXPECT_NE(out.find("contexts 0, modules 0 - 0, memory 0, pinned 0\n"), std::string::npos) << out;
 }
 
 TEST(CudaLadder, WhatIsLoadedIsUnloaded) {

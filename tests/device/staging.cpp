@@ -98,6 +98,53 @@ TEST_F(Staging, StagedPlanRefusesWhatIsMissing) {
     EXPECT_EQ(StagedPlan::create(*cpu).status().code(), StatusCode::kInvalidArgument);
 }
 
+/// Within less and less memory, until an execution has at least three pieces.
+TEST_F(Staging, InPiecesTheResultIsTheSame) {
+    for (const char *text : {
+             "b1 ic3 i40x30 oc5 f3 p1 residual relu",
+             "b1 ic4 i41x30 oc6 f5x3 s2 p1,0,2,1 g2",
+             "b1 ic3 i33x20 oc4 f3 p3 d2 reflect",
+             "b1 ic3 i33x20 oc4 f7 p3 symmetric conv",
+             "b1 ic3 i33x20 oc4 f4 p2,1,1,2 replicate s3x1",
+             "b1 ic3 i33x20 oc4 f3 p1 circular residual",
+             "b2 ic3 i33x20 oc4 f3 p2 constant:0.5 nhwc residual clamp:-1,1",
+             "b1 ic6 i40x11 oc6 f3 p1 g6 nhwc",
+             "b7 ic3 i9x7 oc5 f3 p1 residual",
+         }) {
+        for (bool regions : {false, true}) {
+            Operands operands(parse_problem(text), 11, Values::kUniform, Placement::kGuardBytes, regions);
+            size_t limit = size_t{1} << 22;
+            Result<StagedPlan> staged = StagedPlan::create(operands.problem, options(), limit);
+            while (staged.ok() && staged->pieces() < 3) {
+                limit = limit * 3 / 4;
+                staged = StagedPlan::create(operands.problem, options(), limit);
+            }
+            ASSERT_TRUE(staged.ok()) << text << " in " << limit << " bytes: " << staged.status().message();
+            Tensors tensors = operands.tensors();
+            for (int repeat = 0; repeat < 2; repeat++) {
+                operands.clear_output();
+                const Status status = staged->execute(tensors);
+                ASSERT_TRUE(status.ok()) << text << ": " << status.message();
+                EXPECT_TRUE(matches(operands, operands.expected(), error_limit(staged->plan().algorithm()))) << text << " in " << staged->pieces() << " pieces";
+                tensors.filters = Filters();  // packed the first time
+            }
+        }
+    }
+}
+
+TEST_F(Staging, WhatCannotBeDoneInPieces) {
+    const Conv2dProblem problem = parse_problem("b1 ic64 i64 oc64 f3 p1");
+    const Status row = StagedPlan::create(problem, options(), 1000).status();
+    EXPECT_EQ(row.code(), StatusCode::kResourceExhausted) << row.message();
+    EXPECT_EQ(row.message(), "device '" + to_string(test_device()) + "': one row of one image takes more than the 1000 bytes of memory that it may have");
+    const Status gradient = StagedPlan::create(gradient_of(problem, Operation::kBackwardData), options(), 1000).status();
+    EXPECT_EQ(gradient.code(), StatusCode::kResourceExhausted) << gradient.message();
+    EXPECT_EQ(gradient.message().find("device '" + to_string(test_device()) + "': "), 0u) << gradient.message();
+    PlanOptions winograd = options(Algorithm::kWinograd);
+    EXPECT_EQ(StagedPlan::create(parse_problem("b1 ic2 i9 oc2 f5"), winograd).status().code(), StatusCode::kUnsupported);
+    EXPECT_EQ(StagedPlan::create(problem, PlanOptions()).status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST_F(Staging, ThreadsShareAPlan) {
     Operands first(parse_problem("b2 ic8 i12 oc8 f3 p1"), 1), second(first.problem, 2);
     const Result<Plan> plan = Plan::create(first.problem, options());

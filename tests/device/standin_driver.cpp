@@ -1,13 +1,17 @@
 // See standin_driver.h. The signatures are those that the library loads, so that the two cannot differ.
 #include "device/standin_driver.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "device/cuda_driver.h"
 
@@ -67,6 +71,40 @@ const struct Reporter {
         }
     }
 } reporter;
+
+/// What is put into a stream and waits there until somebody waits for it.
+struct Pending {
+    std::function<void()> run;  ///< a copy; or, empty,
+    long happens = 0;           ///< the recording of an event that happens here; or
+    long waits_for = 0;         ///< one that is waited for here
+};
+std::map<const void *, std::deque<Pending>> &streams = *new std::map<const void *, std::deque<Pending>>;
+/// Recordings of events are numbered; those that did not happen yet, with their streams.
+std::map<long, const void *> &recorded = *new std::map<long, const void *>;
+/// Of each event the last recording, 0 for none.
+std::map<const void *, long> &events = *new std::map<const void *, long>;
+long recordings = 0;
+
+/// With the mutex held: a stream's work, until a recording happened, or all.
+void drain(const void *stream, long until = 0) {
+    std::deque<Pending> &queue = streams[stream];
+    while (!queue.empty() && (until == 0 || recorded.count(until) == 1)) {
+        const Pending next = std::move(queue.front());
+        queue.pop_front();
+        if (next.run) {
+            next.run();
+        }
+        if (const auto waited = recorded.find(next.waits_for); waited != recorded.end()) {
+            drain(waited->second, next.waits_for);
+        }
+        recorded.erase(next.happens);
+    }
+}
+void drain_all() {
+    for (auto &[stream, queue] : streams) {
+        drain(stream);
+    }
+}
 
 /// Records a call that needs a context; what it must return if not success.
 int enter(DriverCall call) {
@@ -291,6 +329,7 @@ int cuMemAlloc_v2(DevicePointer *data, size_t bytes) {
     }
     state.allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
     state.allocated += bytes;
+    state.most_allocated = std::max(state.most_allocated, state.allocated);
     *data = reinterpret_cast<uintptr_t>(memory);
     return kSuccess;
 }
@@ -305,6 +344,7 @@ int cuMemFree_v2(DevicePointer data) {
     if (found == state.allocations.end()) {
         return kInvalidValue;
     }
+    drain_all();
     state.allocated -= found->second;
     state.allocations.erase(found);
     std::free(reinterpret_cast<void *>(data));
@@ -315,13 +355,21 @@ int cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Strea
     DriverCall call;
     call.name = "cuMemcpyHtoDAsync";
     call.stream = stream;
+    call.host = from;
+    call.bytes = bytes;
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
     if (!state.on_device(to, bytes)) {
         return kInvalidValue;
     }
-    std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+    // Other memory is read before the call returns.
+    if (state.is_pinned(reinterpret_cast<uintptr_t>(from), bytes)) {
+        streams[stream].push_back({[=] { std::memcpy(reinterpret_cast<void *>(to), from, bytes); }});
+    } else {
+        const auto *begin = static_cast<const unsigned char *>(from);
+        streams[stream].push_back({[to, read = std::vector<unsigned char>(begin, begin + bytes)] { std::memcpy(reinterpret_cast<void *>(to), read.data(), read.size()); }});
+    }
     return kSuccess;
 }
 int cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream stream) {
@@ -329,13 +377,18 @@ int cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream stre
     DriverCall call;
     call.name = "cuMemcpyDtoHAsync";
     call.stream = stream;
+    call.host = to;
+    call.bytes = bytes;
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
     if (!state.on_device(from, bytes)) {
         return kInvalidValue;
     }
-    std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+    streams[stream].push_back({[=] { std::memcpy(to, reinterpret_cast<const void *>(from), bytes); }});
+    if (!state.is_pinned(reinterpret_cast<uintptr_t>(to), bytes)) {
+        drain(stream);
+    }
     return kSuccess;
 }
 int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream stream) {
@@ -349,7 +402,137 @@ int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream 
     if (!state.on_device(to, bytes)) {
         return kInvalidValue;
     }
-    std::memset(reinterpret_cast<void *>(to), value, bytes);
+    streams[stream].push_back({[=] { std::memset(reinterpret_cast<void *>(to), value, bytes); }});
+    return kSuccess;
+}
+int cuMemGetInfo_v2(size_t *free, size_t *total) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuMemGetInfo";
+    *total = memory_bytes();
+    *free = memory_bytes() - state.allocated;
+    return enter(call);
+}
+int cuMemAllocHost_v2(void **data, size_t bytes) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuMemAllocHost";
+    call.bytes = bytes;
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    state.pinned[reinterpret_cast<uintptr_t>(*data)] = bytes;
+    state.pinned_by_driver += bytes;
+    return *data != nullptr ? kSuccess : kOutOfMemory;
+}
+int cuMemFreeHost(void *data) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuMemFreeHost";
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    const auto found = state.pinned.find(reinterpret_cast<uintptr_t>(data));
+    if (found == state.pinned.end()) {
+        return kInvalidValue;
+    }
+    drain_all();
+    state.pinned_by_driver -= found->second;
+    state.pinned.erase(found);
+    std::free(data);
+    return kSuccess;
+}
+int cuPointerGetAttribute(void *value, int attribute, DevicePointer data) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    if (attribute != kMemoryType || !state.is_pinned(data, 1)) {
+        return kInvalidValue;
+    }
+    *static_cast<unsigned *>(value) = kMemoryOfHost;
+    return kSuccess;
+}
+int cuStreamCreate(Stream *stream, unsigned) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuStreamCreate";
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    *stream = reinterpret_cast<Stream>(new char);
+    streams[*stream];
+    return kSuccess;
+}
+int cuStreamDestroy_v2(Stream stream) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuStreamDestroy";
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    drain(stream);
+    streams.erase(stream);
+    delete reinterpret_cast<char *>(stream);
+    return kSuccess;
+}
+int cuEventCreate(Event *event, unsigned) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuEventCreate";
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    *event = reinterpret_cast<Event>(new char);
+    events[*event] = 0;
+    return kSuccess;
+}
+int cuEventDestroy_v2(Event event) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuEventDestroy";
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    if (events.erase(event) == 0) {
+        return kInvalidHandle;
+    }
+    delete reinterpret_cast<char *>(event);
+    return kSuccess;
+}
+int cuEventRecord(Event event, Stream stream) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuEventRecord";
+    call.stream = stream;
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    const long number = ++recordings;
+    events.at(event) = number;
+    recorded[number] = stream;
+    streams[stream].push_back({{}, number});
+    return kSuccess;
+}
+int cuStreamWaitEvent(Stream stream, Event event, unsigned) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuStreamWaitEvent";
+    call.stream = stream;
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    streams[stream].push_back({{}, 0, events.at(event)});
+    return kSuccess;
+}
+int cuEventSynchronize(Event event) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuEventSynchronize";
+    if (const int error = enter(call); error != kSuccess) {
+        return error;
+    }
+    if (const auto waited = recorded.find(events.at(event)); waited != recorded.end()) {
+        drain(waited->second, waited->first);
+    }
     return kSuccess;
 }
 int cuStreamSynchronize(Stream stream) {
@@ -357,7 +540,11 @@ int cuStreamSynchronize(Stream stream) {
     DriverCall call;
     call.name = "cuStreamSynchronize";
     call.stream = stream;
-    return enter(call);
+    const int error = enter(call);
+    if (error == kSuccess) {
+        drain(stream);
+    }
+    return error;
 }
 
 }  // namespace fourfold::cuda

@@ -1,5 +1,6 @@
 // A stand-in for the NVIDIA driver: libcuda.so.1 over host memory, for tests on machines without a GPU. Memory is malloc'ed and
-// tracked, launches are checked and recorded but compute nothing, and failures can be asked for.
+// tracked, launches are checked and recorded but compute nothing, and failures can be asked for. Copies of pinned memory are as late as
+// CUDA allows: they are made when somebody waits for them.
 //
 // What it shows is read from the environment when it is loaded:
 //   FOURFOLD_STANDIN_GPUS     compute capabilities, one for each GPU: "90" or "75,90"; empty: none (default 90)
@@ -7,8 +8,8 @@
 //   FOURFOLD_STANDIN_REPORT   "1": when the process ends it prints what was taken and given back (report())
 #pragma once
 
-#include <cstddef>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -27,6 +28,8 @@ struct DriverCall {
     unsigned options = 0;  ///< of cuModuleLoadDataEx: how many
     std::string target;    ///< of cuModuleLoadDataEx: the PTX's, "sm_80"
     const void *image = nullptr;  ///< of cuModuleLoadDataEx: the PTX
+    const void *host = nullptr;   ///< of copies: the host's memory
+    size_t bytes = 0;             ///< of copies and allocations
     std::thread::id thread;
 };
 
@@ -42,24 +45,57 @@ struct StandIn {
     std::condition_variable changed;
     long loaded = 0, unloaded = 0;  ///< modules
     long retained = 0;              ///< primary contexts
-    size_t allocated = 0;        ///< bytes now
+    size_t allocated = 0, most_allocated = 0;  ///< bytes now, and at most since clear()
     std::map<uintptr_t, size_t> allocations;
+    std::map<uintptr_t, size_t> pinned;  ///< memory of the host that the device reads and writes itself
+    size_t pinned_by_driver = 0;         ///< of these, bytes that cuMemAllocHost gave
     long pushed = 0, popped = 0;  ///< contexts, of all threads
 
     /// With the mutex held. Whether [data, data + bytes) is memory of the device.
     bool on_device(uintptr_t data, size_t bytes) const {
-        auto after = allocations.upper_bound(data);
-        if (after == allocations.begin()) {
+        return within(allocations, data, bytes);
+    }
+    /// The same of pinned memory.
+    bool is_pinned(uintptr_t data, size_t bytes) const {
+        return within(pinned, data, bytes);
+    }
+    static bool within(const std::map<uintptr_t, size_t> &ranges, uintptr_t data, size_t bytes) {
+        auto after = ranges.upper_bound(data);
+        if (after == ranges.begin()) {
             return false;
         }
         --after;
         return data + bytes <= after->first + after->second;
+    }
+    /// As cuMemHostRegister and cuMemHostUnregister.
+    void pin(const void *data, size_t bytes) {
+        std::lock_guard<std::mutex> lock(mutex);
+        pinned[reinterpret_cast<uintptr_t>(data)] = bytes;
+    }
+    void unpin(const void *data) {
+        std::lock_guard<std::mutex> lock(mutex);
+        pinned.erase(reinterpret_cast<uintptr_t>(data));
+    }
+    /// Memory of the device of so many bytes; null where there is none, or more than one.
+    void *allocation_of(size_t bytes) {
+        std::lock_guard<std::mutex> lock(mutex);
+        void *found = nullptr;
+        for (const auto &[data, size] : allocations) {
+            if (size == bytes) {
+                if (found != nullptr) {
+                    return nullptr;
+                }
+                found = reinterpret_cast<void *>(data);
+            }
+        }
+        return found;
     }
     void clear() {
         std::lock_guard<std::mutex> lock(mutex);
         calls.clear();
         failures.clear();
         next_failures.clear();
+        most_allocated = allocated;
     }
     void fail(const std::string &name, int error) {
         std::lock_guard<std::mutex> lock(mutex);
@@ -79,9 +115,9 @@ struct StandIn {
         std::unique_lock<std::mutex> lock(mutex);
         changed.wait(lock, [&] { return loading >= calls_that_wait; });
     }
-    /// "contexts 1, modules 5 - 5, memory 0"
+    /// "contexts 1, modules 5 - 5, memory 0, pinned 0"
     std::string report() const {
-        return "contexts " + std::to_string(retained) + ", modules " + std::to_string(loaded) + " - " + std::to_string(unloaded) + ", memory " + std::to_string(allocated);
+        return "contexts " + std::to_string(retained) + ", modules " + std::to_string(loaded) + " - " + std::to_string(unloaded) + ", memory " + std::to_string(allocated) + ", pinned " + std::to_string(pinned_by_driver);
     }
     std::vector<DriverCall> recorded(const std::string &name) {
         std::lock_guard<std::mutex> lock(mutex);

@@ -2,6 +2,9 @@
 /// StagedPlan: a GPU's plan for data that lives on the host.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "fourfold/device.h"
@@ -11,10 +14,20 @@ namespace fourfold {
 
 /// Owns what a plan of a GPU needs on its device (tensors, packed filters, workspace) and copies between there and the host's
 /// memory. Allocates when made, not when executed. One call at a time.
+///
+/// On CUDA memory that the caller pinned (cuMemAllocHost, cudaHostRegister, ...) is copied from and to directly; all other goes through
+/// two blocks of pinned memory of up to 4 MiB that the StagedPlan owns, of which the device copies one while the CPU fills or empties the
+/// other; and all does where the work is done in pieces.
 class StagedPlan {
 public:
     /// Errors: kInvalidArgument (a plan of the CPU), kResourceExhausted (memory of the device).
     static Result<StagedPlan> create(const Plan &plan);
+    /// Plans the problem for options.device within `device_bytes` of its memory, or what is free there where that is less (OpenCL does not
+    /// tell: half of all). A forward convolution that needs more, such as of an image larger than the memory, is done in pieces: some images,
+    /// or strips of rows with what their filters overlap, at a time. While one piece is computed the next is copied there and the one
+    /// before back, beside the caller's stream. Errors: as above, and Plan::create's; kResourceExhausted where one row of an image, or another
+    /// operation, does not fit.
+    static Result<StagedPlan> create(const Conv2dProblem &problem, const PlanOptions &options, size_t device_bytes = std::numeric_limits<size_t>::max());
     /// Leaves the other empty: it may only be assigned to or destroyed.
     StagedPlan(StagedPlan &&other) noexcept;
     /// The same.
@@ -23,20 +36,23 @@ public:
 
     /// Filters of the host, without gaps, to the device, packed there. Not for operations without filters.
     Status pack_filters(ConstView filters, const ExecutionContext &context = {});
-    /// As Plan::execute with all tensors in the host's memory, dense or with positive strides that leave no gaps; returns when the results
-    /// are there. Where `filters` is given
-    /// they are packed first, otherwise pack_filters must have been called. `context` gives the stream.
+    /// As Plan::execute with all tensors in the host's memory, dense or with positive strides that leave no gaps (in pieces: any that
+    /// Plan::execute takes); returns when the results are there. Where `filters` is given they are packed first, otherwise pack_filters must
+    /// have been called. `context` gives the stream.
     Status execute(const Tensors &tensors, const ExecutionContext &context = {});
 
-    /// First part of execute, for those who measure: copies to the device, and packs filters that are given.
+    /// First part of execute, for those who measure: copies to the device, and packs filters that are given. Like the parts below
+    /// kUnsupported where the work is done in pieces.
     Status upload(const Tensors &tensors, const ExecutionContext &context = {});
     /// Second part: the computation alone, put into the stream and not waited for.
     Status launch(const ExecutionContext &context = {});
     /// Third part: waits, and copies the results to where `tensors` has them.
     Status download(const Tensors &tensors, const ExecutionContext &context = {});
 
-    /// The plan that it was made for.
+    /// The plan that it was made for; of a piece, where the work is done in pieces.
     const Plan &plan() const;
+    /// How many pieces an execution has; 1 where everything is on the device at once.
+    int64_t pieces() const;
 
 private:
     struct Impl;
