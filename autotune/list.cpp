@@ -1,12 +1,14 @@
 // fourfold list: what is built in, and the machine.
 #include <algorithm>
 #include <memory>
+#include <sstream>
 
 #include <fmt/format.h>
 
 #include "commands.h"
 #include "contest.h"
 #include "fourfold/tuning.h"
+#include "ptxas_table.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -56,12 +58,35 @@ void print_variants(bool verbose) {
     }
 }
 
+/// "sm_80: 40 registers, 0 bytes shared; sm_90: ..." for machine code with this hash; empty where it was not seen by ptxas.
+std::string resources(const std::string &hash) {
+    std::istringstream lines(kPtxasTable);
+    std::string text;
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream fields(line);
+        std::string variant, of, arch, registers, shared;
+        std::getline(fields, variant, ',');
+        std::getline(fields, of, ',');
+        std::getline(fields, arch, ',');
+        std::getline(fields, registers, ',');
+        std::getline(fields, shared, ',');
+        if (of == hash) {
+            text += fmt::format("{}{}: {} registers, {} bytes shared", text.empty() ? "" : "; ", arch, registers, shared);
+        }
+    }
+    return text;
+}
+
 void print_device_variants(bool verbose) {
     std::vector<VariantInfo> variants = list_device_variants();
     fmt::print("variants for GPUs: {}{}\n", variants.size(), verbose ? "" : " (fourfold list --verbose names them)");
     for (const VariantInfo &v : variants) {
         if (verbose) {
             fmt::print("    {:<48} {:<8} {:<24} {} {}\n", v.name, v.isa, v.parameters, v.hash, v.runnable ? "runs here" : "does not run here");
+            if (v.device.kind == Device::kCuda) {
+                const std::string known = resources(v.hash);
+                fmt::print("        {}\n", known.empty() ? "not in schedules/cuda/ptxas.csv: ptxas has not seen this machine code" : known);
+            }
         }
     }
 }
@@ -96,7 +121,7 @@ Status list_all(bool verbose) {
 
 Action add_list(CLI::App &verb) {
     auto verbose = std::make_shared<bool>(false);
-    verb.add_flag("--verbose", *verbose, "with ISA, parameters and content hash of every variant");
+    verb.add_flag("--verbose", *verbose, "with ISA, parameters and content hash of every variant; registers and shared memory of those for CUDA");
     return [verbose] { return list_all(*verbose); };
 }
 

@@ -1,4 +1,6 @@
 // The other verbs: help, list, explain, bench, compare.
+#include <algorithm>
+#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -76,6 +78,25 @@ TEST(List, NamesVariantsAlgorithmsAndMachine) {
     }
     EXPECT_TRUE(says(outcome, machine().isa));
     EXPECT_TRUE(says(outcome, machine().microarchitecture));
+}
+
+TEST(List, VerboseHasRegistersAndSharedMemoryOfCuda) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "kernels with sanitizers are other machine code";
+#endif
+    const Outcome outcome = fourfold_command({"list", "--verbose"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    const std::vector<std::string> lines = lines_of(outcome.out);
+    for (const VariantInfo &v : list_device_variants()) {
+        if (v.device != Device::cuda()) {
+            continue;
+        }
+        const auto at = std::find_if(lines.begin(), lines.end(), [&](const std::string &line) { return line.find("    " + v.name + " ") == 0; });
+        ASSERT_TRUE(at != lines.end() && at + 1 != lines.end()) << v.name;
+        EXPECT_TRUE(std::regex_search(*(at + 1), std::regex("sm_8[06]: [1-9][0-9]* registers, [0-9]+ bytes shared; sm_90: [1-9][0-9]* registers, [0-9]+ bytes shared")))
+            << *at << "\n"
+            << *(at + 1) << "\nWhere CUDA's toolkit is, FOURFOLD_WRITE_DOCS=1 test_ptxas writes schedules/cuda/ptxas.csv anew.";
+    }
 }
 
 TEST(Explain, ShowsEveryCandidate) {

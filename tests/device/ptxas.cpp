@@ -1,5 +1,7 @@
 // What NVIDIA's assembler makes of our PTX, where it is installed: no GPU is needed to see that registers stay within the budget that
-// schedules/cuda/variants.json gives a stage, that nothing spills, and that shared memory fits without asking.
+// schedules/cuda/variants.json gives a stage, that nothing spills, that shared memory fits without asking, and that
+// schedules/cuda/ptxas.csv, which `fourfold list --verbose` shows, says all that. FOURFOLD_WRITE_DOCS=1 writes that file anew.
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <regex>
@@ -9,18 +11,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "fourfold/fourfold.h"
 #include "support/spawn.h"
 
 namespace fourfold::test {
 namespace {
-
-/// The object of a stage's variant, as cmake/FourfoldKernels.cmake names it.
-std::string object_path(const std::string &stage, const std::string &target, std::string parameters) {
-    parameters = std::regex_replace(parameters, std::regex("(mode|layout|form)="), "");
-    parameters = std::regex_replace(parameters, std::regex("="), "");
-    parameters = std::regex_replace(parameters, std::regex(" "), "_");
-    return std::string(FOURFOLD_DEVICE_KERNELS) + "/fourfold_" + stage + "_" + target + (parameters.empty() ? "" : "_" + parameters) + ".o";
-}
 
 /// The PTX in an object: a string that LLVM begins with a comment.
 std::string ptx_of(const std::string &object) {
@@ -38,6 +33,11 @@ std::vector<long> numbers(const std::string &text, const char *pattern) {
     return found;
 }
 
+/// The architectures that a variant is assembled for: the A100's and the H100's, or its own where that is later.
+std::vector<std::string> architectures(const VariantInfo &v) {
+    return {v.isa == "cuda86" ? "sm_86" : "sm_80", "sm_90"};
+}
+
 TEST(Ptxas, EveryVariantWithinItsBudget) {
     if (std::string(FOURFOLD_PTXAS).empty()) {
         GTEST_SKIP() << "ptxas, of the CUDA toolkit, is not installed";
@@ -45,36 +45,47 @@ TEST(Ptxas, EveryVariantWithinItsBudget) {
     std::ifstream file(FOURFOLD_CUDA_VARIANTS);
     const nlohmann::json stages = nlohmann::json::parse(file)["stages"];
     const TemporaryFolder folder;
-    for (const auto &[stage, entry] : stages.items()) {
-        for (const std::string parameters : entry["variants"]) {
-            const std::string path = object_path(stage, "cuda80", parameters), ptx = ptx_of(read_bytes(path));
-            ASSERT_FALSE(ptx.empty()) << path << " holds no PTX";
-            write_bytes(folder / "kernel.ptx", ptx);
-            EXPECT_EQ(ptx.find(".local "), std::string::npos) << path << ": a temporary is in local memory";
-            if (entry.value("vector_loads", false)) {
-                EXPECT_TRUE(std::regex_search(ptx, std::regex("ld\\.global[a-z.]*\\.v[24]"))) << path << ": no wide load";
+    std::string table = "variant,hash,architecture,registers,shared_bytes\n";
+    for (const VariantInfo &v : list_device_variants()) {
+        if (v.device.kind != Device::kCuda) {
+            continue;
+        }
+        const nlohmann::json &entry = stages[v.stage];
+        const std::string path = FOURFOLD_DEVICE_KERNELS "/fourfold_" + v.name + ".o", ptx = ptx_of(read_bytes(path));
+        ASSERT_FALSE(ptx.empty()) << path << " holds no PTX";
+        write_bytes(folder / "kernel.ptx", ptx);
+        EXPECT_EQ(ptx.find(".local "), std::string::npos) << path << ": a temporary is in local memory";
+        if (entry.value("vector_loads", false)) {
+            EXPECT_TRUE(std::regex_search(ptx, std::regex("ld\\.global[a-z.]*\\.v[24]"))) << path << ": no wide load";
+        }
+        for (const std::string &arch : architectures(v)) {
+            SCOPED_TRACE(path + " on " + arch);
+            const Outcome outcome = spawn({FOURFOLD_PTXAS, "-v", "-arch", arch, folder / "kernel.ptx", "-o", folder / "kernel.cubin"});
+            const std::string said = outcome.out + outcome.err;
+            ASSERT_EQ(outcome.exit_code, 0) << said;
+            const std::vector<long> registers = numbers(said, "Used (\\d+) registers");
+            ASSERT_FALSE(registers.empty()) << said;
+            for (const long used : registers) {
+                EXPECT_LE(used, entry["registers"].get<long>());
             }
-            for (const char *arch : {"sm_80", "sm_90"}) {
-                SCOPED_TRACE(path + " on " + arch);
-                const Outcome outcome = spawn({FOURFOLD_PTXAS, "-v", "-arch", arch, folder / "kernel.ptx", "-o", folder / "kernel.cubin"});
-                const std::string said = outcome.out + outcome.err;
-                ASSERT_EQ(outcome.exit_code, 0) << said;
-                const std::vector<long> registers = numbers(said, "Used (\\d+) registers");
-                ASSERT_FALSE(registers.empty()) << said;
-                for (const long used : registers) {
-                    EXPECT_LE(used, entry["registers"].get<long>());
-                }
-                for (const char *pattern : {"(\\d+) bytes stack frame", "(\\d+) bytes spill stores", "(\\d+) bytes spill loads"}) {
-                    for (const long bytes : numbers(said, pattern)) {
-                        EXPECT_EQ(bytes, 0) << pattern;
-                    }
-                }
-                for (const long bytes : numbers(said, "(\\d+) bytes smem")) {
-                    EXPECT_LE(bytes, 48 << 10);
+            for (const char *pattern : {"(\\d+) bytes stack frame", "(\\d+) bytes spill stores", "(\\d+) bytes spill loads"}) {
+                for (const long bytes : numbers(said, pattern)) {
+                    EXPECT_EQ(bytes, 0) << pattern;
                 }
             }
+            std::vector<long> shared = numbers(said, "(\\d+) bytes smem");
+            shared.push_back(0);  // it says nothing of none
+            for (const long bytes : shared) {
+                EXPECT_LE(bytes, 48 << 10);
+            }
+            // A module's kernel that needs most.
+            table += v.name + "," + v.hash + "," + arch + "," + std::to_string(*std::max_element(registers.begin(), registers.end())) + "," + std::to_string(*std::max_element(shared.begin(), shared.end())) + "\n";
         }
     }
+    if (std::getenv("FOURFOLD_WRITE_DOCS") != nullptr) {
+        write_bytes(FOURFOLD_PTXAS_TABLE, table);
+    }
+    EXPECT_EQ(read_bytes(FOURFOLD_PTXAS_TABLE), table) << "FOURFOLD_WRITE_DOCS=1 writes " FOURFOLD_PTXAS_TABLE " anew";
 }
 
 }  // namespace
