@@ -50,6 +50,11 @@ endforeach()
 
 run_consumers("${WORK}/moved" "${WORK}")
 
+# GPUs that are not there.
+run(${configure} -S "${SOURCE}/tests/package/cmake_consumer" -B "${WORK}/devices" -DCMAKE_PREFIX_PATH=${WORK}/moved -DEXAMPLE=${SOURCE}/tests/package/devices.cpp)
+run(${CMAKE_COMMAND} --build "${WORK}/devices")
+run("${WORK}/devices/consumer")
+
 # Halide absent: a sentence that says so.
 file(WRITE "${WORK}/no_halide/CMakeLists.txt" "cmake_minimum_required(VERSION 3.28)\nproject(c LANGUAGES CXX)\nfind_package(fourfold REQUIRED COMPONENTS generators)\n")
 must_fail("needs Halide 21" ${configure} -DCMAKE_DISABLE_FIND_PACKAGE_Halide=ON -S "${WORK}/no_halide" -B "${WORK}/no_halide/build" -DCMAKE_PREFIX_PATH=${WORK}/moved)
