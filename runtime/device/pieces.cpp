@@ -205,20 +205,35 @@ Status ConvolutionInPieces::send(const ForwardTensors &t, int64_t piece) {
     // Who computed from the slot before must be done.
     Status status = device_.wait_in_stream(copies_.get(), slot.computed.get());
     const Images<const float> x = {t.input, last, p.in_channels, p.in_width};
-    if (status.ok()) {
-        const float outside = p.padding_mode == PaddingMode::kConstant ? p.padding_value : 0.0f;
-        const bool constant = p.padding_mode == PaddingMode::kZeros || p.padding_mode == PaddingMode::kConstant;
-        status = stager_.send(slot.input.data(), slot.input.bytes(), copies_.get(), [&](void *to, size_t offset, size_t bytes) {
-            x.lines(q.in_height, static_cast<int64_t>(offset / sizeof(float)), static_cast<int64_t>(bytes / sizeof(float)), [&](int64_t done, int64_t n, int64_t channel, int64_t j, int64_t first, int64_t count) {
-                float *const line = static_cast<float *>(to) + done;
-                const int64_t from = row * p.stride_h - p.pad_top + j;
+    const int64_t origin = row * p.stride_h - p.pad_top, line = x.line(), planes = last ? 1 : p.in_channels;
+    const float outside = p.padding_mode == PaddingMode::kConstant ? p.padding_value : 0.0f;
+    const bool constant = p.padding_mode == PaddingMode::kZeros || p.padding_mode == PaddingMode::kConstant;
+    // `bytes` from `begin` on of the piece's input.
+    const auto stage = [&](size_t begin, size_t bytes) {
+        return stager_.send(reinterpret_cast<std::byte *>(slot.input.floats()) + begin, bytes, copies_.get(), [&](void *to, size_t offset, size_t count_bytes) {
+            x.lines(q.in_height, static_cast<int64_t>((begin + offset) / sizeof(float)), static_cast<int64_t>(count_bytes / sizeof(float)), [&](int64_t done, int64_t n, int64_t channel, int64_t j, int64_t first, int64_t count) {
+                float *const target = static_cast<float *>(to) + done;
+                const int64_t from = origin + j;
                 if (constant && (from < 0 || from >= p.in_height)) {
-                    std::fill_n(line, count, outside);
+                    std::fill_n(target, count, outside);
                 } else {
-                    x.read(image + n, channel, constant ? from : padding_source(p.padding_mode, from, p.in_height), first, count, line);
+                    x.read(image + n, channel, constant ? from : padding_source(p.padding_mode, from, p.in_height), first, count, target);
                 }
             });
         });
+    };
+    if (!input_pinned_) {
+        status = status.ok() ? stage(0, slot.input.bytes()) : status;
+    }
+    // Rows of the image as they lie, a plane at a time, and through the stager those of padding before and after.
+    const int64_t begin = std::clamp<int64_t>(-origin, 0, q.in_height), end = std::clamp<int64_t>(p.in_height - origin, begin, q.in_height);
+    for (int64_t plane = 0; plane < q.batch * planes && input_pinned_ && status.ok(); plane++) {
+        const size_t first = floats(plane * q.in_height * line), inside = first + floats(begin * line), behind = first + floats(end * line);
+        status = begin > 0 ? stage(first, inside - first) : status;
+        if (status.ok() && end > begin) {
+            status = device_.begin_copy_to_device(reinterpret_cast<std::byte *>(slot.input.floats()) + inside, x.at(image + plane / planes, plane % planes, origin + begin), behind - inside, copies_.get());
+        }
+        status = status.ok() && end < q.in_height ? stage(behind, floats((q.in_height - end) * line)) : status;
     }
     if (status.ok() && p.residual) {
         const Images<const float> r = {t.residual, last, p.out_channels, p.out_width()};
@@ -249,12 +264,20 @@ Status ConvolutionInPieces::fetch(const ForwardTensors &t, int64_t piece) {
     Slot &slot = slots_[piece % 2];
     const int64_t image = first_image(piece), row = first_row(piece);
     const Images<float> y = {t.output, p.layout == Layout::kNhwc, p.out_channels, p.out_width()};
-    const Status status = device_.wait_in_stream(copies_.get(), slot.computed.get());
-    return !status.ok() ? status : stager_.fetch(slot.output.data(), slot.output.bytes(), copies_.get(), [&](const void *from, size_t offset, size_t bytes) {
-        y.lines(plan_.problem().out_height(), static_cast<int64_t>(offset / sizeof(float)), static_cast<int64_t>(bytes / sizeof(float)), [&](int64_t done, int64_t n, int64_t channel, int64_t j, int64_t first, int64_t count) {
-            y.write(image + n, channel, row + j, first, count, static_cast<const float *>(from) + done);
+    Status status = device_.wait_in_stream(copies_.get(), slot.computed.get());
+    const int64_t rows = plan_.problem().out_height(), plane_floats = rows * y.line(), planes = y.last ? 1 : p.out_channels;
+    if (!output_pinned_) {
+        return !status.ok() ? status : stager_.fetch(slot.output.data(), slot.output.bytes(), copies_.get(), [&](const void *from, size_t offset, size_t bytes) {
+            y.lines(rows, static_cast<int64_t>(offset / sizeof(float)), static_cast<int64_t>(bytes / sizeof(float)), [&](int64_t done, int64_t n, int64_t channel, int64_t j, int64_t first, int64_t count) {
+                y.write(image + n, channel, row + j, first, count, static_cast<const float *>(from) + done);
+            });
         });
-    });
+    }
+    // Not waited for: who computes into the slot next waits for a piece that is sent after this.
+    for (int64_t plane = 0; plane < plan_.problem().batch * planes && status.ok(); plane++) {
+        status = device_.begin_copy_to_host(y.at(image + plane / planes, plane % planes, row), slot.output.floats() + plane * plane_floats, floats(plane_floats), copies_.get());
+    }
+    return status;
 }
 
 Status ConvolutionInPieces::run(const Tensors &tensors, const ExecutionContext &context) {
@@ -267,6 +290,8 @@ Status ConvolutionInPieces::run(const Tensors &tensors, const ExecutionContext &
     if (status.ok() && t.bias != nullptr) {
         status = stager_.send(bias_.data(), t.bias, bias_.bytes(), stream_);
     }
+    input_pinned_ = status.ok() && tensors.input.dense && device_.in_host_memory(t.input.data, floats(problem_.input_elements()));
+    output_pinned_ = status.ok() && tensors.output.dense && device_.in_host_memory(t.output.data, floats(problem_.output_elements()));
     for (int64_t piece = 0; piece < pieces() && status.ok(); piece++) {
         status = send(t, piece);
         status = status.ok() ? compute(piece, t.bias != nullptr, context) : status;

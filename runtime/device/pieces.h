@@ -56,6 +56,7 @@ private:
     Stager stager_;
     Slot slots_[2];
     void *stream_ = nullptr;  ///< the caller's, of the last call
+    bool input_pinned_ = false, output_pinned_ = false;  ///< of the last call: dense, and in memory that the device reads and writes itself
     bool packed_once_ = false;
 };
 

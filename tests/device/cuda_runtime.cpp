@@ -2,6 +2,7 @@
 // the arithmetic, on machines without a GPU.
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -457,6 +458,73 @@ TEST_F(CudaRuntime, LargeImagesInPiecesWhoseCopiesOverlap) {
     EXPECT_FALSE(staged->execute(tensors, context).ok());
     EXPECT_TRUE(staged->execute(tensors, context).ok());
     EXPECT_EQ(StagedPlan::create(host.problem, host.options, kMebibyte / 64).status().code(), StatusCode::kResourceExhausted);
+}
+
+/// Everything as late as CUDA allows, launches too, which here add the rows that lie filter_height - 1 apart: a result is right only where
+/// every copy and launch waits for what it needs, and halos and seams are where they belong.
+TEST_F(CudaRuntime, PiecesWaitForEachOther) {
+    const Conv2dProblem problem = problem_of("b2 ic1 i301x200 oc1 f5x1 p1,3,0,0 replicate");
+    const int64_t w = problem.in_width, height = problem.out_height();
+    std::vector<float> x(static_cast<size_t>(problem.input_elements())), y(static_cast<size_t>(problem.output_elements())), filters(5, 1.0f);
+    for (size_t i = 0; i < x.size(); i++) {
+        x[i] = static_cast<float>(i * 7 % 65521);
+    }
+    PlanOptions options;
+    options.device = Device::cuda();
+    options.algorithm = Algorithm::kDirect;
+    Result<StagedPlan> staged = StagedPlan::create(problem, options, kMebibyte / 4);
+    ASSERT_TRUE(staged.ok()) << staged.status().message();
+    ASSERT_GE(staged->pieces(), 6);
+    ASSERT_TRUE(staged->pack_filters(filters.data()).ok());
+    const Conv2dProblem piece = staged->plan().problem();
+    const size_t in = static_cast<size_t>(piece.input_elements()) * sizeof(float), out = static_cast<size_t>(piece.output_elements()) * sizeof(float);
+    for (const bool pinned : {false, true}) {
+        SCOPED_TRACE(pinned ? "pinned" : "pageable");
+        standin()->clear();
+        if (pinned) {
+            standin()->pin(x.data(), x.size() * sizeof(float));
+            standin()->pin(y.data(), y.size() * sizeof(float));
+        }
+        standin()->launched = [&](const std::vector<uintptr_t> &addresses) {
+            const float *from = nullptr;
+            float *to = nullptr;
+            for (const uintptr_t address : addresses) {
+                const auto found = standin()->allocations.find(address);
+                const size_t bytes = found != standin()->allocations.end() ? found->second : 0;
+                from = bytes == in ? reinterpret_cast<const float *>(address) : from;
+                to = bytes == out ? reinterpret_cast<float *>(address) : to;
+            }
+            for (int64_t i = 0; from != nullptr && to != nullptr && i < piece.out_height() * w; i++) {
+                to[i] = from[i] + 2 * from[i + 4 * w];
+            }
+        };
+        for (int repeat = 0; repeat < 2; repeat++) {
+            std::fill(y.begin(), y.end(), -1.0f);
+            Tensors t;
+            t.input = x.data();
+            t.output = y.data();
+            const Status status = staged->execute(t);
+            ASSERT_TRUE(status.ok()) << status.message();
+            int64_t wrong = 0;
+            for (int64_t n = 0; n < 2; n++) {
+                for (int64_t row = 0; row < height; row++) {
+                    const auto source = [&](int64_t r) { return x.data() + (n * problem.in_height + std::clamp<int64_t>(r - 1, 0, problem.in_height - 1)) * w; };
+                    for (int64_t column = 0; column < w; column++) {
+                        wrong += y[static_cast<size_t>((n * height + row) * w + column)] != source(row)[column] + 2 * source(row + 4)[column];
+                    }
+                }
+            }
+            EXPECT_EQ(wrong, 0) << "of " << y.size();
+        }
+        size_t direct = 0;
+        for (const DriverCall &call : standin()->recorded("cuMemcpyHtoDAsync")) {
+            const auto *host = static_cast<const float *>(call.host);
+            direct += host >= x.data() && host < x.data() + x.size() ? call.bytes : 0;
+        }
+        EXPECT_EQ(direct >= 2 * x.size() * sizeof(float), pinned);
+    }
+    standin()->unpin(x.data());
+    standin()->unpin(y.data());
 }
 
 TEST_F(CudaRuntime, FailuresComeBackInWords) {

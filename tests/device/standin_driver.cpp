@@ -306,10 +306,17 @@ int cuLaunchKernel(Function function, unsigned bx, unsigned by, unsigned bz, uns
     if (bx == 0 || by == 0 || bz == 0 || bx > 0x7fffffffu || by > 65535 || bz > 65535 || tx * ty * tz == 0 || tx * ty * tz > 1024 || tz > 64 || shared > kernel->shared_bytes) {
         return kInvalidValue;
     }
+    std::vector<uintptr_t> addresses;
     for (size_t i = 0; i < kernel->pointers.size(); i++) {
-        if (kernel->pointers[i] && !state.on_device(*static_cast<const uint64_t *>(arguments[i]), 1)) {
-            return kIllegalAddress;
+        if (kernel->pointers[i]) {
+            addresses.push_back(*static_cast<const uint64_t *>(arguments[i]));
+            if (!state.on_device(addresses.back(), 1)) {
+                return kIllegalAddress;
+            }
         }
+    }
+    if (state.launched) {
+        streams[stream].push_back({[addresses, what = state.launched] { what(addresses); }});
     }
     return kSuccess;
 }

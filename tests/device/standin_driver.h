@@ -1,5 +1,5 @@
 // A stand-in for the NVIDIA driver: libcuda.so.1 over host memory, for tests on machines without a GPU. Memory is malloc'ed and
-// tracked, launches are checked and recorded but compute nothing, and failures can be asked for. Copies of pinned memory are as late as
+// tracked, launches are checked and recorded but compute nothing of their own, and failures can be asked for. Copies of pinned memory are as late as
 // CUDA allows: they are made when somebody waits for them.
 //
 // What it shows is read from the environment when it is loaded:
@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -40,6 +41,8 @@ struct StandIn {
     std::map<std::string, int> failures;
     /// The same for the next call alone.
     std::map<std::string, int> next_failures;
+    /// What a launch does when its turn in the stream comes, given the addresses among its arguments; nothing where this is empty.
+    std::function<void(const std::vector<uintptr_t> &)> launched;
     bool slow_loads = false;      ///< cuModuleLoadDataEx does not return while this is set
     int loading = 0;              ///< calls of it that wait so
     std::condition_variable changed;
@@ -95,6 +98,7 @@ struct StandIn {
         calls.clear();
         failures.clear();
         next_failures.clear();
+        launched = nullptr;
         most_allocated = allocated;
     }
     void fail(const std::string &name, int error) {

@@ -17,7 +17,7 @@ namespace fourfold {
 ///
 /// On CUDA memory that the caller pinned (cuMemAllocHost, cudaHostRegister, ...) is copied from and to directly; all other goes through
 /// two blocks of pinned memory of up to 4 MiB that the StagedPlan owns, of which the device copies one while the CPU fills or empties the
-/// other; and all does where the work is done in pieces.
+/// other. In pieces only input and output that are dense are copied directly.
 class StagedPlan {
 public:
     /// Errors: kInvalidArgument (a plan of the CPU), kResourceExhausted (memory of the device).
