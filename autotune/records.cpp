@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -33,7 +34,10 @@ double rounded(double seconds) {
     return std::stod(fmt::format("{:.5g}", seconds * 1e3));
 }
 
-std::string machine_words() {
+std::string machine_words(Device device) {
+    if (const Result<DeviceInfo> gpu = device_info(device)) {
+        return fmt::format("{}; {}; {} of memory; {} compute units", gpu->name, gpu->driver, bytes_text(gpu->memory_bytes), gpu->compute_units);
+    }
     const MachineInfo &m = machine();
     return fmt::format("{}; {} L1, {} L2, {} L3; {} threads", m.cpu, bytes_text(m.l1_bytes), bytes_text(m.l2_bytes), bytes_text(m.l3_bytes), m.hardware_threads);
 }
@@ -69,7 +73,7 @@ std::string header_line() {
     return fmt::format("{{\"format\":\"{}\",\"version\":{}}}\n", kRecordFormat, kRecordVersion);
 }
 
-std::string record_line(const Record &r) {
+std::string record_line(const Record &r, Device measured_on) {
     Json line;
     line["problem"] = r.problem.to_string();
     line["accuracy"] = to_string(r.accuracy);
@@ -95,7 +99,7 @@ std::string record_line(const Record &r) {
     for (const auto &[name, hash] : r.variants) {
         line["variants"][name] = hash;
     }
-    line["machine"] = machine_words();
+    line["machine"] = machine_words(measured_on);
     line["library"] = version();
     line["date"] = fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
     return line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
@@ -109,13 +113,27 @@ Record make_record(const Conv2dProblem &problem, const PlanOptions &options, con
     Record r;
     r.problem = tuning_problem(problem);
     r.accuracy = options.accuracy;
-    r.microarchitecture = machine().microarchitecture;
-    r.isa = machine().isa;
+    const MachineName name = machine_name(options.device);
+    r.microarchitecture = name.microarchitecture;
+    r.isa = name.isa;
     r.threads = options.threads;
     r.cache = options.cache;
     r.choice = choice;
     r.variants = variants_of(choice);
     return r;
+}
+
+std::string table_path(const std::string &out, const std::string &microarchitecture) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(out, error)) {
+        return out;
+    }
+    std::string name;
+    for (const char c : microarchitecture) {
+        const auto u = static_cast<unsigned char>(c);
+        name += std::isalnum(u) != 0 || c == '_' ? static_cast<char>(std::tolower(u)) : '-';
+    }
+    return (std::filesystem::path(out) / (name + ".json")).string();
 }
 
 Status append_lines(const std::string &path, const std::string &lines, bool sync) {
@@ -160,6 +178,18 @@ Result<std::vector<Record>> read_records(const std::string &path) {
 }
 
 Result<std::string> merge_tables(const std::vector<std::string> &paths) {
+    std::vector<NamedTable> tables;
+    for (const std::string &path : paths) {
+        Result<std::string> text = read_file(path);
+        if (!text) {
+            return text.status();
+        }
+        tables.push_back({path, std::move(*text)});
+    }
+    return merge_tables(tables);
+}
+
+Result<std::string> merge_tables(const std::vector<NamedTable> &tables) {
     struct Kept {
         Record record;
         Json line;
@@ -173,15 +203,11 @@ Result<std::string> merge_tables(const std::vector<std::string> &paths) {
     std::map<std::pair<std::string, std::string>, Kept> kept;  // by key, then choice
     std::map<std::string, Kept> winners;                       // by key
     size_t order = 0;
-    for (const std::string &path : paths) {
-        const Result<std::string> text = read_file(path);
-        if (!text) {
-            return text.status();
+    for (const NamedTable &table : tables) {
+        if (!read_table(table.text).header) {
+            return Status(StatusCode::kInvalidArgument, fmt::format("'{}' is no table of measurements", table.name));
         }
-        if (!read_table(*text).header) {
-            return Status(StatusCode::kInvalidArgument, fmt::format("'{}' is no table of measurements", path));
-        }
-        std::string_view rest = *text;
+        std::string_view rest = table.text;
         for (size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
             Record record;
             std::string reason;

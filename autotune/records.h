@@ -16,13 +16,16 @@ namespace fourfold::cli {
 
 /// The header line, newline included.
 std::string header_line();
-/// A record as its line, newline included, with this machine, version and date beside what is matched.
-std::string record_line(const Record &record);
-/// What a record's times are looked up by: problem, accuracy, microarchitecture, ISA level, threads, cache.
+/// A record as its line, newline included, with the machine that measured, version and date beside what is matched.
+std::string record_line(const Record &record, Device measured_on = {});
+/// What a record's times are looked up by: problem, accuracy, microarchitecture or GPU, ISA level or GPU target, threads, cache.
 std::string record_key(const Record &record);
 
-/// A record of this machine, with the hashes of the variants that the choice names.
+/// A record of this machine or its GPU, with the hashes of the variants that the choice names.
 Record make_record(const Conv2dProblem &problem, const PlanOptions &options, const std::string &choice);
+
+/// Where a machine's table is: `out`, or, where that is a folder, "sm_90-nvidia-h200.json" in it.
+std::string table_path(const std::string &out, const std::string &microarchitecture);
 
 /// Appends whole lines in one write, after a header where the file is new. What an interrupted writer left of a line at its end is
 /// dropped, and closed where only the newline was missing: a killed tune leaves nothing that later readers stumble over.
@@ -37,6 +40,12 @@ Result<std::vector<Record>> read_records(const std::string &path);
 /// same order, samples apart, unless the record that stays says that it fails. Lines keep the fields that this version does not
 /// know; sorted, so that tables diff well.
 Result<std::string> merge_tables(const std::vector<std::string> &paths);
+
+/// A table as it is merged: its name, for messages, and its text.
+struct NamedTable {
+    std::string name, text;
+};
+Result<std::string> merge_tables(const std::vector<NamedTable> &tables);
 
 /// Every sample of a tune as it is taken, so that nothing but the one under way is ever lost. Beside the table, and gone with the
 /// last problem.

@@ -304,14 +304,19 @@ struct Decision {
     Status status;
 };
 
-/// Whether records decide: they are of CPUs, and of packed filters.
+/// Whether records decide: they are of packed filters.
 bool follows_records(const PlanRequest &request) {
-    return request.device == nullptr && request.options.variant.empty() && !(request.options.packs_each_time && reads_filters(request.problem));
+    return request.options.variant.empty() && !(request.options.packs_each_time && reads_filters(request.problem));
 }
 
 Tables::Query table_query(const PlanRequest &request) {
     const PlanOptions &options = request.options;
-    return {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
+    Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
+    if (request.device != nullptr) {
+        query.threads = 1;
+        query.gpu = machine_name(request.options.device);
+    }
+    return query;
 }
 
 /// The first of a problem's measured plans that fits; of one algorithm's, where the caller names it.
@@ -368,7 +373,6 @@ Decision decide_once(const PlanRequest &request, bool list_all) {
     const PlanOptions &options = request.options;
     const Tables::Query query = table_query(request);
     const bool automatic = options.algorithm == Algorithm::kAuto;
-    const bool tabled = request.device == nullptr;  // records are of CPUs
     const bool follows = automatic && follows_records(request);
     Planned recorded{nullptr, Status(), nullptr};
     bool found = false;
@@ -386,7 +390,7 @@ Decision decide_once(const PlanRequest &request, bool list_all) {
     found = found || (follows && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
     Tables::Ranking ranking;
     if (!found || list_all) {
-        ranking = tabled ? tables->ranking(query) : Tables::Ranking{};
+        ranking = tables->ranking(query);
         if (!found && follows && ranking.tier != Tier::kNeighbours) {
             found = decide_by_record(request, *tables, query, &ranking, recorded, d.tier, d.text);
         }
@@ -398,7 +402,7 @@ Decision decide_once(const PlanRequest &request, bool list_all) {
     if (!found || list_all) {
         for (const AlgorithmEntry &entry : algorithms(options.device)) {
             PlanRequest ranked = request;
-            if (tabled && !tables->empty()) {
+            if (!tables->empty()) {
                 ranked.rank = [&](const std::string &choice, double seconds) { return seconds * std::exp(ranking.residual(entry.name, choice)); };
             }
             d.list.push_back(plan_candidate(entry, ranked));
@@ -412,7 +416,7 @@ Decision decide_once(const PlanRequest &request, bool list_all) {
         }
     }
     if (found) {
-        if (list_all && tabled && !tables->empty()) {
+        if (list_all && !tables->empty()) {
             recorded.plan->ranked_seconds *= std::exp(ranking.residual(recorded.entry->name, recorded.plan->choice));
         }
         const auto at = std::find_if(d.list.begin(), d.list.end(), [&](const Planned &p) { return p.entry == recorded.entry; });
@@ -914,7 +918,7 @@ Result<std::vector<Candidate>> every_choice(const Conv2dProblem &problem, const 
         return status;
     }
     const std::shared_ptr<const Tables> tables = current_tables();
-    const Tables::Ranking ranking = tables->ranking({tuning_problem(problem), options.accuracy, options.choose_for_threads ? request.options.threads : 1, options.cache});
+    const Tables::Ranking ranking = tables->ranking(table_query(request));
     std::vector<Candidate> candidates;
     for (const AlgorithmEntry &entry : algorithms(options.device)) {
         if (!entry.automatic || (options.algorithm != Algorithm::kAuto && options.algorithm != entry.algorithm)) {
@@ -926,7 +930,7 @@ Result<std::vector<Candidate>> every_choice(const Conv2dProblem &problem, const 
         plan_candidate(entry, collecting);
         std::sort(choices.begin(), choices.end());
         choices.erase(std::unique(choices.begin(), choices.end()), choices.end());
-        if (request.device == nullptr && !tables->empty()) {
+        if (!tables->empty()) {
             request.rank = [&](const std::string &choice, double seconds) { return seconds * std::exp(ranking.residual(entry.name, choice)); };
         }
         for (const std::string &words : choices) {

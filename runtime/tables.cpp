@@ -1,6 +1,7 @@
 #include "tables.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include <sstream>
 
 #include "content_hash.h"
+#include "device/runtime.h"
 #include "registry.h"
 
 namespace fourfold {
@@ -54,17 +56,20 @@ bool every_word(std::string_view text, const Each &each) {
     return true;
 }
 
-/// A variant's place in the registry, or -1.
-int place_of(std::string_view name) {
-    static const std::unordered_map<std::string_view, int> places = [] {
-        std::unordered_map<std::string_view, int> map;
+/// The content hash of a variant of the CPU or of GPUs; empty where this build has none of that name.
+std::string_view hash_of(std::string_view name) {
+    static const std::unordered_map<std::string_view, std::string_view> hashes = [] {
+        std::unordered_map<std::string_view, std::string_view> map;
         for (const Variant &v : registry()) {
-            map.emplace(v.name, static_cast<int>(map.size()));
+            map.emplace(v.name, v.hash);
+        }
+        for (const DeviceVariant &v : device_variants()) {
+            map.emplace(v.variant.name, v.variant.hash);
         }
         return map;
     }();
-    const auto at = places.find(name);
-    return at == places.end() ? -1 : at->second;
+    const auto at = hashes.find(name);
+    return at == hashes.end() ? std::string_view() : at->second;
 }
 
 uint64_t text_hash(std::string_view text) {
@@ -74,7 +79,7 @@ uint64_t text_hash(std::string_view text) {
 /// Up to the parameters: "gemm" of "gemm_avx512_m8_n3 ...".
 std::string_view stage_of(std::string_view choice) {
     size_t end = choice.size();
-    for (const char *isa : {"_avx512", "_avx2", "_generic"}) {
+    for (const char *isa : {"_avx512", "_avx2", "_generic", "_cuda", "_opencl"}) {
         end = std::min(end, choice.find(isa));
     }
     return choice.substr(0, std::min(end, choice.find(' ')));
@@ -128,9 +133,33 @@ bool is_current(const Record &record) {
                    return true;
                }
                const auto at = std::find_if(record.variants.begin(), record.variants.end(), [&](const auto &v) { return v.first == word; });
-               const int place = place_of(word);
-               return at != record.variants.end() && place >= 0 && at->second == registry()[static_cast<size_t>(place)].hash;
+               return at != record.variants.end() && !at->second.empty() && at->second == hash_of(word);
            });
+}
+
+MachineName machine_name(Device device) {
+    if (device == Device::kCpu) {
+        return {machine().microarchitecture, machine().isa};
+    }
+    const Result<DeviceRuntime *> gpu = device_runtime(device);
+    if (!gpu) {
+        return {};
+    }
+    const DeviceInfo &info = (*gpu)->info();
+    std::string name = info.capability > 0 ? "sm_" + std::to_string(info.capability) : "opencl";
+    // What a record may hold, and a vendor's (R) and @ need not.
+    bool gap = true;
+    for (const char c : info.name.substr(0, 120)) {
+        const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '.' || c == '_';
+        name += plain ? (gap ? " " : "") + std::string(1, c) : "";
+        gap = !plain;
+    }
+    return {name, (*gpu)->target()};
+}
+
+bool is_device_target(std::string_view isa) {
+    const std::vector<DeviceVariant> &list = device_variants();
+    return std::any_of(list.begin(), list.end(), [&](const DeviceVariant &v) { return isa == v.target; });
 }
 
 std::optional<int> generations_between(const std::string &a, const std::string &b) {
@@ -159,7 +188,8 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
     size_t last = problems_.size();  // the problem of the record before
     for (const Record &r : records) {
         bool known = false;
-        if (isa_named(r.isa, known) != best_isa() || !known) {
+        const bool ours = isa_named(r.isa, known) == best_isa() && known;
+        if (!ours && !is_device_target(r.isa)) {
             info.foreign++;
             continue;
         }
@@ -168,9 +198,10 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             continue;
         }
         info.records++;
-        size_t machine = static_cast<size_t>(std::find(machines_.begin(), machines_.end(), r.microarchitecture) - machines_.begin());
+        const MachineName name = {r.microarchitecture, r.isa};
+        const size_t machine = static_cast<size_t>(std::find(machines_.begin(), machines_.end(), name) - machines_.begin());
         if (machine == machines_.size()) {
-            machines_.push_back(r.microarchitecture);
+            machines_.push_back(name);
             fits_.emplace_back();
         }
         const auto is_same = [&](const MeasuredProblem &m) {
@@ -226,17 +257,40 @@ void Tables::finish() {
     const std::string &name = machine().microarchitecture;
     std::pair<int, int> least;  // generations, then fewer records
     for (int i = 0; i < static_cast<int>(machines_.size()); i++) {
-        const std::string &other = machines_[static_cast<size_t>(i)];
+        const auto &[other, isa] = machines_[static_cast<size_t>(i)];
+        if (isa != to_string(best_isa())) {
+            continue;  // a GPU
+        }
         if (other == name) {
-            own_ = i;
+            cpu_.own = i;
         } else if (const std::optional<int> generations = generations_between(other, name)) {
             const std::pair<int, int> distance = {*generations, -fits_[static_cast<size_t>(i)].records};
-            if (kin_ < 0 || distance < least) {
-                kin_ = i;
+            if (cpu_.kin < 0 || distance < least) {
+                cpu_.kin = i;
                 least = distance;
             }
         }
     }
+}
+
+Tables::Family Tables::family_of(const Query &query) const {
+    return query.gpu ? family_of_gpu(*query.gpu) : cpu_;
+}
+
+/// GPUs of one compute capability are relatives; of several the one with most records. OpenCL says nothing of generations.
+Tables::Family Tables::family_of_gpu(const MachineName &gpu) const {
+    const auto generation = [](const MachineName &m) { return std::string_view(m.microarchitecture).substr(0, m.microarchitecture.find(' ')); };
+    Family family;
+    for (int i = 0; i < static_cast<int>(machines_.size()); i++) {
+        const MachineName &other = machines_[static_cast<size_t>(i)];
+        if (other == gpu) {
+            family.own = i;
+        } else if (other.isa == gpu.isa && generation(gpu) != "opencl" && generation(other) == generation(gpu)) {
+            const bool more = family.kin < 0 || fits_[static_cast<size_t>(i)].records > fits_[static_cast<size_t>(family.kin)].records;
+            family.kin = more ? i : family.kin;
+        }
+    }
+    return family;
 }
 
 void Tables::fit(int machine) {
@@ -345,31 +399,33 @@ Tables::Ranking Tables::ranking(const Query &query) const {
     Ranking r;
     r.tables_ = this;
     r.operation_ = query.problem.operation;
-    const auto of_kin = [&] { return ", measured on " + machines_[static_cast<size_t>(kin_)]; };
+    const Family family = family_of(query);
+    const int own = family.own, kin = family.kin;
+    const auto of_kin = [&] { return ", measured on " + machines_[static_cast<size_t>(kin)].microarchitecture; };
     const auto voted = [&] { return "vote of " + std::to_string(r.neighbours_.size()) + " neighbours"; };
-    if (own_ >= 0) {
-        r.neighbours_ = neighbours(query, own_);
+    if (own >= 0) {
+        r.neighbours_ = neighbours(query, own);
         if (!r.neighbours_.empty()) {
-            r.machine_ = own_;
+            r.machine_ = own;
             r.tier = Tier::kNeighbours;
             r.text = voted();
             return r;
         }
     }
-    if (kin_ >= 0) {
-        r.neighbours_ = neighbours(query, kin_);
+    if (kin >= 0) {
+        r.neighbours_ = neighbours(query, kin);
         if (!r.neighbours_.empty()) {
-            r.machine_ = kin_;
+            r.machine_ = kin;
             r.tier = Tier::kFamily;
             r.text = voted() + of_kin();
             return r;
         }
     }
     const auto records = [&](int machine) { return machine < 0 ? 0 : fits_[static_cast<size_t>(machine)].records; };
-    r.machine_ = kin_ >= 0 && records(own_) < kFewRecords && records(kin_) > records(own_) ? kin_ : own_;
+    r.machine_ = kin >= 0 && records(own) < kFewRecords && records(kin) > records(own) ? kin : own;
     r.text = "least time by the cost model";
     if (r.machine_ >= 0) {
-        r.text += ", corrected by " + std::to_string(records(r.machine_)) + " records" + (r.machine_ == kin_ ? of_kin() : "");
+        r.text += ", corrected by " + std::to_string(records(r.machine_)) + " records" + (r.machine_ == kin ? of_kin() : "");
     }
     return r;
 }
@@ -614,13 +670,7 @@ Status block_choices(const std::vector<std::string> &names) {
 }
 
 std::string variant_hash(const std::string &name) {
-    const int place = place_of(name);
-    if (place >= 0) {
-        return registry()[static_cast<size_t>(place)].hash;
-    }
-    const std::vector<DeviceVariant> &list = device_variants();
-    const auto found = std::find_if(list.begin(), list.end(), [&](const DeviceVariant &v) { return name == v.variant.name; });
-    return found != list.end() ? found->variant.hash : "";
+    return std::string(hash_of(name));
 }
 
 const char *to_string(Tier tier) {

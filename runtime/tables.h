@@ -15,6 +15,20 @@
 
 namespace fourfold {
 
+/// What records know a machine by.
+struct MachineName {
+    std::string microarchitecture;  ///< "znver5"; of a GPU its generation and name, "sm_90 NVIDIA H200", "opencl Intel Arc A770"
+    std::string isa;                ///< "avx512"; of a GPU the target whose variants it runs, "cuda86"
+
+    friend bool operator==(const MachineName &a, const MachineName &b) {
+        return a.microarchitecture == b.microarchitecture && a.isa == b.isa;
+    }
+};
+/// Of this CPU or a GPU; empty where there is no such device.
+MachineName machine_name(Device device);
+/// Whether an `isa` is a target of GPUs that this build has variants for.
+bool is_device_target(std::string_view isa);
+
 /// One shipped record as the build embeds it (tuned_tables.cpp is generated from schedules/tuned/).
 struct EmbeddedRecord {
     const char *problem;
@@ -60,6 +74,7 @@ public:
         Accuracy accuracy;
         int threads;            ///< 1 unless the caller wants choices for his threads
         CacheState cache;
+        std::optional<MachineName> gpu = std::nullopt;  ///< the machine, where it is not this CPU
     };
     /// Corrections of the predictions for one query.
     class Ranking {
@@ -88,10 +103,10 @@ public:
 
     /// This problem's measurements on this machine, or on its next of kin, or null.
     const MeasuredProblem *exact(const Query &query) const {
-        return exact(query, own_);
+        return exact(query, family_of(query).own);
     }
     const MeasuredProblem *exact_of_kin(const Query &query) const {
-        return exact(query, kin_);
+        return exact(query, family_of(query).kin);
     }
     /// How to correct predictions: by neighbours here, else by neighbours on the next of kin, else by all records of one of the two.
     Ranking ranking(const Query &query) const;
@@ -99,7 +114,7 @@ public:
         return infos_[static_cast<size_t>(measured.table)].name;
     }
     const std::string &machine_of(const MeasuredProblem &measured) const {
-        return machines_[static_cast<size_t>(measured.machine)];
+        return machines_[static_cast<size_t>(measured.machine)].microarchitecture;
     }
     const std::vector<TableInfo> &infos() const {
         return infos_;
@@ -116,14 +131,20 @@ private:
         std::unordered_map<uint64_t, double> by_stage, by_choice;
         int records = 0;
     };
+    /// A machine and its nearest relative, where they have records; otherwise -1.
+    struct Family {
+        int own = -1, kin = -1;
+    };
     void fit(int machine);
+    Family family_of(const Query &query) const;
+    Family family_of_gpu(const MachineName &gpu) const;
     const MeasuredProblem *exact(const Query &query, int machine) const;
     std::vector<Ranking::Neighbour> neighbours(const Query &query, int machine) const;
 
-    int own_ = -1, kin_ = -1;  ///< this machine and its nearest relative, where they have records
+    Family cpu_;
     std::vector<MeasuredProblem> problems_;
     std::unordered_multimap<std::string, size_t> by_problem_;
-    std::vector<std::string> machines_;  ///< microarchitectures
+    std::vector<MachineName> machines_;
     std::vector<Fit> fits_;              ///< of each
     std::vector<TableInfo> infos_;
 };

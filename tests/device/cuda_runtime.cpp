@@ -547,6 +547,45 @@ TEST_F(CudaRuntime, FailuresComeBackInWords) {
     EXPECT_FALSE(copy_to_host(Device::cuda(), &value, on.y.data(), sizeof value).ok());
 }
 
+/// A table with one record of the GPU that is named so.
+std::string record_of(const std::string &gpu, const char *target, const std::string &problem, const std::string &choice) {
+    std::string variants;
+    for (size_t begin = 0; begin < choice.size();) {
+        const size_t end = std::min(choice.find(' ', begin), choice.size());
+        const std::string word = choice.substr(begin, end - begin), hash = variant_hash(word);
+        variants += hash.empty() ? "" : (variants.empty() ? "\"" : ",\"") + word + "\":\"" + hash + "\"";
+        begin = end + 1;
+    }
+    return "{\"format\":\"fourfold-records\",\"version\":1}\n{\"problem\":\"" + problem + "\",\"accuracy\":\"default\",\"microarchitecture\":\"" + gpu + "\",\"isa\":\"" + target +
+           "\",\"threads\":1,\"cache\":\"warm\",\"role\":\"winner\",\"choice\":\"" + choice + "\",\"ms_min\":0.1,\"ms_median\":0.1,\"samples\":9,\"ms_predicted\":0.2,\"variants\":{" + variants + "}}\n";
+}
+
+TEST_F(CudaRuntime, RecordsDecideByTheGpusNameAndItsRelatives) {
+    const std::string text = "b3 ic5 i19x17 oc6 f5 p2";
+    PlanOptions options;
+    options.device = Device::cuda();
+    const Result<std::vector<Candidate>> choices = list_choices(problem_of(text.c_str()), options);
+    ASSERT_TRUE(choices.ok()) << choices.status().message();
+    const std::string choice = choices->back().choice;
+    EXPECT_NE(choice, choices->front().choice);
+    const auto plan = [&](const std::string &gpu, const char *of) {
+        unload_tables(false);
+        const Result<TableInfo> table = load_table_text("mine", record_of(gpu, of, text, choice));
+        EXPECT_TRUE(table.ok() && table->records == 1) << gpu;
+        Result<Plan> made = Plan::create(problem_of(text.c_str()), options);
+        EXPECT_TRUE(made.ok()) << made.status().message();
+        return *made;
+    };
+    EXPECT_EQ(plan("sm_90 Stand-in 0", "cuda86").tier(), Tier::kRecord);
+    EXPECT_EQ(plan("sm_90 Stand-in 0", "cuda86").choice(), choice);
+    EXPECT_EQ(plan("sm_90 NVIDIA H200", "cuda86").tier(), Tier::kFamily) << "of the same compute capability";
+    EXPECT_EQ(plan("sm_90 NVIDIA H200", "cuda86").choice(), choice);
+    EXPECT_NE(plan("sm_90 NVIDIA H200", "cuda86").decided_by().find("measured on sm_90 NVIDIA H200"), std::string::npos);
+    EXPECT_EQ(plan("sm_80 Stand-in 0", "cuda86").tier(), Tier::kCostModel);
+    EXPECT_EQ(plan("sm_90 Stand-in 0", "cuda80").tier(), Tier::kCostModel) << "variants that this GPU does not choose from";
+    unload_tables(true);
+}
+
 TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
     OnDevice on("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
     ASSERT_TRUE(on.pack().ok());

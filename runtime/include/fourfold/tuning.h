@@ -5,9 +5,10 @@
 ///
 ///     caller         PlanOptions::algorithm, ::variant or ::choice
 ///     environment    FOURFOLD_CHOICE, where that plan can do the problem
-///     record         this problem was measured on this microarchitecture and ISA level
+///     record         this problem was measured on this microarchitecture and ISA level, or on this model of GPU
 ///     neighbours     at least five problems like it were
-///     family         the two above on the nearest generation of the same vendor's machines, at the same ISA level
+///     family         the two above on the nearest generation of the same vendor's machines, at the same ISA level; or on another
+///                    GPU of the same compute capability
 ///     cost model     predictions, corrected by how far they were off in the records of this machine or of its nearest relative
 ///     reference      the naive loop nest, where nothing else can do the problem
 ///
@@ -32,7 +33,7 @@ struct TableInfo {
     bool shipped = false;  ///< built in
     int records = 0;       ///< in use
     int stale = 0;         ///< skipped: they name a variant that this build has not, or has with other contents
-    int foreign = 0;       ///< skipped: of another ISA level
+    int foreign = 0;       ///< skipped: of another ISA level, or of a GPU target that this build has not
     int unreadable = 0;    ///< skipped: lines that are no records
     bool torn = false;     ///< the last line was cut off, and skipped
 
