@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "commands.h"
 #include "compiled_variants.h"
+#include "device_bench.h"
 #include "machine_limits.h"
 #include "problem_data.h"
 #include "shapes.h"
@@ -23,7 +24,7 @@ namespace fourfold::cli {
 namespace {
 
 struct CandidateFlags {
-    std::string problem, variants;
+    std::string problem, variants, device = "cpu";
     int threads = 1, result_file = -1;
     bool cold = false;
     uint64_t seed = 1;
@@ -167,19 +168,8 @@ private:
     std::vector<Added> added_;
 };
 
-Status serve(const CandidateFlags &flags) {
-    const Result<Conv2dProblem> problem = parse_valid_problem(flags.problem);
-    if (!problem) {
-        return problem.status();
-    }
-    if (Status status = flags.variants.empty() ? Status() : add_compiled_variants(flags.variants); !status) {
-        return status;
-    }
-    Bench bench(*problem, flags);
-    if (!bench.ok()) {
-        answer("refused memory ran out");
-        return {};
-    }
+template<typename AnyBench>
+Status answer_all(AnyBench &bench) {
     answer("ready");
     for (std::string line; std::getline(std::cin, line);) {
         std::istringstream words(line);
@@ -198,12 +188,38 @@ Status serve(const CandidateFlags &flags) {
     return {};
 }
 
+Status serve(const CandidateFlags &flags) {
+    const Result<Conv2dProblem> problem = parse_valid_problem(flags.problem);
+    const Result<Device> device = parse_device(flags.device);
+    if (!problem || !device) {
+        return problem ? device.status() : problem.status();
+    }
+    if (*device != Device::kCpu) {
+        DeviceBench bench(*problem, *device, flags.seed, flags.result_file);
+        if (!bench.status()) {
+            answer("refused " + bench.status().message());
+            return {};
+        }
+        return answer_all(bench);
+    }
+    if (Status status = flags.variants.empty() ? Status() : add_compiled_variants(flags.variants); !status) {
+        return status;
+    }
+    Bench bench(*problem, flags);
+    if (!bench.ok()) {
+        answer("refused memory ran out");
+        return {};
+    }
+    return answer_all(bench);
+}
+
 }  // namespace
 
 Action add_candidate(CLI::App &verb) {
     auto flags = std::make_shared<CandidateFlags>();
     verb.group("");
     verb.add_option("--problem", flags->problem)->required();
+    verb.add_option("--device", flags->device);
     verb.add_option("--threads", flags->threads);
     verb.add_option("--result-file", flags->result_file)->required();
     verb.add_option("--seed", flags->seed);

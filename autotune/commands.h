@@ -19,6 +19,7 @@ Action add_compare(CLI::App &verb);
 Action add_explain(CLI::App &verb);
 Action add_generate(CLI::App &verb);
 Action add_list(CLI::App &verb);
+Action add_measure(CLI::App &verb);
 Action add_spectral(CLI::App &verb);
 Action add_tune(CLI::App &verb);
 Action add_tables(CLI::App &verb);

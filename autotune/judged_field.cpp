@@ -18,7 +18,7 @@ JudgedField::JudgedField(const Conv2dProblem &problem, const std::vector<Member>
         list.push_back({m.choice, m.predicted, m.bytes});
     }
     CandidateField::Options field;
-    field.command = {"/proc/self/exe", "candidate", "--problem", problem.to_string(), "--threads", std::to_string(options.threads), "--seed", std::to_string(options.seed), "--result-file", std::to_string(result_.file())};
+    field.command = {"/proc/self/exe", "candidate", "--problem", problem.to_string(), "--device", to_string(options.device), "--threads", std::to_string(options.threads), "--seed", std::to_string(options.seed), "--result-file", std::to_string(result_.file())};
     field.cold = options.cold;
     if (options.cold) {
         field.command.push_back("--cold");
@@ -27,7 +27,9 @@ JudgedField::JudgedField(const Conv2dProblem &problem, const std::vector<Member>
         field.command.insert(field.command.end(), {"--variants", options.variants});
     }
     field.ready_seconds = options.ready_seconds;
-    field.memory = std::max(1.0, static_cast<double>(usable_memory()) / 2 - ProblemData::bytes(problem) - 8.0 * static_cast<double>(ProblemData::result_elements(problem)));
+    const Result<DeviceInfo> gpu = device_info(options.device);
+    const size_t memory = gpu ? gpu->memory_bytes : usable_memory();
+    field.memory = std::max(1.0, static_cast<double>(memory) / 2 - ProblemData::bytes(problem) - 8.0 * static_cast<double>(ProblemData::result_elements(problem)));
     field.before_run = [this] { result_.fill_nan(); };
     field.judge = [this](size_t i) { return judge(i); };
     field.stopped = is_stopped;

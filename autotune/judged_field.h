@@ -24,6 +24,7 @@ public:
         double bytes = 0.0;      ///< of its own: packed filters and workspace
     };
     struct Options {
+        Device device = {};
         int threads = 1;
         uint64_t seed = 1;
         double ready_seconds = 60.0;        ///< until a candidate must have run once

@@ -99,6 +99,7 @@ int run_command(int argc, char **argv) {
         {"bench", "time problems, after checking the results", add_bench},
         {"compare", "compare all algorithms on many problems: table, results.csv, HTML with plots", add_compare},
         {"tune", "measure which plan is fastest for each of many problems, and record it", add_tune},
+        {"measure", "measure a bundle of tune --export-bundle on a GPU of this machine", add_measure},
         {"tables", "merge, diff or show tables of measurements", add_tables},
         {"report", "how close to the best a table's choices are, beside simpler rules", add_report},
         {"explain", "show every candidate for a problem, chosen or not, with the reason", add_explain},

@@ -1,4 +1,6 @@
 // fourfold tune: measures plans of many problems in other processes, and records what is fastest.
+#include "tune.h"
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "bad.h"
+#include "bundle.h"
 #include "clock.h"
 #include "commands.h"
 #include "files.h"
@@ -25,19 +28,11 @@
 #include "search.h"
 #include "shapes.h"
 #include "table.h"
+#include "tables.h"
 #include "text.h"
 
 namespace fourfold::cli {
 namespace {
-
-struct TuneFlags {
-    std::vector<std::string> shapes, problems, operations, layouts;
-    std::string out, budget, workspace_max, accuracy = "default";
-    int trials = 0, patience = 0, threads = 1;
-    bool resume = false, verify_only = false, cold = false;
-    double candidate_seconds = 60.0, hopeless = 3.0;
-    uint64_t seed = 1;
-};
 
 /// "90", "90s", "10m", "2h" as seconds.
 Result<double> parse_duration(const std::string &text) {
@@ -64,6 +59,7 @@ JudgedField field_of(const Conv2dProblem &problem, const PlanOptions &options, c
         members.push_back({c.algorithm, c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes)});
     }
     JudgedField::Options field;
+    field.device = options.device;
     field.threads = options.threads;
     field.seed = flags.seed;
     field.ready_seconds = flags.candidate_seconds;
@@ -89,7 +85,7 @@ struct Outcome {
 class Tuner {
 public:
     Tuner(const TuneFlags &flags, PlanOptions options, double budget, std::string text)
-        : flags_(flags), options_(std::move(options)), budget_(budget), header_(std::move(text)), journal_(flags.out + ".journal"), start_(now()) {
+        : flags_(flags), options_(std::move(options)), budget_(budget), header_(std::move(text)), isa_(machine_name(options_.device).isa), journal_(flags.out + ".journal"), start_(now()) {
     }
 
     Status run(const std::vector<Shape> &shapes) {
@@ -279,13 +275,13 @@ private:
             if (found.failed[i]) {
                 r.failure = failures.count(i) != 0 ? failures[i].kind : journal_.left(key, c.choice).failure;
                 outcome.failures[r.failure]++;
-                lines += record_line(r);
+                lines += record_line(r, options_.device);
             } else if (!samples[i].empty()) {
                 r.seconds_min = least(samples[i]);
                 r.seconds_median = median(samples[i]);
                 r.halves = half_minima(samples[i]);
                 r.samples = static_cast<int>(samples[i].size());
-                lines += record_line(r);
+                lines += record_line(r, options_.device);
                 outcome.sampled++;
             }
         }
@@ -299,9 +295,9 @@ private:
     }
 
     /// The algorithm and the form of it.
-    static std::string group_of(const Candidate &c) {
+    std::string group_of(const Candidate &c) const {
         const std::string words(split_choice(c.choice).second);
-        return std::string(to_string(c.algorithm)) + " " + words.substr(0, words.find('_' + machine().isa));
+        return std::string(to_string(c.algorithm)) + " " + words.substr(0, words.find('_' + isa_));
     }
 
     void summarize() const {
@@ -336,7 +332,7 @@ private:
     const TuneFlags &flags_;
     const PlanOptions options_;
     const double budget_;
-    const std::string header_;
+    const std::string header_, isa_;
     Journal journal_;
     const double start_;
     std::vector<Shape> todo_;
@@ -475,7 +471,8 @@ private:
     int slower_ = 0, unusable_ = 0, verified_ = 0, stale_ = 0;
 };
 
-Status tune(const TuneFlags &flags) {
+/// The problems that the flags ask for, each once.
+Result<std::vector<Shape>> collect_problems(const TuneFlags &flags) {
     std::vector<Shape> named;
     for (const std::string &file : flags.shapes) {
         const Result<std::vector<Shape>> read = read_shapes(file);
@@ -502,22 +499,55 @@ Status tune(const TuneFlags &flags) {
             shapes.push_back(shape);
         }
     }
-    double budget = 0.0;
-    if (!flags.budget.empty()) {
-        const Result<double> seconds = parse_duration(flags.budget);
-        if (!seconds) {
-            return seconds.status();
-        }
-        budget = *seconds;
+    return shapes;
+}
+
+/// Who measures, in words.
+std::string header_of(const PlanOptions &options) {
+    const MachineName name = machine_name(options.device);
+    if (const Result<DeviceInfo> gpu = device_info(options.device)) {
+        return fmt::format("{}, {} ({}, {}), accuracy {}", gpu->name, gpu->driver, name.microarchitecture, name.isa, to_string(options.accuracy));
     }
+    std::string text = fmt::format("{} ({}, {}), {} thread{}, accuracy {}, {} cache", machine().cpu, name.microarchitecture, name.isa, options.threads, options.threads == 1 ? "" : "s", to_string(options.accuracy), to_string(options.cache));
+    double load = 0.0;
+    if (::getloadavg(&load, 1) == 1 && load > 0.5 * machine().hardware_threads) {
+        text += fmt::format("; load {:.1f}: other work will spoil the times", load);
+    }
+    return text;
+}
+
+}  // namespace
+
+void add_search_flags(CLI::App &verb, TuneFlags &flags) {
+    verb.add_option("--budget", flags.budget, "time for all problems together: 90s, 10m, 2h (default: none); a quarter of it is for confirming new winners, and what is not confirmed in time changes nothing");
+    verb.add_option("--trials", flags.trials, "at most so many candidates a problem are tried, the incumbent and those that fail included (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
+    verb.add_option("--patience", flags.patience, "bring in no more candidates of a problem after so many in a row that did not lead (0: never)")->check(CLI::Range(0, 100000));
+    verb.add_option("--hopeless", flags.hopeless, "candidates predicted so many times slower than the best are not tried")->check(CLI::Range(1.0, 1e9))->capture_default_str();
+    verb.add_option("--candidate-timeout", flags.candidate_seconds, "seconds until a candidate must be ready")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
+    verb.add_option("--seed", flags.seed, "of data and random orders")->capture_default_str();
+}
+
+Result<PlanOptions> tuning_options(const TuneFlags &flags) {
     PlanOptions options;
+    const Result<Device> device = parse_device(flags.device);
+    if (!device) {
+        return device.status();
+    }
+    options.device = *device;
+    const bool gpu = *device != Device::kCpu;
+    if (gpu && flags.threads != 1) {
+        return bad(fmt::format("--threads {} is for the CPU; device '{}' has no threads to choose for", flags.threads, flags.device));
+    }
+    if (gpu && flags.cold) {
+        return bad(fmt::format("--cold evicts the CPU's caches; on device '{}' every run reads other copies of the images as it is", flags.device));
+    }
     const Result<Accuracy> accuracy = parse_accuracy(flags.accuracy);
     if (!accuracy) {
         return accuracy.status();
     }
     options.accuracy = *accuracy;
     options.threads = flags.threads == 0 ? machine().hardware_threads : flags.threads;
-    options.choose_for_threads = true;
+    options.choose_for_threads = !gpu;
     options.cache = flags.cold ? CacheState::kCold : CacheState::kWarm;
     if (!flags.workspace_max.empty()) {
         const Result<size_t> limit = parse_bytes(flags.workspace_max);
@@ -526,47 +556,77 @@ Status tune(const TuneFlags &flags) {
         }
         options.workspace_limit = *limit;
     }
+    return options;
+}
 
+Status tune_shapes(const std::vector<Shape> &shapes, const TuneFlags &flags) {
+    double budget = 0.0;
+    if (!flags.budget.empty()) {
+        const Result<double> seconds = parse_duration(flags.budget);
+        if (!seconds) {
+            return seconds.status();
+        }
+        budget = *seconds;
+    }
+    const Result<PlanOptions> options = tuning_options(flags);
+    if (!options) {
+        return options.status();
+    }
+    if (options->device != Device::kCpu) {
+        if (const Result<DeviceInfo> gpu = device_info(options->device); !gpu) {
+            return gpu.status();
+        }
+    }
     ignore_environment(false);
     stop_on_signals();
     if (flags.verify_only) {
-        return Verifier(flags, options).run(shapes);
+        return Verifier(flags, *options).run(shapes);
     }
-    double load = 0.0;
-    std::string text = fmt::format("{} ({}, {}), {} thread{}, accuracy {}, {} cache", machine().cpu, machine().microarchitecture, machine().isa, options.threads, options.threads == 1 ? "" : "s", flags.accuracy, to_string(options.cache));
-    if (::getloadavg(&load, 1) == 1 && load > 0.5 * machine().hardware_threads) {
-        text += fmt::format("; load {:.1f}: other work will spoil the times", load);
-    }
-    return Tuner(flags, options, budget, text).run(shapes);
+    return Tuner(flags, *options, budget, header_of(*options)).run(shapes);
 }
 
-}  // namespace
-
 Action add_tune(CLI::App &verb) {
-    auto flags = std::make_shared<TuneFlags>();
+    struct Flags : TuneFlags {
+        std::string bundle;
+        std::vector<std::string> results;
+    };
+    auto flags = std::make_shared<Flags>();
     CLI::Option *shapes = verb.add_option("--shapes", flags->shapes, "files of problems (may be given several times)");
     CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form");
     verb.add_option("--operation", flags->operations, "each problem as these operations instead of its own: fwd, bwd-data, bwd-filters, unfold, fold")->delimiter(',');
     verb.add_option("--layout", flags->layouts, "each problem in these layouts instead of its own: nchw, nhwc")->delimiter(',');
-    verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins")->required();
-    verb.add_option("--budget", flags->budget, "time for all problems together: 90s, 10m, 2h (default: none); a quarter of it is for confirming new winners, and what is not confirmed in time changes nothing");
-    verb.add_option("--trials", flags->trials, "at most so many candidates a problem are tried, the incumbent and those that fail included (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
-    verb.add_option("--patience", flags->patience, "bring in no more candidates of a problem after so many in a row that did not lead (0: never)")->check(CLI::Range(0, 100000));
+    verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins. A folder: the table there that is called after the machine");
+    verb.add_option("--device", flags->device, "cpu, cuda or opencl; cuda:1 is the second GPU. A GPU's records are known by its model")->capture_default_str();
+    add_search_flags(verb, *flags);
     verb.add_option("--workspace-max", flags->workspace_max, "no candidates with more bytes of workspace: 65536, 64K, 1.5G");
     verb.add_option("--threads", flags->threads, "tune for so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096))->capture_default_str();
     verb.add_option("--accuracy", flags->accuracy, "strict, default or relaxed")->capture_default_str();
     verb.add_flag("--cold", flags->cold, "caches evicted before each sample: records of their own");
-    verb.add_option("--hopeless", flags->hopeless, "candidates predicted so many times slower than the best are not tried")->check(CLI::Range(1.0, 1e9))->capture_default_str();
-    verb.add_option("--candidate-timeout", flags->candidate_seconds, "seconds until a candidate must be ready")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
-    verb.add_option("--seed", flags->seed, "of data and random orders")->capture_default_str();
     CLI::Option *resume = verb.add_flag("--resume", flags->resume, "continue what was interrupted: problems with a winner are left out, samples taken are kept");
-    verb.add_flag("--verify-only", flags->verify_only, "measure the table's winners and runners-up again; write nothing")->excludes(resume);
+    CLI::Option *verify = verb.add_flag("--verify-only", flags->verify_only, "measure the table's winners and runners-up again; write nothing")->excludes(resume);
+    CLI::Option *bundle = verb.add_option("--export-bundle", flags->bundle, "measure nothing: pack the problems and this program into a new folder, for a machine that has the GPU and not this build (fourfold measure)")->excludes(resume)->excludes(verify);
+    CLI::Option *import = verb.add_option("--import", flags->results, "measure nothing: add these results of bundles to the table")->excludes(shapes)->excludes(problems)->excludes(bundle)->excludes(resume)->excludes(verify);
     verb.footer("Each candidate first runs in a process of its own and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes; where the incumbent fails, it must do well in one.");
-    return [flags, shapes, problems] {
+    return [flags, shapes, problems, bundle, import] {
+        if (bundle->count() == 0 && flags->out.empty()) {
+            return bad("--out is required; see fourfold tune --help");
+        }
+        if (import->count() > 0) {
+            return import_results(flags->results, flags->out);
+        }
         if (shapes->count() + problems->count() == 0) {
             return bad("tune needs --shapes or --problem; see fourfold tune --help");
         }
-        return tune(*flags);
+        const Result<std::vector<Shape>> list = collect_problems(*flags);
+        if (!list) {
+            return list.status();
+        }
+        if (bundle->count() > 0) {
+            return export_bundle(flags->bundle, *list, *flags);
+        }
+        const Result<Device> device = parse_device(flags->device);
+        flags->out = device ? table_path(flags->out, machine_name(*device).microarchitecture) : flags->out;
+        return tune_shapes(*list, *flags);
     };
 }
 

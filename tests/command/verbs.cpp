@@ -32,7 +32,7 @@ bool says(const Outcome &outcome, const std::string &word) {
 TEST(Help, OfEveryVerb) {
     const Outcome all = fourfold_command({"--help"});
     ASSERT_TRUE(exits_with(0, all));
-    for (const char *verb : {"run", "spectral", "bench", "compare", "explain", "generate", "list", "report", "search", "tables", "tune"}) {
+    for (const char *verb : {"run", "spectral", "bench", "compare", "explain", "generate", "list", "measure", "report", "search", "tables", "tune"}) {
         EXPECT_TRUE(says(all, verb)) << verb;
         const Outcome one = fourfold_command({verb, "--help"});
         EXPECT_TRUE(exits_with(0, one)) << verb;

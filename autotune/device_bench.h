@@ -1,0 +1,72 @@
+// Candidates of a problem on a GPU, as candidate.cpp has them on the CPU: the same answers to the same questions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fourfold/device.h"
+#include "fourfold/plan.h"
+#include "problem_data.h"
+
+namespace fourfold::cli {
+
+class DeviceBench {
+public:
+    /// Where a candidate's result goes: shared memory that the judge sees.
+    DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file);
+
+    /// Not ok where the device or its memory cannot be had.
+    const Status &status() const {
+        return status_;
+    }
+    /// Plans, packs and runs once; "ready", or why not.
+    std::string add(const std::string &choice);
+    /// "time <seconds>" of the repeats, put into the device's queue one after another and waited for once; or what went wrong. Each
+    /// run reads other copies of the images, as far as memory allows, so that no cache still holds them from the run before.
+    std::string sample(size_t which, int warm, int repeats);
+
+private:
+    /// Memory of the device between guard bytes, filled with NaN.
+    class GuardedBlock {
+    public:
+        Status allocate(Device device, size_t bytes);
+        Status fill(Device device) const;
+        bool intact(Device device) const;
+        std::byte *data() const;
+        size_t bytes() const {
+            return bytes_;
+        }
+
+    private:
+        DeviceBuffer buffer_;
+        size_t bytes_ = 0;
+    };
+    struct Added {
+        Plan plan;
+        DeviceBuffer packed;
+    };
+
+    Status send();
+    Status execute(const Added &candidate);
+    Status store_result() const;
+    bool intact() const {
+        return workspace_.intact(device_) && result_.intact(device_);
+    }
+
+    const Conv2dProblem problem_;
+    const Device device_;
+    const int result_file_;
+    std::unique_ptr<ProblemData> data_;
+    Status status_;
+    DeviceBuffer images_;  ///< copies of (input, grad_output, residual), copy_bytes_ apart
+    size_t copy_bytes_ = 0, grad_output_ = 0, residual_ = 0;
+    int copies_ = 1, next_ = 0;
+    DeviceBuffer filters_, bias_;
+    GuardedBlock result_, workspace_;  ///< everybody's
+    std::vector<Added> added_;
+};
+
+}  // namespace fourfold::cli
