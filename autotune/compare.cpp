@@ -155,7 +155,7 @@ void print_table(const Report &report, const ContestOptions &options) {
             }
             if (chosen != nullptr && chosen->outcome == Outcome::kTimed) {
                 const double rate = item.problem.flops() / chosen->min_seconds;
-                cells.insert(cells.end(), {to_string(chosen->algorithm), fmt::format("{:.1f}", rate / 1e9), fmt::format("{:.1f}", 100 * rate / report.limits.peak_flops),
+                cells.insert(cells.end(), {to_string(chosen->algorithm), fmt::format("{:.1f}", rate / 1e9), report.limits.peak_flops > 0 ? fmt::format("{:.1f}", 100 * rate / report.limits.peak_flops) : "-",
                                            fmt::format("{:.2f}", chosen->min_seconds / best_seconds(item.entries))});
             }
             fmt::print("{}", table.row(cells));
@@ -220,7 +220,10 @@ int problem_count(const Report &report) {
 }
 
 /// Who measures here.
-void set_origin(const CompareFlags &flags, Report &report) {
+void set_origin(const CompareFlags &flags, Device device, Report &report) {
+    if (const Result<DeviceInfo> gpu = device_info(device)) {
+        report.device = fmt::format("{}: {}, {}", to_string(device), gpu->name, gpu->driver);
+    }
     report.cpu = machine().cpu;
     report.microarchitecture = machine().microarchitecture;
     report.isa = machine().isa;
@@ -231,10 +234,12 @@ void set_origin(const CompareFlags &flags, Report &report) {
 void measure(const CompareFlags &flags, const ContestOptions &options, Report &report) {
     const auto started = std::chrono::steady_clock::now();
     report.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
-    report.limits = measure_machine_limits(flags.plan.threads);
+    if (report.device.empty()) {
+        report.limits = measure_machine_limits(flags.plan.threads);
+    }
     report.version = version();
     report.made_with = made_with();
-    fmt::print("{}\n", machine_text(report.limits));
+    fmt::print("{}\n", report.device.empty() ? machine_text(report.limits) : report.origin());
     std::fflush(stdout);
     double total = 0.0;
     for (const ReportGroup &group : report.groups) {
@@ -266,8 +271,13 @@ Status compare(const CompareFlags &flags) {
             return status;
         }
     }
+    if (options->plan.device != Device::kCpu && flags.results.empty()) {
+        if (const Result<DeviceInfo> gpu = device_info(options->plan.device); !gpu) {
+            return gpu.status();
+        }
+    }
     if (flags.results.empty()) {
-        set_origin(flags, *report);
+        set_origin(flags, options->plan.device, *report);
     }
     if (!flags.against.empty() && earlier->limits.threads != report->limits.threads) {
         return bad(fmt::format("--against: '{}' is of {}, and this of {}; times of other numbers of threads are no measure", flags.against, earlier->origin(), report->origin()));

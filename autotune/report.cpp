@@ -62,7 +62,7 @@ std::vector<std::string> csv_cells(const std::string &line) {
 }  // namespace
 
 std::string Report::origin() const {
-    return fmt::format("{} ({}, {}), {} thread{}", cpu, microarchitecture, isa, limits.threads, limits.threads == 1 ? "" : "s");
+    return fmt::format("{}{} ({}, {}), {} thread{}", device.empty() ? "" : device + " in ", cpu, microarchitecture, isa, limits.threads, limits.threads == 1 ? "" : "s");
 }
 
 Result<Report> read_report(const std::string &path) {
@@ -133,6 +133,7 @@ Result<Report> read_report(const std::string &path) {
             e.median_seconds = middle > 0.0 ? middle / 1e3 : median(e.seconds);
         }
         const std::string before = report.origin();
+        report.device = cell("device");
         report.cpu = cell("machine");
         report.microarchitecture = cell("microarchitecture");
         report.isa = report.limits.fma_isa = cell("isa");
@@ -141,7 +142,7 @@ Result<Report> read_report(const std::string &path) {
         report.date = cell("date");
         report.limits.threads = static_cast<int>(std::clamp(number("threads", 1.0), 1.0, 4096.0));
         if (!report.groups.empty() && report.origin() != before) {
-            return bad(fmt::format("its rows are of {}, and of {}; one machine, ISA level and number of threads make one file", before, report.origin()));
+            return bad(fmt::format("its rows are of {}, and of {}; one device, machine, ISA level and number of threads make one file", before, report.origin()));
         }
         report.limits.peak_flops = number("peak_gflops", 0.0) * 1e9;
         report.limits.read_bytes = number("memory_gb_s", 0.0) * 1e9;
@@ -239,7 +240,7 @@ std::string made_with() {
 std::string to_csv(const Report &report) {
     std::string out =
         "group,name,problem,axis,value,algorithm,variant,chosen,outcome,reason,ms_min,ms_median,gflops,peak_share,workspace_bytes,packed_filter_bytes,max_error,"
-        "machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,made_with,samples_ms\n";
+        "device,machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,made_with,samples_ms\n";
     for (const ReportGroup &group : report.groups) {
         for (const ReportItem &item : group.items) {
             for (const Entry &e : item.entries) {
@@ -248,10 +249,10 @@ std::string to_csv(const Report &report) {
                 out += fmt::format("{},{},{},{},{},{},{},{},{},{},", csv_cell(group.title), csv_cell(item.name), csv_cell(item.problem.to_string()), group.axis,
                                    group.axis.empty() ? "" : std::to_string(item.value), to_string(e.algorithm), csv_cell(e.variant), e.chosen ? 1 : 0, to_string(e.outcome),
                                    csv_cell(e.reason));
-                out += timed ? fmt::format("{:.6g},{:.6g},{:.5g},{:.4f},", e.min_seconds * 1e3, e.median_seconds * 1e3, rate / 1e9, rate / report.limits.peak_flops) : ",,,,";
+                out += timed ? fmt::format("{:.6g},{:.6g},{:.5g},{},", e.min_seconds * 1e3, e.median_seconds * 1e3, rate / 1e9, report.limits.peak_flops > 0 ? fmt::format("{:.4f}", rate / report.limits.peak_flops) : "") : ",,,,";
                 out += planned ? fmt::format("{},{},", e.workspace_bytes, e.packed_filter_bytes) : ",,";
                 out += e.max_error >= 0 ? fmt::format("{:.3g},", e.max_error) : ",";
-                out += fmt::format("{},{},{},{},{:.5g},{:.4g},{},{},{},{}\n", csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
+                out += fmt::format("{},{},{},{},{},{:.5g},{:.4g},{},{},{},{}\n", csv_cell(report.device), csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
                                    report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, report.version, csv_cell(report.made_with), samples_text(e.seconds));
             }
         }

@@ -25,13 +25,14 @@ struct ReportGroup {
 
 struct Report {
     MachineLimits limits;
+    std::string device;  ///< "cuda: NVIDIA H200, CUDA 13.0", whose peaks are not measured; empty: the CPU
     std::string cpu, microarchitecture, isa, version;  ///< of the machine and library that measured
     std::string made_with;  ///< Halide, compiler and FFT libraries of that library; empty in results of older versions
     std::string date;  ///< ISO 8601, UTC
     double seconds = 0.0;
     std::vector<ReportGroup> groups;
 
-    /// What times depend on besides the problem, in words: machine, ISA level, threads.
+    /// What times depend on besides the problem, in words: device, machine, ISA level, threads.
     std::string origin() const;
 };
 

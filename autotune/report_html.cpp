@@ -65,8 +65,8 @@ std::string table(const Report &report, const ReportGroup &group) {
             out += fmt::format("<tr class=\"{}{}\"><td class=\"l\">{}</td><td class=\"l\">{}{}</td>", first ? "first " : "", e.chosen ? "chosen" : "", first ? escaped(item.name) : "",
                                e.chosen ? "★ " : "", to_string(e.algorithm));
             if (e.outcome == Outcome::kTimed) {
-                out += fmt::format("<td class=\"l\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1f}%</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", escaped(e.variant),
-                                   milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds), short_number(gflops(item, e)), report.limits.peak_flops > 0 ? gflops(item, e) * 1e11 / report.limits.peak_flops : 0.0,
+                out += fmt::format("<td class=\"l\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", escaped(e.variant),
+                                   milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds), short_number(gflops(item, e)), report.limits.peak_flops > 0 ? fmt::format("{:.1f}%", gflops(item, e) * 1e11 / report.limits.peak_flops) : "-",
                                    bytes_text(e.workspace_bytes), bytes_text(e.packed_filter_bytes), error_text(e.max_error));
             } else {
                 out += fmt::format("<td class=\"l {}\" colspan=\"8\">{}: {}</td></tr>\n", e.outcome == Outcome::kWrong ? "bad" : "soft", to_string(e.outcome), escaped(e.reason));
@@ -80,6 +80,9 @@ std::string table(const Report &report, const ReportGroup &group) {
 /// "AMD EPYC (zen5, avx512), 2 threads: FMA peak 250 GFLOP/s (avx512), memory 30 GB/s"
 std::string machine_line(const Report &report) {
     const MachineLimits &limits = report.limits;
+    if (limits.peak_flops <= 0) {
+        return report.origin();
+    }
     return fmt::format("{} ({}, {}), {} thread{}: measured FMA peak {:.0f} GFLOP/s ({}), memory {:.1f} GB/s", report.cpu, report.microarchitecture, report.isa, limits.threads, limits.threads == 1 ? "" : "s",
                        limits.peak_flops / 1e9, limits.fma_isa, limits.bandwidth() / 1e9);
 }
@@ -135,7 +138,10 @@ std::string against(const Report &report, const Report &before) {
     const auto row = [&](const char *name, const std::string &a, const std::string &b) {
         out += fmt::format("<tr><td class=\"l soft\">{}</td><td class=\"l\">{}</td><td class=\"l{}\">{}</td></tr>\n", name, escaped(a), a == b ? "" : " bad", escaped(b));
     };
-    const auto limits = [](const Report &r) { return fmt::format("{:.0f} GFLOP/s, {:.1f} GB/s", r.limits.peak_flops / 1e9, r.limits.bandwidth() / 1e9); };
+    const auto limits = [](const Report &r) { return r.limits.peak_flops <= 0 ? std::string("-") : fmt::format("{:.0f} GFLOP/s, {:.1f} GB/s", r.limits.peak_flops / 1e9, r.limits.bandwidth() / 1e9); };
+    if (!before.device.empty() || !report.device.empty()) {
+        row("device", before.device.empty() ? "cpu" : before.device, report.device.empty() ? "cpu" : report.device);
+    }
     row("machine", fmt::format("{} ({}, {})", before.cpu, before.microarchitecture, before.isa), fmt::format("{} ({}, {})", report.cpu, report.microarchitecture, report.isa));
     row("threads", std::to_string(before.limits.threads), std::to_string(report.limits.threads));
     row("fourfold", before.version, report.version);
@@ -178,7 +184,7 @@ std::string to_html(const Report &report, const Report *before) {
             continue;
         }
         if (group.axis.empty()) {
-            out += fmt::format("<h2>{}</h2>\n<p class=\"soft\">A longer bar is faster. GFLOP/s count the direct algorithm's operations; the measured FMA peak is {:.0f}.</p>\n", escaped(group.title), report.limits.peak_flops / 1e9);
+            out += fmt::format("<h2>{}</h2>\n<p class=\"soft\">A longer bar is faster. GFLOP/s count the direct algorithm's operations{}.</p>\n", escaped(group.title), report.limits.peak_flops > 0 ? fmt::format("; the measured FMA peak is {:.0f}", report.limits.peak_flops / 1e9) : "");
             out += shape_cards(report, group, before) + table(report, group);
         } else {
             const std::string plot = line_plot(group);

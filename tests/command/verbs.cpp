@@ -67,6 +67,33 @@ TEST(Devices, BenchRunsThereAndOtherVerbsSayNo) {
     EXPECT_TRUE(says(outcome, "conv_implicit_opencl"));
 }
 
+TEST(Compare, ResultsSayWhichDevice) {
+    const TemporaryFolder folder;
+    const std::string problem = "b1 ic3 i12 oc4 f3 p1";
+    const auto compare = [&](const std::string &device, const std::string &out, const std::vector<std::string> &more = {}) {
+        std::vector<std::string> arguments = {"compare", "--device", device, "--problem", problem, "--sweep", "none", "--algorithms", "direct,im2col", "--threads", "1", "--quick", "--out", folder / out};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return fourfold_command(arguments);
+    };
+    EXPECT_TRUE(exits_with(3, fourfold_command({"compare", "--device", "cuda:77", "--problem", problem, "--sweep", "none", "--out", folder / "none"}), {"cuda"}));
+    if (const Result<DeviceInfo> info = device_info(Device::opencl()); !info) {
+        GTEST_SKIP() << "skipped: " << info.status().message();
+    }
+    ASSERT_TRUE(exits_with(0, compare("cpu", "cpu")));
+    const Outcome outcome = compare("opencl", "gpu", {"--against", folder / "cpu/results.csv"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    EXPECT_TRUE(says(outcome, "warning: the times before are of " + machine().cpu) && says(outcome, "those now of opencl: ")) << outcome.out;
+    const std::string on_cpu = read_bytes(folder / "cpu/results.csv"), on_gpu = read_bytes(folder / "gpu/results.csv");
+    EXPECT_NE(on_gpu.find("opencl: "), std::string::npos) << on_gpu;
+    EXPECT_EQ(on_cpu.find("opencl: "), std::string::npos) << on_cpu;
+    // Read back, the device is still there; and rows of both are not taken for one file.
+    ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "gpu/results.csv", "--out", folder / "again"})));
+    EXPECT_NE(read_bytes(folder / "again/results.csv").find("opencl: "), std::string::npos);
+    EXPECT_NE(read_bytes(folder / "again/index.html").find("opencl: "), std::string::npos);
+    write_bytes(folder / "both.csv", on_cpu + on_gpu.substr(on_gpu.find('\n') + 1));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--results", folder / "both.csv", "--out", folder / "again"}), {"opencl: ", "one device"}));
+}
+
 TEST(List, NamesVariantsAlgorithmsAndMachine) {
     const Outcome outcome = fourfold_command({"list"});
     ASSERT_TRUE(exits_with(0, outcome));
