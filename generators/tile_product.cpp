@@ -22,7 +22,8 @@ public:
 
     /// (channel, part, tile, frequency), readable up to the last tile rounded up to r.
     Input<Buffer<float, 4>> x{"x"};
-    /// (output channel % (16*v), part or Gauss's factor, channel, output channel / (16*v), frequency). See pack_tile_filters.
+    /// (output channel % (16*v), part or Gauss's factor, channel, output channel / (16*v), frequency). Filters' parts are re, im,
+    /// Gauss's factors re, im - re, re + im.
     Input<Buffer<float, 5>> packed{"packed"};
     /// (output channel, part, tile, frequency), writable up to the last tile rounded up to r.
     Output<Buffer<float, 4>> out{"out"};

@@ -17,64 +17,50 @@ namespace {
 class FftTiledPlan final : public TiledPlan {
 public:
     FftTiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile)
-        : TiledPlan(request, product, tile, hermitian_points(tile.t)), place_(*find_variant("place_filters")), block_(*find_variant("block_channels", "layout=nchw")), pack_(*find_variant("pack_tile_filters", "wide=0")), pack_wide_(*find_variant("pack_tile_filters", "wide=1")), real_channels_(problem_.in_channels / problem_.groups) {
-        const auto as_is = [](int64_t shift) { return shift; };
-        row_places_ = blocks_.rows().filter_places(problem_.filter_mode, as_is);
-        column_places_ = blocks_.columns().filter_places(problem_.filter_mode, as_is);
-        pack_rate = 1.5e9;
+        : TiledPlan(request, product, tile, hermitian_points(tile.t)), real_channels_(problem_.in_channels / problem_.groups) {
+        // Mirrored filters have the conjugate spectrum, which correlation multiplies by.
+        const auto mirrored = [this](int64_t shift) { return (t_ - shift) % t_; };
+        row_places_ = blocks_.rows().filter_places(problem_.filter_mode, mirrored);
+        column_places_ = blocks_.columns().filter_places(problem_.filter_mode, mirrored);
+        pack_rate = 4e9;
         layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_) + " x" + std::to_string(factors_);
     }
 
+    /// Output channels are the lanes, as in the packed block: a filter's taps go into tiles that are zero elsewhere, whose transforms
+    /// are written where they belong.
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
         clear_gaps(floats_at(packed, 0));
-        const float scale = static_cast<float>(1.0 / (static_cast<double>(t_) * static_cast<double>(t_)));
         return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * output_blocks_ * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
             const int64_t cb = index % channel_blocks_;
             const int64_t kb = index / channel_blocks_ % output_blocks_;
             const int64_t g = index / channel_blocks_ / output_blocks_;
             std::byte *base = workspace + static_cast<size_t>(slot) * pack_slot_bytes_;
             give_heap(context, base, pack_heap_offset_);
-            float *planes = floats_at(base, pack_planes_offset_);
-            float *blocked = floats_at(base, pack_blocked_offset_);
-            float *spectra = floats_at(base, pack_spectra_offset_);
-            const int64_t first = cb * kLanes, count = std::min(kLanes, channels_ - first);
-            const int64_t outputs = std::min(width_, outputs_ - kb * width_);
-            const int64_t pitch = round_up(t_, kLanes), plane = t_ * pitch + kLanes;
-            const int64_t frequency = pack_frequency();
-            for (int64_t k = 0; k < outputs; k++) {
-                const float *filter = w.data + (g * outputs_ + kb * width_ + k) * w.s[0];
-                for (int64_t v = first; v < first + count;) {
-                    // A run of real channels of one phase.
-                    const int64_t phase = v / real_channels_, c = v % real_channels_;
-                    const int64_t run = std::min(first + count - v, real_channels_ - c);
-                    const int64_t phase_columns = static_cast<int64_t>(blocks_.columns().phases.size());
-                    const Floats<3> from(filter + c * w.s[1], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {run, w.s[1]}});
-                    const Ints<1> rows(row_places_.data() + phase / phase_columns * p.filter_height, {{p.filter_height, 1}});
-                    const Ints<1> cols(column_places_.data() + phase % phase_columns * p.filter_width, {{p.filter_width, 1}});
-                    const Floats<3> to(planes + (v - first) * plane, {{pitch, 1}, {t_, pitch}, {run, plane}});
-                    if (!call(place_, context, from, rows, cols, to)) {
+            const int64_t first = cb * kLanes, end = std::min(channels_, first + kLanes);
+            const int64_t step = filter_step();
+            int64_t cleared = -1;
+            for (int64_t v = first, run = 0; v < end; v += run) {
+                // Real channels of one phase, whose taps have the same places.
+                const int64_t phase = v / real_channels_, c = v % real_channels_;
+                run = std::min({end - v, real_channels_ - c, pack_tiles_});
+                if (phase != cleared) {
+                    std::fill_n(floats_at(base, pack_planes_offset_), pack_tiles_ * t_ * t_ * kLanes, 0.0f);
+                    cleared = phase;
+                }
+                for (int64_t lane = 0; lane < width_; lane += kLanes) {
+                    const int64_t k = kb * width_ + lane, outputs = std::clamp<int64_t>(outputs_ - k, 0, kLanes);
+                    float *taps = floats_at(base, pack_taps_offset_), *tiles = floats_at(base, pack_planes_offset_);
+                    if (!gather(w, w.data + (outputs > 0 ? (g * outputs_ + k) * w.s[0] + c * w.s[1] : 0), outputs, run, taps, context)) {
                         return false;
                     }
-                    v += run;
-                }
-                const Floats<3> flat(planes, {{pitch, 1}, {t_, pitch}, {count, plane}});
-                const Floats<3> channels(blocked, {{kLanes, 1}, {pitch, kLanes}, {t_, pitch * kLanes}});
-                const Floats<5> tile(blocked, {{kLanes, 1}, {t_, kLanes}, {1, t_ * kLanes}, {t_, pitch * kLanes}, {1, t_ * pitch * kLanes}});
-                const Floats<6> out(spectra + k * 2 * kLanes, {{kLanes, 1}, {1, kLanes}, {2, kLanes}, {1, 2 * kLanes}, {t_, frequency}, {t_ / 2 + 1, frequency * t_}});
-                if (!call(block_, context, flat, channels) || !call(*tile_.forward, context, tile, out)) {
-                    return false;
-                }
-            }
-            const int64_t step = filter_step();
-            float *target = floats_at(packed, 0) + g * points_ * step + (kb * channels_ + first) * factors_ * width_;
-            const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / step, 1, points_);
-            for (int64_t f = 0; f < points_; f += at_once) {
-                const int64_t n = std::min(at_once, points_ - f);
-                const Floats<4> from(spectra + f * frequency, {{count, 1}, {2, kLanes}, {outputs, 2 * kLanes}, {n, frequency}});
-                const Floats<5> to(target + f * step, {{width_, 1}, {factors_, width_}, {count, factors_ * width_}, {1, channels_ * factors_ * width_}, {n, step}});
-                if (!call(count >= 8 ? pack_wide_ : pack_, context, from, scale, to)) {
-                    return false;
+                    for (int64_t i = 0; i < run; i++) {
+                        place(taps + i * p.filter_height * p.filter_width * kLanes, phase, tiles + i * t_ * t_ * kLanes);
+                    }
+                    float *target = floats_at(packed, 0) + g * points_ * step + (kb * channels_ + v) * factors_ * width_ + lane;
+                    if (!(through_ ? transform_through(tiles, run, base, target, context) : transform(tiles, run, target, width_, 2 * width_, step, context))) {
+                        return false;
+                    }
                 }
             }
             return true;
@@ -82,16 +68,61 @@ public:
     }
 
 private:
-    /// Floats between the frequencies of a packing task's spectra: a line more than they have, or all would share a few places in L1.
-    int64_t pack_frequency() const {
-        return width_ * 2 * kLanes + kLanes;
+    /// The taps of 16 filters, scaled for the inverse transform, in a tile that is zero elsewhere.
+    void place(const float *taps, int64_t phase, float *tile) const {
+        const int64_t phase_columns = static_cast<int64_t>(blocks_.columns().phases.size());
+        const int32_t *rows = row_places_.data() + phase / phase_columns * problem_.filter_height;
+        const int32_t *columns = column_places_.data() + phase % phase_columns * problem_.filter_width;
+        const float scale = static_cast<float>(1.0 / (static_cast<double>(t_) * static_cast<double>(t_)));
+        for (int64_t r = 0; r < problem_.filter_height; r++) {
+            for (int64_t s = 0; s < problem_.filter_width; s++, taps += kLanes) {
+                if (rows[r] < 0 || columns[s] < 0) {
+                    continue;
+                }
+                float *to = tile + (rows[r] * t_ + columns[s]) * kLanes;
+                for (int64_t l = 0; l < kLanes; l++) {
+                    to[l] = scale * taps[l];
+                }
+            }
+        }
+    }
+    /// `count` tiles' spectra, with so many floats between parts, tiles and points.
+    bool transform(const float *tiles, int64_t count, float *to, int64_t part, int64_t tile, int64_t point, KernelContext &context) const {
+        const Floats<5> in(tiles, {{kLanes, 1}, {t_, kLanes}, {count, t_ * t_ * kLanes}, {t_, t_ * kLanes}, {1, count * t_ * t_ * kLanes}});
+        const Floats<6> out(to, {{kLanes, 1}, {1, kLanes}, {2, part}, {count, tile}, {t_, point}, {t_ / 2 + 1, point * t_}});
+        return call(*tile_.forward, context, in, out);
+    }
+    /// The same for Gauss's product, whose factors are re, im - re and re + im, and for blocks beyond a kernel call's reach.
+    bool transform_through(const float *tiles, int64_t count, std::byte *base, float *target, KernelContext &context) const {
+        float *spectra = floats_at(base, pack_spectra_offset_);
+        const int64_t point = 2 * kLanes * count;
+        if (!transform(tiles, count, spectra, kLanes, 2 * kLanes, point, context)) {
+            return false;
+        }
+        for (int64_t f = 0; f < points_; f++) {
+            for (int64_t i = 0; i < count; i++) {
+                const float *re = spectra + f * point + i * 2 * kLanes, *im = re + kLanes;
+                float *to = target + f * filter_step() + i * factors_ * width_;
+                for (int64_t l = 0; l < kLanes; l++) {
+                    const float a = re[l], b = im[l];
+                    to[l] = a;
+                    to[width_ + l] = factors_ == 2 ? b : b - a;
+                    if (factors_ == 3) {
+                        to[2 * width_ + l] = a + b;
+                    }
+                }
+            }
+        }
+        return true;
     }
     size_t lay_out_packing() override {
+        // Small tiles go several to a call.
+        pack_tiles_ = std::clamp<int64_t>(pack_bytes_at_once / (t_ * t_ * kLanes * static_cast<int64_t>(sizeof(float))), 1, kLanes);
+        through_ = factors_ == 3 || static_cast<double>(points_) * static_cast<double>(filter_step()) >= double(1 << 29);
         Arena pack;
-        const int64_t pitch = round_up(t_, kLanes);
-        pack_planes_offset_ = pack.reserve_floats(static_cast<double>(kLanes * (t_ * pitch + kLanes)));
-        pack_blocked_offset_ = pack.reserve_floats(static_cast<double>(t_ * pitch * kLanes));
-        pack_spectra_offset_ = pack.reserve_floats(static_cast<double>(points_ * pack_frequency()));
+        pack_taps_offset_ = pack.reserve_floats(static_cast<double>(pack_tiles_ * problem_.filter_height * problem_.filter_width * kLanes));
+        pack_planes_offset_ = pack.reserve_floats(static_cast<double>(pack_tiles_ * t_ * t_ * kLanes));
+        pack_spectra_offset_ = pack.reserve_floats(through_ ? static_cast<double>(points_ * 2 * kLanes * pack_tiles_) : 0.0);
         pack_heap_offset_ = pack.reserve(static_cast<double>(heap_bytes()));
         return pack.bytes();
     }
@@ -104,10 +135,12 @@ private:
         return 1.5;
     }
 
-    const Variant &place_, &block_, &pack_, &pack_wide_;  ///< pack_wide_ from 8 channels on
+    static constexpr int64_t pack_bytes_at_once = 16384;
     const int64_t real_channels_;  ///< of a group, phases not counted
     std::vector<int32_t> row_places_, column_places_;
-    size_t pack_planes_offset_ = 0, pack_blocked_offset_ = 0, pack_spectra_offset_ = 0, pack_heap_offset_ = 0;
+    int64_t pack_tiles_ = 1;  ///< transformed in a call
+    bool through_ = false;    ///< spectra go through the workspace
+    size_t pack_taps_offset_ = 0, pack_planes_offset_ = 0, pack_spectra_offset_ = 0, pack_heap_offset_ = 0;
 };
 
 }  // namespace

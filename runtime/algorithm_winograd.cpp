@@ -18,7 +18,7 @@ constexpr int64_t kPlane = kTaps * kTaps;
 class WinogradPlan final : public TiledPlan {
 public:
     WinogradPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile)
-        : TiledPlan(request, product, tile, {{0, tile.t * tile.t}}), filters_(*find_variant("winograd_filters", tile.forward->parameters)), transpose_(*find_variant("block_channels", "layout=nchw")) {
+        : TiledPlan(request, product, tile, {{0, tile.t * tile.t}}), filters_(*find_variant("winograd_filters", tile.forward->parameters)) {
         pack_rate = 4e9;
         layout = "winograd t" + std::to_string(t_) + " k" + std::to_string(width_);
     }
@@ -35,10 +35,8 @@ public:
             // Convolution's flip is in the strides: the taps are then read from the last one on.
             const int64_t last = flip ? kPlane - 1 : 0, sign = flip ? -1 : 1;
             for (int64_t lane = 0; lane < width_; lane += kLanes) {
-                const int64_t k = kb * width_ + lane, outputs = std::min(kLanes, outputs_ - k);
-                if (outputs <= 0) {
-                    std::fill_n(scratch, count * kPlane * kLanes, 0.0f);
-                } else if (!gather(w, w.data + (g * outputs_ + k) * w.s[0] + first * w.s[1], outputs, count, scratch, context)) {
+                const int64_t k = kb * width_ + lane, outputs = std::clamp<int64_t>(outputs_ - k, 0, kLanes);
+                if (!gather(w, w.data + (outputs > 0 ? (g * outputs_ + k) * w.s[0] + first * w.s[1] : 0), outputs, count, scratch, context)) {
                     return false;
                 }
                 const Floats<4> taps(scratch + last * kLanes, {{kLanes, 1}, {kTaps, sign * kLanes}, {kTaps, sign * kTaps * kLanes}, {count, kPlane * kLanes}});
@@ -54,25 +52,6 @@ public:
     }
 
 private:
-    /// Filters of up to 16 outputs and channels as (channel, tap, output).
-    bool gather(const StridedIn &w, const float *from, int64_t outputs, int64_t count, float *to, KernelContext &context) const {
-        // Dense taps, and strides that a kernel's 32 bits reach.
-        if (w.s[2] == kTaps && w.s[3] == 1 && kLanes * (w.s[0] + w.s[1]) < int64_t{1} << 29) {
-            const bool together = w.s[1] == kPlane;
-            const Floats<3> planes(from, {{together ? count * kPlane : kPlane, 1}, {together ? 1 : count, w.s[1]}, {outputs, w.s[0]}});
-            const Floats<3> out(to, {{kLanes, 1}, {together ? count * kPlane : kPlane, kLanes}, {together ? 1 : count, kPlane * kLanes}});
-            return call(transpose_, context, planes, out);
-        }
-        std::fill_n(to, count * kPlane * kLanes, 0.0f);
-        for (int64_t k = 0; k < outputs; k++) {
-            for (int64_t c = 0; c < count; c++) {
-                for (int64_t tap = 0; tap < kPlane; tap++) {
-                    to[(c * kPlane + tap) * kLanes + k] = from[k * w.s[0] + c * w.s[1] + tap / kTaps * w.s[2] + tap % kTaps * w.s[3]];
-                }
-            }
-        }
-        return true;
-    }
     Status check() const override {
         const Conv2dProblem &p = problem_;
         if (p.filter_height != kTaps || p.filter_width != kTaps) {
@@ -102,7 +81,7 @@ private:
         return 4.0;
     }
 
-    const Variant &filters_, &transpose_;
+    const Variant &filters_;
 };
 
 }  // namespace

@@ -44,7 +44,7 @@ int64_t count_points(const std::vector<PointRun> &runs) {
 }
 
 TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<PointRun> useful)
-    : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), factors_(product.parameter("mults", 4) == 3 ? 3 : tile.parts), useful_(std::move(useful)), useful_points_(count_points(useful_)) {
+    : problem_(request.problem), product_(product), tile_(tile), blocks_(problem_), transpose_(*find_variant("block_channels", "layout=nchw")), threads_(request.options.threads), t_(tile.t), r_(product.parameter("r", 1)), width_(kLanes * product.parameter("v", 1)), factors_(product.parameter("mults", 4) == 3 ? 3 : tile.parts), useful_(std::move(useful)), useful_points_(count_points(useful_)) {
     variant = product.name;
     choice = std::string(tile.forward->name) + " " + product.name;
     const Conv2dProblem &p = problem_;
@@ -141,6 +141,27 @@ Status TiledPlan::forward(const ForwardTensors &t, const std::byte *packed, std:
         }
     }
     return Status();
+}
+
+bool TiledPlan::gather(const StridedIn &w, const float *from, int64_t outputs, int64_t count, float *to, KernelContext &context) const {
+    const int64_t width = problem_.filter_width, taps = problem_.filter_height * width;
+    const bool together = w.s[1] == taps;
+    const int64_t run = together ? count * taps : taps;
+    // The transposition takes 8 neighbours at a time, and needs strides that a kernel's 32 bits reach.
+    if (outputs > 0 && run >= 8 && w.s[2] == width && w.s[3] == 1 && kLanes * (w.s[0] + w.s[1]) < int64_t{1} << 29) {
+        const Floats<3> planes(from, {{run, 1}, {together ? 1 : count, w.s[1]}, {outputs, w.s[0]}});
+        const Floats<3> out(to, {{kLanes, 1}, {run, kLanes}, {together ? 1 : count, taps * kLanes}});
+        return call(transpose_, context, planes, out);
+    }
+    std::fill_n(to, count * taps * kLanes, 0.0f);
+    for (int64_t k = 0; k < outputs; k++) {
+        for (int64_t c = 0; c < count; c++) {
+            for (int64_t tap = 0; tap < taps; tap++) {
+                to[(c * taps + tap) * kLanes + k] = from[k * w.s[0] + c * w.s[1] + tap / width * w.s[2] + tap % width * w.s[3]];
+            }
+        }
+    }
+    return true;
 }
 
 /// Rows are numbered by image, lattice and place; a band does not cross a lattice's border.

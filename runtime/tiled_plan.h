@@ -124,10 +124,14 @@ protected:
         }
     }
 
+    /// Filters of up to 16 outputs and channels, from `from` on, as (channel, tap, output); missing outputs are zero.
+    bool gather(const StridedIn &w, const float *from, int64_t outputs, int64_t count, float *to, KernelContext &context) const;
+
     const Conv2dProblem problem_;
     const Variant &product_;
     const TileTransform tile_;
     const ChannelBlocks blocks_;
+    const Variant &transpose_;
     const int threads_;
     const int64_t t_, r_, width_;  ///< tile size; tiles and output channels of the product's register tile
     const int64_t factors_;        ///< real numbers of a filter's point: 1, 2 for a complex one, 3 for Gauss's product
