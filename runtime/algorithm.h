@@ -55,6 +55,14 @@ public:
     virtual Status pack(const StridedIn &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
     virtual Status forward(const ForwardTensors &tensors, const std::byte *packed, std::byte *workspace, const Execution &execution) const = 0;
 
+    /// Whether forward_unpacked() computes with filters like these where they are, without pack().
+    virtual bool takes_unpacked(const StridedIn &) const {
+        return false;
+    }
+    virtual Status forward_unpacked(const ForwardTensors &, const StridedIn &, std::byte *, const Execution &) const {
+        return Status(StatusCode::kInternal, "a plan that packs its filters was asked to read them as they are");
+    }
+
     /// bwd-filters: a plan of that operation has this instead of the two above.
     virtual Status filter_gradient(const FilterGradientTensors &, std::byte *, const Execution &) const {
         return Status(StatusCode::kInternal, "a plan of another operation was asked for a filter gradient");
@@ -159,6 +167,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_forward(const AlgorithmEntry &entry,
 Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &entry, const PlanRequest &request);
 /// direct's other way: depthwise layers with stride 2, all phases at once (backward_data_depthwise.cpp); plan_backward_data chooses.
 Result<std::unique_ptr<AlgorithmPlan>> plan_data_gradient_depthwise(const PlanRequest &request);
+/// im2col's other way: columns by a product with the filters as they are, then folded (backward_data_columns.cpp); plan_backward_data
+/// chooses.
+Result<std::unique_ptr<AlgorithmPlan>> plan_data_gradient_columns(const PlanRequest &request);
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_naive(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanRequest &request);

@@ -7,7 +7,8 @@
 // in reverse order. So each phase is a forward problem on gy with the channels of the filters exchanged; its output is every
 // s-th row and column of gx. Where its padding would be negative it reads a part of gy. Phases that no tap reaches are zero.
 //
-// (Depthwise layers with stride 2 have a kernel that computes all phases at once: backward_data_depthwise.cpp.)
+// (Depthwise layers with stride 2 have a kernel that computes all phases at once: backward_data_depthwise.cpp. Where packing the
+// filters would take longest, columns are made from them as they are: backward_data_columns.cpp.)
 //
 // With a padding mode that repeats the image, the phases compute the gradient of the padded image, which is then folded back:
 // each element of the border adds to the one that it repeats. A constant border has no gradient to pass on.
@@ -415,14 +416,16 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &
         }
     }
     Result<std::unique_ptr<AlgorithmPlan>> phases = plan_phases(entry, request);
-    if (entry.algorithm != Algorithm::kDirect) {
+    // Two algorithms have a kernel of their own as well.
+    const bool direct = entry.algorithm == Algorithm::kDirect;
+    if (!direct && entry.algorithm != Algorithm::kIm2col) {
         return phases;
     }
-    Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_data_gradient_depthwise(request);
-    if (!request.options.variant.empty() && forced_variant(request.options, "conv_depthwise_strided_gradient").ok()) {
-        return depthwise;
+    Result<std::unique_ptr<AlgorithmPlan>> other = direct ? plan_data_gradient_depthwise(request) : plan_data_gradient_columns(request);
+    if (!request.options.variant.empty() && forced_variant(request.options, direct ? "conv_depthwise_strided_gradient" : "winograd_correlation").ok()) {
+        return other;
     }
-    return depthwise.ok() && (!phases.ok() || (*depthwise)->ranked_seconds < request.ranked(**phases)) ? std::move(depthwise) : std::move(phases);
+    return other.ok() && (!phases.ok() || (*other)->ranked_seconds < request.ranked(**phases)) ? std::move(other) : std::move(phases);
 }
 
 }  // namespace fourfold

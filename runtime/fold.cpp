@@ -3,35 +3,78 @@
 // gathered first and their borders added to what they repeat. (Source of the adjoint: as in backward_data.cpp.)
 #include <algorithm>
 
-#include "adjoint.h"
 #include "arena.h"
 #include "columns.h"
+#include "fold.h"
 #include "parallel.h"
 #include "stages.h"
 #include "variant_choice.h"
 
 namespace fourfold {
+FoldStage::FoldStage(const Conv2dProblem &p, const Variant &variant)
+    : problem(p), kernel(variant), folds(folds_padding(p)), height(p.in_height + (folds ? p.pad_top + p.pad_bottom : 0)), width(p.in_width + (folds ? p.pad_left + p.pad_right : 0)), rows(axis_phases(height, folds ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height())), columns(axis_phases(width, folds ? 0 : p.pad_left, p.stride_w, p.dilation_w, p.filter_width, p.out_width())) {
+    const auto covered = [](const std::vector<AxisPhase> &phases) {
+        int64_t count = 0;
+        for (const AxisPhase &phase : phases) {
+            count += phase.count;
+        }
+        return count;
+    };
+    gaps = covered(rows) < height || covered(columns) < width;
+}
+
+bool FoldStage::gather(const ColumnsIn &from, int64_t first, int64_t row_count, int64_t count, const StridedOut &planes, KernelContext &context) const {
+    const Conv2dProblem &p = problem;
+    for (int64_t c = 0; gaps && c < count; c++) {
+        for (int64_t y = first; y < first + row_count; y++) {
+            for (int64_t x = 0; x < width; x++) {
+                planes.data[c * planes.s[1] + y * planes.s[2] + x * planes.s[3]] = 0.0f;
+            }
+        }
+    }
+    const int64_t out_width = p.out_width(), begin = first / p.stride_h;
+    const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / from.channel, 1, count);
+    const int64_t sign = from.flipped ? -1 : 1, last = from.flipped ? p.filter_height * p.filter_width - 1 : 0;
+    for (const AxisPhase &a : rows) {
+        const int64_t positions = std::min(a.count, ceil_div(first + row_count, p.stride_h)) - begin;
+        for (const AxisPhase &b : columns) {
+            for (int64_t c = 0; positions > 0 && c < count; c += at_once) {
+                const int64_t n = std::min(at_once, count - c), tap = last + sign * (a.tap * p.filter_width + b.tap);
+                const Floats<5> in(from.data + c * from.channel + tap * from.tap, {{out_width, 1}, {p.out_height(), out_width}, {b.taps, sign * b.tap_step * from.tap}, {a.taps, sign * a.tap_step * p.filter_width * from.tap}, {n, from.channel}});
+                const Floats<3> to(planes.data + c * planes.s[1] + (a.first + begin * p.stride_h) * planes.s[2] + b.first * planes.s[3], {{b.count, p.stride_w * planes.s[3]}, {positions, p.stride_h * planes.s[2]}, {n, planes.s[1]}});
+                if (!call(kernel, context, in, static_cast<int32_t>(b.origin), static_cast<int32_t>(a.origin + begin), static_cast<int32_t>(b.dilation), static_cast<int32_t>(a.dilation), to)) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+const Variant &fold_variant(const Conv2dProblem &p) {
+    const Variant *best = nullptr;
+    int64_t widest = 0, narrowest = 0;
+    for (const Variant *v : variants_of("fold")) {
+        const int64_t tile = v->parameter("n", 1) * vector_lanes(v->isa);
+        const bool fills = tile <= ceil_div(p.in_width, p.stride_w);
+        // Where none is filled, the narrowest.
+        if (best == nullptr || (fills ? tile > widest : widest == 0 && tile < narrowest)) {
+            best = v;
+            widest = fills ? tile : widest;
+            narrowest = tile;
+        }
+    }
+    return *best;
+}
+
 namespace {
 
 class FoldPlan final : public ColumnsPlan {
 public:
     FoldPlan(const PlanRequest &request, const Variant &kernel)
-        : ColumnsPlan(request), kernel_(kernel), crop_(CropStage::find(problem_.layout)), folds_(folds_padding(problem_)) {
-        const Conv2dProblem &p = problem_;
+        : ColumnsPlan(request), fold_(problem_, kernel), crop_(CropStage::find(problem_.layout)) {
         variant = kernel.name;
         layout = "fold";
-        height_ = p.in_height + (folds_ ? p.pad_top + p.pad_bottom : 0);
-        width_ = p.in_width + (folds_ ? p.pad_left + p.pad_right : 0);
-        rows_ = axis_phases(height_, folds_ ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height());
-        columns_ = axis_phases(width_, folds_ ? 0 : p.pad_left, p.stride_w, p.dilation_w, p.filter_width, p.out_width());
-        const auto covered = [](const std::vector<AxisPhase> &phases) {
-            int64_t count = 0;
-            for (const AxisPhase &phase : phases) {
-                count += phase.count;
-            }
-            return count;
-        };
-        gaps_ = covered(rows_) < height_ || covered(columns_) < width_;
     }
 
     Status block(size_t workspace_limit) {
@@ -49,7 +92,7 @@ public:
             channels_ = (channels_ + 1) / 2;
         }
         // A padded plane is folded as a whole.
-        band_ = folds_ ? height_ : std::clamp<int64_t>(height_ * piece / (channel * channels_) / p.stride_h * p.stride_h, p.stride_h, height_);
+        band_ = fold_.folds ? fold_.height : std::clamp<int64_t>(fold_.height * piece / (channel * channels_) / p.stride_h * p.stride_h, p.stride_h, fold_.height);
         slots_ = 1;
         lay_out();
         while (workspace_bytes > workspace_limit) {
@@ -63,12 +106,12 @@ public:
         slots_ = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out();
         // Wider tiles than a phase's rows would load nothing in some vectors.
-        const int64_t tile = kernel_.parameter("n", 1) * vector_lanes(kernel_.isa), phase_width = ceil_div(width_, p.stride_w);
+        const int64_t tile = fold_.kernel.parameter("n", 1) * vector_lanes(fold_.kernel.isa), phase_width = ceil_div(fold_.width, p.stride_w);
         const double idle = static_cast<double>(round_up(phase_width, tile)) / static_cast<double>(phase_width) - 1.0;
-        const double starts = 8.0 * static_cast<double>(taps_ * ceil_div(phase_width, tile)) * static_cast<double>(p.batch * p.in_channels) * static_cast<double>(ceil_div(height_, p.stride_h));
-        const double image = folds_ ? 8.0 * static_cast<double>(p.batch * p.in_channels) * static_cast<double>(height_ * width_) : 0.0;
-        predict(image + idle * 4.0 * static_cast<double>(p.column_elements()) + starts, tasks(), static_cast<double>(tasks()) * static_cast<double>(rows_.size() * columns_.size()));
-        details = std::to_string(rows_.size() * columns_.size()) + " phases, bands of " + std::to_string(band_) + " rows, " + std::to_string(channels_) + " of " + std::to_string(p.in_channels) + " channels a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time" + (folds_ ? "; padded planes are folded back" : "");
+        const double starts = 8.0 * static_cast<double>(taps_ * ceil_div(phase_width, tile)) * static_cast<double>(p.batch * p.in_channels) * static_cast<double>(ceil_div(fold_.height, p.stride_h));
+        const double image = fold_.folds ? 8.0 * static_cast<double>(p.batch * p.in_channels) * static_cast<double>(fold_.height * fold_.width) : 0.0;
+        predict(image + idle * 4.0 * static_cast<double>(p.column_elements()) + starts, tasks(), static_cast<double>(tasks()) * static_cast<double>(fold_.rows.size() * fold_.columns.size()));
+        details = std::to_string(fold_.rows.size() * fold_.columns.size()) + " phases, bands of " + std::to_string(band_) + " rows, " + std::to_string(channels_) + " of " + std::to_string(p.in_channels) + " channels a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time" + (fold_.folds ? "; padded planes are folded back" : "");
         return Status();
     }
 
@@ -81,8 +124,8 @@ public:
             const float *columns = t.input.data + image * t.input.s[0] + c * t.input.s[1];
             StridedOut planes = t.output;
             planes.data += image * planes.s[0] + c * planes.s[1];
-            if (!folds_) {
-                return gather(columns, t.input.s, first_row, std::min(band_, height_ - first_row), count, planes, context);
+            if (!fold_.folds) {
+                return fold_.gather({columns, t.input.s[1], t.input.s[2]}, first_row, std::min(band_, fold_.height - first_row), count, planes, context);
             }
             float *scratch = floats_at(workspace, static_cast<size_t>(slot) * slot_bytes_);
             return fold_back(columns, t.input.s, count, scratch, planes, context);
@@ -91,73 +134,41 @@ public:
 
 private:
     int64_t bands() const {
-        return ceil_div(height_, band_);
+        return ceil_div(fold_.height, band_);
     }
     int64_t tasks() const {
         return problem_.batch * ceil_div(problem_.in_channels, channels_) * bands();
     }
     int64_t plane() const {
-        return height_ * width_;
+        return fold_.height * fold_.width;
     }
 
     void lay_out() {
         Arena slot;
-        slot.reserve_floats(folds_ ? static_cast<double>(channels_) * static_cast<double>(plane()) : 0.0);
-        zeros_offset_ = slot.reserve_floats(folds_ ? static_cast<double>(channels_) : 0.0);
+        slot.reserve_floats(fold_.folds ? static_cast<double>(channels_) * static_cast<double>(plane()) : 0.0);
+        zeros_offset_ = slot.reserve_floats(fold_.folds ? static_cast<double>(channels_) : 0.0);
         slot_bytes_ = slot.bytes();
         Arena arena;
         arena.reserve(static_cast<double>(slot_bytes_) * slots_);
         workspace_bytes = arena.bytes();
     }
 
-    /// Rows [first, first + rows) of `count` planes, first a multiple of the stride. `s`: the strides of the columns.
-    bool gather(const float *columns, const int64_t *s, int64_t first, int64_t rows, int64_t count, const StridedOut &planes, KernelContext &context) const {
-        const Conv2dProblem &p = problem_;
-        for (int64_t c = 0; gaps_ && c < count; c++) {
-            for (int64_t y = first; y < first + rows; y++) {
-                for (int64_t x = 0; x < width_; x++) {
-                    planes.data[c * planes.s[1] + y * planes.s[2] + x * planes.s[3]] = 0.0f;
-                }
-            }
-        }
-        const int64_t width = p.out_width(), begin = first / p.stride_h;
-        const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / s[1], 1, count);
-        for (const AxisPhase &a : rows_) {
-            const int64_t positions = std::min(a.count, ceil_div(first + rows, p.stride_h)) - begin;
-            for (const AxisPhase &b : columns_) {
-                for (int64_t c = 0; positions > 0 && c < count; c += at_once) {
-                    const int64_t n = std::min(at_once, count - c);
-                    const Floats<5> from(columns + c * s[1] + (a.tap * p.filter_width + b.tap) * s[2], {{width, 1}, {p.out_height(), width}, {b.taps, b.tap_step * s[2]}, {a.taps, a.tap_step * p.filter_width * s[2]}, {n, s[1]}});
-                    const Floats<3> to(planes.data + c * planes.s[1] + (a.first + begin * p.stride_h) * planes.s[2] + b.first * planes.s[3], {{b.count, p.stride_w * planes.s[3]}, {positions, p.stride_h * planes.s[2]}, {n, planes.s[1]}});
-                    if (!call(kernel_, context, from, static_cast<int32_t>(b.origin), static_cast<int32_t>(a.origin + begin), static_cast<int32_t>(b.dilation), static_cast<int32_t>(a.dilation), to)) {
-                        return false;
-                    }
-                }
-            }
-        }
-        return true;
-    }
-
     bool fold_back(const float *columns, const int64_t *s, int64_t count, float *scratch, const StridedOut &planes, KernelContext &context) const {
         const Conv2dProblem &p = problem_;
-        const StridedOut padded = {scratch, {0, plane(), width_, 1}};
-        if (!gather(columns, s, 0, height_, count, padded, context)) {
+        const StridedOut padded = {scratch, {0, plane(), fold_.width, 1}};
+        if (!fold_.gather({columns, s[1], s[2]}, 0, fold_.height, count, padded, context)) {
             return false;
         }
         fold_padding(p, padded, count);
         float *zeros = scratch + zeros_offset_ / sizeof(float);
         std::fill_n(zeros, count, -0.0f);
-        const PlanesIn inside = {scratch + p.pad_top * width_ + p.pad_left, p.in_width, p.in_height, count, width_, plane()};
+        const PlanesIn inside = {scratch + p.pad_top * fold_.width + p.pad_left, p.in_width, p.in_height, count, fold_.width, plane()};
         const PlanesOut out = {planes.data, p.in_width, p.in_height, count, planes.s[2], planes.s[1], planes.s[3]};
         return crop_.run(inside, out, zeros, PlanesIn{}, KernelPostOp{}, context);
     }
 
-    const Variant &kernel_;
+    const FoldStage fold_;
     const CropStage crop_;
-    const bool folds_;        ///< the padding's share is added to the image
-    bool gaps_;               ///< some pixels are in no column
-    int64_t height_, width_;  ///< of what is gathered
-    std::vector<AxisPhase> rows_, columns_;
     int64_t channels_ = 1, band_ = 1;  ///< of a task
     int slots_ = 1;
     size_t slot_bytes_ = 0, zeros_offset_ = 0;

@@ -788,6 +788,11 @@ Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, 
         if (tensors.filters.view.data == nullptr) {
             return bad("filters are null");
         }
+        StridedIn w;
+        status = resolve("filters", tensors.filters.view, problem.layout, filter_size(), Role::kFilters, w);
+        if (status.ok() && plan->takes_unpacked(w)) {
+            return plan->forward_unpacked(t, w, scratch, execution);
+        }
         status = pack(tensors.filters.view, scratch, scratch + packed_bytes(), execution);
         if (!status.ok()) {
             return status;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -57,11 +58,11 @@ TEST(Gradients, DepthwiseOnWholePlanes) {
 }
 
 /// The variants of a stage that run here and can do the problem.
-std::vector<std::string> variants_that_plan(const Conv2dProblem &problem, const std::string &stage) {
+std::vector<std::string> variants_that_plan(const Conv2dProblem &problem, const std::string &stage, Algorithm algorithm = Algorithm::kDirect) {
     std::vector<std::string> names;
     for (const VariantInfo &variant : list_variants()) {
         PlanOptions options;
-        options.algorithm = Algorithm::kDirect;
+        options.algorithm = algorithm;
         options.variant = variant.name;
         if (variant.runnable && variant.stage == stage && Plan::create(problem, options).ok()) {
             names.push_back(variant.name);
@@ -98,6 +99,47 @@ TEST(Gradients, DepthwiseKernels) {
                         EXPECT_LE(tight->workspace_bytes(), options.workspace_limit) << variant;
                         check(options, operands, expected);
                     }
+                }
+            }
+        }
+    }
+}
+
+/// bwd-data by columns from the filters as they are: packed, unpacked and as regions, which it has to copy; several rounds of images;
+/// fewer channels than tasks; and with less workspace the same result.
+TEST(Gradients, ColumnsFromFiltersAsTheyAre) {
+    const char *const stage = "winograd_correlation";
+    const auto variants = [&](const Conv2dProblem &p) { return variants_that_plan(p, stage, Algorithm::kIm2col); };
+    EXPECT_TRUE(variants(gradient_of(parse_problem("b1 ic40 i7 oc40 f3 p1 nhwc"), Operation::kBackwardData)).empty());
+    for (const char *text : {"b1 ic70 i7 oc520 f3 p1", "b40 ic6 i9x8 oc130 f3 s2 p1 g2 conv", "b3 ic5 i12x19 oc7 f5x4 s2x3 p2,1,0,3 d1x2 relu", "b2 ic13 i20x9 oc6 f3 p2 reflect residual", "b2 ic64 i5 oc33 f1 s2", "b12 ic3 i16 oc70 f7 p3 clamp:-1,2", "b1 ic1 i9 oc4 f1"}) {
+        const Conv2dProblem p = gradient_of(parse_problem(text), Operation::kBackwardData);
+        EXPECT_FALSE(variants(p).empty()) << text;
+        for (bool regions : {false, true}) {
+            Operands operands(p, test_seed(), Values::kUniform, regions ? Placement::kPageBefore : Placement::kPageAfter, regions);
+            const reference::Forward expected = operands.expected();
+            for (const std::string &variant : variants(p)) {
+                SCOPED_TRACE(variant);
+                PlanOptions options;
+                options.algorithm = Algorithm::kIm2col;
+                options.variant = variant;
+                for (int threads : {1, 3}) {
+                    RunOptions how;
+                    how.placement = operands.placement;
+                    options.threads = threads;
+                    how.unpacked = threads == 1;
+                    check(options, operands, expected, how);
+                    how.unpacked = !how.unpacked;
+                    check(options, operands, expected, how);
+                }
+                options.workspace_limit = 0;
+                EXPECT_EQ(Plan::create(p, options).status().code(), StatusCode::kResourceExhausted);
+                options.workspace_limit = std::numeric_limits<size_t>::max();
+                const Result<Plan> whole = Plan::create(p, options);
+                ASSERT_TRUE(whole.ok()) << whole.status().message();
+                options.workspace_limit = whole->workspace_bytes() / 2;
+                if (const Result<Plan> tight = Plan::create(p, options); tight.ok()) {
+                    EXPECT_LE(tight->workspace_bytes(), options.workspace_limit);
+                    check(options, operands, expected);
                 }
             }
         }
