@@ -372,13 +372,18 @@ class Replace(Case):
 
 class Training(Case):
     def test_lenet_follows_pytorch(self):
-        """From the same start on the same batches the loss differs by rounding, and falls."""
+        """From the same start on the same batches the loss differs by rounding, and falls.
+
+        With this seed PyTorch itself, its weights larger by one part in 2^23, leaves its own curve by 5.6e-6, fourfold by 6.1e-6 (AVX-512);
+        the limit leaves room for other kernels. Of 20 seeds 16 stay within it; of the other four, whose loss jumps, PyTorch leaves it in
+        three.
+        """
         theirs = train_digits.lenet(SEED)
         ours = copy.deepcopy(theirs)
         self.assertEqual(len(ff.replace(ours).swapped), 2)
         a, b = train_digits.train(theirs, 60), train_digits.train(ours, 60)
         for step, (x, y) in enumerate(zip(a, b)):
-            self.assertLess(abs(x - y), 2e-3 * max(x, 1e-2), f"step {step}: {x} and {y}")
+            self.assertLess(abs(x - y), 1e-4 * max(x, 1e-2), f"step {step}: {x} and {y}")
         self.assertLess(b[-1], 0.7 * b[0])
 
     def test_a_network_of_spectral_products_learns(self):
