@@ -100,6 +100,19 @@ void drain(const void *stream, long until = 0) {
         recorded.erase(next.happens);
     }
 }
+/// Puts work into a stream.
+void put(const void *stream, Pending work) {
+    std::deque<Pending> &queue = streams[stream];
+    queue.push_back(std::move(work));
+    while (state.eager && state.eager(stream) && !queue.empty() && recorded.count(queue.front().waits_for) == 0) {
+        const Pending next = std::move(queue.front());
+        queue.pop_front();
+        if (next.run) {
+            next.run();
+        }
+        recorded.erase(next.happens);
+    }
+}
 void drain_all() {
     for (auto &[stream, queue] : streams) {
         drain(stream);
@@ -316,7 +329,7 @@ int cuLaunchKernel(Function function, unsigned bx, unsigned by, unsigned bz, uns
         }
     }
     if (state.launched) {
-        streams[stream].push_back({[addresses, what = state.launched] { what(addresses); }});
+        put(stream, {[addresses, what = state.launched] { what(addresses); }});
     }
     return kSuccess;
 }
@@ -372,10 +385,10 @@ int cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Strea
     }
     // Other memory is read before the call returns.
     if (state.is_pinned(reinterpret_cast<uintptr_t>(from), bytes)) {
-        streams[stream].push_back({[=] { std::memcpy(reinterpret_cast<void *>(to), from, bytes); }});
+        put(stream, {[=] { std::memcpy(reinterpret_cast<void *>(to), from, bytes); }});
     } else {
         const auto *begin = static_cast<const unsigned char *>(from);
-        streams[stream].push_back({[to, read = std::vector<unsigned char>(begin, begin + bytes)] { std::memcpy(reinterpret_cast<void *>(to), read.data(), read.size()); }});
+        put(stream, {[to, read = std::vector<unsigned char>(begin, begin + bytes)] { std::memcpy(reinterpret_cast<void *>(to), read.data(), read.size()); }});
     }
     return kSuccess;
 }
@@ -392,7 +405,7 @@ int cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream stre
     if (!state.on_device(from, bytes)) {
         return kInvalidValue;
     }
-    streams[stream].push_back({[=] { std::memcpy(to, reinterpret_cast<const void *>(from), bytes); }});
+    put(stream, {[=] { std::memcpy(to, reinterpret_cast<const void *>(from), bytes); }});
     if (!state.is_pinned(reinterpret_cast<uintptr_t>(to), bytes)) {
         drain(stream);
     }
@@ -409,7 +422,7 @@ int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream 
     if (!state.on_device(to, bytes)) {
         return kInvalidValue;
     }
-    streams[stream].push_back({[=] { std::memset(reinterpret_cast<void *>(to), value, bytes); }});
+    put(stream, {[=] { std::memset(reinterpret_cast<void *>(to), value, bytes); }});
     return kSuccess;
 }
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
@@ -516,7 +529,7 @@ int cuEventRecord(Event event, Stream stream) {
     const long number = ++recordings;
     events.at(event) = number;
     recorded[number] = stream;
-    streams[stream].push_back({{}, number});
+    put(stream, {{}, number});
     return kSuccess;
 }
 int cuStreamWaitEvent(Stream stream, Event event, unsigned) {
@@ -527,7 +540,7 @@ int cuStreamWaitEvent(Stream stream, Event event, unsigned) {
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
-    streams[stream].push_back({{}, 0, events.at(event)});
+    put(stream, {{}, 0, events.at(event)});
     return kSuccess;
 }
 int cuEventSynchronize(Event event) {

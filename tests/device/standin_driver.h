@@ -43,6 +43,8 @@ struct StandIn {
     std::map<std::string, int> next_failures;
     /// What a launch does when its turn in the stream comes, given the addresses among its arguments; nothing where this is empty.
     std::function<void(const std::vector<uintptr_t> &)> launched;
+    /// Streams whose work is done as soon as it does not wait for an event; that of the others is done when somebody waits for it.
+    std::function<bool(const void *stream)> eager;
     bool slow_loads = false;      ///< cuModuleLoadDataEx does not return while this is set
     int loading = 0;              ///< calls of it that wait so
     std::condition_variable changed;
@@ -99,6 +101,7 @@ struct StandIn {
         failures.clear();
         next_failures.clear();
         launched = nullptr;
+        eager = nullptr;
         most_allocated = allocated;
     }
     void fail(const std::string &name, int error) {
