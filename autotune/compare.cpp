@@ -13,6 +13,7 @@
 #include "contest.h"
 #include "files.h"
 #include "machine_limits.h"
+#include "own_process.h"
 #include "progress.h"
 #include "report.h"
 #include "shapes.h"
@@ -77,6 +78,9 @@ Result<std::vector<ReportGroup>> collect_groups(const CompareFlags &flags) {
         }
         groups.push_back(std::move(group));
     }
+    if (groups.empty()) {
+        return bad("--sweep none leaves no problem to compare; give --shapes, --problem or --sweep AXIS=LO:HI");
+    }
     return groups;
 }
 
@@ -97,7 +101,7 @@ Result<ContestOptions> contest_options(const CompareFlags &flags) {
         options.measure.min_samples = options.measure.min_samples_slow = 6;
     }
     options.check_all_below_flops = flags.quick ? 2e7 : 2e8;
-    options.naive_flops = flags.quick ? 1e8 : 3e8;
+    options.naive_flops = flags.quick ? 1e8 : 2e9;
     options.hopeless_factor = 15;
     options.memory = usable_memory() / 2;
     if (!flags.algorithms.empty()) {
@@ -230,8 +234,9 @@ void set_origin(const CompareFlags &flags, Device device, Report &report) {
     report.limits.threads = flags.plan.threads == 0 ? machine().hardware_threads : flags.plan.threads;
 }
 
-/// The contest of every problem in the report's groups, and when.
-void measure(const CompareFlags &flags, const ContestOptions &options, Report &report) {
+/// The contest of every problem in the report's groups, and when. `results` is written after each, so that neither a crash nor a
+/// failure to write the page costs what was measured. Leaves out what an interrupt did not let it measure.
+Status measure(const CompareFlags &flags, const ContestOptions &options, const std::string &results, Report &report) {
     const auto started = std::chrono::steady_clock::now();
     report.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
     if (report.device.empty()) {
@@ -248,14 +253,51 @@ void measure(const CompareFlags &flags, const ContestOptions &options, Report &r
         }
     }
     Progress progress(total, problem_count(report));
+    Status saved;
     for (ReportGroup &group : report.groups) {
         for (ReportItem &item : group.items) {
+            if (is_stopped() || !saved) {
+                break;
+            }
             progress.begin(group.title + " " + item.name);
-            item.entries = run_contest(item.problem, options);
+            std::vector<Entry> entries = run_contest(item.problem, options);
+            if (is_stopped()) {
+                break;  // half of a contest is none
+            }
+            item.entries = std::move(entries);
             progress.advance(weight(item.problem, options));
+            report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+            saved = write_file(results, to_csv(report));
         }
     }
-    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    for (ReportGroup &group : report.groups) {
+        std::erase_if(group.items, [](const ReportItem &item) { return item.entries.empty(); });
+    }
+    std::erase_if(report.groups, [](const ReportGroup &group) { return group.items.empty(); });
+    return saved;
+}
+
+/// results.csv first, which is what cannot be made again, then the page, then the plots, each even where another failed. Says what
+/// was written; returns the first failure.
+Status write_report(const std::filesystem::path &folder, const Report &report, const Report *before, std::string &written) {
+    std::vector<PlotFile> files = {{"results.csv", to_csv(report)}, {"index.html", to_html(report, before)}};
+    for (PlotFile &plot : to_svg_files(report, before)) {
+        files.push_back({"svg/" + plot.name, std::move(plot.svg)});
+    }
+    Status failure;
+    size_t plots = 0;
+    for (const PlotFile &file : files) {
+        const std::string path = (folder / file.name).string();
+        if (Status status = write_file(path, file.svg); !status) {
+            failure = failure ? status : failure;
+        } else if (file.name.starts_with("svg/")) {
+            ++plots;
+        } else {
+            written += path + ", ";
+        }
+    }
+    written += fmt::format("{} plots in {}", plots, (folder / "svg").string());
+    return failure;
 }
 
 Status compare(const CompareFlags &flags) {
@@ -285,16 +327,28 @@ Status compare(const CompareFlags &flags) {
     if (Status status = make_folder(flags.out); !status) {
         return status;
     }
+    const std::filesystem::path folder(flags.out);
+    int asked = problem_count(*report);
+    Status failure;
     if (flags.results.empty()) {
+        stop_on_signals();
         report->groups = std::move(*groups);
-        measure(flags, *options, *report);
+        asked = problem_count(*report);
+        failure = measure(flags, *options, (folder / "results.csv").string(), *report);
+        if (report->groups.empty()) {
+            return {StatusCode::kInternal, "interrupted before the first problem was measured; nothing was written"};
+        }
+    }
+    const Report *before = flags.against.empty() ? nullptr : &*earlier;
+    std::string written;
+    if (Status status = write_report(folder, *report, before, written); failure) {
+        failure = status;
     }
 
     print_table(*report, *options);
     const ChoiceSummary summary = summarize_choices(*report);
     fmt::print("\n* is what auto chose: the fastest, within 2%, for {} of {} problems; {:.2f} times the best time on average{}\n", summary.fastest, summary.problems, summary.mean_ratio,
                summary.worst_name.empty() ? "" : fmt::format(", {:.2f} at worst ({})", summary.worst_ratio, summary.worst_name));
-    const Report *before = flags.against.empty() ? nullptr : &*earlier;
     if (before != nullptr) {
         if (before->origin() != report->origin()) {
             fmt::print("\nwarning: the times before are of {}, those now of {}: what differs may be the machine\n", before->origin(), report->origin());
@@ -302,20 +356,14 @@ Status compare(const CompareFlags &flags) {
         print_differences(differences(*report, *before));
     }
     const int failures = print_failures(*report);
-    const std::filesystem::path folder(flags.out);
-    std::vector<PlotFile> files = to_svg_files(*report, before);
-    for (PlotFile &file : files) {
-        file.name = "svg/" + file.name;
+    const int measured = problem_count(*report);
+    fmt::print("{} problems in {}; written: {}\n", measured, duration_text(report->seconds), written);
+    if (!failure) {
+        return failure;
     }
-    const size_t plots = files.size();
-    files.push_back({"results.csv", to_csv(*report)});
-    files.push_back({"index.html", to_html(*report, before)});
-    for (const PlotFile &file : files) {
-        if (Status status = write_file((folder / file.name).string(), file.svg); !status) {
-            return status;
-        }
+    if (measured < asked) {
+        return {StatusCode::kInternal, fmt::format("interrupted; {} of {} problems were measured and are in '{}'", measured, asked, (folder / "results.csv").string())};
     }
-    fmt::print("{} problems in {}; written: {}, results.csv and {} plots in svg beside it\n", problem_count(*report), duration_text(report->seconds), (folder / "index.html").string(), plots);
     return failures == 0 ? Status() : Status(StatusCode::kInternal, fmt::format("{} of the results FAILED", failures));
 }
 
@@ -334,7 +382,7 @@ Action add_compare(CLI::App &verb) {
     verb.add_option("--min-time", flags->min_time, "seconds per candidate (default: 0.06, with --quick 0.02)")->check(CLI::Range(0.0, 3600.0));
     verb.add_flag("--quick", flags->quick, "shorter samples, and the reference checks fewer outputs");
     add_plan_flags(verb, flags->plan);
-    verb.footer("Skipped, and shown as such: naive over 0.3 GFLOP, what is predicted over 15 times slower than the best, what needs over half of the memory.");
+    verb.footer("Skipped, and shown as such: naive over 2 GFLOP (with --quick 0.1), what is predicted over 15 times slower than the best, what needs over half of the memory.");
     return [flags] { return compare(*flags); };
 }
 

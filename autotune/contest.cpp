@@ -12,6 +12,7 @@
 #include "fourfold/separable.h"
 #include "fourfold/staged_plan.h"
 #include "machine_limits.h"
+#include "own_process.h"
 #include "problem_data.h"
 #include "reference.h"
 #include "text.h"
@@ -314,6 +315,9 @@ private:
     }
 
     Status execute(Contender &c, Profile *profile = nullptr) const {
+        if (is_stopped()) {
+            return {StatusCode::kInternal, "interrupted"};
+        }
         if (c.staged) {
             return compute(c, profile);
         }

@@ -56,7 +56,7 @@ struct Entry {
     std::vector<Profile::Stage> stages;  ///< of one execution, when profiled
 };
 
-/// Runs the contest for a valid problem. The entries follow options.algorithms.
+/// Runs the contest for a valid problem. The entries follow options.algorithms. Once is_stopped() it ends early, its entries of no use.
 std::vector<Entry> run_contest(const Conv2dProblem &problem, const ContestOptions &options);
 
 /// Of the fastest timed entry, naive included; 0 when there is none.

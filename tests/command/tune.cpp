@@ -1,23 +1,18 @@
 // `fourfold tune`, `tables`, `report`, `compare --against`, FOURFOLD_CAPTURE and the other variables: as a user has them.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <limits>
 #include <map>
 #include <set>
 #include <sstream>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -31,19 +26,6 @@ namespace fourfold::test {
 namespace {
 
 using Arguments = std::vector<std::string>;
-
-std::vector<std::string> lines_of(const std::string &text) {
-    std::vector<std::string> lines;
-    std::stringstream stream(text);
-    for (std::string line; std::getline(stream, line);) {
-        lines.push_back(line);
-    }
-    return lines;
-}
-
-bool says(const Outcome &outcome, const std::string &word) {
-    return outcome.out.find(word) != std::string::npos;
-}
 
 /// An environment variable for the commands of one scope.
 class Environment {
@@ -61,38 +43,6 @@ public:
 private:
     const char *const name_;
 };
-
-/// Runs the command and, as soon as `ready`, which is given what it has printed so far, sends a signal to it and to its candidates, as
-/// a terminal does; or lets it end. SIGKILL is for the command alone.
-Outcome signalled(const Arguments &arguments, int signal, const std::function<bool(const std::string &)> &ready) {
-    const TemporaryFolder folder;
-    const std::string out = folder / "out", err = folder / "err";
-    std::vector<std::string> command = {FOURFOLD_COMMAND};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    std::vector<char *> argv;
-    for (std::string &argument : command) {
-        argv.push_back(argument.data());
-    }
-    argv.push_back(nullptr);
-    const pid_t child = fork();
-    if (child == 0) {
-        setpgid(0, 0);
-        dup2(open(out.c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO);
-        dup2(open(err.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
-        execv(argv[0], argv.data());
-        _exit(127);
-    }
-    int status = 0;
-    bool ended = false;
-    while (!(ended = waitpid(child, &status, WNOHANG) == child) && !ready(read_bytes(out))) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    if (!ended) {
-        kill(signal == SIGKILL ? child : -child, signal);
-        waitpid(child, &status, 0);
-    }
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_bytes(out), read_bytes(err)};
-}
 
 constexpr const char *kShapes = "one,b1 ic4 i12 oc8 f3 p1\ntwo,b1 ic1 i40 oc1 f7\nthree,b2 ic8 i10 oc8 f1\nthree_again,b2 ic8 i10 oc8 f1 relu\ntwo_grouped,b1 ic6 i9 oc6 f3 p1 g6\n";
 const std::set<std::string> kProblems = {"fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1", "fwd b1 ic1 i40x40 oc1 f7x7", "fwd b2 ic8 i10x10 oc8 f1x1", "fwd b1 ic6 i9x9 oc6 f3x3 p1,1,1,1 g6"};

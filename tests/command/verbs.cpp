@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <regex>
 #include <set>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -15,19 +14,6 @@
 
 namespace fourfold::test {
 namespace {
-
-std::vector<std::string> lines_of(const std::string &text) {
-    std::vector<std::string> lines;
-    std::stringstream stream(text);
-    for (std::string line; std::getline(stream, line);) {
-        lines.push_back(line);
-    }
-    return lines;
-}
-
-bool says(const Outcome &outcome, const std::string &word) {
-    return outcome.out.find(word) != std::string::npos;
-}
 
 TEST(Help, OfEveryVerb) {
     const Outcome all = fourfold_command({"--help"});
