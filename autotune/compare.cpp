@@ -10,6 +10,7 @@
 
 #include "bad.h"
 #include "commands.h"
+#include "commit.h"
 #include "contest.h"
 #include "files.h"
 #include "machine_limits.h"
@@ -244,7 +245,8 @@ Status measure(const CompareFlags &flags, const ContestOptions &options, const s
     }
     report.version = version();
     report.made_with = made_with();
-    fmt::print("{}\n", report.device.empty() ? machine_text(report.limits) : report.origin());
+    report.commit = source_commit();
+    fmt::print("{}\n", report.machine_text());
     std::fflush(stdout);
     double total = 0.0;
     for (const ReportGroup &group : report.groups) {

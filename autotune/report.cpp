@@ -65,6 +65,14 @@ std::string Report::origin() const {
     return fmt::format("{}{} ({}, {}), {} thread{}", device.empty() ? "" : device + " in ", cpu, microarchitecture, isa, limits.threads, limits.threads == 1 ? "" : "s");
 }
 
+std::string Report::machine_text() const {
+    return limits.peak_flops <= 0 ? origin() : fmt::format("{}: measured FMA peak {:.0f} GFLOP/s ({}), memory {:.1f} GB/s", origin(), limits.peak_flops / 1e9, limits.fma_isa, limits.bandwidth() / 1e9);
+}
+
+std::string Report::library_text() const {
+    return fmt::format("fourfold {}{}{}", version, commit.empty() ? "" : ", commit " + commit, made_with.empty() ? "" : " (" + made_with + ")");
+}
+
 Result<Report> read_report(const std::string &path) {
     const Result<std::string> text = read_file(path);
     if (!text) {
@@ -139,6 +147,7 @@ Result<Report> read_report(const std::string &path) {
         report.isa = report.limits.fma_isa = cell("isa");
         report.version = cell("version");
         report.made_with = cell("made_with");
+        report.commit = cell("commit");
         report.date = cell("date");
         report.limits.threads = static_cast<int>(std::clamp(number("threads", 1.0), 1.0, 4096.0));
         if (!report.groups.empty() && report.origin() != before) {
@@ -240,7 +249,7 @@ std::string made_with() {
 std::string to_csv(const Report &report) {
     std::string out =
         "group,name,problem,axis,value,algorithm,variant,chosen,outcome,reason,ms_min,ms_median,gflops,peak_share,workspace_bytes,packed_filter_bytes,max_error,"
-        "device,machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,made_with,samples_ms\n";
+        "device,machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,made_with,commit,samples_ms\n";
     for (const ReportGroup &group : report.groups) {
         for (const ReportItem &item : group.items) {
             for (const Entry &e : item.entries) {
@@ -252,8 +261,8 @@ std::string to_csv(const Report &report) {
                 out += timed ? fmt::format("{:.6g},{:.6g},{:.5g},{},", e.min_seconds * 1e3, e.median_seconds * 1e3, rate / 1e9, report.limits.peak_flops > 0 ? fmt::format("{:.4f}", rate / report.limits.peak_flops) : "") : ",,,,";
                 out += planned ? fmt::format("{},{},", e.workspace_bytes, e.packed_filter_bytes) : ",,";
                 out += e.max_error >= 0 ? fmt::format("{:.3g},", e.max_error) : ",";
-                out += fmt::format("{},{},{},{},{},{:.5g},{:.4g},{},{},{},{}\n", csv_cell(report.device), csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
-                                   report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, report.version, csv_cell(report.made_with), samples_text(e.seconds));
+                out += fmt::format("{},{},{},{},{},{:.5g},{:.4g},{},{},{},{},{}\n", csv_cell(report.device), csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
+                                   report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, report.version, csv_cell(report.made_with), csv_cell(report.commit), samples_text(e.seconds));
             }
         }
     }

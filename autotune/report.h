@@ -28,12 +28,17 @@ struct Report {
     std::string device;  ///< "cuda: NVIDIA H200, CUDA 13.0", whose peaks are not measured; empty: the CPU
     std::string cpu, microarchitecture, isa, version;  ///< of the machine and library that measured
     std::string made_with;  ///< Halide, compiler and FFT libraries of that library; empty in results of older versions
+    std::string commit;  ///< `git describe` of that program's source; empty where it is not known
     std::string date;  ///< ISO 8601, UTC
     double seconds = 0.0;
     std::vector<ReportGroup> groups;
 
     /// What times depend on besides the problem, in words: device, machine, ISA level, threads.
     std::string origin() const;
+    /// The same with what was measured of the machine: "... 2 threads: measured FMA peak 250 GFLOP/s (avx512), memory 30 GB/s".
+    std::string machine_text() const;
+    /// "fourfold 0.1.0, commit 1a2b3c4 (Halide 21.0.0, ...)", as far as it is known.
+    std::string library_text() const;
 };
 
 /// How good auto's choices were: over problems where the choice and at least one more algorithm were timed.
@@ -74,6 +79,7 @@ struct PlotFile {
     std::string name;  ///< "roofline.svg"
     std::string svg;
 };
+/// Each with a title, and with the machine, the library and the date of the measurement.
 std::vector<PlotFile> to_svg_files(const Report &report, const Report *before = nullptr);
 
 }  // namespace fourfold::cli

@@ -19,7 +19,7 @@ h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 4p
 p { margin: 4px 0 12px; max-width: 90ch; } .soft { color: var(--soft); } code { font-size: 12px; color: var(--soft); overflow-wrap: anywhere; } a { color: inherit; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(600px, 100%), 1fr)); gap: 12px; }
 .narrow { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; } .wide { max-width: 1000px; }
+.card { min-width: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; } .wide { max-width: 1000px; }
 .facts { display: flex; flex-wrap: wrap; gap: 12px; margin: 16px 0; } .facts .card { min-width: 150px; } .facts b { display: block; font-size: 22px; line-height: 1.25; }
 .legend span { margin-right: 16px; white-space: nowrap; } .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 5px; vertical-align: -1px; }
 svg { display: block; width: 100%; height: auto; margin-top: 6px; }
@@ -27,7 +27,7 @@ svg { display: block; width: 100%; height: auto; margin-top: 6px; }
 th, td { text-align: right; padding: 3px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; } th { color: var(--soft); font-weight: 600; }
 .l { text-align: left; } tr.first td { border-top: 2px solid var(--line); } tr.chosen td { font-weight: 600; } .bad, .worse { color: var(--worse); font-weight: 600; } .better { color: var(--better); font-weight: 600; }
 details { margin: 8px 0; } summary { cursor: pointer; }
-@media print { body { max-width: none; } .card { break-inside: avoid; } }
+@media print { body { max-width: none; } .scroll { overflow: visible; } svg { min-width: 0 !important; } .card { break-inside: avoid; } }
 )css";
 
 std::string legend(const Report &report) {
@@ -50,26 +50,32 @@ std::string shape_cards(const Report &report, const ReportGroup &group, const Re
     std::string out = "<div class=\"grid\">\n";
     for (const ReportItem &item : group.items) {
         const std::string problem = item.problem.to_string();
-        out += fmt::format("<div class=\"card\"><h3>{}</h3><code>{}</code>\n{}</div>\n", escaped(item.name), item.name == problem ? "" : escaped(problem), bar_plot(report, item, before));
+        out += fmt::format("<div class=\"card\"><h3>{}</h3><code>{}</code>\n{}</div>\n", escaped(item.name), item.name == problem ? "" : escaped(problem), on_page(bar_plot(report, item, before)));
     }
     return out + "</div>\n";
 }
 
-std::string table(const Report &report, const ReportGroup &group) {
+std::string table(const Report &report, const ReportGroup &group, const Report *before) {
     std::string out =
         "<details><summary>all numbers</summary><div class=\"scroll\"><table>\n<tr><th class=\"l\">name</th><th class=\"l\">algorithm</th><th class=\"l\">variant</th><th>ms min</th>"
-        "<th>ms median</th><th>GFLOP/s</th><th>of peak</th><th>workspace</th><th>packed filters</th><th>max error</th></tr>\n";
+        "<th>ms median</th>";
+    out += before != nullptr ? "<th>median before</th><th>before / now</th>" : "";
+    out += "<th>GFLOP/s</th><th>of peak</th><th>workspace</th><th>packed filters</th><th>max error</th></tr>\n";
     for (const ReportItem &item : group.items) {
         bool first = true;
         for (const Entry &e : item.entries) {
             out += fmt::format("<tr class=\"{}{}\"><td class=\"l\">{}</td><td class=\"l\">{}{}</td>", first ? "first " : "", e.chosen ? "chosen" : "", first ? escaped(item.name) : "",
                                e.chosen ? "★ " : "", to_string(e.algorithm));
             if (e.outcome == Outcome::kTimed) {
-                out += fmt::format("<td class=\"l\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", escaped(e.variant),
-                                   milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds), short_number(gflops(item, e)), report.limits.peak_flops > 0 ? fmt::format("{:.1f}%", gflops(item, e) * 1e11 / report.limits.peak_flops) : "-",
+                out += fmt::format("<td class=\"l\">{}</td><td>{}</td><td>{}</td>", escaped(e.variant), milliseconds_text(e.min_seconds), milliseconds_text(e.median_seconds));
+                if (before != nullptr) {
+                    const Entry *old = timed_entry(*before, item.problem, e.algorithm);
+                    out += old != nullptr ? fmt::format("<td>{}</td><td>{:.2f}</td>", milliseconds_text(old->median_seconds), old->median_seconds / e.median_seconds) : "<td>-</td><td>-</td>";
+                }
+                out += fmt::format("<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", short_number(gflops(item, e)), report.limits.peak_flops > 0 ? fmt::format("{:.1f}%", gflops(item, e) * 1e11 / report.limits.peak_flops) : "-",
                                    bytes_text(e.workspace_bytes), bytes_text(e.packed_filter_bytes), error_text(e.max_error));
             } else {
-                out += fmt::format("<td class=\"l {}\" colspan=\"8\">{}: {}</td></tr>\n", e.outcome == Outcome::kWrong ? "bad" : "soft", to_string(e.outcome), escaped(e.reason));
+                out += fmt::format("<td class=\"l {}\" colspan=\"{}\">{}: {}</td></tr>\n", e.outcome == Outcome::kWrong ? "bad" : "soft", before != nullptr ? 10 : 8, to_string(e.outcome), escaped(e.reason));
             }
             first = false;
         }
@@ -77,14 +83,16 @@ std::string table(const Report &report, const ReportGroup &group) {
     return out + "</table></div></details>\n";
 }
 
-/// "AMD EPYC (zen5, avx512), 2 threads: FMA peak 250 GFLOP/s (avx512), memory 30 GB/s"
-std::string machine_line(const Report &report) {
-    const MachineLimits &limits = report.limits;
-    if (limits.peak_flops <= 0) {
-        return report.origin();
+/// From where on a sweep is without the plain loop nest.
+std::string naive_note(const ReportGroup &group) {
+    for (const ReportItem &item : group.items) {
+        for (const Entry &e : item.entries) {
+            if (e.algorithm == Algorithm::kNaive && e.outcome == Outcome::kSkipped) {
+                return fmt::format(" naive is skipped from {} = {} on: {}.", group.axis, item.value, e.reason);
+            }
+        }
     }
-    return fmt::format("{} ({}, {}), {} thread{}: measured FMA peak {:.0f} GFLOP/s ({}), memory {:.1f} GB/s", report.cpu, report.microarchitecture, report.isa, limits.threads, limits.threads == 1 ? "" : "s",
-                       limits.peak_flops / 1e9, limits.fma_isa, limits.bandwidth() / 1e9);
+    return "";
 }
 
 /// How many times as fast as the plain loop nest auto's choices are: the geometric mean where both were timed; 0 without any.
@@ -115,9 +123,9 @@ std::string fact(const std::string &value, const std::string &what) {
 
 std::string heading(const Report &report) {
     std::string out = "<h1>fourfold: all algorithms compared</h1>\n";
-    out += fmt::format("<p class=\"soft\">{}<br>fourfold {}{}, {}{}. Time is the least of several samples of execute alone, filters packed, every result checked "
+    out += fmt::format("<p class=\"soft\">{}<br>{}, {}{}. Time is the least of several samples of execute alone, filters packed, every result checked "
                        "against a double-precision reference first.</p>\n",
-                       escaped(machine_line(report)), escaped(report.version), report.made_with.empty() ? "" : " (" + escaped(report.made_with) + ")", escaped(report.date), report.seconds > 0 ? fmt::format(", {:.0f} s of measuring", report.seconds) : "");
+                       escaped(report.machine_text()), escaped(report.library_text()), escaped(report.date), report.seconds > 0 ? fmt::format(", {:.0f} s of measuring", report.seconds) : "");
     const ChoiceSummary summary = summarize_choices(report);
     out += "<div class=\"facts\">\n";
     if (summary.problems > 0) {
@@ -145,6 +153,9 @@ std::string against(const Report &report, const Report &before) {
     row("machine", fmt::format("{} ({}, {})", before.cpu, before.microarchitecture, before.isa), fmt::format("{} ({}, {})", report.cpu, report.microarchitecture, report.isa));
     row("threads", std::to_string(before.limits.threads), std::to_string(report.limits.threads));
     row("fourfold", before.version, report.version);
+    const auto known = [](const std::string &text) { return text.empty() ? "not recorded" : text; };
+    row("made with", known(before.made_with), known(report.made_with));
+    out += fmt::format("<tr><td class=\"l soft\">commit</td><td class=\"l\">{}</td><td class=\"l\">{}</td></tr>\n", escaped(known(before.commit)), escaped(known(report.commit)));
     out += fmt::format("<tr><td class=\"l soft\">date</td><td class=\"l\">{}</td><td class=\"l\">{}</td></tr>\n<tr><td class=\"l soft\">measured peak, memory</td><td class=\"l\">{}</td><td class=\"l\">{}</td></tr>\n</table></div>\n",
                        escaped(before.date), escaped(report.date), limits(before), limits(report));
     if (list.empty()) {
@@ -158,8 +169,8 @@ std::string against(const Report &report, const Report &before) {
         logs += std::log(d.before / d.now);
     }
     out += fmt::format("<p><span class=\"better\">{} faster</span>, <span class=\"worse\">{} slower</span>, {} undecided (Mann-Whitney, p &lt; 0.05, over 1 %); time before / now {:.3f} on average. "
-                       "Lines across the bars below show where each was before.</p>\n<div class=\"card wide\">{}</div>\n",
-                       better, worse, static_cast<int>(list.size()) - better - worse, std::exp(logs / static_cast<double>(list.size())), difference_plot(list));
+                       "Lines across the bars and faint dashed lines show below where each was before.</p>\n<div class=\"card wide\">{}</div>\n",
+                       better, worse, static_cast<int>(list.size()) - better - worse, std::exp(logs / static_cast<double>(list.size())), on_page(difference_plot(list)));
     return out;
 }
 
@@ -173,9 +184,9 @@ std::string to_html(const Report &report, const Report *before) {
     if (before != nullptr) {
         out += against(report, *before);
     }
-    if (const std::string roofline = roofline_plot(report); !roofline.empty()) {
+    if (const std::string roofline = on_page(roofline_plot(report)); !roofline.empty()) {
         out += "<h2>Roofline</h2>\n<p class=\"soft\">Every problem's algorithms under what arithmetic and memory allow. GFLOP/s count the direct algorithm's operations, so algorithms "
-               "that do fewer can pass the roof. Names appear under the pointer.</p>\n<div class=\"card wide\">" +
+               "that do fewer can pass the roof. Numbers, whose names stand below, are at auto's choices; the other names appear under the pointer.</p>\n<div class=\"card wide\">" +
                roofline + "</div>\n";
     }
     std::string plots, tables;
@@ -185,16 +196,16 @@ std::string to_html(const Report &report, const Report *before) {
         }
         if (group.axis.empty()) {
             out += fmt::format("<h2>{}</h2>\n<p class=\"soft\">A longer bar is faster. GFLOP/s count the direct algorithm's operations{}.</p>\n", escaped(group.title), report.limits.peak_flops > 0 ? fmt::format("; the measured FMA peak is {:.0f}", report.limits.peak_flops / 1e9) : "");
-            out += shape_cards(report, group, before) + table(report, group);
+            out += shape_cards(report, group, before) + table(report, group, before);
         } else {
-            const std::string plot = line_plot(group);
-            plots += fmt::format("<div class=\"card\"><h3>{}</h3>\n{}<p class=\"soft\">{}</p></div>\n", escaped(group.title), plot.empty() ? "<p class=\"soft\">Nothing was timed.</p>\n" : plot, escaped(crossover_text(group)));
-            tables += fmt::format("<h3>{}</h3>\n{}", escaped(group.title), table(report, group));
+            const std::string plot = on_page(line_plot(group, before));
+            plots += fmt::format("<div class=\"card\"><h3>{}</h3>\n{}<p class=\"soft\">{}</p></div>\n", escaped(group.title), plot.empty() ? "<p class=\"soft\">Nothing was timed.</p>\n" : plot, escaped(crossover_text(group) + naive_note(group)));
+            tables += fmt::format("<h3>{}</h3>\n{}", escaped(group.title), table(report, group, before));
         }
     }
     if (!plots.empty()) {
         out += "<h2>One size varied</h2>\n<p class=\"soft\">Time, lower is faster, both axes logarithmic, around b4 ic32 i32x32 oc32 f3x3 with same padding. A ring marks what auto "
-               "chose, a dashed line where the fastest algorithm changes. Lines stop where an algorithm refuses or was skipped.</p>\n<div class=\"grid narrow\">\n" +
+               "chose, a dotted upright line where the fastest algorithm changes. Lines stop where an algorithm refuses or was skipped.</p>\n<div class=\"grid narrow\">\n" +
                plots + "</div>\n" + tables;
     }
     return out + "</body>\n</html>\n";

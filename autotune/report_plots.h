@@ -9,7 +9,7 @@
 
 namespace fourfold::cli {
 
-/// What `&`, `<`, `>` and `"` have to be in HTML and SVG.
+/// What `&`, `<`, `>` and `"` have to be in HTML and SVG; control characters, which XML has none of, become blanks.
 std::string escaped(const std::string &text);
 /// About three digits, never an exponent for large values.
 std::string short_number(double value);
@@ -17,6 +17,8 @@ std::string short_number(double value);
 std::string time_text(double seconds);
 /// A colour of the page by its name: "var(--direct)".
 std::string colour(Algorithm algorithm);
+/// "input channels ic", for the axis of a sweep.
+std::string axis_words(const std::string &axis);
 double gflops(const ReportItem &item, const Entry &e);
 /// That report's entry of the same problem and algorithm, if it was timed.
 const Entry *timed_entry(const Report &report, const Conv2dProblem &problem, Algorithm algorithm);
@@ -27,18 +29,28 @@ std::string dark_colours();
 /// The rules that a plot's classes need.
 extern const char *const kPlotStyle;
 
+/// A drawing without its frame. No body: there was nothing to draw.
+struct Plot {
+    double width = 0.0, height = 0.0;  ///< in units in which text is 12 high
+    std::string label;                 ///< what it shows, for those who do not see it
+    std::string body;
+};
+/// On the page, where it fills its card; in a narrow window it scrolls rather than shrink its text.
+std::string on_page(const Plot &plot);
+
 /// One problem: a bar per algorithm, longer is faster, auto's choice marked, and its numbers in columns. A line across a bar is
 /// where `before` was.
-std::string bar_plot(const Report &report, const ReportItem &item, const Report *before);
-/// Throughput against operations a byte, below what the machine's arithmetic and memory allow.
-std::string roofline_plot(const Report &report);
-/// One sweep: time against the axis, a line per algorithm, a ring around auto's choice, a mark where the fastest changes.
-/// Empty when nothing was timed.
-std::string line_plot(const ReportGroup &group);
+Plot bar_plot(const Report &report, const ReportItem &item, const Report *before);
+/// Throughput against operations a byte, below what the machine's arithmetic and memory allow. Auto's choices have numbers, and the
+/// problems' names stand below.
+Plot roofline_plot(const Report &report);
+/// One sweep: time against the axis, a line per algorithm, a ring around auto's choice, a mark where the fastest changes, and faint
+/// dashed lines where `before` was.
+Plot line_plot(const ReportGroup &group, const Report *before);
 /// How much faster, or slower, each time became.
-std::string difference_plot(const std::vector<Difference> &list);
+Plot difference_plot(const std::vector<Difference> &list);
 
-/// Where one algorithm takes over from another along a sweep: "direct to 4, fft_tiled from about 6".
+/// Where one algorithm takes over from another along a sweep: "Fastest: direct, fft_tiled from f = 6."
 std::string crossover_text(const ReportGroup &group);
 
 }  // namespace fourfold::cli

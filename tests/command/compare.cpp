@@ -1,6 +1,7 @@
 // `fourfold compare`: what it keeps when it is interrupted or cannot write, and what its page and its plots say.
 #include <csignal>
 #include <filesystem>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,140 @@ TEST(Compare, APlotThatCannotBeWrittenCostsNothingElse) {
     EXPECT_TRUE(has(read_bytes(folder / "out/index.html"), "</html>"));
     EXPECT_TRUE(has(read_bytes(folder / "out/svg/sweep_b.svg"), "</svg>"));
     EXPECT_TRUE(says(outcome, "results.csv")) << outcome.out;
+}
+
+/// A results.csv of one machine, written by hand.
+class Results {
+public:
+    explicit Results(const std::string &commit)
+        : commit_(commit) {
+    }
+    void add(const std::string &group, const std::string &name, const std::string &axis, const std::string &problem, const std::string &algorithm, double ms, bool chosen = false) {
+        const std::string value = axis.empty() ? "" : name.substr(axis.size());
+        rows_ += group + "," + name + ",\"" + problem + "\"," + axis + "," + value + "," + algorithm + "," + (chosen ? "1" : "0");
+        const std::string time = std::to_string(ms);
+        rows_ += ms > 0 ? ",timed,," : ",skipped,9 GFLOP is over the limit,";
+        rows_ += ",Some Processor,zen9,avx512,1,100,10,2026-01-02T03:04:05Z,0.1.0,Halide 21," + commit_ + ",";
+        rows_ += ms > 0 ? time + " " + time + " " + time + " " + time + " " + time + " " + time + "\n" : "\n";
+    }
+    std::string text() const {
+        return "group,name,problem,axis,value,algorithm,chosen,outcome,reason,ms_min,machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,made_with,commit,samples_ms\n" + rows_;
+    }
+
+private:
+    std::string commit_, rows_;
+};
+
+constexpr const char *kLongName = "a_layer_whose_name_is_longer_than_its_column";
+
+/// fft overtakes direct halfway between i = 4 and 8; `factor` times as slow as that.
+Results example(const std::string &commit, double factor) {
+    const std::string small = "b4 ic32 i4 oc32 f3 p1", large = "b4 ic32 i8 oc32 f3 p1";
+    Results results(commit);
+    results.add("layers", kLongName, "", "b1 ic4 i12 oc8 f3 p1", "direct", factor, true);
+    results.add("layers", kLongName, "", "b1 ic4 i12 oc8 f3 p1", "naive", 0);
+    results.add("sweep of i", "i4", "i", small, "direct", factor, true);
+    results.add("sweep of i", "i4", "i", small, "fft", 2 * factor);
+    results.add("sweep of i", "i8", "i", large, "direct", 4 * factor, true);
+    results.add("sweep of i", "i8", "i", large, "fft", 2 * factor);
+    results.add("sweep of i", "i8", "i", large, "naive", 0);
+    return results;
+}
+
+size_t count(const std::string &text, const std::string &word) {
+    size_t found = 0;
+    for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+        ++found;
+    }
+    return found;
+}
+
+TEST(Compare, TwoResultsSideBySide) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "now.csv", example("1a2b3c4-dirty", 1).text());
+    write_bytes(folder / "before.csv", example("v9.8-7-g6f5e4d3", 8).text());
+    ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "now.csv", "--out", folder / "alone"})));
+    ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "now.csv", "--against", folder / "before.csv", "--out", folder / "both"})));
+    const std::string alone = read_bytes(folder / "alone/index.html"), both = read_bytes(folder / "both/index.html");
+    // The sweep: a faint line for each algorithm, and one in the legend.
+    EXPECT_EQ(count(alone, "<path class=\"faint\""), 0u);
+    EXPECT_EQ(count(both, "<path class=\"faint\""), 3u);
+    EXPECT_EQ(count(read_bytes(folder / "both/svg/sweep_i.svg"), "<path class=\"faint\""), 3u);
+    EXPECT_TRUE(has(both, "i = 8, direct before: 32 ms"));
+    // The tables of all numbers.
+    EXPECT_FALSE(has(alone, "median before"));
+    EXPECT_TRUE(has(both, "<td>32.00</td><td>8.00</td>"));
+    // Which source each was made from; the results that this writes have it as well.
+    EXPECT_TRUE(has(alone, "fourfold 0.1.0, commit 1a2b3c4-dirty (Halide 21)"));
+    EXPECT_TRUE(has(both, "<td class=\"l\">v9.8-7-g6f5e4d3</td><td class=\"l\">1a2b3c4-dirty</td>"));
+    EXPECT_TRUE(has(both, "<td class=\"l\">Halide 21</td><td class=\"l\">Halide 21</td>"));
+    EXPECT_TRUE(has(read_bytes(folder / "both/results.csv"), ",Halide 21,1a2b3c4-dirty,"));
+    // Ticks at powers of two.
+    const std::string difference = read_bytes(folder / "both/svg/before_and_now.svg");
+    for (const char *tick : {">1/8<", ">1/4<", ">1/2<", ">1<", ">2<", ">4<", ">8<"}) {
+        EXPECT_EQ(count(difference, tick), 1u) << tick;
+    }
+    // What is cut is whole under the pointer.
+    EXPECT_TRUE(has(difference, std::string("…<title>") + kLongName + "</title>"));
+
+    // Results that do not say where they are from.
+    std::string older = example("", 8).text();
+    older.replace(older.find("commit"), 6, "nothing");
+    write_bytes(folder / "older.csv", older);
+    ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "now.csv", "--against", folder / "older.csv", "--out", folder / "both"})));
+    EXPECT_TRUE(has(read_bytes(folder / "both/index.html"), "<td class=\"l\">not recorded</td><td class=\"l\">1a2b3c4-dirty</td>"));
+}
+
+TEST(Compare, PlotsSayWhatTheyShow) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "now.csv", example("1a2b3c4", 1).text());
+    ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "now.csv", "--out", folder / "out"})));
+    const auto plot = [&](const std::string &name) { return read_bytes(folder / "out/svg/" + name + ".svg"); };
+    for (const auto &[name, title] : {std::pair(kLongName, kLongName), std::pair("sweep_i", "Time against image size i"), std::pair("roofline", "Roofline")}) {
+        const std::string svg = std::regex_replace(plot(name), std::regex("</text>\\s*<text[^>]*>"), " ");  // lines that were wrapped
+        EXPECT_TRUE(has(svg, std::string("<title>") + title)) << name;
+        EXPECT_TRUE(has(svg, std::string("class=\"title\" x=\"16\" y=\"28\">") + title)) << name;
+        for (const char *origin : {"Some Processor (zen9, avx512), 1 thread: measured FMA peak 100", "commit 1a2b3c4", "2026-01-02T03:04:05Z"}) {
+            EXPECT_TRUE(has(svg, origin)) << name << ": " << origin;
+        }
+    }
+    EXPECT_TRUE(has(plot(kLongName), "fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1"));
+    for (const char *word : {">image size i<", ">time, ms<", ">fft fastest from 6<", "Fastest: direct, fft from i = 6."}) {
+        EXPECT_TRUE(has(plot("sweep_i"), word)) << word;
+    }
+    for (const char *word : {">throughput, GFLOP/s of the direct algorithm's operations<", "operations a byte", kLongName}) {
+        EXPECT_TRUE(has(plot("roofline"), word)) << word;
+    }
+    // A plot on the page keeps the size of its text, and a shape says why it has no naive.
+    const std::string page = read_bytes(folder / "out/index.html");
+    EXPECT_EQ(count(page, "<svg"), count(page, "<div class=\"scroll\"><svg"));
+    EXPECT_EQ(count(page, "<svg"), count(page, "style=\"min-width:"));
+    EXPECT_TRUE(has(page, "skipped: 9 GFLOP is over the limit, so no x naive here"));
+    EXPECT_TRUE(has(page, "naive is skipped from i = 8 on: 9 GFLOP is over the limit."));
+}
+
+/// What the build writes into the command.
+TEST(Compare, TheCommitIsThatOfTheTree) {
+    const TemporaryFolder folder;
+    const std::string tree = folder / "tree", source = folder / "commit.cpp";
+    std::filesystem::create_directory(tree);
+    write_bytes(tree + "/file", "one");
+    const auto written = [&] {
+        EXPECT_TRUE(exits_with(0, spawn({FOURFOLD_CMAKE, "-DSOURCE=" + tree, "-DOUTPUT=" + source, "-P", FOURFOLD_COMMIT_SCRIPT})));
+        return read_bytes(source);
+    };
+    EXPECT_TRUE(has(written(), "R\"commit()commit\"")) << "no git tree";
+    const std::string git = "cd '" + tree + "' && git init -q . && git add file && git -c user.name=a -c user.email=a@b commit -q -m one";
+    if (spawn({"/bin/sh", "-c", git}).exit_code != 0) {
+        GTEST_SKIP() << "git is not installed";
+    }
+    const std::string clean = written();
+    EXPECT_TRUE(std::regex_search(clean, std::regex("R\"commit\\([0-9a-f]{7,}\\)commit\""))) << clean;
+    const auto time = std::filesystem::last_write_time(source);
+    EXPECT_EQ(written(), clean);
+    EXPECT_EQ(std::filesystem::last_write_time(source), time) << "nothing to build anew";
+    write_bytes(tree + "/file", "another");
+    EXPECT_TRUE(std::regex_search(written(), std::regex("R\"commit\\([0-9a-f]{7,}-dirty\\)commit\"")));
 }
 
 }  // namespace
