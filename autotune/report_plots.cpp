@@ -403,7 +403,8 @@ Plot bar_plot(const Report &report, const ReportItem &item, const Report *before
 }
 
 Plot roofline_plot(const Report &report) {
-    constexpr double width = 960, height = 460, left = 64, right = 16, top = 34, bottom = 46, key_row = 16;
+    // At the top is room for two rows of the legend.
+    constexpr double width = 960, height = 460, left = 64, right = 16, top = 52, bottom = 46, key_row = 16;
     const double peak = report.limits.peak_flops / 1e9, memory = report.limits.bandwidth() / 1e9;
     struct Point {
         const ReportItem *item;
