@@ -97,14 +97,14 @@ Status export_bundle(const std::string &folder, const std::vector<Shape> &shapes
     if (options->device == Device::kCpu) {
         return bad("--export-bundle is for GPUs: give --device cuda or opencl; a CPU is tuned where it is, by this command");
     }
-    const std::map<std::string, std::string> variants = variants_for(options->device.kind);
-    if (variants.empty()) {
-        return {StatusCode::kUnsupported, fmt::format("this build has no variants for device '{}' to measure", to_string(options->device))};
-    }
     const fs::path path(folder);
     std::error_code error;
     if (fs::exists(path, error) && !(fs::is_directory(path, error) && fs::is_empty(path, error))) {
         return bad(fmt::format("--export-bundle: '{}' exists; a bundle is made in a new folder or an empty one", folder));
+    }
+    const std::map<std::string, std::string> variants = variants_for(options->device.kind);
+    if (variants.empty()) {
+        return {StatusCode::kUnsupported, fmt::format("this build has no variants for device '{}' to measure", to_string(options->device))};
     }
     fs::create_directories(path / "lib" / "compiler", error);
     if (error) {

@@ -175,7 +175,8 @@ std::string DeviceBench::sample(size_t which, int warm, int repeats) {
     }
     status = status ? synchronize(device_) : status;
     const double elapsed = now() - begin;
-    return !status ? "wrong " + status.message() : intact() ? fmt::format("time {:.9g}", elapsed) : kOutside;
+    return !status ? "wrong " + status.message() : intact() ? fmt::format("time {:.9g}", elapsed)
+                                                            : kOutside;
 }
 
 /// Into the device's queue, on the next copy of the images.

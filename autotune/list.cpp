@@ -9,6 +9,7 @@
 #include "contest.h"
 #include "fourfold/tuning.h"
 #include "ptxas_table.h"
+#include "tables.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -110,7 +111,8 @@ Status list_all(bool verbose) {
     const std::vector<DeviceInfo> gpus = devices();
     fmt::print("GPUs:{}\n", gpus.empty() ? " none that this build can use" : "");
     for (const DeviceInfo &gpu : gpus) {
-        fmt::print("  {:<9} {}, {}, {} of memory, {} compute units\n", to_string(gpu.device), gpu.name, gpu.driver, bytes_text(gpu.memory_bytes), gpu.compute_units);
+        const MachineName name = machine_name(gpu.device);
+        fmt::print("  {:<9} {}, {}, {} of memory, {} compute units; records of it are of '{}', {}\n", to_string(gpu.device), gpu.name, gpu.driver, bytes_text(gpu.memory_bytes), gpu.compute_units, name.microarchitecture, name.isa);
     }
     print_variants(verbose);
     print_device_variants(verbose);

@@ -111,6 +111,7 @@ TEST_F(TunedGpu, HereInOneStep) {
         }
     }
     ASSERT_EQ(winners.size(), 2u);
+    EXPECT_NE(fourfold_command({"list"}).out.find("records of it are of 'opencl "), std::string::npos);
     EXPECT_GT(timed, 4) << "several candidates a problem";
     EXPECT_EQ(explained(table).first, winners["fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1"]);
     EXPECT_EQ(explained(table).second.rfind("record: record in ", 0), 0u) << explained(table).second;

@@ -180,6 +180,11 @@ const Row kRows[] = {
     {"abacus", 2, "abacus"},
     {"bench --problem b1_ic3_i8_oc4_f3 --algorithm abacus", 2, "abacus"},
     {"tune --shapes absent.csv --out t.json", 2, "absent.csv"},
+    {"tune --problem b1_ic3_i8_oc4_f3 --export-bundle b", 2, "--export-bundle is for GPUs"},
+    {"tune --problem b1_ic3_i8_oc4_f3 --device opencl --export-bundle file", 2, "'file' exists"},
+    {"tune --import absent.json --out t.json", 2, "absent.json"},
+    {"tune --import x.npy --out t.json", 2, "'x.npy' is no table of measurements"},
+    {"measure absent", 2, "absent/manifest.json"},
 };
 
 }  // namespace
