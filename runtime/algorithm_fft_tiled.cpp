@@ -22,7 +22,7 @@ public:
         const auto mirrored = [this](int64_t shift) { return (t_ - shift) % t_; };
         row_places_ = blocks_.rows().filter_places(problem_.filter_mode, mirrored);
         column_places_ = blocks_.columns().filter_places(problem_.filter_mode, mirrored);
-        pack_rate = 4e9;
+        pack_rate = 3.2e9;
         layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_) + " x" + std::to_string(factors_);
     }
 
