@@ -27,7 +27,7 @@ enum class Algorithm {
     kDirect,    ///< the sum as it is written, lanes along pixels or output channels
     kIm2col,    ///< patches as columns, then a matrix product; Chellapilla, Puri & Simard, IWFHR 2006
     kFft,       ///< product of the spectra of whole planes; Mathieu, Henaff & LeCun, arXiv:1312.5851
-    kFftTiled,  ///< the same on overlapping tiles (overlap-save)
+    kFftTiled,  ///< the same on overlapping tiles: overlap-save; Oppenheim & Schafer, Discrete-Time Signal Processing
     kWinograd,  ///< minimal filtering on overlapping tiles, 3x3 filters; Lavin & Gray, arXiv:1509.09308
 };
 /// Which library transforms whole planes. kAuto is FFTW where it was built in, otherwise KissFFT.
