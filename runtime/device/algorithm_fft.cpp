@@ -1,11 +1,14 @@
 // fft and fft_tiled on a GPU: cut -> spectra of (image, tile, channel, phase) planes -> product summed over channels per frequency ->
 // planes of (image, tile, output channel) -> join. A plane is the whole image, or one of the tiles that it is cut into and whose
 // first rows and columns are valid (overlap-save). Stages are launched for all planes in flight; the transforms are our own or
-// cuFFT's. How a problem lies on the planes: plane_layout.h.
+// cuFFT's, and with cuFFT the product of whole planes may be cuBLAS's: cuFFT then writes and reads spectra frequency by frequency, which
+// makes them matrices. How a problem lies on the planes: plane_layout.h.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "device/device_plan.h"
+#include "device/frequency_product.h"
 #include "device/plane_transforms.h"
 #include "plane_layout.h"
 #include "registry.h"
@@ -51,11 +54,11 @@ struct Gather {
 
 class DeviceFftPlan final : public AlgorithmPlan {
 public:
-    /// Without `library`, by our own transforms.
-    DeviceFftPlan(const PlanRequest &request, const Variant &product, const Layouts &layouts, std::unique_ptr<PlaneTransforms> library)
-        : problem_(request.problem), device_(*request.device), product_(product), layouts_(layouts), rows_(layouts_.rows), columns_(layouts_.columns), cut_(device_variant(device_, "cut_planes")), join_(device_variant(device_, "join_planes")), gather_(device_variant(device_, "gather_filters")), pack_(device_variant(device_, "pack_planes")), post_(kernel_post_op(problem_)), pad_(device_, problem_), padded_(pad_.needed() && !rows_.cyclic), tiles_(layouts.tiles_y * layouts.tiles_x), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 32)), transforms_(library != nullptr ? std::move(library) : generated_transforms(device_, layouts.n0, layouts.n1, tables_)) {
-        variant = product.name;
-        choice = variant + " transforms=" + transforms_->name() + (layouts.tiled ? " t=" + std::to_string(layouts.n0) : "");
+    /// Without `library`, by our own transforms; with `matrices`, which needs it, by their product instead of the variant.
+    DeviceFftPlan(const PlanRequest &request, const Variant &product, const Layouts &layouts, std::unique_ptr<PlaneTransforms> library, std::unique_ptr<FrequencyProduct> matrices = nullptr)
+        : problem_(request.problem), device_(*request.device), product_(product), layouts_(layouts), rows_(layouts_.rows), columns_(layouts_.columns), cut_(device_variant(device_, "cut_planes")), join_(device_variant(device_, "join_planes")), gather_(device_variant(device_, "gather_filters")), pack_(device_variant(device_, "pack_planes")), post_(kernel_post_op(problem_)), pad_(device_, problem_), padded_(pad_.needed() && !rows_.cyclic), tiles_(layouts.tiles_y * layouts.tiles_x), matrices_(std::move(matrices)), n_tile_(matrices_ != nullptr ? 1 : product.parameter("n", 1)), k_tile_(matrices_ != nullptr ? 1 : product.parameter("k", 1)), lanes_(matrices_ != nullptr ? 1 : product.parameter("l", 32)), transforms_(library != nullptr ? std::move(library) : generated_transforms(device_, layouts.n0, layouts.n1, tables_)) {
+        variant = matrices_ != nullptr ? matrices_->name() : product.name;
+        choice = (matrices_ != nullptr ? "product=" : "") + variant + " transforms=" + transforms_->name() + (layouts.tiled ? " t=" + std::to_string(layouts.n0) : "");
         phases_ = static_cast<int64_t>(rows_.taps.phases.size() * columns_.taps.phases.size());
         channels_ = problem_.in_channels / problem_.groups * phases_;
         outputs_ = problem_.out_channels / problem_.groups;
@@ -117,18 +120,21 @@ public:
                 break;
             }
         }
-        layout = std::string("fft ") + transforms_->name() + " " + std::to_string(transforms_->n0) + "x" + std::to_string(transforms_->n1) + " k" + std::to_string(k_tile_) + " l" + std::to_string(lanes_);
-        details = std::string("transforms of ") + std::to_string(transforms_->n0) + "x" + std::to_string(transforms_->n1) + ", " + transforms_->name() + ", " + std::to_string(channels_) + " planes a group and image (" + std::to_string(phases_) + " phases), " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images and " + std::to_string(groups_) + " of " + std::to_string(problem_.groups) + " groups at a time" + (tiles_ > 1 ? ", " + std::to_string(layouts_.tiles_y) + "x" + std::to_string(layouts_.tiles_x) + " tiles an image" : "") + (padded_ ? ", padded for real" : "");
+        layout = std::string("fft ") + (matrices_ != nullptr ? matrices_->name() : transforms_->name()) + " " + std::to_string(transforms_->n0) + "x" + std::to_string(transforms_->n1) + " k" + std::to_string(k_tile_) + " l" + std::to_string(lanes_);
+        details = std::string("transforms of ") + std::to_string(transforms_->n0) + "x" + std::to_string(transforms_->n1) + ", " + transforms_->name() + (matrices_ != nullptr ? std::string(", product by ") + matrices_->name() : "") + ", " + std::to_string(channels_) + " planes a group and image (" + std::to_string(phases_) + " phases), " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images and " + std::to_string(groups_) + " of " + std::to_string(problem_.groups) + " groups at a time" + (tiles_ > 1 ? ", " + std::to_string(layouts_.tiles_y) + "x" + std::to_string(layouts_.tiles_x) + " tiles an image" : "") + (padded_ ? ", padded for real" : "");
         predict();
         return Status();
     }
 
     Status prepare() override {
         Status status = tables_.upload(device_);
-        for (const std::vector<Transforms> &list : {executing(), packing()}) {
-            for (const Transforms &t : list) {
-                status = status.ok() ? transforms_->prepare(t.inverse, t.planes, plane_) : status;
+        for (const std::vector<Batch> &list : {executing(), packing()}) {
+            for (const Batch &batch : list) {
+                status = status.ok() ? transforms_->prepare(batch) : status;
             }
+        }
+        if (status.ok() && matrices_ != nullptr) {
+            status = matrices_->prepare();
         }
         return status.ok() ? compile_modules(*this, device_, problem_) : status;
     }
@@ -164,11 +170,19 @@ public:
                     if (!cut(x_view, a, n, images, g, groups, context)) {
                         return false;
                     }
-                    const float *x = transforms_->forward(a, b, images * tiles_ * groups * channels_, plane_, context);
-                    if (x == nullptr || !multiply(x, floats_at(packed, 0), y, images * tiles_, g, groups, context)) {
-                        return false;
+                    const int64_t x_count = images * tiles_ * groups * channels_, y_count = images * tiles_ * groups * outputs_;
+                    const float *planes = a;
+                    if (matrices_ != nullptr) {
+                        if (!multiply_matrices(a, packed, workspace, images * tiles_, g, groups, context)) {
+                            return false;
+                        }
+                    } else {
+                        const float *x = transforms_->forward(a, b, x_count, plane_, context);
+                        if (x == nullptr || !multiply(x, floats_at(packed, 0), y, images * tiles_, g, groups, context)) {
+                            return false;
+                        }
+                        planes = transforms_->inverse(y, b, y_count, plane_, context);
                     }
-                    const float *planes = transforms_->inverse(y, b, images * tiles_ * groups * outputs_, plane_, context);
                     if (planes == nullptr || !join(t, planes, n, images, g, groups, context)) {
                         return false;
                     }
@@ -202,38 +216,36 @@ private:
         return can;
     }
 
-    /// Planes that are transformed at once.
-    struct Transforms {
-        bool inverse;
-        int64_t planes;
-    };
-    /// All of an execution, with the rest of the images and of the groups.
-    std::vector<Transforms> executing() const {
-        std::vector<Transforms> list;
+    using Batch = PlaneTransforms::Batch;
+    /// All of an execution, with the rest of the images and of the groups; for matrices, frequency by frequency.
+    std::vector<Batch> executing() const {
+        std::vector<Batch> list;
         for (const int64_t images : {images_, problem_.batch % images_}) {
             for (const int64_t groups : {groups_, problem_.groups % groups_}) {
                 for (const auto &[inverse, each] : {std::pair(false, channels_), std::pair(true, outputs_)}) {
                     if (images > 0 && groups > 0) {
-                        list.push_back({inverse, images * tiles_ * groups * each});
+                        const int64_t planes = images * tiles_ * groups * each;
+                        list.push_back({inverse, planes, plane_, matrices_ != nullptr ? planes : 0});
                     }
                 }
             }
         }
         return list;
     }
-    /// All of packing.
-    std::vector<Transforms> packing() const {
-        std::vector<Transforms> list = {{false, std::min(pack_outputs_, outputs_) * channels_}};
+    /// All of packing; for matrices into the block of all output channels.
+    std::vector<Batch> packing() const {
+        const int64_t step = matrices_ != nullptr ? outputs_ * channels_ : 0;
+        std::vector<Batch> list = {{false, std::min(pack_outputs_, outputs_) * channels_, plane_, step}};
         if (outputs_ > pack_outputs_ && outputs_ % pack_outputs_ > 0) {
-            list.push_back({false, outputs_ % pack_outputs_ * channels_});
+            list.push_back({false, outputs_ % pack_outputs_ * channels_, plane_, step});
         }
         return list;
     }
 
-    Result<size_t> scratch_bytes(const std::vector<Transforms> &list) const {
+    Result<size_t> scratch_bytes(const std::vector<Batch> &list) const {
         size_t most = 0;
-        for (const Transforms &t : list) {
-            const Result<size_t> bytes = transforms_->scratch_bytes(t.inverse, t.planes, plane_);
+        for (const Batch &batch : list) {
+            const Result<size_t> bytes = transforms_->scratch_bytes(batch);
             if (!bytes) {
                 return bytes;
             }
@@ -247,10 +259,14 @@ private:
         if (!bytes) {
             return bytes.status();
         }
-        const size_t scratch = std::max(*bytes, transforms_->in_place() ? 0 : static_cast<size_t>(x_planes() * plane_) * sizeof(float));
+        size_t scratch = std::max(*bytes, transforms_->in_place() ? 0 : static_cast<size_t>(x_planes() * plane_) * sizeof(float));
         Arena arena;
         padded_image_ = arena.reserve_floats(padded_ ? pad_.floats() : 0.0);
-        a_ = arena.reserve_floats(static_cast<double>(x_planes()) * static_cast<double>(plane_));
+        if (matrices_ != nullptr) {
+            scratch = std::max(scratch, matrices_->workspace_bytes());
+            spectra_ = arena.reserve_floats(static_cast<double>(x_planes()) * static_cast<double>(plane_));
+        }
+        a_ = arena.reserve_floats(static_cast<double>(matrices_ != nullptr ? std::max(x_planes(), y_planes()) : x_planes()) * static_cast<double>(plane_));
         b_ = arena.reserve(static_cast<double>(scratch));
         y_ = arena.reserve_floats(static_cast<double>(y_planes()) * static_cast<double>(plane_));
         workspace_bytes = arena.bytes();
@@ -265,10 +281,15 @@ private:
         const double transforms = 8.0 * plane * planes * static_cast<double>(transforms_->passes() + 1) / model.bytes_per_second;
         const double tile = static_cast<double>(n_tile_ * k_tile_);
         const double flops = 4.0 * plane * static_cast<double>(round_up(problem_.batch * tiles_, n_tile_)) * static_cast<double>(problem_.groups * blocks_ * k_tile_ * channels_);
-        const double efficiency = 0.7 * 4.0 * tile / (4.0 * tile + 4.0 * static_cast<double>(n_tile_ + k_tile_));
+        // A library's tiles are of about 32 x 32, whatever of them is needed.
+        const auto used = [](int64_t n) { return static_cast<double>(n) / static_cast<double>(round_up(n, 32)); };
+        const double efficiency = matrices_ != nullptr ? 0.8 * used(problem_.batch * tiles_) * used(outputs_) : 0.7 * 4.0 * tile / (4.0 * tile + 4.0 * static_cast<double>(n_tile_ + k_tile_));
         const double rounds = static_cast<double>(ceil_div(problem_.batch, images_) * ceil_div(problem_.groups, groups_));
         const double product = std::max(flops / (model.flops * efficiency), (static_cast<double>(packed_bytes) * std::ceil(static_cast<double>(problem_.batch) / static_cast<double>(images_)) + 4.0 * plane * planes) / model.bytes_per_second);
-        serial_seconds = transforms + product + rounds * static_cast<double>(2 * transforms_->passes() + 2 + phases_) * model.launch_seconds;
+        // Spectra that do not lie by plane cost the transforms another pass; matrices are multiplied group by group.
+        const double more = matrices_ != nullptr ? 8.0 * plane * planes / model.bytes_per_second : 0.0;
+        const int64_t launches = 2 * transforms_->passes() + 2 + phases_ + (matrices_ != nullptr ? groups_ : 0);
+        serial_seconds = transforms + more + product + rounds * static_cast<double>(launches) * model.launch_seconds;
         predicted_seconds = serial_seconds;
     }
 
@@ -285,6 +306,11 @@ private:
             if (!call(gather_, context, from, row, column, to)) {
                 return false;
             }
+        }
+        if (matrices_ != nullptr) {
+            // (frequency, output, input channel), to where it stays.
+            float *const matrices = packed + 2 * channels_ * (g * transforms_->frequencies() * outputs_ + k);
+            return transforms_->forward_by_frequency(a, matrices, count * channels_, plane_, outputs_ * channels_, floats_at(workspace, pack_b_), context);
         }
         const float *spectra = transforms_->forward(a, floats_at(workspace, pack_b_), count * channels_, plane_, context);
         if (spectra == nullptr) {
@@ -352,6 +378,23 @@ private:
         return true;
     }
 
+    /// From the planes in `a` to those of the outputs, there too.
+    bool multiply_matrices(float *a, const std::byte *packed, std::byte *workspace, int64_t rows, int64_t g, int64_t groups, KernelContext &context) const {
+        float *const x = floats_at(workspace, spectra_), *const y = floats_at(workspace, y_), *const work = floats_at(workspace, b_);
+        const int64_t x_count = rows * groups * channels_, y_count = rows * groups * outputs_, frequencies = transforms_->frequencies();
+        const float scale = static_cast<float>(1.0 / (static_cast<double>(transforms_->n0) * static_cast<double>(transforms_->n1)));
+        if (!transforms_->forward_by_frequency(a, x, x_count, plane_, x_count, work, context)) {
+            return false;
+        }
+        for (int64_t i = 0; i < groups; i++) {
+            const float *const w = floats_at(packed, 0) + 2 * (g + i) * frequencies * outputs_ * channels_;
+            if (!matrices_->run({frequencies, rows, channels_, outputs_}, {x + 2 * i * channels_, x_count, groups * channels_}, w, {y + 2 * i * outputs_, y_count, groups * outputs_}, scale, work, context)) {
+                return false;
+            }
+        }
+        return transforms_->inverse_by_frequency(y, a, y_count, plane_, y_count, work, context);
+    }
+
     bool join(const ForwardTensors &t, const float *planes, int64_t first, int64_t images, int64_t g, int64_t groups, KernelContext &context) const {
         const int64_t width = problem_.out_width(), height = problem_.out_height(), channels = groups * outputs_, channel = g * outputs_;
         const float *bias = t.bias != nullptr ? t.bias : tables_.floats(zeros_);
@@ -382,6 +425,7 @@ private:
     const DevicePad pad_;
     const bool padded_;    ///< by its mode, before planes are cut
     const int64_t tiles_;  ///< of an image
+    const std::unique_ptr<FrequencyProduct> matrices_;  ///< null: by the variant
     const int64_t n_tile_, k_tile_, lanes_;
     DeviceTables tables_;
     const std::unique_ptr<PlaneTransforms> transforms_;
@@ -391,7 +435,7 @@ private:
     int64_t most_rows_, most_columns_;
     int64_t images_ = 1, groups_ = 1, pack_outputs_ = 1;  ///< in flight
     size_t row_table_ = 0, column_table_ = 0, zeros_ = 0;
-    size_t padded_image_ = 0, a_ = 0, b_ = 0, y_ = 0, pack_a_ = 0, pack_b_ = 0;
+    size_t padded_image_ = 0, a_ = 0, b_ = 0, y_ = 0, spectra_ = 0, pack_a_ = 0, pack_b_ = 0;
 };
 
 /// Plans with our own transforms, and with cuFFT's where it is there.
@@ -416,8 +460,16 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft(const PlanRequest &reques
         return Status(StatusCode::kUnsupported, "a transform of at least " + std::to_string(rows.length) + "x" + std::to_string(columns.length) + " is 2^31 bytes or more, beyond a kernel call's reach");
     }
     const Layouts layouts = {rows, columns, transform_length(rows.length, false), transform_length(columns.length, true), 1, 1, p.out_height(), p.out_width(), false};
+    bool matrices = request.options.variant.empty();  // once, whatever the variants are
     return best_device_variant<DeviceFftPlan>(request, "spectral_product", [&](const Variant &product, const auto &consider) {
         consider_transforms(request, product, layouts, consider);
+        if (std::exchange(matrices, false)) {
+            Result<std::unique_ptr<PlaneTransforms>> library = cufft_transforms(*request.device, layouts.n0, layouts.n1);
+            Result<std::unique_ptr<FrequencyProduct>> by_matrices = cublas_product(*request.device);
+            if (library && by_matrices) {
+                consider(std::make_unique<DeviceFftPlan>(request, product, layouts, std::move(*library), std::move(*by_matrices)));
+            }
+        }
     });
 }
 

@@ -48,15 +48,16 @@ Status failed(Device device, const char *what, int error) {
     return device_error(device, error == kAllocationFailed ? StatusCode::kResourceExhausted : StatusCode::kInternal, std::string("cuFFT: ") + what + " failed with error " + std::to_string(error));
 }
 
-/// What a plan of cuFFT is made for: in-place transforms of `planes` planes.
+/// What a plan of cuFFT is made for: transforms of `planes` planes, in place, or, with a step, with spectra frequency by frequency.
 struct Key {
     Device device;
     cuda::Context context;
     int64_t n0, n1, planes, distance;
     bool inverse;
+    int64_t step = 0;
 
     auto tied() const {
-        return std::tie(context, n0, n1, planes, distance, inverse);
+        return std::tie(context, n0, n1, planes, distance, inverse, step);
     }
     bool operator<(const Key &other) const {
         return tied() < other.tied();
@@ -78,9 +79,10 @@ public:
         }
         long long sizes[] = {key.n0, key.n1};
         long long real[] = {key.n0, key.n1 + 2}, complex[] = {key.n0, key.n1 / 2 + 1};
-        long long *const in = key.inverse ? complex : real, *const out = key.inverse ? real : complex;
-        const long long in_distance = key.inverse ? key.distance / 2 : key.distance, out_distance = key.inverse ? key.distance : key.distance / 2;
-        if (const int error = library().cufftMakePlanMany64(handle->plan_, 2, sizes, in, 1, in_distance, out, 1, out_distance, key.inverse ? kC2R : kR2C, key.planes, &handle->work_bytes_); error != kSuccess) {
+        const long long step = key.step > 0 ? key.step : 1, distance = key.step > 0 ? 1 : key.distance / 2;  // of spectra
+        const int error = key.inverse ? library().cufftMakePlanMany64(handle->plan_, 2, sizes, complex, step, distance, real, 1, key.distance, kC2R, key.planes, &handle->work_bytes_)
+                                      : library().cufftMakePlanMany64(handle->plan_, 2, sizes, real, 1, key.distance, complex, step, distance, kR2C, key.planes, &handle->work_bytes_);
+        if (error != kSuccess) {
             return failed(key.device, "cufftMakePlanMany64", error);
         }
         return handle;
@@ -101,7 +103,7 @@ public:
         return work_bytes_;
     }
 
-    Status execute(float *planes, void *work, void *stream) {
+    Status execute(float *in, float *out, void *work, void *stream) {
         std::lock_guard<std::mutex> lock(mutex_);
         const cuda::Current current(key_.context);
         if (const int error = library().cufftSetStream(plan_, static_cast<cuda::Stream>(stream)); error != kSuccess) {
@@ -110,7 +112,7 @@ public:
         if (const int error = work_bytes_ > 0 ? library().cufftSetWorkArea(plan_, work) : kSuccess; error != kSuccess) {
             return failed(key_.device, "cufftSetWorkArea", error);
         }
-        const int error = key_.inverse ? library().cufftExecC2R(plan_, planes, planes) : library().cufftExecR2C(plan_, planes, planes);
+        const int error = key_.inverse ? library().cufftExecC2R(plan_, in, out) : library().cufftExecR2C(plan_, in, out);
         return error == kSuccess ? Status() : failed(key_.device, key_.inverse ? "cufftExecC2R" : "cufftExecR2C", error);
     }
 
@@ -193,18 +195,18 @@ public:
     bool in_place() const override {
         return true;
     }
-    Result<size_t> scratch_bytes(bool inverse, int64_t planes, int64_t distance) const override {
-        return handles().work_bytes(key(inverse, planes, distance));
+    Result<size_t> scratch_bytes(const Batch &batch) const override {
+        return handles().work_bytes(key(batch));
     }
-    Status prepare(bool inverse, int64_t planes, int64_t distance) override {
-        const Result<std::shared_ptr<Handle>> handle = handles().find(key(inverse, planes, distance));
+    Status prepare(const Batch &batch) override {
+        const Result<std::shared_ptr<Handle>> handle = handles().find(key(batch));
         if (!handle) {
             return handle.status();
         }
         if (std::find(handles_.begin(), handles_.end(), *handle) == handles_.end()) {
             handles_.push_back(*handle);
         }
-        const Result<size_t> laid_out = scratch_bytes(inverse, planes, distance);
+        const Result<size_t> laid_out = scratch_bytes(batch);
         if (laid_out && (*handle)->work_bytes() > *laid_out) {
             return device_error(device_, StatusCode::kInternal, "cuFFT: a plan needs " + std::to_string((*handle)->work_bytes()) + " bytes of work area now, and needed " + std::to_string(*laid_out) + " before");
         }
@@ -212,26 +214,33 @@ public:
     }
 
     float *forward(float *a, float *b, int64_t planes, int64_t distance, KernelContext &context) const override {
-        return run(false, a, b, planes, distance, context);
+        return run({false, planes, distance}, a, a, b, context) ? a : nullptr;
     }
     float *inverse(float *a, float *b, int64_t planes, int64_t distance, KernelContext &context) const override {
-        return run(true, a, b, planes, distance, context);
+        return run({true, planes, distance}, a, a, b, context) ? a : nullptr;
+    }
+    bool forward_by_frequency(float *planes, float *spectra, int64_t count, int64_t distance, int64_t step, void *work, KernelContext &context) const override {
+        return run({false, count, distance, step}, planes, spectra, work, context);
+    }
+    bool inverse_by_frequency(float *spectra, float *planes, int64_t count, int64_t distance, int64_t step, void *work, KernelContext &context) const override {
+        return run({true, count, distance, step}, spectra, planes, work, context);
     }
 
 private:
-    Key key(bool inverse, int64_t planes, int64_t distance) const {
-        return {device_, context_, n0, n1, planes, distance, inverse};
+    Key key(const Batch &batch) const {
+        return {device_, context_, n0, n1, batch.planes, batch.distance, batch.inverse, batch.step};
     }
 
-    float *run(bool inverse, float *a, float *b, int64_t planes, int64_t distance, KernelContext &context) const {
+    bool run(const Batch &batch, float *in, float *out, void *work, KernelContext &context) const {
         if (context.modules != nullptr) {
-            return a;
+            return true;
         }
-        Status status = device_error(device_, StatusCode::kInternal, "cuFFT: no plan for " + std::to_string(planes) + " planes was made");
+        Status status = device_error(device_, StatusCode::kInternal, "cuFFT: no plan for " + std::to_string(batch.planes) + " planes was made");
+        const Key wanted = key(batch);
         for (const std::shared_ptr<Handle> &handle : handles_) {
-            if (handle->key().inverse == inverse && handle->key().planes == planes && handle->key().distance == distance) {
-                const StageTimer timer(context.profile, inverse ? "fft_inverse" : "fft_forward");
-                status = handle->execute(a, b, context.stream);
+            if (handle->key().tied() == wanted.tied()) {
+                const StageTimer timer(context.profile, batch.inverse ? "fft_inverse" : "fft_forward");
+                status = handle->execute(in, out, work, context.stream);
                 if (status.ok() && context.profile != nullptr) {
                     status = context.device->synchronize(context.stream);
                 }
@@ -240,9 +249,8 @@ private:
         }
         if (!status.ok()) {
             std::snprintf(context.text, sizeof context.text, "%s", status.message().c_str());
-            return nullptr;
         }
-        return a;
+        return status.ok();
     }
 
     const Device device_;

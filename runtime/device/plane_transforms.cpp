@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "device/frequency_product.h"
+
 namespace fourfold {
 namespace {
 
@@ -29,10 +31,10 @@ public:
     bool in_place() const override {
         return false;
     }
-    Result<size_t> scratch_bytes(bool, int64_t planes, int64_t distance) const override {
-        return static_cast<size_t>(planes * distance) * sizeof(float);
+    Result<size_t> scratch_bytes(const Batch &batch) const override {
+        return static_cast<size_t>(batch.planes * batch.distance) * sizeof(float);
     }
-    Status prepare(bool, int64_t, int64_t) override {
+    Status prepare(const Batch &) override {
         return Status();
     }
     int64_t passes() const override {
@@ -150,7 +152,17 @@ std::unique_ptr<PlaneTransforms> generated_transforms(const DeviceRuntime &devic
     return std::make_unique<GeneratedTransforms>(device, n0, n1, tables);
 }
 
+bool PlaneTransforms::forward_by_frequency(float *, float *, int64_t, int64_t, int64_t, void *, KernelContext &) const {
+    return false;
+}
+bool PlaneTransforms::inverse_by_frequency(float *, float *, int64_t, int64_t, int64_t, void *, KernelContext &) const {
+    return false;
+}
+
 #if !FOURFOLD_HAVE_CUDA
+Result<std::unique_ptr<FrequencyProduct>> cublas_product(const DeviceRuntime &device) {
+    return device_error(device.info().device, StatusCode::kUnsupported, "cuBLAS is not in this build: it was configured with FOURFOLD_CUDA=OFF");
+}
 Result<std::unique_ptr<PlaneTransforms>> cufft_transforms(const DeviceRuntime &device, int64_t, int64_t) {
     return device_error(device.info().device, StatusCode::kUnsupported, "cuFFT is not in this build: it was configured with FOURFOLD_CUDA=OFF");
 }

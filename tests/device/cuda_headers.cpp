@@ -1,11 +1,16 @@
-// Where CUDA's toolkit is installed: what fourfold declares of the driver (runtime/device/cuda_driver.h) and of cuFFT
-// (cufft_library.h) is what cuda.h and cufft.h declare.
+// Where CUDA's toolkit is installed: what fourfold declares of the driver (runtime/device/cuda_driver.h), of cuFFT (cufft_library.h)
+// and of cuBLAS (cublas_library.h) is what cuda.h, cufft.h and cublas_v2.h declare.
 // Compiled, not run: every check is a static_assert.
 #include <cuda.h>
 #include <cufft.h>
+#if __has_include(<cublas_v2.h>)
+#include <cublas_v2.h>
+#define FOURFOLD_CUBLAS_HEADER 1
+#endif
 
 #include <type_traits>
 
+#include "device/cublas_library.h"
 #include "device/cuda_driver.h"
 #include "device/cufft_library.h"
 
@@ -42,6 +47,14 @@ using namespace fourfold::cuda;
 FOURFOLD_CUDA_FUNCTIONS(FOURFOLD_CHECK)
 namespace cuda = fourfold::cuda;
 FOURFOLD_CUFFT_FUNCTIONS(FOURFOLD_CHECK)
+#ifdef FOURFOLD_CUBLAS_HEADER  // a package of its own
+namespace cublas = fourfold::cublas;
+FOURFOLD_CUBLAS_FUNCTIONS(FOURFOLD_CHECK)
+static_assert(cublas::kSuccess == CUBLAS_STATUS_SUCCESS);
+static_assert(cublas::kAllocationFailed == CUBLAS_STATUS_ALLOC_FAILED);
+static_assert(cublas::kAsItIs == CUBLAS_OP_N);
+static_assert(cublas::kTransposed == CUBLAS_OP_T);
+#endif
 }  // namespace ours
 #undef FOURFOLD_CHECK
 

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <complex>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -15,6 +16,7 @@
 
 #include <gtest/gtest.h>
 
+#include "device/frequency_product.h"
 #include "device/standin_driver.h"
 #include "fourfold/fourfold.h"
 #include "fourfold/staged_plan.h"
@@ -53,16 +55,22 @@ struct OnDevice {
     DeviceBuffer x, w, y, bias, packed, workspace;
 
     OnDevice(const char *text, Algorithm algorithm)
-        : problem(problem_of(text)), plan(make(problem, algorithm)), x(buffer(static_cast<size_t>(problem.input_elements()))), w(buffer(static_cast<size_t>(problem.filter_elements()))), y(buffer(static_cast<size_t>(problem.output_elements()))), bias(buffer(static_cast<size_t>(problem.out_channels))), packed(bytes(plan.packed_filter_bytes())), workspace(bytes(plan.workspace_bytes_unpacked())) {
+        : OnDevice(text, options_of(algorithm)) {
+    }
+    OnDevice(const char *text, const PlanOptions &options)
+        : problem(problem_of(text)), plan(make(problem, options)), x(buffer(static_cast<size_t>(problem.input_elements()))), w(buffer(static_cast<size_t>(problem.filter_elements()))), y(buffer(static_cast<size_t>(problem.output_elements()))), bias(buffer(static_cast<size_t>(problem.out_channels))), packed(bytes(plan.packed_filter_bytes())), workspace(bytes(plan.workspace_bytes_unpacked())) {
     }
 
     static DeviceBuffer bytes(size_t count) {
         return buffer((count + 3) / 4);
     }
-    static Plan make(const Conv2dProblem &problem, Algorithm algorithm) {
+    static PlanOptions options_of(Algorithm algorithm) {
         PlanOptions options;
         options.device = Device::cuda();
         options.algorithm = algorithm;
+        return options;
+    }
+    static Plan make(const Conv2dProblem &problem, const PlanOptions &options) {
         Result<Plan> made = Plan::create(problem, options);
         if (!made) {
             throw std::runtime_error(problem.to_string() + ": " + made.status().message());
@@ -209,6 +217,118 @@ TEST_F(CudaRuntime, TransformsByCufftAndByOurOwn) {
     EXPECT_NE(without->choice().find("generated"), std::string::npos) << "a cuFFT that fails leaves our own";
 }
 
+/// Before the tests that need the handle of cuBLAS, which the process keeps.
+TEST_F(CudaRuntime, CublasIsMadeForPlansThatUseIt) {
+    static bool repeated = false;
+    if (std::exchange(repeated, true)) {
+        GTEST_SKIP() << "the handle is there since the first time";
+    }
+    const Conv2dProblem problem = problem_of("b3 ic5 i40x50 oc6 f5 p2");
+    PlanOptions options;
+    options.device = Device::cuda();
+    options.algorithm = Algorithm::kFft;
+    const Result<Plan> best = Plan::create(problem, options);
+    ASSERT_TRUE(best.ok()) << best.status().message();
+    ASSERT_EQ(best->choice().find("cublas"), std::string::npos) << best->choice();
+    EXPECT_TRUE(standin()->recorded("cublasCreate").empty()) << "it was considered, and not chosen";
+    options.algorithm = Algorithm::kAuto;
+    options.choice = "fft product=cublas";
+    standin()->fail("cublasCreate", 3);
+    const Status refused = Plan::create(problem, options).status();
+    ASSERT_FALSE(standin()->recorded("cublasCreate").empty()) << "a plan before this one made the handle, or this one makes none";
+    EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+    EXPECT_EQ(refused.message().find("fft: device 'cuda': cuBLAS: cublasCreate failed with error 3"), 0u) << refused.message();
+    standin()->clear();
+    ASSERT_TRUE(Plan::create(problem, options).ok()) << "a failure must not stick";
+    ASSERT_TRUE(Plan::create(problem, options).ok());
+    EXPECT_EQ(standin()->recorded("cublasCreate").size(), 1u) << "one handle for all plans";
+}
+
+TEST_F(CudaRuntime, TheSpectralProductByCublas) {
+    for (const char *text : {"b3 ic5 i40x50 oc6 f5 p2", "b2 ic4 i21 oc6 f3 s2 p1 g2", "b5 ic3 i32x12 oc1 f3 circular"}) {
+        SCOPED_TRACE(text);
+        standin()->clear();
+        PlanOptions options;
+        options.device = Device::cuda();
+        // Transforms of the same planes in place, which are not the same plans of cuFFT; the last problem's lie at the same distances.
+        options.choice = "fft transforms=cufft";
+        const Result<Plan> in_place = Plan::create(problem_of(text), options);
+        ASSERT_TRUE(in_place.ok()) << in_place.status().message();
+        EXPECT_NE(in_place->variant(), "cublas");
+        options.choice = "fft product=cublas";
+        OnDevice on(text, options);
+        EXPECT_EQ(on.plan.choice(), "fft product=cublas transforms=cufft");
+        EXPECT_EQ(on.plan.variant(), "cublas");
+        ASSERT_TRUE(on.pack().ok());
+        int stream = 0;
+        standin()->clear();
+        const size_t allocated = standin()->allocated;
+        Status status = on.execute(&stream);
+        ASSERT_TRUE(status.ok()) << status.message();
+        EXPECT_EQ(standin()->allocated, allocated);
+        EXPECT_EQ(standin()->recorded("cufftExecR2C").size(), 1u);
+        EXPECT_EQ(standin()->recorded("cufftExecC2R").size(), 1u);
+        const std::vector<DriverCall> products = standin()->recorded("cublasCgemmStridedBatched");
+        EXPECT_EQ(products.size(), static_cast<size_t>(on.problem.groups));
+        for (const DriverCall &call : products) {
+            EXPECT_EQ(call.stream, &stream);
+        }
+        for (const DriverCall &call : standin()->recorded("cuLaunchKernel")) {
+            EXPECT_EQ(call.entry.find("spectral_product"), std::string::npos) << call.entry;
+        }
+        standin()->fail("cublasCgemmStridedBatched", 14);
+        status = on.execute();
+        EXPECT_EQ(status.message(), "device 'cuda': cuBLAS: cublasCgemmStridedBatched failed with error 14");
+        standin()->clear();
+        EXPECT_TRUE(on.execute().ok()) << "a failed product must not stick";
+    }
+    PlanOptions named;
+    named.device = Device::cuda();
+    named.choice = "fft product=cublas";
+    named.workspace_limit = 1 << 20;
+    EXPECT_EQ(Plan::create(problem_of("b3 ic5 i40x50 oc6 f5 p2"), named).status().code(), StatusCode::kResourceExhausted) << "its workspace is the plan's";
+}
+
+TEST_F(CudaRuntime, CublasMultipliesTheMatricesThatItIsGiven) {
+    const Result<DeviceRuntime *> runtime = device_runtime(Device::cuda());
+    ASSERT_TRUE(runtime.ok());
+    const Result<std::unique_ptr<FrequencyProduct>> product = cublas_product(**runtime);
+    ASSERT_TRUE(product.ok()) << product.status().message();
+    const Status prepared = (*product)->prepare();
+    ASSERT_TRUE(prepared.ok()) << prepared.message();
+    // Two groups side by side in the rows; more frequencies than one call takes.
+    const FrequencyProduct::Sizes sizes = {65537, 2, 3, 2};
+    const int64_t groups = 2, x_step = sizes.rows * groups * sizes.channels, y_step = sizes.rows * groups * sizes.outputs;
+    const DeviceBuffer x = buffer(static_cast<size_t>(2 * sizes.frequencies * x_step)), w = buffer(static_cast<size_t>(2 * sizes.frequencies * sizes.outputs * sizes.channels)), y = buffer(static_cast<size_t>(2 * sizes.frequencies * y_step)), work = buffer((*product)->workspace_bytes() / 4);
+    const auto value = [](int64_t i, int64_t salt) { return static_cast<float>((i * 37 + salt) % 23 - 11); };
+    // The stand-in's memory is the host's.
+    for (int64_t i = 0; i < 2 * sizes.frequencies * x_step; i++) {
+        x.floats()[i] = value(i, 1);
+    }
+    for (int64_t i = 0; i < 2 * sizes.frequencies * sizes.outputs * sizes.channels; i++) {
+        w.floats()[i] = value(i, 5);
+    }
+    KernelContext context;
+    context.device = *runtime;
+    for (int64_t g = 0; g < groups; g++) {
+        ASSERT_TRUE((*product)->run(sizes, {x.floats() + 2 * g * sizes.channels, x_step, groups * sizes.channels}, w.floats(), {y.floats() + 2 * g * sizes.outputs, y_step, groups * sizes.outputs}, 0.5f, work.data(), context)) << context.text;
+    }
+    const auto number = [](const DeviceBuffer &b, int64_t i) { return std::complex<double>(b.floats()[2 * i], b.floats()[2 * i + 1]); };
+    for (const int64_t f : {int64_t{0}, int64_t{1}, int64_t{65534}, int64_t{65535}, int64_t{65536}}) {
+        for (int64_t n = 0; n < sizes.rows; n++) {
+            for (int64_t g = 0; g < groups; g++) {
+                for (int64_t k = 0; k < sizes.outputs; k++) {
+                    std::complex<double> sum = 0.0;
+                    for (int64_t c = 0; c < sizes.channels; c++) {
+                        sum += number(x, f * x_step + (n * groups + g) * sizes.channels + c) * number(w, (f * sizes.outputs + k) * sizes.channels + c);
+                    }
+                    EXPECT_EQ(number(y, f * y_step + (n * groups + g) * sizes.outputs + k), 0.5 * sum) << f << " " << n << " " << g << " " << k;
+                }
+            }
+        }
+    }
+}
+
 /// Of cuFFT, now.
 long live_transforms() {
     return static_cast<long>(standin()->recorded("cufftCreate").size()) - static_cast<long>(standin()->recorded("cufftDestroy").size());
@@ -303,7 +423,7 @@ TEST_F(CudaRuntime, AModuleIsLoadedOnceAndNobodyElseWaits) {
     standin()->clear();
     standin()->set_slow_loads(true);
     // Both need a pad stage that no other plan has.
-    const auto plan = [] { return OnDevice::make(problem_of("b2 ic5 i9x7 oc6 f3 p1 replicate"), Algorithm::kIm2col).variant(); };
+    const auto plan = [] { return OnDevice::make(problem_of("b2 ic5 i9x7 oc6 f3 p1 replicate"), OnDevice::options_of(Algorithm::kIm2col)).variant(); };
     std::string variants[2];
     std::thread first([&] { variants[0] = plan(); }), second([&] { variants[1] = plan(); });
     standin()->wait_for_loading(1);

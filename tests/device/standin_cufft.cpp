@@ -1,5 +1,6 @@
 // A stand-in for cuFFT beside the stand-in for the driver: libcufft.so.12, whose transforms are recorded and checked, and compute nothing.
-// They must be in place, with a work area of the caller's, all of it memory of the device.
+// They must be in place, or out of place with spectra frequency by frequency, with a work area of the caller's, all of it memory of the
+// device.
 #include <dlfcn.h>
 
 #include <map>
@@ -16,7 +17,8 @@ constexpr int kInvalidPlan = 1, kInvalidValue = 4;
 
 struct Made {
     bool own_work_area = true;
-    long long planes = 0, distance = 0;
+    long long planes = 0, distance = 0, frequencies = 0;
+    long long step = 0;  ///< of spectra, out of place; 0: in place
     int type = 0;
     size_t work_bytes = 0;
     void *work = nullptr;
@@ -53,8 +55,10 @@ int execute(const char *name, int plan, int type, const void *in, const void *ou
     if (const int error = record(name, made.stream); error != fourfold::cufft::kSuccess) {
         return error;
     }
-    const auto begin = reinterpret_cast<uintptr_t>(in);
-    const bool valid = in == out && !made.own_work_area && state().on_device(begin, static_cast<size_t>(made.planes * made.distance) * sizeof(float)) && state().on_device(reinterpret_cast<uintptr_t>(made.work), made.work_bytes);
+    const auto on_device = [&](const void *data, long long bytes) { return state().on_device(reinterpret_cast<uintptr_t>(data), static_cast<size_t>(bytes)); };
+    const bool forward = made.type == fourfold::cufft::kR2C;
+    const long long spectra_bytes = made.step > 0 ? 8 * (made.step * (made.frequencies - 1) + made.planes) : 4 * made.planes * made.distance;
+    const bool valid = (in == out) == (made.step == 0) && !made.own_work_area && on_device(forward ? in : out, 4 * made.planes * made.distance) && on_device(forward ? out : in, spectra_bytes) && on_device(made.work, static_cast<long long>(made.work_bytes));
     return valid ? fourfold::cufft::kSuccess : kInvalidValue;
 }
 
@@ -93,13 +97,17 @@ FOURFOLD_EXPORT int cufftMakePlanMany64(int plan, int rank, long long *n, long l
     const bool forward = type == fourfold::cufft::kR2C;
     const long long *real = forward ? in : out, *complex = forward ? out : in;
     const long long real_distance = forward ? in_distance : out_distance, complex_distance = forward ? out_distance : in_distance;
-    // What cufft.h asks of transforms in place.
-    if (rank != 2 || in_stride != 1 || out_stride != 1 || complex[1] != n[1] / 2 + 1 || real[1] != 2 * complex[1] || real_distance != 2 * complex_distance || real_distance < n[0] * real[1] || planes < 1) {
+    const long long real_stride = forward ? in_stride : out_stride, step = forward ? out_stride : in_stride;
+    // What cufft.h asks of transforms in place; and of those out of place that no two spectra meet.
+    const bool in_place = step == 1 && real_distance == 2 * complex_distance, apart = complex_distance == 1 && step >= planes;
+    if (rank != 2 || real_stride != 1 || !(in_place || apart) || complex[1] != n[1] / 2 + 1 || real[1] != 2 * complex[1] || real_distance < n[0] * real[1] || planes < 1) {
         return kInvalidValue;
     }
     Made &made = plans.at(plan);
     made.planes = planes;
     made.distance = real_distance;
+    made.frequencies = n[0] * complex[1];
+    made.step = in_place ? 0 : step;
     made.type = type;
     made.work_bytes = *work_bytes = static_cast<size_t>(planes * n[0] * complex[1]) * 8;
     return fourfold::cufft::kSuccess;
