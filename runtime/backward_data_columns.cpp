@@ -50,7 +50,8 @@ public:
         }
         // Decided, and ranked, for one thread; then split among the threads, which changes no sum.
         const double l2 = static_cast<double>(machine().l2_bytes) / sizeof(float);
-        images_ = std::clamp<int64_t>(static_cast<int64_t>(l2 / 4 / static_cast<double>(pixels_ * outputs_)), 1, p.batch);
+        // Neither their panels nor the columns of one channel exceed a quarter of L2, or those of one image.
+        images_ = std::clamp<int64_t>(static_cast<int64_t>(l2 / 4 / static_cast<double>(pixels_ * std::max(outputs_, taps_))), 1, p.batch);
         images_ = ceil_div(p.batch, ceil_div(p.batch, images_));
         // A task's weights and its columns.
         channels_ = balanced(static_cast<int64_t>(l2 / 4 / static_cast<double>(taps_) / static_cast<double>(std::max(outputs_, columns()))));
@@ -129,6 +130,9 @@ public:
     }
 
 private:
+    /// That are summed at once, as im2col does: the kernel's own sums are twice as long.
+    static constexpr int64_t kTerms = 256;
+
     /// At most so many channels a task, but one, in tasks of nearly the same size.
     int64_t balanced(int64_t most) const {
         return ceil_div(inputs_, ceil_div(inputs_, std::clamp<int64_t>(most, 1, inputs_)));
@@ -237,10 +241,16 @@ private:
 
     /// `rows` rows of columns from as many weights of each output channel, those `filter` floats apart.
     bool product(const float *w, int64_t filter, const float *panels, int64_t rows, int64_t pitch, float *columns, KernelContext &context) const {
-        const Floats<4> x(w, {{rows, 1}, {1, 1}, {outputs_, filter}, {1, 1}});
-        const Floats<5> g(panels, {{width_, 1}, {1, width_}, {outputs_, width_}, {pitch / width_, outputs_ * width_}, {1, 1}});
         const Floats<4> out(columns, {{pitch, 1}, {1, 1}, {rows, pitch}, {1, 1}});
-        return call(kernel_, context, x, g, out, int32_t{0}, out);
+        for (int64_t k = 0; k < outputs_; k += kTerms) {
+            const int64_t terms = std::min(kTerms, outputs_ - k);
+            const Floats<4> x(w + k * filter, {{rows, 1}, {1, 1}, {terms, filter}, {1, 1}});
+            const Floats<5> g(panels + k * width_, {{width_, 1}, {1, width_}, {terms, width_}, {pitch / width_, outputs_ * width_}, {1, 1}});
+            if (!call(kernel_, context, x, g, out, int32_t{k > 0}, out)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /// `count` channels' columns of one image, folded, with bias, residual and post-op.

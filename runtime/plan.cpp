@@ -611,7 +611,11 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
         const std::shared_ptr<const Tables> tables = current_tables();
         const MeasuredProblem *measured = follows_records(request) ? tables->exact(table_query(request)) : nullptr;
         if (measured != nullptr && follow_records(request, *measured, planned)) {
-            impl->why += ", its variant by a record in " + tables->name_of(*measured);
+            if (prepared(planned, request)) {
+                impl->why += ", its variant by a record in " + tables->name_of(*measured);
+            } else {
+                planned.plan.reset();
+            }
         }
         for (const AlgorithmEntry &entry : algorithms(options.device)) {
             if (planned.plan == nullptr && entry.algorithm == options.algorithm) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "fourfold/fourfold.h"
+#include "fourfold/staged_plan.h"
 #include "records.h"
 #include "support/problems.h"
 #include "tables.h"
@@ -100,8 +101,20 @@ TEST_F(DeviceTiers, ANamedAlgorithmTakesItsFastestRecord) {
     }
     ASSERT_FALSE(other.empty());
     ASSERT_TRUE(load({timed(p, winner, 1e-4), timed(p, before, 3e-4, false), timed(p, other, 2e-4, false)}).ok());
-    EXPECT_EQ(plan_of(p, on_device(Algorithm::kDirect)).choice(), other);
+    const Plan plan = plan_of(p, on_device(Algorithm::kDirect));
+    EXPECT_EQ(plan.choice(), other);
     EXPECT_EQ(plan_of(p).choice(), winner);
+    // It is prepared as any other: the sum of ones.
+    Result<StagedPlan> staged = StagedPlan::create(plan);
+    ASSERT_TRUE(staged.ok()) << staged.status().message();
+    std::vector<float> x(static_cast<size_t>(p.input_elements()), 1.0f), w(static_cast<size_t>(p.filter_elements()), 1.0f), y(static_cast<size_t>(p.output_elements()));
+    Tensors tensors;
+    tensors.input = x.data();
+    tensors.filters = w.data();
+    tensors.output = y.data();
+    const Status status = staged->execute(tensors);
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_EQ(y[static_cast<size_t>(p.out_width() + 1)], 20.0f * 9.0f);
 }
 
 TEST_F(DeviceTiers, OtherGpusAndCpusSayNothing) {
