@@ -227,7 +227,8 @@ public:
         }
         cuda::Function function = nullptr;
         const Current current(context_);
-        if (!find(context, launch, function)) {
+        const std::shared_ptr<Module> module = modules_.find(launch.source);
+        if (!find(context, launch, module.get(), function)) {
             return false;
         }
         const auto u = [](int v) { return static_cast<unsigned>(v); };
@@ -265,8 +266,7 @@ private:
         return made;
     }
 
-    bool find(KernelContext &context, const Launch &launch, cuda::Function &function) {
-        Module *const m = modules_.find(launch.source);
+    bool find(KernelContext &context, const Launch &launch, Module *m, cuda::Function &function) const {
         if (m == nullptr) {
             return fail(context, std::string("the module of ") + launch.entry + " is not loaded");
         }

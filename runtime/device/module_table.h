@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -25,17 +24,18 @@ public:
         const std::shared_ptr<void> hold(entry.get(), [this, entry, source](void *) { release(source, entry); });
         std::lock_guard<std::mutex> lock(entry->loading);
         if (entry->module == nullptr) {
-            entry->module = load();
-            entry->ready = entry->module.get();
+            std::shared_ptr<Module> loaded = load();
+            std::lock_guard<std::mutex> seen(mutex_);
+            entry->module = std::move(loaded);
         }
         return entry->module != nullptr ? hold : nullptr;
     }
 
-    /// What DeviceRuntime::compile asks for: the module loaded, and held in `holds`. Without, an execution asks for what its plan did not
-    /// foresee: it is held from now on.
+    /// What DeviceRuntime::compile asks for: the module loaded, and held in `holds`. Without, an execution asks, mostly for what its plan
+    /// holds. What nobody holds, loaded or not, no plan foresaw: it is held from now on, since it could go before it is launched.
     template<typename Load>
     bool compile(std::vector<std::shared_ptr<void>> *holds, const char *source, const Load &load) {
-        if (holds == nullptr && find(source) != nullptr) {
+        if (holds == nullptr && is_held(source)) {
             return true;
         }
         std::shared_ptr<void> held = hold(source, load);
@@ -51,11 +51,11 @@ public:
         return true;
     }
 
-    /// A module that somebody holds; null where nobody loaded it.
-    Module *find(const char *source) {
+    /// The module, which stays loaded as long as the pointer; null where it is not.
+    std::shared_ptr<Module> find(const char *source) {
         std::lock_guard<std::mutex> lock(mutex_);
         const auto found = entries_.find(source);
-        return found != entries_.end() ? found->second->ready.load() : nullptr;
+        return found != entries_.end() ? found->second->module : nullptr;
     }
 
     /// Unloads all that nobody holds but the `left` that were held last.
@@ -79,11 +79,16 @@ public:
 private:
     struct Entry {
         std::mutex loading;              ///< held while it is compiled
-        std::unique_ptr<Module> module;  ///< with `loading` held
-        std::atomic<Module *> ready{nullptr};
-        int64_t users = 0;  ///< with mutex_ held, as what follows
+        std::shared_ptr<Module> module;  ///< read with `loading` or mutex_ held, written with both
+        int64_t users = 0;               ///< with mutex_ held, as what follows
         uint64_t idle_since = 0;
     };
+
+    bool is_held(const char *source) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const auto found = entries_.find(source);
+        return found != entries_.end() && found->second->module != nullptr && found->second->users > 0;
+    }
 
     std::shared_ptr<Entry> use(const char *source) {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -102,7 +107,7 @@ private:
                 return;
             }
             entry->idle_since = ++clock_;
-            if (entry->ready == nullptr) {
+            if (entry->module == nullptr) {
                 entries_.erase(source);
             }
         }

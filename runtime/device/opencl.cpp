@@ -272,7 +272,7 @@ public:
     }
 
     bool launch(KernelContext &context, const Launch &launch) override {
-        Module *const m = modules_.find(launch.source);
+        const std::shared_ptr<Module> m = modules_.find(launch.source);
         if (m == nullptr) {
             return fail(context, std::string("the module of ") + launch.entry + " is not loaded");
         }

@@ -1,14 +1,16 @@
 // The table that keeps a device's modules: who holds one, when it goes.
 #include "device/module_table.h"
 
+#include <atomic>
 #include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
 
 namespace fourfold::test {
 namespace {
 
-int alive = 0;
+std::atomic<int> alive{0};
 
 struct Counted {
     Counted() {
@@ -34,7 +36,7 @@ TEST(ModuleTable, SharedWhileHeldAndTheLastStayForTheNext) {
     }
     const std::shared_ptr<void> held = table.hold(names[0].c_str(), load), same = table.hold(names[0].c_str(), load);
     EXPECT_EQ(alive, 1);
-    Counted *const module = table.find(names[0].c_str());
+    const std::shared_ptr<Counted> module = table.find(names[0].c_str());
     for (const std::string &name : names) {
         EXPECT_NE(table.hold(name.c_str(), load), nullptr);
     }
@@ -66,10 +68,56 @@ TEST(ModuleTable, AFailureLeavesNothing) {
     holds.clear();
     table.unload_idle(0);
     EXPECT_EQ(alive, before);
-    // What an execution asks for stays.
-    EXPECT_TRUE(table.compile(nullptr, "module", load));
+}
+
+TEST(ModuleTable, WhatAnExecutionAsksForStays) {
+    const int before = alive;
+    {
+        Table table;
+        std::vector<std::shared_ptr<void>> holds;
+        EXPECT_TRUE(table.compile(nullptr, "never loaded", load));
+        // Loaded for a plan that is gone: another plan's end would unload it before the launch.
+        ASSERT_TRUE(table.compile(&holds, "idle", load));
+        holds.clear();
+        ASSERT_NE(table.find("idle"), nullptr);
+        EXPECT_TRUE(table.compile(nullptr, "idle", [] { return nullptr; })) << "it is there";
+        // What a plan holds goes with it, however often it is executed.
+        ASSERT_TRUE(table.compile(&holds, "held", load));
+        EXPECT_TRUE(table.compile(nullptr, "held", load));
+        holds.clear();
+        table.unload_idle(0);
+        EXPECT_NE(table.find("never loaded"), nullptr);
+        EXPECT_NE(table.find("idle"), nullptr);
+        EXPECT_EQ(table.find("held"), nullptr);
+        EXPECT_EQ(alive, before + 2);
+    }
+    EXPECT_EQ(alive, before);
+}
+
+TEST(ModuleTable, AModuleStaysForWhoLaunchesIt) {
+    const int before = alive;
+    Table table;
+    std::shared_ptr<void> held = table.hold("module", load);
+    std::shared_ptr<Counted> launched = table.find("module");
+    held.reset();
     table.unload_idle(0);
+    EXPECT_EQ(table.find("module"), nullptr);
     EXPECT_EQ(alive, before + 1);
+    launched.reset();
+    EXPECT_EQ(alive, before);
+}
+
+/// Executions of an idle module beside one who unloads all that is idle.
+TEST(ModuleTable, NobodyUnloadsWhatAnExecutionWasPromised) {
+    for (int round = 0; round < 200; round++) {
+        Table table;
+        ASSERT_NE(table.hold("module", load), nullptr);
+        std::thread other([&] { table.unload_idle(0); });
+        EXPECT_TRUE(table.compile(nullptr, "module", load));
+        EXPECT_NE(table.find("module"), nullptr);
+        other.join();
+        EXPECT_NE(table.find("module"), nullptr);
+    }
 }
 
 }  // namespace
