@@ -128,10 +128,6 @@ Result<std::unique_ptr<ConvolutionInPieces>> ConvolutionInPieces::create(const C
     }
 }
 
-ConvolutionInPieces::~ConvolutionInPieces() {
-    static_cast<void>(finish(Status()));  // nobody is left to tell
-}
-
 Status ConvolutionInPieces::reserve() {
     const Conv2dProblem &p = plan_.problem();
     const auto allocate = [&](DeviceBuffer &buffer, size_t bytes) {
@@ -176,14 +172,13 @@ Status ConvolutionInPieces::pack_filters(ConstView filters, const ExecutionConte
     if (!status.ok()) {
         return status;
     }
-    stream_ = context.stream;
     const Conv2dProblem &p = problem_;
     StridedIn w;
     const std::array<int64_t, 4> sizes = {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
     status = resolve("filters", filters, p.layout, sizes, Role::kFilters, w);
     if (status.ok()) {
         // In any order on the host, as (oc, ic, f0, f1) on the device.
-        status = stager_.send(filters_.data(), filters_.bytes(), stream_, [&](void *piece, size_t offset, size_t bytes) {
+        status = stager_.send(filters_.data(), filters_.bytes(), context.stream, [&](void *piece, size_t offset, size_t bytes) {
             for (size_t i = 0; i < bytes / sizeof(float); i++) {
                 auto at = static_cast<int64_t>(offset / sizeof(float) + i);
                 const int64_t column = at % sizes[3], row = (at /= sizes[3]) % sizes[2], channel = (at /= sizes[2]) % sizes[1];
@@ -194,7 +189,7 @@ Status ConvolutionInPieces::pack_filters(ConstView filters, const ExecutionConte
     const int64_t f = p.filter_height * p.filter_width;
     status = status.ok() ? plan_.pack_filters(ConstView(filters_.floats(), sizes[1] * f, f, p.filter_width, 1), packed_, workspace_, context) : status;
     packed_once_ = packed_once_ || status.ok();
-    return finish(status);
+    return finish(status, context.stream);
 }
 
 Status ConvolutionInPieces::send(const ForwardTensors &t, int64_t piece) {
@@ -254,9 +249,9 @@ Status ConvolutionInPieces::compute(int64_t piece, bool bias, const ExecutionCon
     t.bias = bias ? bias_.floats() : nullptr;
     t.residual = problem_.residual ? ConstView(slot.residual.floats()) : ConstView();
     t.output = slot.output.floats();
-    Status status = device_.wait_in_stream(stream_, slot.sent.get());
+    Status status = device_.wait_in_stream(context.stream, slot.sent.get());
     status = status.ok() ? plan_.execute(t, workspace_, context) : status;
-    return status.ok() ? device_.record(slot.computed.get(), stream_) : status;
+    return status.ok() ? device_.record(slot.computed.get(), context.stream) : status;
 }
 
 Status ConvolutionInPieces::fetch(const ForwardTensors &t, int64_t piece) {
@@ -288,7 +283,7 @@ Status ConvolutionInPieces::run(const Tensors &tensors, const ExecutionContext &
         status = bad("filters are null, and none were packed before");
     }
     if (status.ok() && t.bias != nullptr) {
-        status = stager_.send(bias_.data(), t.bias, bias_.bytes(), stream_);
+        status = stager_.send(bias_.data(), t.bias, bias_.bytes(), context.stream);
     }
     input_pinned_ = status.ok() && tensors.input.dense && device_.in_host_memory(t.input.data, floats(problem_.input_elements()));
     output_pinned_ = status.ok() && tensors.output.dense && device_.in_host_memory(t.output.data, floats(problem_.output_elements()));
@@ -304,14 +299,13 @@ Status ConvolutionInPieces::execute(const Tensors &tensors, const ExecutionConte
     if (Status status = own_stream(plan_.device(), context.stream); !status.ok()) {
         return status;
     }
-    stream_ = context.stream;
-    return finish(run(tensors, context));
+    return finish(run(tensors, context), context.stream);
 }
 
-/// Waits until nothing uses the caller's memory or the slots, also after an error.
-Status ConvolutionInPieces::finish(Status status) {
-    const Status copied = copies_.get() != nullptr ? device_.synchronize(copies_.get()) : Status();
-    const Status computed = device_.synchronize(stream_);
+/// Waits until nothing uses the caller's memory or the slots, also after an error: nothing is under way between calls.
+Status ConvolutionInPieces::finish(Status status, void *stream) {
+    const Status copied = device_.synchronize(copies_.get());
+    const Status computed = device_.synchronize(stream);
     return !status.ok() ? status : copied.ok() ? computed
                                                : copied;
 }

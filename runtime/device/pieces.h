@@ -18,7 +18,6 @@ public:
     /// For a forward problem, within `device_bytes` of the device's memory. Errors: kUnsupported (another operation), kResourceExhausted (a
     /// row of one image is too much), and what Plan::create says.
     static Result<std::unique_ptr<ConvolutionInPieces>> create(const Conv2dProblem &problem, const PlanOptions &options, size_t device_bytes);
-    ~ConvolutionInPieces();
 
     Status pack_filters(ConstView filters, const ExecutionContext &context);
     Status execute(const Tensors &tensors, const ExecutionContext &context);
@@ -46,7 +45,7 @@ private:
     Status compute(int64_t piece, bool bias, const ExecutionContext &context);
     Status fetch(const ForwardTensors &tensors, int64_t piece);
     Status run(const Tensors &tensors, const ExecutionContext &context);
-    Status finish(Status status);
+    Status finish(Status status, void *stream);
 
     const Conv2dProblem problem_;
     const Plan plan_;
@@ -55,7 +54,6 @@ private:
     DeviceStream copies_;
     Stager stager_;
     Slot slots_[2];
-    void *stream_ = nullptr;  ///< the caller's, of the last call
     bool input_pinned_ = false, output_pinned_ = false;  ///< of the last call: dense, and in memory that the device reads and writes itself
     bool packed_once_ = false;
 };

@@ -17,7 +17,9 @@ struct StagedPlan::Impl {
         : plan(p), device(p.device()), runtime(on) {
     }
     ~Impl() {
-        static_cast<void>(runtime.synchronize(stream));  // nobody is left to tell
+        if (launched.get() != nullptr) {
+            static_cast<void>(runtime.wait(launched.get()));  // nobody is left to tell
+        }
     }
 
     const Plan plan;
@@ -29,7 +31,7 @@ struct StagedPlan::Impl {
     // What each operation reads and writes: see Tensors.
     DeviceBuffer input, second_input, residual, bias, filters, packed, workspace, output, second_output;
     bool bias_given = false;  ///< of the last upload
-    void *stream = nullptr;   ///< of the last call
+    DeviceEvent launched;     ///< when what launch() began is done; the caller's stream may be gone then
     bool second_output_wanted = false;
     // The last call's views, with the device's addresses.
     ConstView input_view, second_input_view, residual_view, filters_view;
@@ -103,7 +105,8 @@ struct StagedPlan::Impl {
                 return status;
             }
         }
-        return stager.make(runtime, most_copied);
+        const Status status = launched.make(runtime);
+        return status.ok() ? stager.make(runtime, most_copied) : status;
     }
 
     /// Sizes of x, w and y, and of columns.
@@ -161,15 +164,13 @@ struct StagedPlan::Impl {
         return stager.fetch(view.data, from.data(), from.bytes(), stream);
     }
 
-    /// Every call: its stream is what the destructor waits for.
-    Status enter(const ExecutionContext &context) {
-        const Status status = own_stream(device, context.stream);
-        stream = status.ok() ? context.stream : stream;
-        return status;
+    /// For every call, before anything is put into its stream.
+    Status enter(const ExecutionContext &context) const {
+        return own_stream(device, context.stream);
     }
     /// Waits until nothing reads or writes the caller's memory any more, also after an error.
-    Status finish(Status status) {
-        const Status waited = runtime.synchronize(stream);
+    Status finish(Status status, const ExecutionContext &context) const {
+        const Status waited = runtime.synchronize(context.stream);
         return status.ok() ? waited : status;
     }
 
@@ -180,9 +181,10 @@ struct StagedPlan::Impl {
         return pieces == nullptr ? Status() : device_error(device, StatusCode::kUnsupported, "the work is done in " + std::to_string(pieces->pieces()) + " pieces, of which only execute is one call");
     }
 
-    /// Begins what the public pack_filters and upload wait for.
+    /// Begins what the public pack_filters and upload wait for, and execute after begin_launch().
     Status begin_pack(ConstView filters, const ExecutionContext &context);
     Status begin_upload(const Tensors &tensors, const ExecutionContext &context);
+    Status begin_launch(const ExecutionContext &context);
     /// Where the result goes in the caller's memory.
     const MutableView &result(const Tensors &t) const {
         const Operation operation = plan.problem().operation;
@@ -265,15 +267,18 @@ Status StagedPlan::Impl::begin_pack(ConstView view, const ExecutionContext &cont
     if (!has_filters) {
         return bad("this operation reads no filters; there is nothing to pack");
     }
-    Status status = enter(context);
-    status = status.ok() ? send("filters", filters, view, filter_sizes(), context.stream, filters_view) : status;
+    Status status = send("filters", filters, view, filter_sizes(), context.stream, filters_view);
     status = status.ok() ? plan.pack_filters(filters_view, packed, workspace, context) : status;
     packed_once = packed_once || status.ok();
     return status;
 }
 
 Status StagedPlan::pack_filters(ConstView filters, const ExecutionContext &context) {
-    return impl_->pieces != nullptr ? impl_->pieces->pack_filters(filters, context) : impl_->finish(impl_->begin_pack(filters, context));
+    if (impl_->pieces != nullptr) {
+        return impl_->pieces->pack_filters(filters, context);
+    }
+    const Status status = impl_->enter(context);
+    return status.ok() ? impl_->finish(impl_->begin_pack(filters, context), context) : status;
 }
 
 Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &context) {
@@ -284,8 +289,7 @@ Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &
     const Sizes out = p.operation == Operation::kForward ? result_sizes() : p.operation == Operation::kBackwardFilters ? filter_sizes()
                                                                         : p.operation == Operation::kUnfold            ? column_sizes()
                                                                                                                        : image_sizes();
-    Status status = enter(context);
-    status = status.ok() ? check(result_name(), result(t), out) : status;
+    Status status = check(result_name(), result(t), out);
     if (status.ok()) {
         output_view = result(t);
         output_view.data = output.floats();
@@ -305,8 +309,37 @@ Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &
 }
 
 Status StagedPlan::upload(const Tensors &tensors, const ExecutionContext &context) {
-    const Status status = impl_->at_once();
-    return status.ok() ? impl_->finish(impl_->begin_upload(tensors, context)) : status;
+    Status status = impl_->at_once();
+    status = status.ok() ? impl_->enter(context) : status;
+    return status.ok() ? impl_->finish(impl_->begin_upload(tensors, context), context) : status;
+}
+
+Status StagedPlan::Impl::begin_launch(const ExecutionContext &context) {
+    if (has_filters && !packed_once) {
+        return bad("filters are null, and none were packed before");
+    }
+    Tensors t;
+    switch (plan.problem().operation) {
+    case Operation::kBackwardData:
+        t.grad_output = input_view;
+        t.grad_input = output_view;
+        break;
+    case Operation::kBackwardFilters:
+        t.input = input_view;
+        t.grad_output = second_input_view;
+        t.grad_filters = output_view;
+        t.grad_bias = second_output_wanted ? second_output.floats() : nullptr;
+        break;
+    default:
+        t.input = input_view;
+        t.output = output_view;
+    }
+    t.bias = bias_given ? bias.floats() : nullptr;
+    t.residual = residual_view;
+    if (has_filters) {
+        t.filters = Filters(ConstMemoryBlock(packed));
+    }
+    return plan.execute(t, workspace, context);
 }
 
 Status StagedPlan::launch(const ExecutionContext &context) {
@@ -316,31 +349,10 @@ Status StagedPlan::launch(const ExecutionContext &context) {
     if (!status.ok()) {
         return status;
     }
-    if (s.has_filters && !s.packed_once) {
-        return bad("filters are null, and none were packed before");
-    }
-    Tensors t;
-    switch (s.plan.problem().operation) {
-    case Operation::kBackwardData:
-        t.grad_output = s.input_view;
-        t.grad_input = s.output_view;
-        break;
-    case Operation::kBackwardFilters:
-        t.input = s.input_view;
-        t.grad_output = s.second_input_view;
-        t.grad_filters = s.output_view;
-        t.grad_bias = s.second_output_wanted ? s.second_output.floats() : nullptr;
-        break;
-    default:
-        t.input = s.input_view;
-        t.output = s.output_view;
-    }
-    t.bias = s.bias_given ? s.bias.floats() : nullptr;
-    t.residual = s.residual_view;
-    if (s.has_filters) {
-        t.filters = Filters(ConstMemoryBlock(s.packed));
-    }
-    return s.plan.execute(t, s.workspace, context);
+    status = s.begin_launch(context);
+    // Also after an error, which some launches may have come before.
+    const Status recorded = s.runtime.record(s.launched.get(), context.stream);
+    return status.ok() ? recorded : status;
 }
 
 Status StagedPlan::download(const Tensors &t, const ExecutionContext &context) {
@@ -356,10 +368,14 @@ Status StagedPlan::execute(const Tensors &tensors, const ExecutionContext &conte
     if (impl_->pieces != nullptr) {
         return impl_->pieces->execute(tensors, context);
     }
-    Status status = impl_->begin_upload(tensors, context);
-    status = status.ok() ? launch(context) : status;
+    Status status = impl_->enter(context);
+    if (!status.ok()) {
+        return status;
+    }
+    status = impl_->begin_upload(tensors, context);
+    status = status.ok() ? impl_->begin_launch(context) : status;
     status = status.ok() ? download(tensors, context) : status;
-    return status.ok() ? status : impl_->finish(status);
+    return status.ok() ? status : impl_->finish(status, context);
 }
 
 }  // namespace fourfold

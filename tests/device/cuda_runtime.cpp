@@ -17,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "device/frequency_product.h"
+#include "device/stager.h"
 #include "device/standin_driver.h"
 #include "fourfold/fourfold.h"
 #include "fourfold/staged_plan.h"
@@ -94,6 +95,14 @@ struct OnDevice {
     }
 };
 
+/// A stream as callers make them, there until this goes.
+struct CallersStream : DeviceStream {
+    CallersStream() {
+        const Result<DeviceRuntime *> runtime = device_runtime(Device::cuda());
+        EXPECT_TRUE(runtime.ok() && make(**runtime).ok());
+    }
+};
+
 struct Case {
     Algorithm algorithm;
     const char *problem;
@@ -119,6 +128,7 @@ protected:
     void TearDown() override {
         if (standin() != nullptr) {
             EXPECT_EQ(standin()->pushed, standin()->popped) << "a context stayed current";
+            EXPECT_EQ(std::exchange(standin()->astray, {}), std::vector<std::string>()) << "with a stream that is not there";
         }
     }
 };
@@ -164,23 +174,23 @@ TEST_F(CudaRuntime, PlansCompileAndExecutionsOnlyLaunch) {
     for (const Case &c : kCases) {
         SCOPED_TRACE(std::string(to_string(c.algorithm)) + ": " + c.problem);
         OnDevice on(c.problem, c.algorithm);
+        const CallersStream stream;
         standin()->clear();
         // What follows is all that the first execution does as well.
-        int stream = 0;
-        EXPECT_TRUE(on.pack(&stream).ok());
-        const Status status = on.execute(&stream);
+        EXPECT_TRUE(on.pack(stream.get()).ok());
+        const Status status = on.execute(stream.get());
         EXPECT_TRUE(status.ok()) << status.message();
         EXPECT_FALSE(standin()->recorded("cuLaunchKernel").empty());
         const std::set<std::string> allowed = {"cuLaunchKernel", "cuMemsetD8Async", "cuMemcpyHtoDAsync", "cufftExecR2C", "cufftExecC2R"};
         for (const DriverCall &call : standin()->calls) {
             EXPECT_TRUE(allowed.count(call.name)) << call.name << " while executing";
             if (call.name == "cuLaunchKernel" || call.name.rfind("cuMem", 0) == 0 || call.name.rfind("cufftExec", 0) == 0) {
-                EXPECT_EQ(call.stream, &stream) << call.name << " " << call.entry;
+                EXPECT_EQ(call.stream, stream.get()) << call.name << " " << call.entry;
             }
         }
         // Without packing nothing at all is copied.
         standin()->clear();
-        EXPECT_TRUE(on.execute(&stream).ok());
+        EXPECT_TRUE(on.execute(stream.get()).ok());
         EXPECT_TRUE(standin()->recorded("cuMemcpyHtoDAsync").empty());
     }
 }
@@ -260,10 +270,10 @@ TEST_F(CudaRuntime, TheSpectralProductByCublas) {
         EXPECT_EQ(on.plan.choice(), "fft product=cublas transforms=cufft");
         EXPECT_EQ(on.plan.variant(), "cublas");
         ASSERT_TRUE(on.pack().ok());
-        int stream = 0;
+        const CallersStream stream;
         standin()->clear();
         const size_t allocated = standin()->allocated;
-        Status status = on.execute(&stream);
+        Status status = on.execute(stream.get());
         ASSERT_TRUE(status.ok()) << status.message();
         EXPECT_EQ(standin()->allocated, allocated);
         EXPECT_EQ(standin()->recorded("cufftExecR2C").size(), 1u);
@@ -271,7 +281,7 @@ TEST_F(CudaRuntime, TheSpectralProductByCublas) {
         const std::vector<DriverCall> products = standin()->recorded("cublasCgemmStridedBatched");
         EXPECT_EQ(products.size(), static_cast<size_t>(on.problem.groups));
         for (const DriverCall &call : products) {
-            EXPECT_EQ(call.stream, &stream);
+            EXPECT_EQ(call.stream, stream.get());
         }
         for (const DriverCall &call : standin()->recorded("cuLaunchKernel")) {
             EXPECT_EQ(call.entry.find("spectral_product"), std::string::npos) << call.entry;
@@ -536,9 +546,9 @@ TEST_F(CudaRuntime, PinnedMemoryOfTheCallerIsCopiedDirectly) {
 TEST_F(CudaRuntime, LargeImagesInPiecesWhoseCopiesOverlap) {
     HostData host;
     const size_t before = standin()->allocated;
-    int stream = 0;
+    const CallersStream stream;
     ExecutionContext context;
-    context.stream = &stream;
+    context.stream = stream.get();
     Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options, 6 * kMebibyte);
     ASSERT_TRUE(staged.ok()) << staged.status().message();
     EXPECT_GE(staged->pieces(), 4);
@@ -558,9 +568,9 @@ TEST_F(CudaRuntime, LargeImagesInPiecesWhoseCopiesOverlap) {
                                         : from ? 'f'
                                                : '\0';
         if (compute) {
-            EXPECT_EQ(call.stream, &stream);
+            EXPECT_EQ(call.stream, stream.get());
         } else if (from) {
-            EXPECT_NE(call.stream, &stream);
+            EXPECT_NE(call.stream, stream.get());
         }
         if (letter != '\0' && (order.empty() || order.back() != letter)) {
             order += letter;
@@ -602,14 +612,14 @@ TEST_F(CudaRuntime, PiecesWaitForEachOther) {
     enum { kAllLate,
            kLaunchesEarly,
            kCopiesEarly };
-    int stream = 0;
+    const CallersStream stream;
     ExecutionContext context;
-    context.stream = &stream;
+    context.stream = stream.get();
     for (const auto &[pinned, order] : {std::pair(false, kAllLate), {false, kLaunchesEarly}, {false, kCopiesEarly}, {true, kAllLate}, {true, kLaunchesEarly}, {true, kCopiesEarly}}) {
         SCOPED_TRACE(std::string(pinned ? "pinned" : "pageable") + ", order " + std::to_string(order));
         standin()->clear();
         if (order != kAllLate) {
-            standin()->eager = [&, launches = order == kLaunchesEarly](const void *s) { return (s == &stream) == launches; };
+            standin()->eager = [&, launches = order == kLaunchesEarly](const void *s) { return (s == stream.get()) == launches; };
         }
         if (pinned) {
             standin()->pin(x.data(), x.size() * sizeof(float));
@@ -655,6 +665,64 @@ TEST_F(CudaRuntime, PiecesWaitForEachOther) {
     }
     standin()->unpin(x.data());
     standin()->unpin(y.data());
+}
+
+TEST_F(CudaRuntime, ACallersStreamMayGoWhenItsCallHasReturned) {
+    HostData host;
+    for (const size_t limit : {std::numeric_limits<size_t>::max(), 6 * kMebibyte}) {
+        SCOPED_TRACE(limit);
+        Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options, limit);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        EXPECT_EQ(staged->pieces() == 1, limit > 6 * kMebibyte);
+        for (int repeat = 0; repeat < 2; repeat++) {
+            const CallersStream stream;
+            ExecutionContext context;
+            context.stream = stream.get();
+            EXPECT_TRUE(staged->pack_filters(host.w.data(), context).ok());
+            EXPECT_TRUE(staged->execute(host.tensors(), context).ok());
+        }
+    }
+    // A failure is waited for too.
+    Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options);
+    ASSERT_TRUE(staged.ok()) << staged.status().message();
+    {
+        const CallersStream stream;
+        ExecutionContext context;
+        context.stream = stream.get();
+        standin()->fail_next("cuLaunchKernel", kLaunchFailed);
+        EXPECT_FALSE(staged->execute(host.tensors(), context).ok());
+        ASSERT_TRUE(staged->upload(host.tensors(), context).ok());
+        ASSERT_TRUE(staged->launch(context).ok());
+    }
+    {
+        const Result<StagedPlan> gone = std::move(staged);
+    }
+    // The stand-in refuses what has another stream, and TearDown finds it.
+    standin()->clear();
+    EXPECT_FALSE(synchronize(Device::cuda(), &host).ok());
+    EXPECT_EQ(std::exchange(standin()->astray, {}), std::vector<std::string>({"cuStreamSynchronize"}));
+}
+
+TEST_F(CudaRuntime, WhatWasLaunchedIsWaitedForBeforeItsMemoryGoes) {
+    HostData host;
+    const CallersStream stream;
+    ExecutionContext context;
+    context.stream = stream.get();
+    {
+        Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        ASSERT_TRUE(staged->upload(host.tensors(), context).ok());
+        standin()->clear();
+        ASSERT_TRUE(staged->launch(context).ok());
+        EXPECT_TRUE(standin()->recorded("cuStreamSynchronize").empty()) << "a launch waits for nothing";
+        EXPECT_TRUE(standin()->recorded("cuEventSynchronize").empty());
+        ASSERT_EQ(standin()->recorded("cuEventRecord").size(), 1u);
+        EXPECT_EQ(standin()->recorded("cuEventRecord")[0].stream, stream.get());
+        standin()->clear();
+    }
+    ASSERT_FALSE(standin()->calls.empty());
+    EXPECT_EQ(standin()->calls.front().name, "cuEventSynchronize");
+    EXPECT_FALSE(standin()->recorded("cuMemFree").empty());
 }
 
 TEST_F(CudaRuntime, FailuresComeBackInWords) {
@@ -721,7 +789,7 @@ TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
     ASSERT_TRUE(on.pack().ok());
     standin()->clear();
     constexpr int kThreads = 4, kRounds = 25;
-    int streams[kThreads];
+    const CallersStream streams[kThreads];
     std::vector<std::thread::id> ids(kThreads);
     std::vector<std::thread> threads;
     for (int i = 0; i < kThreads; i++) {
@@ -729,9 +797,9 @@ TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
             ids[static_cast<size_t>(i)] = std::this_thread::get_id();
             // Each with an output of its own, as several streams need.
             OnDevice mine("b2 ic5 i9x7 oc6 f3 p1", Algorithm::kIm2col);
-            EXPECT_TRUE(mine.pack(&streams[i]).ok());
+            EXPECT_TRUE(mine.pack(streams[i].get()).ok());
             for (int n = 0; n < kRounds; n++) {
-                EXPECT_TRUE(mine.execute(&streams[i]).ok());
+                EXPECT_TRUE(mine.execute(streams[i].get()).ok());
             }
         });
     }
@@ -743,7 +811,7 @@ TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
     for (const DriverCall &call : launches) {
         for (size_t i = 0; i < kThreads; i++) {
             if (call.thread == ids[i]) {
-                EXPECT_EQ(call.stream, &streams[i]);
+                EXPECT_EQ(call.stream, streams[i].get());
             }
         }
     }

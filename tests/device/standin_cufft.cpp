@@ -41,6 +41,9 @@ int record(const char *name, const void *stream = nullptr) {
     call.stream = stream;
     call.thread = std::this_thread::get_id();
     state().calls.push_back(call);
+    if (!state().has_stream(stream, name)) {
+        return kInvalidValue;
+    }
     const auto failure = state().failures.find(name);
     return failure != state().failures.end() ? failure->second : fourfold::cufft::kSuccess;
 }

@@ -130,6 +130,9 @@ int enter(DriverCall call) {
     } else if (failure != state.failures.end()) {
         result = failure->second;
     }
+    if (!state.has_stream(call.stream, call.name)) {
+        result = kInvalidHandle;
+    }
     state.calls.push_back(std::move(call));
     return result;
 }
@@ -478,20 +481,23 @@ int cuStreamCreate(Stream *stream, unsigned) {
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
-    *stream = reinterpret_cast<Stream>(new char);
-    streams[*stream];
+    // Never the same again, so that one that is gone is not taken for another.
+    static uintptr_t last = 0;
+    *stream = reinterpret_cast<Stream>(last += 64);
+    state.streams.insert(*stream);
     return kSuccess;
 }
 int cuStreamDestroy_v2(Stream stream) {
     std::lock_guard<std::mutex> lock(state.mutex);
     DriverCall call;
     call.name = "cuStreamDestroy";
+    call.stream = stream;
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }
     drain(stream);
     streams.erase(stream);
-    delete reinterpret_cast<char *>(stream);
+    state.streams.erase(stream);
     return kSuccess;
 }
 int cuEventCreate(Event *event, unsigned) {

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,6 +56,8 @@ struct StandIn {
     std::map<uintptr_t, size_t> pinned;  ///< memory of the host that the device reads and writes itself
     size_t pinned_by_driver = 0;         ///< of these, bytes that cuMemAllocHost gave
     long pushed = 0, popped = 0;  ///< contexts, of all threads
+    std::set<const void *> streams;     ///< those that there are, beside the default one
+    std::vector<std::string> astray;    ///< calls with a stream that is not there, which a driver need not survive, by name
 
     /// With the mutex held. Whether [data, data + bytes) is memory of the device.
     bool on_device(uintptr_t data, size_t bytes) const {
@@ -71,6 +74,14 @@ struct StandIn {
         }
         --after;
         return data + bytes <= after->first + after->second;
+    }
+    /// Whether the stream is there; a call with one that is not goes astray.
+    bool has_stream(const void *stream, const std::string &call) {
+        const bool found = stream == nullptr || streams.count(stream) == 1;
+        if (!found) {
+            astray.push_back(call);
+        }
+        return found;
     }
     /// As cuMemHostRegister and cuMemHostUnregister.
     void pin(const void *data, size_t bytes) {

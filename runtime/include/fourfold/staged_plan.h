@@ -13,7 +13,8 @@
 namespace fourfold {
 
 /// Owns what a plan of a GPU needs on its device (tensors, packed filters, workspace) and copies between there and the host's
-/// memory. Allocates when made, not when executed. One call at a time.
+/// memory. Allocates when made, not when executed. One call at a time. A call's stream may be destroyed when the call has returned; after
+/// launch() the destructor waits for what was launched.
 ///
 /// On CUDA memory that the caller pinned (cuMemAllocHost, cudaHostRegister, ...) is copied from and to directly; all other goes through
 /// two blocks of pinned memory of up to 4 MiB that the StagedPlan owns, of which the device copies one while the CPU fills or empties the
