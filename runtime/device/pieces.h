@@ -20,6 +20,7 @@ public:
     static Result<std::unique_ptr<ConvolutionInPieces>> create(const Conv2dProblem &problem, const PlanOptions &options, size_t device_bytes);
 
     Status pack_filters(ConstView filters, const ExecutionContext &context);
+    /// Filters are not packed, or not given.
     Status execute(const Tensors &tensors, const ExecutionContext &context);
 
     /// Of a piece.

@@ -14,7 +14,7 @@ namespace fourfold {
 
 struct StagedPlan::Impl {
     Impl(const Plan &p, DeviceRuntime &on)
-        : plan(p), device(p.device()), runtime(on) {
+        : plan(p), device(p.device()), runtime(on), has_filters(p.packed_filter_bytes() > 0) {
     }
     ~Impl() {
         if (launched.get() != nullptr) {
@@ -27,7 +27,8 @@ struct StagedPlan::Impl {
     DeviceRuntime &runtime;
     Stager stager;
     std::unique_ptr<ConvolutionInPieces> pieces;  ///< does everything, where it is there
-    bool has_filters = false, packed_once = false;
+    const bool has_filters;
+    bool packed_once = false;
     // What each operation reads and writes: see Tensors.
     DeviceBuffer input, second_input, residual, bias, filters, packed, workspace, output, second_output;
     bool bias_given = false;  ///< of the last upload
@@ -56,7 +57,6 @@ struct StagedPlan::Impl {
         const size_t x = floats(p.input_elements()), w = floats(p.filter_elements()), y = floats(p.output_elements());
         const size_t columns = p.moves_columns() ? floats(p.column_elements()) : 0;
         size_t in = x, out = y, second_in = 0, second_out = 0, channels = 0;
-        has_filters = plan.packed_filter_bytes() > 0;
         switch (p.operation) {
         case Operation::kForward:
             channels = floats(p.out_channels);
@@ -167,6 +167,12 @@ struct StagedPlan::Impl {
     /// For every call, before anything is put into its stream.
     Status enter(const ExecutionContext &context) const {
         return own_stream(device, context.stream);
+    }
+    Status enter(const Tensors &tensors, const ExecutionContext &context) const {
+        if (has_filters && tensors.filters.is_packed()) {
+            return bad("filters are packed; a StagedPlan takes them as they are and packs them on the device, or keeps those of its pack_filters where none are given");
+        }
+        return enter(context);
     }
     /// Waits until nothing reads or writes the caller's memory any more, also after an error.
     Status finish(Status status, const ExecutionContext &context) const {
@@ -310,7 +316,7 @@ Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &
 
 Status StagedPlan::upload(const Tensors &tensors, const ExecutionContext &context) {
     Status status = impl_->at_once();
-    status = status.ok() ? impl_->enter(context) : status;
+    status = status.ok() ? impl_->enter(tensors, context) : status;
     return status.ok() ? impl_->finish(impl_->begin_upload(tensors, context), context) : status;
 }
 
@@ -365,12 +371,12 @@ Status StagedPlan::download(const Tensors &t, const ExecutionContext &context) {
 }
 
 Status StagedPlan::execute(const Tensors &tensors, const ExecutionContext &context) {
-    if (impl_->pieces != nullptr) {
-        return impl_->pieces->execute(tensors, context);
-    }
-    Status status = impl_->enter(context);
+    Status status = impl_->enter(tensors, context);
     if (!status.ok()) {
         return status;
+    }
+    if (impl_->pieces != nullptr) {
+        return impl_->pieces->execute(tensors, context);
     }
     status = impl_->begin_upload(tensors, context);
     status = status.ok() ? impl_->begin_launch(context) : status;

@@ -98,6 +98,42 @@ TEST_F(Staging, StagedPlanRefusesWhatIsMissing) {
     EXPECT_EQ(StagedPlan::create(*cpu).status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(Staging, PackedFiltersAreRefused) {
+    const Conv2dProblem problem = parse_problem("b1 ic2 i33x20 oc2 f3");
+    size_t limit = size_t{1} << 22;
+    Result<StagedPlan> whole = StagedPlan::create(problem, options(), limit), pieces = StagedPlan::create(problem, options(), limit);
+    while (pieces.ok() && pieces->pieces() == 1) {
+        limit = limit * 3 / 4;
+        pieces = StagedPlan::create(problem, options(), limit);
+    }
+    ASSERT_TRUE(whole.ok()) << whole.status().message();
+    ASSERT_TRUE(pieces.ok()) << pieces.status().message();
+    ASSERT_EQ(whole->pieces(), 1);
+    Operands operands(problem, 11);
+    Tensors tensors = operands.tensors(), packed = tensors;
+    const AlignedBuffer block(size_t{1} << 16);
+    packed.filters = Filters(block);
+    for (StagedPlan *staged : {&*whole, &*pieces}) {
+        for (const bool packed_before : {false, true}) {
+            if (packed_before) {
+                ASSERT_TRUE(staged->pack_filters(tensors.filters.view).ok());
+            }
+            const Status status = staged->execute(packed);
+            EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+            EXPECT_EQ(status.message().find("filters are packed; "), 0u) << status.message();
+        }
+        EXPECT_TRUE(staged->execute(tensors).ok());
+    }
+    EXPECT_EQ(whole->upload(packed).code(), StatusCode::kInvalidArgument);
+    // Where there are none to read, as in a Plan, they do not matter.
+    Operands columns(parse_problem("unfold b1 ic2 i7 oc1 f3"), 11);
+    Result<StagedPlan> unfold = StagedPlan::create(columns.problem, options());
+    ASSERT_TRUE(unfold.ok()) << unfold.status().message();
+    tensors = columns.tensors();
+    tensors.filters = Filters(block);
+    EXPECT_TRUE(unfold->execute(tensors).ok());
+}
+
 /// Within less and less memory, until an execution has at least three pieces.
 TEST_F(Staging, InPiecesTheResultIsTheSame) {
     for (const char *text : {

@@ -38,8 +38,9 @@ public:
     /// Filters of the host, without gaps, to the device, packed there. Not for operations without filters.
     Status pack_filters(ConstView filters, const ExecutionContext &context = {});
     /// As Plan::execute with all tensors in the host's memory, dense or with positive strides that leave no gaps (in pieces: any that
-    /// Plan::execute takes); returns when the results are there. Where `filters` is given they are packed first, otherwise pack_filters must
-    /// have been called. `context` gives the stream.
+    /// Plan::execute takes); returns when the results are there. Where `filters` is given, as it is, they are packed first, otherwise
+    /// pack_filters must have been called. `context` gives the stream. Errors: kInvalidArgument (a packed block of filters, a tensor that is
+    /// missing or has gaps), and Plan::execute's.
     Status execute(const Tensors &tensors, const ExecutionContext &context = {});
 
     /// First part of execute, for those who measure: copies to the device, and packs filters that are given. Like the parts below
