@@ -785,19 +785,20 @@ Status search(Flags flags) {
         }
     }
     std::map<std::string, Winners> winners;
-    for (size_t i = 0; i < flags.stages.size(); ++i) {
+    Status searched;
+    for (size_t i = 0; i < flags.stages.size() && searched; ++i) {
         Flags one = flags;
         one.stage = flags.stages[i];
         // What earlier stages left of the budget serves the later ones.
         one.budget = flags.budget > 0.0 ? std::max(1e-9, (flags.budget - (now() - start)) / static_cast<double>(flags.stages.size() - i)) : 0.0;
-        if (Status status = search_stage(one, *generators, *problems, winners[one.stage]); !status) {
-            return status;
-        }
+        searched = search_stage(one, *generators, *problems, winners[one.stage]);
         if (i + 1 < flags.stages.size()) {
             fmt::print("\n");
         }
     }
-    return flags.write.empty() ? Status() : write_list(flags, (*generators)["list"], winners);
+    // What was found before an interruption or a failure is not lost.
+    const Status written = flags.write.empty() ? Status() : write_list(flags, (*generators)["list"], winners);
+    return searched ? written : searched;
 }
 
 }  // namespace
