@@ -1,16 +1,13 @@
 // A stand-in for cuBLAS beside the stand-in for the driver: libcublas.so.13. Its product is computed, plainly, on the stand-in's memory;
 // workspace and matrices must be memory of the device.
-#include <dlfcn.h>
-
 #include <complex>
 #include <map>
 
 #include "device/cublas_library.h"
-#include "device/standin_driver.h"
+#include "device/standin_library.h"
 
 using fourfold::cublas::Complex;
-using fourfold::test::DriverCall;
-using fourfold::test::StandIn;
+using fourfold::test::state;
 
 namespace {
 
@@ -23,27 +20,10 @@ struct Made {
     size_t bytes = 0;
 };
 
-StandIn &state() {
-    static StandIn *const found = [] {
-        void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-        return reinterpret_cast<StandIn *(*)()>(dlsym(driver, "fourfold_standin"))();
-    }();
-    return *found;
-}
-
 std::map<void *, Made> &handles = *new std::map<void *, Made>;
 
 int record(const char *name, const void *stream = nullptr) {
-    DriverCall call;
-    call.name = name;
-    call.stream = stream;
-    call.thread = std::this_thread::get_id();
-    state().calls.push_back(call);
-    if (!state().has_stream(stream, name)) {
-        return kInvalidValue;
-    }
-    const auto failure = state().failures.find(name);
-    return failure != state().failures.end() ? failure->second : cublas::kSuccess;
+    return fourfold::test::record(name, kInvalidValue, stream);
 }
 
 }  // namespace

@@ -1,15 +1,12 @@
 // A stand-in for cuFFT beside the stand-in for the driver: libcufft.so.12, whose transforms are recorded and checked, and compute nothing.
 // They must be in place, or out of place with spectra frequency by frequency, with a work area of the caller's, all of it memory of the
 // device.
-#include <dlfcn.h>
-
 #include <map>
 
 #include "device/cufft_library.h"
-#include "device/standin_driver.h"
+#include "device/standin_library.h"
 
-using fourfold::test::DriverCall;
-using fourfold::test::StandIn;
+using fourfold::test::state;
 
 namespace {
 
@@ -25,27 +22,10 @@ struct Made {
     const void *stream = nullptr;
 };
 
-StandIn &state() {
-    static StandIn *const found = [] {
-        void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-        return reinterpret_cast<StandIn *(*)()>(dlsym(driver, "fourfold_standin"))();
-    }();
-    return *found;
-}
-
 std::map<int, Made> &plans = *new std::map<int, Made>;
 
 int record(const char *name, const void *stream = nullptr) {
-    DriverCall call;
-    call.name = name;
-    call.stream = stream;
-    call.thread = std::this_thread::get_id();
-    state().calls.push_back(call);
-    if (!state().has_stream(stream, name)) {
-        return kInvalidValue;
-    }
-    const auto failure = state().failures.find(name);
-    return failure != state().failures.end() ? failure->second : fourfold::cufft::kSuccess;
+    return fourfold::test::record(name, kInvalidValue, stream);
 }
 
 int execute(const char *name, int plan, int type, const void *in, const void *out) {
