@@ -10,63 +10,38 @@
 
 namespace fourfold {
 
-/// An event of a device.
-class DeviceEvent {
+/// What a device makes and frees, by a member function of DeviceRuntime for either.
+template<Result<void *> (DeviceRuntime::*kMake)(), void (DeviceRuntime::*kFree)(void *)>
+class DeviceOwned {
 public:
-    DeviceEvent() = default;
-    ~DeviceEvent() {
-        if (event_ != nullptr) {
-            device_->free_event(event_);
+    DeviceOwned() = default;
+    ~DeviceOwned() {
+        if (made_ != nullptr) {
+            (device_->*kFree)(made_);
         }
     }
-    DeviceEvent(const DeviceEvent &) = delete;
-    DeviceEvent &operator=(const DeviceEvent &) = delete;
+    DeviceOwned(const DeviceOwned &) = delete;
+    DeviceOwned &operator=(const DeviceOwned &) = delete;
 
     Status make(DeviceRuntime &device) {
-        const Result<void *> made = device.make_event();
+        const Result<void *> made = (device.*kMake)();
         if (made) {
             device_ = &device;
-            event_ = *made;
+            made_ = *made;
         }
         return made.status();
     }
     void *get() const {
-        return event_;
+        return made_;
     }
 
 private:
     DeviceRuntime *device_ = nullptr;
-    void *event_ = nullptr;
+    void *made_ = nullptr;
 };
-
+using DeviceEvent = DeviceOwned<&DeviceRuntime::make_event, &DeviceRuntime::free_event>;
 /// A stream of fourfold's own.
-class DeviceStream {
-public:
-    DeviceStream() = default;
-    ~DeviceStream() {
-        if (stream_ != nullptr) {
-            device_->free_stream(stream_);
-        }
-    }
-    DeviceStream(const DeviceStream &) = delete;
-    DeviceStream &operator=(const DeviceStream &) = delete;
-
-    Status make(DeviceRuntime &device) {
-        const Result<void *> made = device.make_stream();
-        if (made) {
-            device_ = &device;
-            stream_ = *made;
-        }
-        return made.status();
-    }
-    void *get() const {
-        return stream_;
-    }
-
-private:
-    DeviceRuntime *device_ = nullptr;
-    void *stream_ = nullptr;
-};
+using DeviceStream = DeviceOwned<&DeviceRuntime::make_stream, &DeviceRuntime::free_stream>;
 
 /// One call at a time, and nothing of it under way when it is destroyed.
 class Stager {
