@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -155,20 +156,21 @@ Image upright(Image image, int orientation) {
     const bool transposed = orientation >= 5;
     const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
     const bool from_right = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-    Image turned = image;
-    turned.height = transposed ? image.width : image.height;
-    turned.width = transposed ? image.height : image.width;
+    const std::vector<float> stored = std::move(image.data);
+    const int64_t row = image.width, plane = image.height * image.width;
+    if (transposed) {
+        std::swap(image.height, image.width);
+    }
+    image.data.reserve(stored.size());
     for (int64_t c = 0; c < image.channels; ++c) {
-        const float *from = image.data.data() + c * image.height * image.width;
-        float *to = turned.data.data() + c * image.height * image.width;
-        for (int64_t y = 0; y < turned.height; ++y) {
-            for (int64_t x = 0; x < turned.width; ++x) {
-                const int64_t down = from_bottom ? turned.height - 1 - y : y, right = from_right ? turned.width - 1 - x : x;
-                *to++ = transposed ? from[right * image.width + down] : from[down * image.width + right];
+        for (int64_t y = 0; y < image.height; ++y) {
+            for (int64_t x = 0; x < image.width; ++x) {
+                const int64_t down = from_bottom ? image.height - 1 - y : y, right = from_right ? image.width - 1 - x : x;
+                image.data.push_back(stored[static_cast<size_t>(c * plane + (transposed ? right * row + down : down * row + right))]);
             }
         }
     }
-    return turned;
+    return image;
 }
 
 int exif_orientation(const unsigned char *data, size_t bytes) {
