@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "contest.h"
+#include "device/runtime.h"
 #include "fourfold/tuning.h"
 #include "ptxas_table.h"
 #include "tables.h"
@@ -111,7 +112,8 @@ Status list_all(bool verbose) {
     const std::vector<DeviceInfo> gpus = devices();
     fmt::print("GPUs:{}\n", gpus.empty() ? " none that this build can use" : "");
     for (const DeviceInfo &gpu : gpus) {
-        const MachineName name = machine_name(gpu.device);
+        const Result<FoundDevice> found = find_device(gpu.device);
+        const MachineName name = found ? machine_name(found->info, found->target) : MachineName();
         fmt::print("  {:<9} {}, {}, {} of memory, {} compute units; records of it are of '{}', {}\n", to_string(gpu.device), gpu.name, gpu.driver, bytes_text(gpu.memory_bytes), gpu.compute_units, name.microarchitecture, name.isa);
     }
     print_variants(verbose);

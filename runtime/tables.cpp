@@ -142,10 +142,10 @@ MachineName machine_name(Device device) {
         return {machine().microarchitecture, machine().isa};
     }
     const Result<DeviceRuntime *> gpu = device_runtime(device);
-    if (!gpu) {
-        return {};
-    }
-    const DeviceInfo &info = (*gpu)->info();
+    return gpu ? machine_name((*gpu)->info(), (*gpu)->target()) : MachineName();
+}
+
+MachineName machine_name(const DeviceInfo &info, const std::string &target) {
     std::string name = info.capability > 0 ? "sm_" + std::to_string(info.capability) : "opencl";
     // What a record may hold, and a vendor's (R) and @ need not.
     bool gap = true;
@@ -154,7 +154,7 @@ MachineName machine_name(Device device) {
         name += plain ? (gap ? " " : "") + std::string(1, c) : "";
         gap = !plain;
     }
-    return {name, (*gpu)->target()};
+    return {name, target};
 }
 
 bool is_device_target(std::string_view isa) {

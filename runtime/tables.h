@@ -26,6 +26,8 @@ struct MachineName {
 };
 /// Of this CPU or a GPU; empty where there is no such device.
 MachineName machine_name(Device device);
+/// Of a GPU that is found, by the target that it runs; without a context on it.
+MachineName machine_name(const DeviceInfo &info, const std::string &target);
 /// Whether an `isa` is a target of GPUs that this build has variants for.
 bool is_device_target(std::string_view isa);
 

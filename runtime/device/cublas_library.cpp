@@ -1,8 +1,6 @@
 // Matrix products by cuBLAS. A context has one handle, made when a plan that uses it is first prepared; its workspace is the caller's.
 #include "device/cublas_library.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -10,6 +8,7 @@
 #include <mutex>
 
 #include "device/frequency_product.h"
+#include "device/loaded_library.h"
 
 namespace fourfold {
 namespace cublas {
@@ -17,22 +16,11 @@ namespace cublas {
 const Library &library() {
     static const Library loaded = [] {
         Library l;
-        void *library = nullptr;
-        for (const char *name : {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"}) {
-            library = library == nullptr ? dlopen(name, RTLD_NOW | RTLD_LOCAL) : library;
-        }
-        if (library == nullptr) {
-            l.missing = "libcublas.so cannot be loaded: cuBLAS is not installed";
-            return l;
-        }
-#define FOURFOLD_LOAD(name, result, arguments)                             \
-    l.name = reinterpret_cast<result(*) arguments>(dlsym(library, #name)); \
-    if (l.name == nullptr) {                                               \
-        l.missing = "libcublas.so lacks " #name;                           \
-        return l;                                                          \
-    }
-        FOURFOLD_CUBLAS_FUNCTIONS(FOURFOLD_LOAD)
-#undef FOURFOLD_LOAD
+        LoadedLibrary loaded_library({"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"}, "libcublas.so", "cuBLAS is not installed");
+#define FOURFOLD_FIND(name, result, arguments) loaded_library.find(#name, l.name);
+        FOURFOLD_CUBLAS_FUNCTIONS(FOURFOLD_FIND)
+#undef FOURFOLD_FIND
+        l.missing = loaded_library.missing();
         return l;
     }();
     return loaded;

@@ -1,7 +1,6 @@
 // The CUDA device: the driver alone, in the device's primary context, which the CUDA runtime and PyTorch share. PTX is compiled for
 // the GPU at hand by the driver when a plan is made, without the limit of 64 registers that Halide's own runtime sets.
 #include <HalideRuntime.h>
-#include <dlfcn.h>
 
 #include <cstdio>
 #include <map>
@@ -11,6 +10,7 @@
 #include <string_view>
 
 #include "device/cuda_driver.h"
+#include "device/loaded_library.h"
 #include "device/module_table.h"
 #include "device/runtime.h"
 #include "registry.h"
@@ -21,19 +21,14 @@ namespace cuda {
 const Driver &driver() {
     static const Driver loaded = [] {
         Driver d;
-        void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-        if (library == nullptr) {
-            d.missing = "libcuda.so.1 cannot be loaded: no NVIDIA driver is installed";
+        LoadedLibrary loaded_library({"libcuda.so.1"}, "libcuda.so.1", "no NVIDIA driver is installed", ": the NVIDIA driver is too old");
+#define FOURFOLD_FIND(name, result, arguments) loaded_library.find(#name, d.name);
+        FOURFOLD_CUDA_FUNCTIONS(FOURFOLD_FIND)
+#undef FOURFOLD_FIND
+        d.missing = loaded_library.missing();
+        if (!d.missing.empty()) {
             return d;
         }
-#define FOURFOLD_LOAD(name, result, arguments)                                       \
-    d.name = reinterpret_cast<result(*) arguments>(dlsym(library, #name));           \
-    if (d.name == nullptr) {                                                         \
-        d.missing = "libcuda.so.1 lacks " #name ": the NVIDIA driver is too old";    \
-        return d;                                                                    \
-    }
-        FOURFOLD_CUDA_FUNCTIONS(FOURFOLD_LOAD)
-#undef FOURFOLD_LOAD
         if (const int error = d.cuInit(0); error != kSuccess) {
             const char *name = nullptr;
             d.missing = "the NVIDIA driver refuses: cuInit failed with " + (d.cuGetErrorName(error, &name) == kSuccess && name != nullptr ? std::string(name) : std::to_string(error));
@@ -62,13 +57,6 @@ std::string failure(const std::string &what, int error) {
 
 Status failed(Device device, const char *what, int error) {
     return device_error(device, error == cuda::kOutOfMemory ? StatusCode::kResourceExhausted : StatusCode::kInternal, failure(what, error));
-}
-
-bool fail(KernelContext &context, const std::string &message) {
-    if (context.text[0] == '\0') {
-        std::snprintf(context.text, sizeof context.text, "%s", message.c_str());
-    }
-    return false;
 }
 
 cuda::DevicePointer address(const void *data) {

@@ -2,8 +2,6 @@
 // caller's workspace.
 #include "device/cufft_library.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -12,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "device/loaded_library.h"
 #include "device/plane_transforms.h"
 
 namespace fourfold {
@@ -20,23 +19,12 @@ namespace cufft {
 const Library &library() {
     static const Library loaded = [] {
         Library l;
-        void *library = nullptr;
         // Of CUDA 13, 12, 11, and 10.
-        for (const char *name : {"libcufft.so.12", "libcufft.so.11", "libcufft.so.10", "libcufft.so"}) {
-            library = library == nullptr ? dlopen(name, RTLD_NOW | RTLD_LOCAL) : library;
-        }
-        if (library == nullptr) {
-            l.missing = "libcufft.so cannot be loaded: cuFFT is not installed";
-            return l;
-        }
-#define FOURFOLD_LOAD(name, result, arguments)                             \
-    l.name = reinterpret_cast<result(*) arguments>(dlsym(library, #name)); \
-    if (l.name == nullptr) {                                               \
-        l.missing = "libcufft.so lacks " #name;                            \
-        return l;                                                          \
-    }
-        FOURFOLD_CUFFT_FUNCTIONS(FOURFOLD_LOAD)
-#undef FOURFOLD_LOAD
+        LoadedLibrary loaded_library({"libcufft.so.12", "libcufft.so.11", "libcufft.so.10", "libcufft.so"}, "libcufft.so", "cuFFT is not installed");
+#define FOURFOLD_FIND(name, result, arguments) loaded_library.find(#name, l.name);
+        FOURFOLD_CUFFT_FUNCTIONS(FOURFOLD_FIND)
+#undef FOURFOLD_FIND
+        l.missing = loaded_library.missing();
         return l;
     }();
     return loaded;

@@ -2,6 +2,7 @@
 #include "fourfold/device.h"
 
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -34,6 +35,13 @@ Result<DeviceRuntime *> make_opencl_runtime(const FoundDevice &) {
     return find_opencl_device(0).status();
 }
 #endif
+
+bool fail(KernelContext &context, const std::string &message) {
+    if (context.text[0] == '\0') {
+        std::snprintf(context.text, sizeof context.text, "%s", message.c_str());
+    }
+    return false;
+}
 
 Status device_error(Device device, StatusCode code, const std::string &text) {
     return Status(code, "device '" + to_string(device) + "': " + text);

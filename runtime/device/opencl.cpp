@@ -1,7 +1,6 @@
 // The OpenCL device. Memory is coarse-grained shared virtual memory, so that device addresses are plain pointers and every view of
 // a tensor is one; devices without it are not listed. libOpenCL is loaded when first asked for.
 #include <HalideRuntime.h>
-#include <dlfcn.h>
 
 #define CL_TARGET_OPENCL_VERSION 200
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS  // clCreateCommandQueue, which every version has
@@ -16,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "device/loaded_library.h"
 #include "device/module_table.h"
 #include "device/runtime.h"
 
@@ -58,19 +58,11 @@ struct OpenCl {
     std::string missing;  ///< why it cannot be used; empty when it can
 
     OpenCl() {
-        void *library = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
-        if (library == nullptr) {
-            missing = "libOpenCL.so.1 cannot be loaded: OpenCL is not installed";
-            return;
-        }
-#define FOURFOLD_LOAD(name)                                                 \
-    name = reinterpret_cast<decltype(name)>(dlsym(library, #name));         \
-    if (name == nullptr) {                                                  \
-        missing = "libOpenCL.so.1 lacks " #name ", a function of OpenCL 2"; \
-        return;                                                             \
-    }
-        FOURFOLD_CL_FUNCTIONS(FOURFOLD_LOAD)
-#undef FOURFOLD_LOAD
+        LoadedLibrary library({"libOpenCL.so.1"}, "libOpenCL.so.1", "OpenCL is not installed", ", a function of OpenCL 2");
+#define FOURFOLD_FIND(name) library.find(#name, name);
+        FOURFOLD_CL_FUNCTIONS(FOURFOLD_FIND)
+#undef FOURFOLD_FIND
+        missing = library.missing();
 #undef FOURFOLD_CL_FUNCTIONS
     }
 };
@@ -141,13 +133,6 @@ std::string failure(const std::string &what, cl_int error) {
 Status failed(Device device, const char *what, cl_int error) {
     const bool memory = error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES || error == CL_OUT_OF_HOST_MEMORY;
     return device_error(device, memory ? StatusCode::kResourceExhausted : StatusCode::kInternal, failure(what, error));
-}
-
-bool fail(KernelContext &context, const std::string &message) {
-    if (context.text[0] == '\0') {
-        std::snprintf(context.text, sizeof context.text, "%s", message.c_str());
-    }
-    return false;
 }
 
 struct Module {

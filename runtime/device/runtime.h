@@ -89,6 +89,8 @@ public:
     virtual void unload_idle_modules() = 0;
 };
 
+/// False, with the message in the context unless there is one.
+bool fail(KernelContext &context, const std::string &message);
 /// A message about a device: it begins with the device's name.
 Status device_error(Device device, StatusCode code, const std::string &text);
 
