@@ -1,5 +1,4 @@
 // fourfold candidate: the other end of candidate_process.h. Not for people.
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,7 @@
 #include <fmt/format.h>
 
 #include "bad.h"
-#include "clock.h"
+#include "candidate_bench.h"
 #include "commands.h"
 #include "compiled_variants.h"
 #include "device_bench.h"
@@ -30,56 +29,23 @@ struct CandidateFlags {
     uint64_t seed = 1;
 };
 
-constexpr size_t kGuard = 4096;
-
-/// Memory between guard bytes, filled with NaN, so that reading what was never written shows.
-class GuardedBlock {
-public:
-    explicit GuardedBlock(size_t bytes)
-        : buffer_(bytes + 2 * kGuard), bytes_(bytes) {
-        if (buffer_.data() != nullptr) {
-            std::memset(buffer_.data(), 0xa5, buffer_.bytes());
-            std::memset(data(), 0xff, bytes);
-        }
-    }
-    bool ok() const {
-        return buffer_.data() != nullptr;
-    }
-    std::byte *data() const {
-        return static_cast<std::byte *>(buffer_.data()) + kGuard;
-    }
-    MemoryBlock block() const {
-        return {data(), bytes_};
-    }
-    bool intact() const {
-        const auto *begin = static_cast<const unsigned char *>(buffer_.data());
-        const auto sound = [](const unsigned char *at) { return std::all_of(at, at + kGuard, [](unsigned char c) { return c == 0xa5; }); };
-        return sound(begin) && sound(begin + kGuard + bytes_);
-    }
-
-private:
-    AlignedBuffer buffer_;
-    size_t bytes_;
-};
-
 void answer(const std::string &line) {
     fmt::print("{}\n", line);
     std::fflush(stdout);
 }
 
-/// The problem's arrays and the candidates that were added.
-class Bench {
+/// On the CPU.
+class Bench final : public CandidateBench {
 public:
     Bench(const Conv2dProblem &problem, const CandidateFlags &flags)
-        : problem_(problem), flags_(flags), data_(ProblemData::make(problem, flags.seed)), result_(result_bytes()), evictor_(flags.cold ? std::make_unique<CacheEvictor>() : nullptr) {
+        : CandidateBench(flags.result_file), problem_(problem), flags_(flags), data_(ProblemData::make(problem, flags.seed)), result_(result_bytes()), evictor_(flags.cold ? std::make_unique<CacheEvictor>() : nullptr) {
     }
 
     bool ok() const {
         return data_ != nullptr && result_.ok();
     }
 
-    /// "ready", or why not.
-    std::string add(const std::string &choice) {
+    std::string add(const std::string &choice) override {
         PlanOptions options;
         options.choice = choice;
         options.threads = flags_.threads;
@@ -105,57 +71,74 @@ public:
         added_.push_back({*plan, std::move(packed)});
         std::memset(workspace_->data(), 0xff, plan->workspace_bytes());
         std::memset(result_.data(), 0xff, result_bytes());
-        status = status ? execute(added_.back()) : status;
+        status = status ? run(added_.size() - 1) : status;
         if (!status) {
             return "wrong " + status.message();
         }
         if (!intact()) {
             return kOutside;
         }
-        void *shared = ::mmap(nullptr, result_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, flags_.result_file, 0);
-        if (shared == MAP_FAILED) {
-            return "refused no shared memory for the result";
-        }
-        std::memcpy(shared, result_.data(), result_bytes());
-        ::munmap(shared, result_bytes());
-        return "ready";
-    }
-
-    /// "time <seconds>", or what went wrong.
-    std::string sample(size_t which, int warm, int repeats) {
-        if (which >= added_.size()) {
-            return fmt::format("wrong there is no candidate {}", which);
-        }
-        const Added &candidate = added_[which];
-        Status status;
-        for (int i = 0; i < warm && status; ++i) {
-            status = execute(candidate);
-        }
-        if (evictor_ != nullptr) {
-            (*evictor_)();
-        }
-        const double begin = now();
-        for (int i = 0; i < repeats && status; ++i) {
-            status = execute(candidate);
-        }
-        const double elapsed = now() - begin;
-        return !status ? "wrong " + status.message() : intact() ? fmt::format("time {:.9g}", elapsed) : kOutside;
+        return ready(result_bytes(), [&](void *memory) {
+            std::memcpy(memory, result_.data(), result_bytes());
+            return Status();
+        });
     }
 
 private:
+    /// Memory between guard bytes, filled with NaN, so that reading what was never written shows.
+    class GuardedBlock {
+    public:
+        explicit GuardedBlock(size_t bytes)
+            : buffer_(bytes + 2 * kGuard), bytes_(bytes) {
+            if (buffer_.data() != nullptr) {
+                std::memset(buffer_.data(), kGuardByte, buffer_.bytes());
+                std::memset(data(), 0xff, bytes);
+            }
+        }
+        bool ok() const {
+            return buffer_.data() != nullptr;
+        }
+        std::byte *data() const {
+            return static_cast<std::byte *>(buffer_.data()) + kGuard;
+        }
+        MemoryBlock block() const {
+            return {data(), bytes_};
+        }
+        bool intact() const {
+            const auto *begin = static_cast<const unsigned char *>(buffer_.data());
+            const auto sound = [](const unsigned char *at) { return std::all_of(at, at + kGuard, [](unsigned char c) { return c == kGuardByte; }); };
+            return sound(begin) && sound(begin + kGuard + bytes_);
+        }
+
+    private:
+        AlignedBuffer buffer_;
+        size_t bytes_;
+    };
     struct Added {
         Plan plan;
         AlignedBuffer packed;
     };
-    static constexpr const char *kOutside = "wrong it wrote outside of its output or workspace";
 
     size_t result_bytes() const {
         return static_cast<size_t>(ProblemData::result_elements(problem_)) * sizeof(float);
     }
-    Status execute(const Added &candidate) const {
+    size_t added() const override {
+        return added_.size();
+    }
+    Status run(size_t which) override {
+        const Added &candidate = added_[which];
         return candidate.plan.execute(data_->tensors(problem_, candidate.packed, reinterpret_cast<float *>(result_.data())), {workspace_->data(), candidate.plan.workspace_bytes()});
     }
-    bool intact() const {
+    Status settle() override {
+        if (evictor_ != nullptr) {
+            (*evictor_)();
+        }
+        return {};
+    }
+    Status wait() override {
+        return {};
+    }
+    bool intact() const override {
         return workspace_->intact() && result_.intact();
     }
 
@@ -168,8 +151,7 @@ private:
     std::vector<Added> added_;
 };
 
-template<typename AnyBench>
-Status answer_all(AnyBench &bench) {
+Status answer_all(CandidateBench &bench) {
     answer("ready");
     for (std::string line; std::getline(std::cin, line);) {
         std::istringstream words(line);

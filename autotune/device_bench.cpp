@@ -1,24 +1,16 @@
 #include "device_bench.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
 
-#include <fmt/format.h>
-
-#include "clock.h"
-
 namespace fourfold::cli {
 namespace {
 
-constexpr size_t kGuard = 4096, kChunk = size_t{4} << 20;
-constexpr unsigned char kPattern = 0xa5;
+constexpr size_t kChunk = size_t{4} << 20;
 constexpr size_t kRotated = size_t{128} << 20;  ///< bytes of images beyond what a GPU's second-level cache holds
 constexpr int kMostCopies = 64;
-constexpr const char *kOutside = "wrong it wrote outside of its output or workspace";
 
 size_t bytes_of(int64_t elements) {
     return static_cast<size_t>(elements) * sizeof(float);
@@ -38,7 +30,7 @@ Status DeviceBench::GuardedBlock::allocate(Device device, size_t bytes) {
     }
     buffer_ = std::move(*buffer);
     bytes_ = bytes;
-    const std::vector<unsigned char> guard(kGuard, kPattern);
+    const std::vector<unsigned char> guard(kGuard, kGuardByte);
     Status status = copy_to_device(device, buffer_.data(), guard.data(), kGuard);
     status = status ? copy_to_device(device, data() + bytes, guard.data(), kGuard) : status;
     return status ? fill(device) : status;
@@ -56,7 +48,7 @@ Status DeviceBench::GuardedBlock::fill(Device device) const {
 bool DeviceBench::GuardedBlock::intact(Device device) const {
     std::vector<unsigned char> guard(kGuard);
     for (const std::byte *at : {data() - kGuard, data() + bytes_}) {
-        if (!copy_to_host(device, guard.data(), at, kGuard) || std::any_of(guard.begin(), guard.end(), [](unsigned char c) { return c != kPattern; })) {
+        if (!copy_to_host(device, guard.data(), at, kGuard) || std::any_of(guard.begin(), guard.end(), [](unsigned char c) { return c != kGuardByte; })) {
             return false;
         }
     }
@@ -68,7 +60,7 @@ std::byte *DeviceBench::GuardedBlock::data() const {
 }
 
 DeviceBench::DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file)
-    : problem_(problem), device_(device), result_file_(result_file), data_(ProblemData::make(problem, seed)) {
+    : CandidateBench(result_file), problem_(problem), device_(device), data_(ProblemData::make(problem, seed)) {
     status_ = data_ != nullptr ? send() : Status(StatusCode::kResourceExhausted, "memory ran out");
 }
 
@@ -137,7 +129,7 @@ std::string DeviceBench::add(const std::string &choice) {
     }
     added_.push_back({*plan, std::move(*packed)});
     status = status ? result_.fill(device_) : status;
-    status = status ? execute(added_.back()) : status;
+    status = status ? run(added_.size() - 1) : status;
     status = status ? synchronize(device_) : status;
     if (!status) {
         return "wrong " + status.message();
@@ -145,42 +137,19 @@ std::string DeviceBench::add(const std::string &choice) {
     if (!intact()) {
         return kOutside;
     }
-    status = store_result();
-    return status ? "ready" : "refused " + status.message();
+    return ready(result_.bytes(), [&](void *memory) { return copy_to_host(device_, memory, result_.data(), result_.bytes()); });
 }
 
-Status DeviceBench::store_result() const {
-    void *const shared = ::mmap(nullptr, result_.bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, result_file_, 0);
-    if (shared == MAP_FAILED) {
-        return {StatusCode::kInternal, "no shared memory for the result"};
-    }
-    const Status status = copy_to_host(device_, shared, result_.data(), result_.bytes());
-    ::munmap(shared, result_.bytes());
-    return status;
+Status DeviceBench::settle() {
+    return synchronize(device_);
 }
 
-std::string DeviceBench::sample(size_t which, int warm, int repeats) {
-    if (which >= added_.size()) {
-        return fmt::format("wrong there is no candidate {}", which);
-    }
+Status DeviceBench::wait() {
+    return synchronize(device_);
+}
+
+Status DeviceBench::run(size_t which) {
     const Added &candidate = added_[which];
-    Status status;
-    for (int i = 0; i < warm && status; ++i) {
-        status = execute(candidate);
-    }
-    status = status ? synchronize(device_) : status;
-    const double begin = now();
-    for (int i = 0; i < repeats && status; ++i) {
-        status = execute(candidate);
-    }
-    status = status ? synchronize(device_) : status;
-    const double elapsed = now() - begin;
-    return !status ? "wrong " + status.message() : intact() ? fmt::format("time {:.9g}", elapsed)
-                                                            : kOutside;
-}
-
-/// Into the device's queue, on the next copy of the images.
-Status DeviceBench::execute(const Added &candidate) {
     std::byte *const at = static_cast<std::byte *>(images_.data()) + copy_bytes_ * static_cast<size_t>(next_);
     next_ = (next_ + 1) % copies_;
     // As on the host, with the device's addresses for those arrays that the operation has.

@@ -7,26 +7,22 @@
 #include <string>
 #include <vector>
 
+#include "candidate_bench.h"
 #include "fourfold/device.h"
 #include "fourfold/plan.h"
 #include "problem_data.h"
 
 namespace fourfold::cli {
 
-class DeviceBench {
+class DeviceBench final : public CandidateBench {
 public:
-    /// Where a candidate's result goes: shared memory that the judge sees.
     DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file);
 
     /// Not ok where the device or its memory cannot be had.
     const Status &status() const {
         return status_;
     }
-    /// Plans, packs and runs once; "ready", or why not.
-    std::string add(const std::string &choice);
-    /// "time <seconds>" of the repeats, put into the device's queue one after another and waited for once; or what went wrong. Each
-    /// run reads other copies of the images, as far as memory allows, so that no cache still holds them from the run before.
-    std::string sample(size_t which, int warm, int repeats);
+    std::string add(const std::string &choice) override;
 
 private:
     /// Memory of the device between guard bytes, filled with NaN.
@@ -50,15 +46,20 @@ private:
     };
 
     Status send();
-    Status execute(const Added &candidate);
-    Status store_result() const;
-    bool intact() const {
+    size_t added() const override {
+        return added_.size();
+    }
+    /// Into the device's queue. Each run reads other copies of the images, as far as memory allows, so that no cache still holds them from
+    /// the run before.
+    Status run(size_t which) override;
+    Status settle() override;
+    Status wait() override;
+    bool intact() const override {
         return workspace_.intact(device_) && result_.intact(device_);
     }
 
     const Conv2dProblem problem_;
     const Device device_;
-    const int result_file_;
     std::unique_ptr<ProblemData> data_;
     Status status_;
     DeviceBuffer images_;  ///< copies of (input, grad_output, residual), copy_bytes_ apart
