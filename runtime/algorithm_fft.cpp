@@ -14,6 +14,8 @@
 namespace fourfold {
 namespace {
 
+constexpr int64_t kChannels = 512;  ///< summed in one accumulator: bounds the error of long sums
+
 struct Blocking {
     int64_t images;   ///< images in flight
     int64_t groups;   ///< groups in flight
@@ -188,7 +190,9 @@ private:
         bias_offset_ = arena.reserve_floats(static_cast<double>(problem_.out_channels));
         // The product reads whole register tiles of images.
         x_offset_ = arena.reserve_floats(static_cast<double>(round_up(b.images, n_tile_)) * static_cast<double>(b.groups) * static_cast<double>(channels_) * static_cast<double>(plane_));
-        y_offset_ = arena.reserve_floats(static_cast<double>(b.images) * static_cast<double>(b.groups) * static_cast<double>(std::min(b.outputs, outputs_)) * static_cast<double>(plane_));
+        const double y = static_cast<double>(b.images) * static_cast<double>(b.groups) * static_cast<double>(std::min(b.outputs, outputs_)) * static_cast<double>(plane_);
+        y_offset_ = arena.reserve_floats(y);
+        run_offset_ = arena.reserve_floats(channels_ > kChannels ? y : 0.0);
         slots_offset_ = arena.reserve(0);
         Arena slot;
         slot.reserve(static_cast<double>(fft_->scratch_bytes()));
@@ -244,7 +248,7 @@ private:
 
     Status multiply(const std::byte *packed, std::byte *workspace, const Execution &execution, int64_t images, int64_t g, int64_t groups, int64_t k, int64_t count) const {
         const float *x = floats_at(workspace, x_offset_);
-        float *y = floats_at(workspace, y_offset_);
+        float *y = floats_at(workspace, y_offset_), *run = floats_at(workspace, run_offset_);
         // Frequencies are independent: tasks are runs of packs, and of groups where there are many.
         const int64_t wanted = 8 * threads_;
         const int64_t group_parts = frequency_blocks_ >= wanted ? 1 : std::min(groups, ceil_div(wanted, frequency_blocks_));
@@ -262,11 +266,18 @@ private:
                 const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / frequency_step, 1, f_end - f);
                 for (int64_t b = f; b < f_end; b += at_once) {
                     const int64_t n = std::min(at_once, f_end - b);
-                    const Floats<5> in(x + i * channels_ * plane_ + b * 2 * lanes_, {{2, 1}, {n * lanes_, 2}, {channels_, plane_}, {together, channels_ * plane_}, {round_up(images, n_tile_), groups * channels_ * plane_}});
-                    const KernelBuffer<float, 7> w(floats_at(packed, 0) + (g + i) * group_step + b * frequency_step + k / k_tile_ * pack_block(), {{lanes_, 1}, {2, lanes_}, {k_tile_, 2 * lanes_}, {channels_, 2 * lanes_ * k_tile_}, {ceil_div(count, k_tile_), pack_block()}, {n, frequency_step}, {together, group_step}});
-                    const Floats<5> out(y + i * count * plane_ + b * 2 * lanes_, {{2, 1}, {n * lanes_, 2}, {count, plane_}, {together, count * plane_}, {images, groups * count * plane_}});
-                    if (!call(product_, context, in, w, out)) {
-                        return false;
+                    for (int64_t c = 0; c < channels_; c += kChannels) {
+                        const int64_t channels = std::min(kChannels, channels_ - c);
+                        const Floats<5> in(x + (i * channels_ + c) * plane_ + b * 2 * lanes_, {{2, 1}, {n * lanes_, 2}, {channels, plane_}, {together, channels_ * plane_}, {round_up(images, n_tile_), groups * channels_ * plane_}});
+                        const KernelBuffer<float, 7> w(floats_at(packed, 0) + (g + i) * group_step + b * frequency_step + k / k_tile_ * pack_block() + c * 2 * lanes_ * k_tile_, {{lanes_, 1}, {2, lanes_}, {k_tile_, 2 * lanes_}, {channels, 2 * lanes_ * k_tile_}, {ceil_div(count, k_tile_), pack_block()}, {n, frequency_step}, {together, group_step}});
+                        const Floats<5> out((c == 0 ? y : run) + i * count * plane_ + b * 2 * lanes_, {{2, 1}, {n * lanes_, 2}, {count, plane_}, {together, count * plane_}, {images, groups * count * plane_}});
+                        if (!call(product_, context, in, w, out)) {
+                            return false;
+                        }
+                        for (int64_t plane = 0; c > 0 && plane < images * together * count; plane++) {
+                            const int64_t at = (plane / (together * count) * groups * count + i * count + plane % (together * count)) * plane_ + b * 2 * lanes_;
+                            add(run + at, n * 2 * lanes_, y + at);
+                        }
                     }
                 }
                 i += together - 1;
@@ -298,6 +309,12 @@ private:
         });
     }
 
+    static void add(const float *from, int64_t count, float *to) {
+        for (int64_t i = 0; i < count; i++) {
+            to[i] += from[i];
+        }
+    }
+
     /// The lanes of the last pack of frequencies that lie past the spectrum: neither old memory nor denormals.
     void clear_tail(float *plane) const {
         std::fill(plane + 2 * fft_->frequencies(), plane + 2 * lanes_ * frequency_blocks_, 0.0f);
@@ -323,7 +340,7 @@ private:
     std::vector<int32_t> row_places_, column_places_;
     Blocking blocking_{};
     int64_t pack_slots_ = 1;
-    size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0;
+    size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, run_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0;
     size_t pack_planes_offset_ = 0, pack_scratch_offset_ = 0, pack_slot_bytes_ = 0;
 };
 
