@@ -214,7 +214,7 @@ TEST(Gradients, LongPositiveSums) {
 }
 
 TEST(Gradients, LongPositiveSumsOverOutputChannels) {
-    for (const char *text : {"b1 ic20 i6 oc4096 f3 p1", "b2 ic70 i9 oc2048 f1", "b1 ic9 i8 oc1025 f3 s2 p1"}) {
+    for (const char *text : {"b1 ic20 i6 oc4096 f3 p1", "b2 ic70 i9 oc2048 f1", "b1 ic9 i8 oc1025 f3 s2 p1", "b3 ic8 i9 oc1240 f3 p1 g2"}) {
         Operands operands(gradient_of(parse_problem(text), Operation::kBackwardData), test_seed(), Values::kPositive);
         const reference::Forward expected = operands.expected();
         for (Algorithm algorithm : kAlgorithms) {
