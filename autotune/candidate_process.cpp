@@ -1,10 +1,10 @@
 #include "candidate_process.h"
 #include "clock.h"
+#include "own_process.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,15 +72,10 @@ Failure CandidateProcess::start(const std::vector<std::string> &command, double 
         arguments.push_back(const_cast<char *>(argument.c_str()));
     }
     arguments.push_back(nullptr);
-    const pid_t parent = ::getpid();
-    const pid_t child = ::fork();
+    const pid_t child = fork_bound(SIGKILL);
     if (child == 0) {
-        // Ctrl-C goes to the whole group; what to do about it is the parent's to say. Nobody outlives the parent.
+        // Ctrl-C goes to the whole group; what to do about it is the parent's to say.
         std::signal(SIGINT, SIG_IGN);
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (::getppid() != parent) {
-            ::_exit(127);
-        }
         ::dup2(to_child[0], STDIN_FILENO);
         ::dup2(from_child[1], STDOUT_FILENO);
         const int null = ::open("/dev/null", O_WRONLY);

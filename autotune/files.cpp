@@ -1,6 +1,7 @@
 #include "files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 namespace fourfold::cli {
 namespace {
@@ -172,6 +174,46 @@ Status write_file(const std::string &path, const std::string &bytes) {
         write(bytes.data(), bytes.size());
         return Status();
     });
+}
+
+Result<FileLock> FileLock::take(const std::string &path, const std::string &what) {
+    // A process that was just killed may hold it a moment longer.
+    for (int tries = 20;; tries--) {
+        const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (file < 0) {
+            return cannot_write(path, reason(errno));
+        }
+        if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
+            const int error = errno;
+            ::close(file);
+            if (error == EWOULDBLOCK && tries > 0) {
+                ::usleep(50000);
+                continue;
+            }
+            return error == EWOULDBLOCK ? Status(StatusCode::kInvalidArgument, what + " is being written by another process, which holds '" + path + "'") : cannot_write(path, reason(error));
+        }
+        // Whoever held it before may have removed it between our two calls; then another file has the name.
+        struct stat held = {}, named = {};
+        if (::fstat(file, &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev) {
+            return FileLock(path, file);
+        }
+        ::close(file);
+    }
+}
+
+FileLock::FileLock(std::string path, int file)
+    : path_(std::move(path)), file_(file) {
+}
+
+FileLock::FileLock(FileLock &&other) noexcept
+    : path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {
+}
+
+FileLock::~FileLock() {
+    if (file_ >= 0) {
+        ::unlink(path_.c_str());
+        ::close(file_);
+    }
 }
 
 std::string lower_extension(const std::string &path) {

@@ -23,6 +23,21 @@ Status write_file(const std::string &path, const std::string &bytes);
 /// Whether write_file could succeed, found out before a long computation.
 Status check_writable(const std::string &path);
 
+/// Holds a lock file while it lives, so that two processes do not write the same results. A process that dies lets go of it.
+class FileLock {
+public:
+    /// Errors: kInvalidArgument (`what` is being written by another process), kInternal (the lock file cannot be made).
+    static Result<FileLock> take(const std::string &path, const std::string &what);
+    FileLock(FileLock &&other) noexcept;
+    FileLock &operator=(FileLock &&) = delete;
+    ~FileLock();
+
+private:
+    FileLock(std::string path, int file);
+    std::string path_;
+    int file_;  ///< -1: given away
+};
+
 /// "png" for "a/b.PNG"; empty when there is none.
 std::string lower_extension(const std::string &path);
 

@@ -207,7 +207,7 @@ Status run_program(const std::vector<std::string> &command) {
         arguments.push_back(const_cast<char *>(argument.c_str()));
     }
     arguments.push_back(nullptr);
-    const pid_t child = fork();
+    const pid_t child = fork_bound(SIGTERM);
     if (child == 0) {
         execvp(arguments[0], arguments.data());
         _exit(127);

@@ -1,5 +1,8 @@
 #include "own_process.h"
 
+#include <sys/prctl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 
@@ -28,6 +31,18 @@ void stop_on_signals() {
 
 bool is_stopped() {
     return interrupted != 0;
+}
+
+pid_t fork_bound(int signal) {
+    const pid_t parent = ::getpid();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG, signal);
+        if (::getppid() != parent) {
+            ::_exit(127);
+        }
+    }
+    return child;
 }
 
 }  // namespace fourfold::cli

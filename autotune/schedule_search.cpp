@@ -114,7 +114,7 @@ bool fits_registers(const Variant &v) {
 template<typename Work>
 int in_child(unsigned seconds, const Work &work) {
     std::fflush(nullptr);
-    const pid_t child = fork();
+    const pid_t child = fork_bound(SIGKILL);
     if (child == 0) {
         alarm(seconds);
         _exit(work());
@@ -297,6 +297,11 @@ private:
         if (error) {
             return Status(StatusCode::kInternal, "cannot make the folder " + cache_.string() + ": " + error.message());
         }
+        Result<FileLock> lock = FileLock::take((cache_ / "lock").string(), "the cache of " + flags_.stage);
+        if (!lock) {
+            return lock.status();
+        }
+        lock_.emplace(std::move(*lock));
         variants_ = (cache_ / fmt::format("variants.{}", getpid())).string();
         for (const Variant *v : variants_of(flags_.stage.c_str())) {
             built_in_.push_back(v->name);
@@ -385,7 +390,7 @@ private:
 
     /// In the cache, whole or not at all.
     int compile_one(const Candidate &c) const {
-        const std::string work = c.library + ".tmp";
+        const std::string work = c.library + ".tmp", log = work + "/log";
         std::error_code error;
         fs::create_directories(work, error);
         const auto program = [&](const std::vector<std::string> &command) {
@@ -395,7 +400,7 @@ private:
             }
             arguments.push_back(nullptr);
             return in_child(600, [&] {
-                if (std::freopen(c.log.c_str(), "w", stderr) == nullptr) {
+                if (std::freopen(log.c_str(), "w", stderr) == nullptr) {
                     return 1;
                 }
                 execvp(arguments[0], arguments.data());
@@ -415,6 +420,9 @@ private:
             fs::rename(object, c.object, error);
             fs::rename(work + "/candidate.so", c.library, error);
             fs::remove(c.log, error);
+        } else {
+            // Only now: where this process is killed, the candidate has not failed.
+            fs::rename(log, c.log, error);
         }
         fs::remove_all(work, error);
         return status == 0 ? 0 : 1;
@@ -451,7 +459,7 @@ private:
                 break;
             }
             std::fflush(nullptr);
-            const pid_t child = fork();
+            const pid_t child = fork_bound(SIGKILL);
             if (child == 0) {
                 // Ctrl-C goes to the whole group; what is compiling is finished.
                 std::signal(SIGINT, SIG_IGN);
@@ -649,6 +657,7 @@ private:
     const Json &generators_;
     const std::vector<Conv2dProblem> &given_;
     fs::path cache_;
+    std::optional<FileLock> lock_;  ///< of the cache
     std::string target_, variants_;
     std::vector<std::string> built_in_;
     std::vector<std::unique_ptr<Candidate>> candidates_;
@@ -698,7 +707,7 @@ Status search_stage(const Flags &flags, const Json &generators, const std::vecto
         return Status(StatusCode::kInternal, std::string("cannot make a pipe: ") + std::strerror(errno));
     }
     std::fflush(nullptr);
-    const pid_t child = fork();
+    const pid_t child = fork_bound(SIGTERM);
     if (child < 0) {
         close(ends[0]);
         close(ends[1]);
@@ -725,6 +734,9 @@ Status search_stage(const Flags &flags, const Json &generators, const std::vecto
     char bytes[4096];
     for (ssize_t n = 0; (n = read(ends[0], bytes, sizeof bytes)) > 0 || (n < 0 && errno == EINTR);) {
         found.append(bytes, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+        if (is_stopped()) {
+            kill(child, SIGTERM);  // a SIGTERM to us alone; the child then sends what it has
+        }
     }
     close(ends[0]);
     int status = 0;

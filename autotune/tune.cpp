@@ -143,6 +143,11 @@ private:
         if (Status status = check_writable(flags_.out); !status) {
             return status;
         }
+        Result<FileLock> lock = FileLock::take(flags_.out + ".lock", "'" + flags_.out + "'");
+        if (!lock) {
+            return lock.status();
+        }
+        lock_.emplace(std::move(*lock));
         std::set<std::string> done;
         if (std::filesystem::exists(flags_.out)) {
             const Result<std::vector<Record>> records = read_records(flags_.out);
@@ -333,6 +338,7 @@ private:
     const PlanOptions options_;
     const double budget_;
     const std::string header_, isa_;
+    std::optional<FileLock> lock_;  ///< of the table and its journal
     Journal journal_;
     const double start_;
     std::vector<Shape> todo_;

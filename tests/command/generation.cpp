@@ -274,6 +274,25 @@ TEST(Search, AnInterruptionEndsItCleanly) {
     EXPECT_EQ(number_before(resumed.out, " ok\n"), candidates) << resumed.out;
 }
 
+TEST(Search, KilledItLeavesNobodyBehind) {
+    TemporaryFolder folder, build;
+    // The search is the parent of the stage's process, which is the parent of the generator's parent.
+    std::vector<std::string> command = search_with_generator(folder, build, "kill -KILL \"$(cut -d' ' -f4 /proc/$(cut -d' ' -f4 /proc/$PPID/stat)/stat)\"");
+    EXPECT_EQ(fourfold_command(command).exit_code, 128 + SIGKILL);
+    // The stage's process ends with the first candidate, and lets go of the cache.
+    for (int i = 0; i < 600 && file_with(folder, "lock") != ""; i++) {
+        usleep(100000);
+    }
+    EXPECT_EQ(file_with(folder, "lock"), "");
+    EXPECT_EQ(file_with(folder, ".log"), "") << "what was compiling is no failure";
+    std::filesystem::remove_all(build / "kernels");
+    command = search_with_generator(folder, build, "");
+    command.push_back("--resume");
+    const Outcome resumed = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, resumed));
+    EXPECT_EQ(number_before(resumed.out, " of them to compile") + 1, number_before(resumed.out, " ok\n")) << resumed.out;
+}
+
 TEST(Search, AGeneratorThatFailsIsOneOfTheFailures) {
     TemporaryFolder folder, build;
     std::vector<std::string> command = search_with_generator(folder, build, "case \"$*\" in *n=3*) echo no such schedule >&2; exit 1;; esac");

@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command/command.h"
+#include "files.h"
 #include "fourfold/fourfold.h"
 #include "records.h"
 #include "support/problems.h"
@@ -218,6 +219,18 @@ TEST_F(Tuned, AnInterruptEndsItCleanly) {
             EXPECT_EQ(folder.files(), Arguments({"shapes.csv", "t.json"}));
         }
     }
+}
+
+TEST_F(Tuned, TwoDoNotWriteOneTable) {
+    Result<cli::FileLock> lock = cli::FileLock::take(folder / "t.json.lock", "the test's table");
+    ASSERT_TRUE(lock.ok()) << lock.status().message();
+    EXPECT_TRUE(exits_with(2, fourfold_command(tune()), {folder / "t.json' is being written by another process", "t.json.lock"}));
+    EXPECT_FALSE(std::filesystem::exists(folder / "t.json"));
+    {
+        const cli::FileLock given_back = std::move(*lock);
+    }
+    ASSERT_TRUE(exits_with(0, fourfold_command(tune())));
+    EXPECT_EQ(folder.files(), Arguments({"shapes.csv", "t.json"}));
 }
 
 /// What a budget means for one problem is the search's own test, on a clock of its own.
