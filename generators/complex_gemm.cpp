@@ -8,7 +8,7 @@
 //     re[j] = sum_c Re(x[c]) * w[c,j],   im[j] = sum_c Im(x[c]) * w[c,j]
 //
 // take the four multiplications of a complex one, with a broadcast of x against a plain vector of w; only at the end are
-// neighbours exchanged: out[2k] = re[2k] - sign*im[2k+1], out[2k+1] = re[2k+1] + sign*im[2k].
+// neighbours exchanged: out[j] = re[j] + sign*im[j ^ 1], the sign turned where j is even.
 #include "generators/complex_gemm.h"
 
 #include "generators/post_op.h"
@@ -35,7 +35,7 @@ public:
     Output<Buffer<float, 3>> out{"out"};
 
     void generate() {
-        Var j("j"), part("part"), k("k"), n("n"), f("f");
+        Var j("j"), n("n"), f("f");
         RDom c(0, packed.dim(1).extent(), "c");
         const int width = 2 * w;
         Func sum("sum"), combined("combined");
@@ -44,10 +44,13 @@ public:
         const Expr value = packed(j % width, c, j / width, f);
         sum(j, n, f) = Tuple(0.0f, 0.0f);
         sum(j, n, f) = Tuple(sum(j, n, f)[0] + x(0, c, row, f) * value, sum(j, n, f)[1] + x(1, c, row, f) * value);
-        combined(part, k, n, f) = select(part == 0, sum(2 * k, n, f)[0] - sign * sum(2 * k + 1, n, f)[1],
-                                         sum(2 * k + 1, n, f)[0] + sign * sum(2 * k, n, f)[1]);
-        out(j, n, f) = combined(j % 2, j / 2, n, f) + select(accumulate != 0, total(j, n, f), 0.0f);
-        stages = {out, combined, sum, j, part, k, n, f, c.x, [this](const Var &loop, int ahead) { stages.out.prefetch(x, loop, loop, ahead, PrefetchBoundStrategy::NonFaulting); }};
+        // Written with ^ and a comparison, neighbours are exchanged by one shuffle of a register. Any form with j % 2, which Halide
+        // simplifies j & 1 to as well, is vectorised as even and odd halves, which go through memory: unaligned loads of fresh stores.
+        const Expr first = j / width * width, at = j % width;
+        const Expr other = unsafe_promise_clamped(first + (at ^ 1), first, first + width - 1);
+        combined(j, n, f) = sum(j, n, f)[0] + select((at ^ 1) > at, -sign, sign) * sum(other, n, f)[1];
+        out(j, n, f) = combined(j, n, f) + select(accumulate != 0, total(j, n, f), 0.0f);
+        stages = {out, combined, sum, j, n, f, c.x, [this](const Var &loop, int ahead) { stages.out.prefetch(x, loop, loop, ahead, PrefetchBoundStrategy::NonFaulting); }};
     }
 
     void schedule() {

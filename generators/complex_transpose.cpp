@@ -24,9 +24,8 @@ public:
     void generate() {
         Var p("p"), q("q"), o("o");
         Func block("block"), turned("turned");
-        // Blocks of 8 x 8 read under a mask what lies in the input.
-        const Expr inside = p < in.dim(0).extent() && q < in.dim(1).extent();
-        block(p, q, o) = fourfold::load_if(inside, in(unsafe_promise_clamped(p, 0, in.dim(0).max()), min(q, in.dim(1).max()), o));
+        // Blocks of 8 x 8 read the last row again for those beyond it, and under a mask the elements of a row that lie in the input.
+        block(p, q, o) = fourfold::load_if(p < in.dim(0).extent(), in(unsafe_promise_clamped(p, 0, in.dim(0).max()), min(q, in.dim(1).max()), o));
         turned(q, p, o) = block(p, q, o);
         out(q, p, o) = select(q < in.dim(1).extent(), turned(q, p, o) ^ flip, cast<uint64_t>(0));
         stages = {out, turned, block, p, q, o};

@@ -17,6 +17,11 @@
 //
 //     none     25.2 | 15.1    (38 and 33 % of peak)      next tile's rows   18.8 | 13.2      those of the tile after it   20.2 | 13.9
 //
+// All of the above with neighbours exchanged through memory, 160 cycles a tile, where the unaligned loads wait for the stores (Zen 4). In
+// registers, AMD EPYC (Zen 4, peak 118 GFLOP/s), one thread, 2026-11-29, r2_w32, before -> now, three turns, other work on the other core:
+//
+//     b128 ic1 i28x15 oc32   1.19 -> 0.454     b128 ic32 i28x15 oc64   10.5 -> 10.2     b32 ic64 i56x29 oc64   19.4 -> 18.5 (78 % of peak)
+//
 // What did not help, relative to none (Zen 5): prefetching the next frequency's rows of x (0.95 to 1.1), its panels at the tile
 // (1.2) or at each step (1.3); panels in groups that fit L1 (1.0 at 128 x 128 and 256 x 256); huge pages (0.95 to 1.0).
 #include "schedules/cpu/complex_gemm.h"
@@ -37,13 +42,10 @@ void schedule(ComplexGemmStages &s, ComplexTile tile, const Expr &accumulate, co
     s.prefetch_x(no, 1);
     s.out.specialize(accumulate == 0);
     s.combined.compute_at(s.out, jo)
-        .bound(s.part, 0, 2)
-        .bound_extent(s.k, tile.w)
+        .bound_extent(s.j, 2 * tile.w)
         .bound_extent(s.n, tile.r)
-        .reorder(s.part, s.k, s.n)
-        .unroll(s.part)
-        .vectorize(s.k, std::min(vec, tile.w))
-        .unroll(s.k)
+        .vectorize(s.j, vec)
+        .unroll(s.j)
         .unroll(s.n);
     s.sum.compute_at(s.out, jo)
         .bound_extent(s.j, 2 * tile.w)
