@@ -1,6 +1,6 @@
 # What `cmake --install`, the uninstall target and `cpack` do. Everything installed finds its parts by paths relative to
 # itself: a prefix may be moved.
-#   component library     libfourfold.a, headers, CMake package, pkg-config file, and the fourfold command
+#   component library     libfourfold.a, libfourfold_c.so, headers, CMake package, pkg-config files, and the fourfold command
 #   component generators  the algorithms and schedules as sources, from which fourfold_add_library() makes libraries
 include(CMakePackageConfigHelpers)
 
@@ -8,6 +8,9 @@ set(config_directory "${CMAKE_INSTALL_LIBDIR}/cmake/fourfold")
 set(share_directory "${CMAKE_INSTALL_DATADIR}/fourfold")
 
 install(TARGETS fourfold EXPORT fourfoldTargets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library)
+if(TARGET fourfold_c)
+    install(TARGETS fourfold_c EXPORT fourfoldTargets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library)
+endif()
 if(TARGET fourfold_command)
     set_target_properties(fourfold_command PROPERTIES EXPORT_NAME command)
     install(TARGETS fourfold_command EXPORT fourfoldTargets RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT library)
@@ -17,14 +20,14 @@ install(DIRECTORY runtime/include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COM
 install(EXPORT fourfoldTargets NAMESPACE fourfold:: DESTINATION "${config_directory}" COMPONENT library)
 # Debian's form of the licence, with what binds a program that links this build.
 if(HAVE_FFTW)
-    string(CONCAT copyright_fft " libfourfold.a and the fourfold command use FFTW, which is under the GNU General Public License, version 2 or later: this\n"
+    string(CONCAT copyright_fft " The libraries and the fourfold command use FFTW, which is under the GNU General Public License, version 2 or later: this\n"
         " build, and every program that links it, is bound by that. The text is in /usr/share/common-licenses/GPL-2. A build with\n"
         " FOURFOLD_FFTW=OFF is not.\n")
 else()
     set(copyright_fft " This build uses no code under the GNU General Public License: FFTW was left out.\n")
 endif()
 if(HAVE_KISSFFT)
-    string(APPEND copyright_fft " .\n libfourfold.a and the command use KissFFT (BSD-3-Clause).\n")
+    string(APPEND copyright_fft " .\n The libraries and the command use KissFFT (BSD-3-Clause).\n")
 endif()
 file(READ LICENSE copyright_licence)
 string(STRIP "${copyright_licence}" copyright_licence)
@@ -55,6 +58,10 @@ string(REGEX REPLACE "/$" "" pkgconfig_to_prefix "${pkgconfig_to_prefix}")
 string(REPLACE ";" " " pkgconfig_requires "${fft_modules}")
 configure_file(cmake/fourfold.pc.in "${PROJECT_BINARY_DIR}/package/fourfold.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/package/fourfold.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT library)
+if(TARGET fourfold_c)
+    configure_file(cmake/fourfold_c.pc.in "${PROJECT_BINARY_DIR}/package/fourfold_c.pc" @ONLY)
+    install(FILES "${PROJECT_BINARY_DIR}/package/fourfold_c.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT library)
+endif()
 
 # The same tree as here, so that the same CMake code works there.
 install(DIRECTORY generators DESTINATION "${share_directory}" COMPONENT generators FILES_MATCHING PATTERN "*.h" PATTERN "*.cpp")
@@ -90,8 +97,13 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL OFF)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
-# The command's libraries, by what it links; and what linking the library itself needs.
+# What the command and libfourfold_c.so link; and what linking the library itself needs.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+if(TARGET fourfold_c)
+    # Packages of programs that link it may depend on any later version, while its soname is the same.
+    set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+    set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+endif()
 set(deb_depends "")
 if(HAVE_FFTW)
     list(APPEND deb_depends libfftw3-dev)

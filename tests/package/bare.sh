@@ -32,6 +32,11 @@ g++ -std=c++17 -O2 "$source/examples/ten_lines.cpp" -o "$work/ten_lines" "${flag
 gcc -std=c11 -O2 "$source/examples/c_api.c" -o "$work/c_api" "${flags[@]}"
 "$work/c_api"
 
+step 'the shared library'
+read -ra flags <<<"$(pkg-config --cflags --libs fourfold_c)"
+gcc -std=c11 -O2 "$source/examples/c_api.c" -o "$work/c_shared" "${flags[@]}"
+"$work/c_shared"
+
 step 'licence'
 grep -q 'Expat' /usr/share/doc/fourfold/copyright
 

@@ -1,5 +1,5 @@
 # Installs the build into a temporary prefix, moves the prefix, and builds and runs consumers against it; then uninstalls.
-#   cmake -DBUILD=... -DSOURCE=... -DWORK=... -DCC=... -DCXX=... -DGENERATOR=... -DMAKE=... -DHALIDE=... -DFLAGS=... -P check.cmake
+#   cmake -DBUILD=... -DSOURCE=... -DWORK=... -DCC=... -DCXX=... -DGENERATOR=... -DMAKE=... -DHALIDE=... -DFLAGS=... -DSHARED=ON|OFF -P check.cmake
 include("${CMAKE_CURRENT_LIST_DIR}/common.cmake")
 function(must_fail pattern)
     execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
@@ -49,6 +49,14 @@ foreach(text IN LISTS texts)
 endforeach()
 
 run_consumers("${WORK}/moved" "${WORK}")
+
+# The component c, found or refused with the reason.
+file(WRITE "${WORK}/shared/CMakeLists.txt" "cmake_minimum_required(VERSION 3.28)\nproject(c LANGUAGES C)\nfind_package(fourfold REQUIRED COMPONENTS c)\n")
+if(SHARED)
+    run(${configure} -S "${WORK}/shared" -B "${WORK}/shared/build" -DCMAKE_PREFIX_PATH=${WORK}/moved)
+else()
+    must_fail("component c: this installation was built without libfourfold_c.so" ${configure} -S "${WORK}/shared" -B "${WORK}/shared/build" -DCMAKE_PREFIX_PATH=${WORK}/moved)
+endif()
 
 # GPUs that are not there.
 run(${configure} -S "${SOURCE}/tests/package/cmake_consumer" -B "${WORK}/devices" -DCMAKE_PREFIX_PATH=${WORK}/moved -DEXAMPLE=${SOURCE}/tests/package/devices.cpp)

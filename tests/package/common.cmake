@@ -1,4 +1,4 @@
-# What the scripts of this folder share. They are given BUILD, the build directory, and SOURCE, CC, CXX, GENERATOR, MAKE, FLAGS.
+# What the scripts of this folder share. They are given BUILD, the build directory, and SOURCE, CC, CXX, GENERATOR, MAKE, FLAGS, SHARED.
 
 # Runs a command that must end well, and leaves what it printed in `output`.
 function(run)
@@ -43,4 +43,15 @@ function(run_consumers prefix work)
     run("${work}/pkgconfig_consumer")
     run(${CC} -std=c11 "${c_example}" -o "${work}/pkgconfig_c_consumer" ${flags})
     run("${work}/pkgconfig_c_consumer")
+
+    if(SHARED)
+        # With the shared library alone, whose own libraries no flag names.
+        run("${work}/c/c_consumer_shared")
+        run(pkg-config --cflags --libs fourfold_c)
+        string(STRIP "${output}" flags)
+        separate_arguments(flags UNIX_COMMAND "${flags} ${FLAGS}")
+        run(${CC} -std=c11 "${c_example}" -o "${work}/pkgconfig_shared_consumer" ${flags})
+        get_filename_component(libraries "${pc_directory}" DIRECTORY)
+        run(${CMAKE_COMMAND} -E env "LD_LIBRARY_PATH=${libraries}" "${work}/pkgconfig_shared_consumer")
+    endif()
 endfunction()

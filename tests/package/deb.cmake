@@ -1,6 +1,6 @@
 # Makes the .deb, reads what it depends on and what is in it, and builds and runs consumers against it, unpacked; installs nothing.
 # bare.sh does install it.
-#   cmake -DCPACK=... -DBUILD=... -DSOURCE=... -DWORK=... -DCC=... -DCXX=... -DGENERATOR=... -DMAKE=... -DFLAGS=... -DFFTW=0|1 -DKISSFFT=0|1 -P deb.cmake
+#   cmake -DCPACK=... -DBUILD=... -DSOURCE=... -DWORK=... -DCC=... -DCXX=... -DGENERATOR=... -DMAKE=... -DFLAGS=... -DFFTW=0|1 -DKISSFFT=0|1 -DSHARED=ON|OFF -P deb.cmake
 find_program(dpkg_deb dpkg-deb)
 find_program(dpkg_shlibdeps dpkg-shlibdeps)
 if(NOT dpkg_deb OR NOT dpkg_shlibdeps)
@@ -34,12 +34,25 @@ foreach(package IN LISTS needed)
 endforeach()
 
 run(${dpkg_deb} -x "${deb}" "${WORK}/root")
+run(${dpkg_deb} -e "${deb}" "${WORK}/control")
 foreach(file bin/fourfold include/fourfold/fourfold.h include/fourfold/fourfold_c.h lib/libfourfold.a lib/pkgconfig/fourfold.pc lib/cmake/fourfold/fourfoldConfig.cmake
              share/man/man1/fourfold.1 share/doc/fourfold/copyright share/fourfold/cmake/FourfoldKernels.cmake)
     if(NOT EXISTS "${WORK}/root/usr/${file}")
         message(FATAL_ERROR "${deb} has no /usr/${file}")
     endif()
 endforeach()
+if(SHARED)
+    file(GLOB shared_files RELATIVE "${WORK}/root/usr/lib" "${WORK}/root/usr/lib/libfourfold_c.so*")
+    if(NOT shared_files MATCHES "^libfourfold_c\\.so;libfourfold_c\\.so\\.([0-9]+);libfourfold_c\\.so\\.[0-9.]+$")
+        message(FATAL_ERROR "${deb} has of libfourfold_c.so: ${shared_files}")
+    endif()
+    set(abi ${CMAKE_MATCH_1})
+    file(READ "${WORK}/control/shlibs" shlibs)
+    file(READ "${WORK}/control/postinst" postinst)
+    if(NOT shlibs MATCHES "^libfourfold_c ${abi} fourfold \\(>= " OR NOT postinst MATCHES "ldconfig")
+        message(FATAL_ERROR "${deb} does not tell other packages or the loader of libfourfold_c.so:\n${shlibs}\n${postinst}")
+    endif()
+endif()
 # Nothing beside these, such as the Python module, which has no place in /usr.
 file(GLOB folders RELATIVE "${WORK}/root/usr" "${WORK}/root/usr/*")
 if(NOT folders STREQUAL "bin;include;lib;share")

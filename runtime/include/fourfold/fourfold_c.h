@@ -27,7 +27,7 @@ extern "C" {
 
 /* ------------------------------------------------------------------------------------------------- version and errors */
 
-/* Grows when a program compiled against an older header would no longer work. */
+/* Grows when a program compiled against an older header would no longer work. The shared library's name has it: libfourfold_c.so.1. */
 #define FOURFOLD_ABI_VERSION 1
 
 /* Every workspace and packed-filter block starts at a multiple of this many bytes; see fourfold_alloc(). */
