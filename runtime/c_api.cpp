@@ -17,6 +17,9 @@ using namespace fourfold;
 struct fourfold_plan {
     Plan plan;
 };
+struct fourfold_layer {
+    Conv2dLayer layer;
+};
 struct fourfold_profile {
     Profile profile;
 };
@@ -25,6 +28,9 @@ struct fourfold_spectral_plan {
 };
 struct fourfold_spectral_transform {
     SpectralTransform transform;
+};
+struct fourfold_training_plan {
+    TrainingPlan plan;
 };
 
 namespace {
@@ -36,6 +42,7 @@ static_assert(FOURFOLD_NHWC == static_cast<int>(Layout::kNhwc) && FOURFOLD_POST_
 static_assert(FOURFOLD_ALGORITHM_WINOGRAD == static_cast<int>(Algorithm::kWinograd) && FOURFOLD_OPENCL == static_cast<int>(Device::kOpenCl));
 static_assert(FOURFOLD_ACCURACY_RELAXED == static_cast<int>(Accuracy::kRelaxed) && FOURFOLD_FFT_KISSFFT == static_cast<int>(FftBackend::kKissFft));
 static_assert(FOURFOLD_BCIJ == static_cast<int>(SpectralOrder::kBcij) && FOURFOLD_EFFORT_MEASURE == static_cast<int>(Effort::kMeasure) && FOURFOLD_CACHE_COLD == static_cast<int>(CacheState::kCold));
+static_assert(FOURFOLD_TIER_MEASURED == static_cast<int>(Tier::kMeasured));
 static_assert(FOURFOLD_FFT_PATIENT == static_cast<int>(FftRigor::kPatient) && FOURFOLD_ALIGNMENT == kAlignment);
 
 thread_local std::string last_error;
@@ -83,14 +90,24 @@ Status read_struct(const char *name, const Struct *given, Struct &known) {
     return Status();
 }
 
-/// Writes as much of `known` as the caller has room for.
+/// Whether write_struct will find room.
 template<typename Struct>
-Status write_struct(const char *name, const Struct &known, Struct *target, size_t size) {
+Status check_room(const char *name, const Struct *target, size_t size) {
     if (target == nullptr) {
         return not_null(name, target);
     }
     if (size < sizeof(size_t) || size > sizeof(Struct)) {
         return bad(std::string(name) + " has struct_size " + std::to_string(size) + "; this library knows up to " + std::to_string(sizeof(Struct)));
+    }
+    return Status();
+}
+
+/// Writes as much of `known` as the caller has room for.
+template<typename Struct>
+Status write_struct(const char *name, const Struct &known, Struct *target, size_t size) {
+    Status status = check_room(name, target, size);
+    if (!status.ok()) {
+        return status;
     }
     Struct copy = known;
     copy.struct_size = size;
@@ -105,6 +122,19 @@ Status read_enum(const char *name, int32_t value, Enum last, Enum &result) {
         return bad(std::string(name) + " is " + std::to_string(value) + "; it must be 0 to " + std::to_string(static_cast<int32_t>(last)));
     }
     result = static_cast<Enum>(value);
+    return Status();
+}
+
+Status read_names(const char *list, const char *const *names, size_t count, std::vector<std::string> &result) {
+    if (names == nullptr && count != 0) {
+        return bad(std::string(list) + " is null, but its count is " + std::to_string(count));
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (names[i] == nullptr) {
+            return bad("name " + std::to_string(i) + " in " + list + " is null");
+        }
+        result.emplace_back(names[i]);
+    }
     return Status();
 }
 
@@ -246,16 +276,7 @@ Status from_c(const fourfold_plan_options *given, PlanOptions &o) {
     if (status.ok()) {
         status = read_enum("cache", c.cache, CacheState::kCold, o.cache);
     }
-    if (status.ok() && c.blocked == nullptr && c.blocked_count != 0) {
-        status = bad("blocked is null, but blocked_count is " + std::to_string(c.blocked_count));
-    }
-    for (size_t i = 0; status.ok() && i < c.blocked_count; i++) {
-        status = not_null("a name in blocked", c.blocked[i]);
-        if (status.ok()) {
-            o.blocked.emplace_back(c.blocked[i]);
-        }
-    }
-    return status;
+    return status.ok() ? read_names("blocked", c.blocked, c.blocked_count, o.blocked) : status;
 }
 
 ConstView from_c(const fourfold_const_view &v) {
@@ -495,7 +516,7 @@ fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_inf
             return bad(plan == nullptr ? "plan is null" : "info is null");
         }
         const Plan &p = plan->plan;
-        const fourfold_plan_info known = {sizeof known, p.variant().c_str(), static_cast<int32_t>(p.algorithm()), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes(), p.predicted_seconds(), p.choice().c_str(), p.decided_by().c_str()};
+        const fourfold_plan_info known = {sizeof known, p.variant().c_str(), static_cast<int32_t>(p.algorithm()), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes(), p.predicted_seconds(), p.choice().c_str(), p.decided_by().c_str(), static_cast<int32_t>(p.tier())};
         return write_struct("info", known, info, info->struct_size);
     });
 }
@@ -548,6 +569,66 @@ fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_
         t.grad_filters = from_c(given.grad_filters);
         t.grad_bias = given.grad_bias;
         return plan->plan.execute(t, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_layer_create(const fourfold_problem *problem, const fourfold_const_view *filters, const float *bias, const fourfold_plan_options *options,
+                                      fourfold_layer **layer) {
+    return guarded([&] {
+        if (layer == nullptr) {
+            return not_null("layer", layer);
+        }
+        *layer = nullptr;
+        Conv2dProblem p;
+        PlanOptions o;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = from_c(options, o);
+        }
+        if (status.ok()) {
+            status = not_null("filters", filters);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        Result<Conv2dLayer> made = Conv2dLayer::create(p, from_c(*filters), bias, o);
+        if (made) {
+            *layer = new fourfold_layer{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+void fourfold_layer_destroy(fourfold_layer *layer) {
+    delete layer;
+}
+
+fourfold_status fourfold_layer_query(const fourfold_layer *layer, fourfold_layer_info *info) {
+    return guarded([&] {
+        if (layer == nullptr || info == nullptr) {
+            return bad(layer == nullptr ? "layer is null" : "info is null");
+        }
+        const Conv2dLayer &l = layer->layer;
+        const fourfold_layer_info known = {sizeof known, l.workspace_bytes(), l.packed_filter_bytes(), l.predicted_seconds(), l.separable()};
+        return write_struct("info", known, info, info->struct_size);
+    });
+}
+
+fourfold_status fourfold_layer_describe(const fourfold_layer *layer, char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] { return layer == nullptr ? not_null("layer", layer) : write_text(layer->layer.describe(), buffer, capacity, length); });
+}
+
+fourfold_status fourfold_layer_run(fourfold_layer *layer, const fourfold_const_view *input, const fourfold_view *output, const fourfold_const_view *residual,
+                                   const fourfold_context *context) {
+    return guarded([&] {
+        if (layer == nullptr || input == nullptr || output == nullptr) {
+            return bad(layer == nullptr ? "layer is null" : input == nullptr ? "input is null"
+                                                                             : "output is null");
+        }
+        CallbackExecutor executor;
+        ExecutionContext c;
+        const Status status = from_c(context, executor, c);
+        return status.ok() ? layer->layer.run(from_c(*input), from_c(*output), residual != nullptr ? from_c(*residual) : ConstView(), c) : status;
     });
 }
 
@@ -613,6 +694,10 @@ fourfold_status fourfold_spectral_plan_query(const fourfold_spectral_plan *plan,
         const fourfold_spectral_info known = {sizeof known, p.variant().c_str(), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes()};
         return write_struct("info", known, info, info->struct_size);
     });
+}
+
+fourfold_status fourfold_spectral_plan_describe(const fourfold_spectral_plan *plan, char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] { return plan == nullptr ? not_null("plan", plan) : write_text(plan->plan.describe(), buffer, capacity, length); });
 }
 
 fourfold_status fourfold_spectral_plan_pack_filters(const fourfold_spectral_plan *plan, const fourfold_const_spectrum *filters, void *packed, size_t packed_bytes,
@@ -743,6 +828,137 @@ fourfold_status fourfold_spectral_transform_filters(const fourfold_spectral_tran
     });
 }
 
+namespace {
+
+fourfold_training_options to_c(const TrainingOptions &o) {
+    return {sizeof(fourfold_training_options), o.threads, static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit};
+}
+
+/// A null pointer is the defaults.
+Status from_c(const fourfold_training_options *given, TrainingOptions &o) {
+    if (given == nullptr) {
+        return Status();
+    }
+    fourfold_training_options c = to_c(TrainingOptions());
+    Status status = read_struct("options", given, c);
+    if (status.ok()) {
+        status = read_enum("fft_backend", c.fft_backend, FftBackend::kKissFft, o.fft_backend);
+    }
+    if (status.ok()) {
+        status = read_enum("fft_rigor", c.fft_rigor, FftRigor::kPatient, o.fft_rigor);
+    }
+    o.threads = c.threads;
+    o.workspace_limit = c.workspace_limit;
+    return status;
+}
+
+/// run(plan, view, context) where all are there.
+template<typename View, typename Run>
+fourfold_status trained(const fourfold_training_plan *plan, const char *name, const View *view, const fourfold_context *context, const Run &run) {
+    return guarded([&] {
+        if (plan == nullptr || view == nullptr) {
+            return plan == nullptr ? not_null("plan", plan) : not_null(name, view);
+        }
+        CallbackExecutor executor;
+        ExecutionContext c;
+        const Status status = from_c(context, executor, c);
+        return status.ok() ? run(plan->plan, from_c(*view), c) : status;
+    });
+}
+
+}  // namespace
+
+fourfold_status fourfold_training_options_init(fourfold_training_options *options, size_t struct_size) {
+    return guarded([&] { return write_struct("options", to_c(TrainingOptions()), options, struct_size); });
+}
+
+fourfold_status fourfold_training_plan_create(const fourfold_problem *problem, const fourfold_training_options *options, fourfold_training_plan **plan) {
+    return guarded([&] {
+        if (plan == nullptr) {
+            return not_null("plan", plan);
+        }
+        *plan = nullptr;
+        Conv2dProblem p;
+        TrainingOptions o;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = from_c(options, o);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        Result<TrainingPlan> made = TrainingPlan::create(p, o);
+        if (made) {
+            *plan = new fourfold_training_plan{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+void fourfold_training_plan_destroy(fourfold_training_plan *plan) {
+    delete plan;
+}
+
+fourfold_status fourfold_training_plan_query(const fourfold_training_plan *plan, fourfold_training_info *info) {
+    return guarded([&] {
+        if (plan == nullptr || info == nullptr) {
+            return bad(plan == nullptr ? "plan is null" : "info is null");
+        }
+        const TrainingPlan &p = plan->plan;
+        const fourfold_training_info known = {sizeof known, p.threads(), static_cast<int32_t>(p.backend()), p.input_spectra_bytes(), p.filter_spectra_bytes(), p.gradient_spectra_bytes(), p.workspace_bytes()};
+        return write_struct("info", known, info, info->struct_size);
+    });
+}
+
+fourfold_status fourfold_training_plan_describe(const fourfold_training_plan *plan, char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] { return plan == nullptr ? not_null("plan", plan) : write_text(plan->plan.describe(), buffer, capacity, length); });
+}
+
+fourfold_status fourfold_training_plan_transform_input(const fourfold_training_plan *plan, const fourfold_const_view *input, int64_t step, void *input_spectra,
+                                                       size_t input_spectra_bytes, void *workspace, size_t workspace_bytes, const fourfold_context *context) {
+    return trained(plan, "input", input, context, [&](const TrainingPlan &p, ConstView x, const ExecutionContext &c) {
+        return p.transform_input(x, step, {input_spectra, input_spectra_bytes}, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_training_plan_transform_filters(const fourfold_training_plan *plan, const fourfold_const_view *filters, int64_t step, void *filter_spectra,
+                                                         size_t filter_spectra_bytes, void *workspace, size_t workspace_bytes, const fourfold_context *context) {
+    return trained(plan, "filters", filters, context, [&](const TrainingPlan &p, ConstView w, const ExecutionContext &c) {
+        return p.transform_filters(w, step, {filter_spectra, filter_spectra_bytes}, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_training_plan_transform_gradient(const fourfold_training_plan *plan, const fourfold_const_view *grad_output, int64_t step, void *gradient_spectra,
+                                                          size_t gradient_spectra_bytes, void *workspace, size_t workspace_bytes, const fourfold_context *context) {
+    return trained(plan, "grad_output", grad_output, context, [&](const TrainingPlan &p, ConstView gy, const ExecutionContext &c) {
+        return p.transform_gradient(gy, step, {gradient_spectra, gradient_spectra_bytes}, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_training_plan_forward(const fourfold_training_plan *plan, const void *input_spectra, size_t input_spectra_bytes, const void *filter_spectra,
+                                               size_t filter_spectra_bytes, const float *bias, const fourfold_view *output, void *workspace, size_t workspace_bytes,
+                                               const fourfold_context *context) {
+    return trained(plan, "output", output, context, [&](const TrainingPlan &p, MutableView y, const ExecutionContext &c) {
+        return p.forward({input_spectra, input_spectra_bytes}, {filter_spectra, filter_spectra_bytes}, bias, y, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_training_plan_backward_data(const fourfold_training_plan *plan, const void *gradient_spectra, size_t gradient_spectra_bytes, const void *filter_spectra,
+                                                     size_t filter_spectra_bytes, const fourfold_view *grad_input, void *workspace, size_t workspace_bytes,
+                                                     const fourfold_context *context) {
+    return trained(plan, "grad_input", grad_input, context, [&](const TrainingPlan &p, MutableView gx, const ExecutionContext &c) {
+        return p.backward_data({gradient_spectra, gradient_spectra_bytes}, {filter_spectra, filter_spectra_bytes}, gx, {workspace, workspace_bytes}, c);
+    });
+}
+
+fourfold_status fourfold_training_plan_backward_filters(const fourfold_training_plan *plan, const void *input_spectra, size_t input_spectra_bytes, const void *gradient_spectra,
+                                                        size_t gradient_spectra_bytes, const fourfold_view *grad_filters, float *grad_bias, void *workspace,
+                                                        size_t workspace_bytes, const fourfold_context *context) {
+    return trained(plan, "grad_filters", grad_filters, context, [&](const TrainingPlan &p, MutableView gw, const ExecutionContext &c) {
+        return p.backward_filters({input_spectra, input_spectra_bytes}, {gradient_spectra, gradient_spectra_bytes}, gw, grad_bias, {workspace, workspace_bytes}, c);
+    });
+}
+
 void *fourfold_alloc(size_t bytes) {
     const size_t blocks = bytes / kAlignment + (bytes % kAlignment != 0 || bytes == 0);
     return blocks > SIZE_MAX / kAlignment ? nullptr : std::aligned_alloc(kAlignment, blocks * kAlignment);
@@ -791,8 +1007,11 @@ fourfold_status fourfold_profile_stages(const fourfold_profile *profile, fourfol
     });
 }
 
-fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold_plan_options *options,
-                                 void (*each)(void *data, const fourfold_candidate *candidate), void *data) {
+namespace {
+
+/// Each of what list(problem, options) has.
+fourfold_status for_candidates(const fourfold_problem *problem, const fourfold_plan_options *options, void (*each)(void *data, const fourfold_candidate *candidate), void *data,
+                               Result<std::vector<Candidate>> (*list)(const Conv2dProblem &, const PlanOptions &)) {
     return guarded([&] {
         Conv2dProblem p;
         PlanOptions o;
@@ -806,15 +1025,27 @@ fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold
         if (!status.ok()) {
             return status;
         }
-        const Result<std::vector<Candidate>> list = explain(p, o);
-        if (list) {
-            for (const Candidate &c : *list) {
+        const Result<std::vector<Candidate>> candidates = list(p, o);
+        if (candidates) {
+            for (const Candidate &c : *candidates) {
                 const fourfold_candidate candidate = {sizeof candidate, static_cast<int32_t>(c.algorithm), c.supported, c.chosen, c.reason.c_str(), c.variant.c_str(), c.predicted_seconds, c.workspace_bytes, c.packed_filter_bytes, c.choice.c_str(), c.corrected_seconds};
                 each(data, &candidate);
             }
         }
-        return list.status();
+        return candidates.status();
     });
+}
+
+}  // namespace
+
+fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold_plan_options *options,
+                                 void (*each)(void *data, const fourfold_candidate *candidate), void *data) {
+    return for_candidates(problem, options, each, data, explain);
+}
+
+fourfold_status fourfold_list_choices(const fourfold_problem *problem, const fourfold_plan_options *options,
+                                      void (*each)(void *data, const fourfold_candidate *candidate), void *data) {
+    return for_candidates(problem, options, each, data, list_choices);
 }
 
 fourfold_status fourfold_list_variants(void (*each)(void *data, const fourfold_variant *variant), void *data) {
@@ -823,7 +1054,7 @@ fourfold_status fourfold_list_variants(void (*each)(void *data, const fourfold_v
             return bad("each is null");
         }
         for (const VariantInfo &v : list_variants()) {
-            const fourfold_variant variant = {sizeof variant, v.name.c_str(), v.stage.c_str(), v.isa.c_str(), v.parameters.c_str(), v.runnable};
+            const fourfold_variant variant = {sizeof variant, v.name.c_str(), v.stage.c_str(), v.isa.c_str(), v.parameters.c_str(), v.runnable, v.hash.c_str()};
             each(data, &variant);
         }
         return Status();
@@ -838,5 +1069,95 @@ fourfold_status fourfold_machine_query(fourfold_machine *target) {
         const MachineInfo &m = machine();
         const fourfold_machine known = {sizeof known, m.cpu.c_str(), m.microarchitecture.c_str(), m.isa.c_str(), m.hardware_threads, m.l1_bytes, m.l2_bytes, m.l3_bytes};
         return write_struct("machine", known, target, target->struct_size);
+    });
+}
+
+fourfold_status fourfold_fft_backends(int32_t *backends, size_t capacity, size_t *count) {
+    return guarded([&] {
+        if (count == nullptr || (backends == nullptr && capacity != 0)) {
+            return bad(count == nullptr ? "count is null" : "backends is null");
+        }
+        const std::vector<FftBackend> list = fft_backends();
+        for (size_t i = 0; i < std::min(capacity, list.size()); i++) {
+            backends[i] = static_cast<int32_t>(list[i]);
+        }
+        *count = list.size();
+        return Status();
+    });
+}
+
+fourfold_status fourfold_export_fft_wisdom(char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] {
+        const Result<std::string> wisdom = export_fft_wisdom();
+        return wisdom ? write_text(*wisdom, buffer, capacity, length) : wisdom.status();
+    });
+}
+
+fourfold_status fourfold_import_fft_wisdom(const char *wisdom) {
+    return guarded([&] { return wisdom == nullptr ? not_null("wisdom", wisdom) : import_fft_wisdom(wisdom); });
+}
+
+namespace {
+
+fourfold_table_info to_c(const TableInfo &t) {
+    return {sizeof(fourfold_table_info), t.name.c_str(), t.shipped, t.records, t.stale, t.foreign, t.unreadable, t.torn};
+}
+
+/// What load(name) reads, under the caller's own name for it.
+template<typename Load>
+Status loaded(const char *name, fourfold_table_info *info, const Load &load) {
+    Status status = info != nullptr ? check_room("info", info, info->struct_size) : Status();
+    if (!status.ok()) {
+        return status;
+    }
+    const Result<TableInfo> table = load(name);
+    if (table && info != nullptr) {
+        fourfold_table_info known = to_c(*table);
+        known.name = name;
+        status = write_struct("info", known, info, info->struct_size);
+    }
+    return table ? status : table.status();
+}
+
+}  // namespace
+
+fourfold_status fourfold_load_table(const char *path, fourfold_table_info *info) {
+    return guarded([&] { return path == nullptr ? not_null("path", path) : loaded(path, info, [](const char *name) { return load_table(name); }); });
+}
+
+fourfold_status fourfold_load_table_text(const char *name, const char *text, fourfold_table_info *info) {
+    return guarded([&] {
+        if (name == nullptr || text == nullptr) {
+            return bad(name == nullptr ? "name is null" : "text is null");
+        }
+        return loaded(name, info, [text](const char *called) { return load_table_text(called, text); });
+    });
+}
+
+fourfold_status fourfold_unload_tables(int32_t keep_shipped) {
+    return guarded([&] {
+        unload_tables(keep_shipped != 0);
+        return Status();
+    });
+}
+
+fourfold_status fourfold_list_tables(void (*each)(void *data, const fourfold_table_info *info), void *data) {
+    return guarded([&] {
+        if (each == nullptr) {
+            return bad("each is null");
+        }
+        for (const TableInfo &table : tables()) {
+            const fourfold_table_info info = to_c(table);
+            each(data, &info);
+        }
+        return Status();
+    });
+}
+
+fourfold_status fourfold_block_choices(const char *const *names, size_t count) {
+    return guarded([&] {
+        std::vector<std::string> list;
+        const Status status = read_names("names", names, count, list);
+        return status.ok() ? block_choices(list) : status;
     });
 }

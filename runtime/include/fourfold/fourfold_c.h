@@ -1,6 +1,6 @@
 /* @file
  * fourfold's C interface: C11, for C, Rust, Julia and whatever else calls C. The semantics are those of the C++ headers
- * (problem.h, plan.h, profile.h, executor.h), which hold the equations.
+ * (problem.h, plan.h, layer.h, spectral.h, training.h, tuning.h, profile.h, executor.h), which hold the equations.
  *
  *     fourfold_problem problem;
  *     fourfold_problem_parse(&problem, sizeof problem, "b8 ic64 i56 oc64 f3 p1 relu");
@@ -234,6 +234,18 @@ fourfold_status fourfold_plan_create(const fourfold_problem *problem, const four
 /* NULL is allowed. */
 void fourfold_plan_destroy(fourfold_plan *plan);
 
+/* What decided for a plan: Tier of plan.h; tuning.h has their order. */
+enum fourfold_tier {
+    FOURFOLD_TIER_CALLER = 0,
+    FOURFOLD_TIER_ENVIRONMENT = 1,
+    FOURFOLD_TIER_RECORD = 2,
+    FOURFOLD_TIER_NEIGHBOURS = 3,
+    FOURFOLD_TIER_FAMILY = 4,
+    FOURFOLD_TIER_COST_MODEL = 5,
+    FOURFOLD_TIER_REFERENCE = 6,
+    FOURFOLD_TIER_MEASURED = 7
+};
+
 /* What a plan needs and what was chosen for it. */
 typedef struct fourfold_plan_info {
     size_t struct_size; /* sizeof this struct, as the caller knows it */
@@ -246,6 +258,7 @@ typedef struct fourfold_plan_info {
     double predicted_seconds;        /* of one execution, by the cost model */
     const char *choice;              /* all that was chosen, as fourfold_plan_options takes it; the plan owns it */
     const char *decided_by;          /* what decided, in words; the plan owns it */
+    int32_t tier;                    /* enum fourfold_tier: what decided */
 } fourfold_plan_info;
 /* The caller sets info->struct_size = sizeof(fourfold_plan_info). */
 fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_info *info);
@@ -320,6 +333,35 @@ fourfold_status fourfold_plan_pack_filters(const fourfold_plan *plan, const four
 fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_tensors *tensors, void *workspace, size_t workspace_bytes,
                                       const fourfold_context *context);
 
+/* -------------------------------------------------------------------------------------------------------------- layer */
+
+/* A convolution that owns plan, packed filters and workspace: Conv2dLayer of layer.h. It sees the filters' values, so filters of
+ * rank one (blurs, Sobel) are computed as two passes where that is predicted faster. One call of fourfold_layer_run at a time. */
+typedef struct fourfold_layer fourfold_layer;
+/* *layer becomes a new layer for a forward or bwd-data problem, or NULL on failure. filters (oc, ic/groups, f0, f1) and bias (one value
+ * for each channel of the result, or NULL) are read here and not needed afterwards. options may be NULL: the defaults. */
+fourfold_status fourfold_layer_create(const fourfold_problem *problem, const fourfold_const_view *filters, const float *bias,
+                                      const fourfold_plan_options *options, fourfold_layer **layer);
+/* NULL is allowed. */
+void fourfold_layer_destroy(fourfold_layer *layer);
+
+/* What a layer owns and how it computes. */
+typedef struct fourfold_layer_info {
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    size_t workspace_bytes;     /* that the layer owns */
+    size_t packed_filter_bytes; /* the same of filters; 0 where separable */
+    double predicted_seconds;   /* of one run, by the cost model */
+    int32_t separable;          /* whether the filters are of rank one and computed as two passes */
+} fourfold_layer_info;
+/* The caller sets info->struct_size = sizeof(fourfold_layer_info). */
+fourfold_status fourfold_layer_query(const fourfold_layer *layer, fourfold_layer_info *info);
+/* Several lines for people; buffer, capacity and length as in fourfold_problem_print. */
+fourfold_status fourfold_layer_describe(const fourfold_layer *layer, char *buffer, size_t capacity, size_t *length);
+/* fwd: x -> y, bwd-data: gy -> gx. residual, of the output's shape, is needed where the problem says so and NULL otherwise. Allocates
+ * nothing unless it fails. context may be NULL. After FOURFOLD_INVALID_ARGUMENT the output is untouched. */
+fourfold_status fourfold_layer_run(fourfold_layer *layer, const fourfold_const_view *input, const fourfold_view *output,
+                                   const fourfold_const_view *residual, const fourfold_context *context);
+
 /* --------------------------------------------------------------------------------------------------- spectral product */
 
 /* Products of complex64 half spectra that the caller keeps, summed over channels, and their gradients: SpectralPlan of spectral.h.
@@ -377,6 +419,9 @@ typedef struct fourfold_spectral_info {
 } fourfold_spectral_info;
 /* The caller sets info->struct_size = sizeof(fourfold_spectral_info). */
 fourfold_status fourfold_spectral_plan_query(const fourfold_spectral_plan *plan, fourfold_spectral_info *info);
+
+/* Several lines for people; buffer, capacity and length as in fourfold_problem_print. */
+fourfold_status fourfold_spectral_plan_describe(const fourfold_spectral_plan *plan, char *buffer, size_t capacity, size_t *length);
 
 /* Views (n, channel, row, column), filters (oc, ic, row, column), whatever the order in memory; strides count complex numbers.
  * strided == 0: dense in the problem's order. See spectral.h for what is allowed. */
@@ -445,6 +490,72 @@ fourfold_status fourfold_spectral_transform_inverse(const fourfold_spectral_tran
 fourfold_status fourfold_spectral_transform_filters(const fourfold_spectral_transform *transform, const fourfold_problem *problem, const float *filters,
                                                     float *spectra, void *workspace, size_t workspace_bytes, const fourfold_context *context);
 
+/* ------------------------------------------------------------------------------------------------------ training step */
+
+/* Forward and both gradients on spectra that the caller keeps, so that x, w and gy are transformed once each: TrainingPlan of
+ * training.h, which has the equations and says where it pays. Immutable: any number of threads may use one at once, each with a
+ * workspace of its own. Spectra live in the caller's blocks, aligned to FOURFOLD_ALIGNMENT, as large as fourfold_training_info says;
+ * each is marked with the step, any number from 0 on. The products refuse blocks of another kind or plan and two blocks of different
+ * steps. */
+typedef struct fourfold_training_plan fourfold_training_plan;
+/* How a training plan computes. */
+typedef struct fourfold_training_options {
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    int32_t threads;        /* as of a plan */
+    int32_t fft_backend;    /* enum fourfold_fft_backend */
+    int32_t fft_rigor;      /* enum fourfold_fft_rigor */
+    size_t workspace_limit; /* bytes, without the spectra; SIZE_MAX: none */
+} fourfold_training_options;
+/* The defaults: all threads, the build's own library, no limit. */
+fourfold_status fourfold_training_options_init(fourfold_training_options *options, size_t struct_size);
+/* For a forward problem without residual and post-op. *plan becomes a new plan, or NULL on failure. options may be NULL: the defaults. */
+fourfold_status fourfold_training_plan_create(const fourfold_problem *problem, const fourfold_training_options *options, fourfold_training_plan **plan);
+/* NULL is allowed. */
+void fourfold_training_plan_destroy(fourfold_training_plan *plan);
+
+/* What a training plan needs. */
+typedef struct fourfold_training_info {
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    int32_t threads;               /* at most so many at a time */
+    int32_t fft_backend;           /* enum fourfold_fft_backend: the library that transforms */
+    size_t input_spectra_bytes;    /* of the block X */
+    size_t filter_spectra_bytes;   /* of the block W, which plans of other batches may share */
+    size_t gradient_spectra_bytes; /* of the block G */
+    size_t workspace_bytes;        /* enough for every call */
+} fourfold_training_info;
+/* The caller sets info->struct_size = sizeof(fourfold_training_info). */
+fourfold_status fourfold_training_plan_query(const fourfold_training_plan *plan, fourfold_training_info *info);
+/* Several lines for people; buffer, capacity and length as in fourfold_problem_print. */
+fourfold_status fourfold_training_plan_describe(const fourfold_training_plan *plan, char *buffer, size_t capacity, size_t *length);
+
+/* x (b, ic, i0, i1) -> X, marked with the step. context may be NULL in all six; after FOURFOLD_INVALID_ARGUMENT what would have been
+ * written is untouched. */
+fourfold_status fourfold_training_plan_transform_input(const fourfold_training_plan *plan, const fourfold_const_view *input, int64_t step,
+                                                       void *input_spectra, size_t input_spectra_bytes, void *workspace, size_t workspace_bytes,
+                                                       const fourfold_context *context);
+/* w (oc, ic/groups, f0, f1) -> W, marked with the step. */
+fourfold_status fourfold_training_plan_transform_filters(const fourfold_training_plan *plan, const fourfold_const_view *filters, int64_t step,
+                                                         void *filter_spectra, size_t filter_spectra_bytes, void *workspace, size_t workspace_bytes,
+                                                         const fourfold_context *context);
+/* gy (b, oc, o0, o1) -> G, marked with the step. */
+fourfold_status fourfold_training_plan_transform_gradient(const fourfold_training_plan *plan, const fourfold_const_view *grad_output, int64_t step,
+                                                          void *gradient_spectra, size_t gradient_spectra_bytes, void *workspace,
+                                                          size_t workspace_bytes, const fourfold_context *context);
+/* X, W -> y (b, oc, o0, o1). bias: oc values, or NULL. */
+fourfold_status fourfold_training_plan_forward(const fourfold_training_plan *plan, const void *input_spectra, size_t input_spectra_bytes,
+                                               const void *filter_spectra, size_t filter_spectra_bytes, const float *bias, const fourfold_view *output,
+                                               void *workspace, size_t workspace_bytes, const fourfold_context *context);
+/* G, W -> gx (b, ic, i0, i1). */
+fourfold_status fourfold_training_plan_backward_data(const fourfold_training_plan *plan, const void *gradient_spectra, size_t gradient_spectra_bytes,
+                                                     const void *filter_spectra, size_t filter_spectra_bytes, const fourfold_view *grad_input,
+                                                     void *workspace, size_t workspace_bytes, const fourfold_context *context);
+/* X, G -> gw (oc, ic/groups, f0, f1). grad_bias: oc values, or NULL. */
+fourfold_status fourfold_training_plan_backward_filters(const fourfold_training_plan *plan, const void *input_spectra, size_t input_spectra_bytes,
+                                                        const void *gradient_spectra, size_t gradient_spectra_bytes, const fourfold_view *grad_filters,
+                                                        float *grad_bias, void *workspace, size_t workspace_bytes, const fourfold_context *context);
+
+/* ------------------------------------------------------------------------------------------------------------- memory */
+
 /* Memory aligned to FOURFOLD_ALIGNMENT, or NULL; to be freed by fourfold_free. */
 void *fourfold_alloc(size_t bytes);
 /* NULL is allowed. */
@@ -486,6 +597,10 @@ typedef struct fourfold_candidate {
 /* Calls each(data, candidate) for every algorithm. options may be NULL. */
 fourfold_status fourfold_explain(const fourfold_problem *problem, const fourfold_plan_options *options,
                                  void (*each)(void *data, const fourfold_candidate *candidate), void *data);
+/* Calls each(data, candidate) for every plan that the options admit, best prediction first: what a tuner times, each with the choice that
+ * makes it again. options may be NULL. */
+fourfold_status fourfold_list_choices(const fourfold_problem *problem, const fourfold_plan_options *options,
+                                      void (*each)(void *data, const fourfold_candidate *candidate), void *data);
 
 /* One compiled stage. */
 typedef struct fourfold_variant {
@@ -495,6 +610,7 @@ typedef struct fourfold_variant {
     const char *isa;        /* "avx512", "avx2", "generic" */
     const char *parameters; /* "m=8 n=3" */
     int32_t runnable;       /* on this machine, under the environment's cap */
+    const char *hash;       /* of its machine code: 16 hexadecimal digits */
 } fourfold_variant;
 /* Calls each(data, variant) for every variant in this build; the texts are valid during the call. */
 fourfold_status fourfold_list_variants(void (*each)(void *data, const fourfold_variant *variant), void *data);
@@ -512,6 +628,42 @@ typedef struct fourfold_machine {
 } fourfold_machine;
 /* The caller sets machine->struct_size = sizeof(fourfold_machine). */
 fourfold_status fourfold_machine_query(fourfold_machine *machine);
+
+/* Writes at most capacity of those built in (enum fourfold_fft_backend), the default first; *count becomes the number of all. backends may
+ * be NULL when capacity is 0. */
+fourfold_status fourfold_fft_backends(int32_t *backends, size_t capacity, size_t *count);
+/* FFTW's accumulated planning knowledge as text; buffer, capacity and length as in fourfold_problem_print. FOURFOLD_UNSUPPORTED in a build
+ * without FFTW. */
+fourfold_status fourfold_export_fft_wisdom(char *buffer, size_t capacity, size_t *length);
+/* Takes what fourfold_export_fft_wisdom gave. */
+fourfold_status fourfold_import_fft_wisdom(const char *wisdom);
+
+/* -------------------------------------------------------------------------------------------- tables of measured plans */
+
+/* One loaded table: TableInfo of tuning.h. */
+typedef struct fourfold_table_info {
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    const char *name;   /* the file; valid during the call of `each`, or what the caller named it */
+    int32_t shipped;    /* whether it is built in */
+    int32_t records;    /* in use */
+    int32_t stale;      /* skipped: they name a variant that this build has not, or has with other contents */
+    int32_t foreign;    /* skipped: of another ISA level, or of a GPU target that this build has not */
+    int32_t unreadable; /* skipped: lines that are no records */
+    int32_t torn;       /* whether the last line was cut off, and skipped */
+} fourfold_table_info;
+/* Loads a table, as `fourfold tune` writes it, on top of those there are: where it has records of a problem, they come first. Plans made
+ * before keep their choices. info, unless NULL, becomes what was read, with the struct_size that the caller set. FOURFOLD_INVALID_ARGUMENT
+ * when the file cannot be read or is no table; single lines that cannot be used are skipped and counted. */
+fourfold_status fourfold_load_table(const char *path, fourfold_table_info *info);
+/* The same from memory; name is what explanations will call it. */
+fourfold_status fourfold_load_table_text(const char *name, const char *text, fourfold_table_info *info);
+/* Back to no tables at all, or where keep_shipped is not 0 to the shipped ones. FOURFOLD_TABLE's are not loaded again. */
+fourfold_status fourfold_unload_tables(int32_t keep_shipped);
+/* Calls each(data, info) for those that decide now, in the order in which they were loaded; the last is asked first. */
+fourfold_status fourfold_list_tables(void (*each)(void *data, const fourfold_table_info *info), void *data);
+/* Bars algorithms and variants by name for the whole process, besides FOURFOLD_BLOCK and fourfold_plan_options' blocked; replaces what was
+ * barred by an earlier call. names may be NULL when count is 0. */
+fourfold_status fourfold_block_choices(const char *const *names, size_t count);
 
 #ifdef __cplusplus
 }

@@ -49,7 +49,7 @@ Result<TableInfo> load_table(const std::string &path);
 Result<TableInfo> load_table_text(const std::string &name, const std::string &text);
 /// Back to no tables at all, or to the shipped ones (FOURFOLD_TABLE's are not loaded again).
 void unload_tables(bool keep_shipped = true);
-/// Those that decide now, the first asked first.
+/// Those that decide now, in the order in which they were loaded; the last is asked first.
 std::vector<TableInfo> tables();
 
 /// Bars algorithms and variants by name for the whole process, besides FOURFOLD_BLOCK and PlanOptions::blocked; replaces what
