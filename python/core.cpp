@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <initializer_list>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -166,19 +167,34 @@ Conv2dProblem parsed(std::string_view text) {
 }
 
 struct Options {
-    std::string algorithm, accuracy, variant, choice, effort, cache;
+    std::string algorithm, accuracy, variant, choice, effort, cache, fft_backend, fft_rigor;
     int threads;
-    std::optional<size_t> workspace_limit;
+    std::optional<size_t> workspace_limit, packed_filter_limit;
     bool choose_for_threads, packs_each_time;
     std::vector<std::string> blocked;
 };
 
-/// One of two words.
-bool is_second(const char *name, const std::string &value, const char *first, const char *second) {
-    if (value != first && value != second) {
-        throw_error(PyExc_ValueError, std::string(name) + " is '" + value + "'; it must be " + first + " or " + second);
+/// One of some words, in the order of an enumeration's values.
+template<typename Enum>
+Enum one_of(const char *name, const std::string &value, std::initializer_list<const char *> words) {
+    std::string list;
+    for (size_t i = 0; i < words.size(); i++) {
+        const char *word = words.begin()[i];
+        if (value == word) {
+            return static_cast<Enum>(i);
+        }
+        list += (i == 0 ? "" : i + 1 == words.size() ? " or "
+                                                     : ", ") +
+                std::string(word);
     }
-    return value == second;
+    throw_error(PyExc_ValueError, std::string(name) + " is '" + value + "'; it must be " + list);
+}
+
+FftBackend fft_backend(const std::string &name) {
+    return one_of<FftBackend>("fft_backend", name, {"auto", "fftw", "kissfft"});
+}
+FftRigor fft_rigor(const std::string &name) {
+    return one_of<FftRigor>("fft_rigor", name, {"estimate", "measure", "patient"});
 }
 
 PlanOptions plan_options(const Options &o) {
@@ -187,10 +203,13 @@ PlanOptions plan_options(const Options &o) {
     options.accuracy = value(parse_accuracy(o.accuracy));
     options.threads = o.threads;
     options.workspace_limit = o.workspace_limit.value_or(options.workspace_limit);
+    options.packed_filter_limit = o.packed_filter_limit.value_or(options.packed_filter_limit);
     options.variant = o.variant;
     options.choice = o.choice;
-    options.effort = is_second("effort", o.effort, "table", "measure") ? Effort::kMeasure : Effort::kTable;
-    options.cache = is_second("cache", o.cache, "warm", "cold") ? CacheState::kCold : CacheState::kWarm;
+    options.effort = one_of<Effort>("effort", o.effort, {"table", "measure"});
+    options.cache = one_of<CacheState>("cache", o.cache, {"warm", "cold"});
+    options.fft_backend = fft_backend(o.fft_backend);
+    options.fft_rigor = fft_rigor(o.fft_rigor);
     options.choose_for_threads = o.choose_for_threads;
     options.packs_each_time = o.packs_each_time;
     options.blocked = o.blocked;
@@ -198,7 +217,7 @@ PlanOptions plan_options(const Options &o) {
 }
 
 void execute(const Plan &plan, const std::optional<Array> &input, nb::object filters, const std::optional<Array> &bias, const std::optional<Array> &residual, const std::optional<OutArray> &output,
-             const std::optional<Array> &grad_output, const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias) {
+             const std::optional<Array> &grad_output, const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias, Profile *profile) {
     const Conv2dProblem &p = plan.problem();
     const bool forward = p.operation == Operation::kForward;
     const bool fold = p.operation == Operation::kFold, unfold = p.operation == Operation::kUnfold;
@@ -223,7 +242,9 @@ void execute(const Plan &plan, const std::optional<Array> &input, nb::object fil
     t.grad_filters = view<float>("grad_filters", grad_filters, p.layout, filter_shape(p));
     t.grad_bias = vector<float>("grad_bias", grad_bias, p.out_channels);
     const MemoryBlock block = workspace(t.filters.is_packed() ? plan.workspace_bytes() : plan.workspace_bytes_unpacked());
-    check(without_gil([&] { return plan.execute(t, block); }));
+    ExecutionContext context;
+    context.profile = profile;
+    check(without_gil([&] { return plan.execute(t, block, context); }));
 }
 
 AlignedBuffer pack_filters(const Plan &plan, const std::optional<Array> &filters) {
@@ -236,6 +257,30 @@ AlignedBuffer pack_filters(const Plan &plan, const std::optional<Array> &filters
     check(without_gil([&] { return plan.pack_filters(v, packed, block); }));
     return packed;
 }
+
+/// A Conv2dLayer, whose calls take turns: its workspace is its own.
+struct Layer {
+    std::optional<Conv2dLayer> layer;
+    std::mutex one_at_a_time;
+
+    Layer(const Conv2dProblem &p, const std::optional<Array> &filters, const std::optional<Array> &bias, const Options &options) {
+        const PlanOptions o = plan_options(options);
+        const ConstView w = view<const float>("filters", filters, p.layout, filter_shape(p));
+        const float *b = vector<const float>("bias", bias, p.operation == Operation::kForward ? p.out_channels : p.in_channels);
+        layer.emplace(value(without_gil([&] { return Conv2dLayer::create(p, w, b, o); })));
+    }
+    void run(const std::optional<Array> &input, const std::optional<OutArray> &output, const std::optional<Array> &residual) {
+        const Conv2dProblem &p = layer->problem();
+        const bool forward = p.operation == Operation::kForward;
+        const Shape from = forward ? input_shape(p) : output_shape(p), to = forward ? output_shape(p) : input_shape(p);
+        const ConstView x = view<const float>("input", input, p.layout, from), z = view<const float>("residual", residual, p.layout, to);
+        const MutableView y = view<float>("output", output, p.layout, to);
+        check(without_gil([&] {
+            const std::lock_guard<std::mutex> lock(one_at_a_time);
+            return layer->run(x, y, z);
+        }));
+    }
+};
 
 Shape spectrum_shape(const SpectralProblem &p, int64_t a, int64_t b) {
     return {a, b, p.height, p.half_width};
@@ -348,6 +393,76 @@ struct Transform {
     }
 };
 
+/// A block that a TrainingPlan's transforms write and its products read.
+struct Spectra {
+    AlignedBuffer block;
+};
+
+/// `given`, or a new block; of too few bytes, the plan refuses it.
+nb::object spectra_for(nb::object given, size_t bytes) {
+    if (given.is_none()) {
+        AlignedBuffer block(bytes);
+        if (block.data() == nullptr) {
+            throw_error(PyExc_MemoryError, "no memory for spectra of " + std::to_string(bytes) + " bytes");
+        }
+        return nb::cast(Spectra{std::move(block)});
+    }
+    if (!nb::isinstance<Spectra>(given)) {
+        throw_error(PyExc_ValueError, "out is no Spectra");
+    }
+    return given;
+}
+
+using TrainingTransform = Status (TrainingPlan::*)(ConstView, int64_t, MemoryBlock, MemoryBlock, const ExecutionContext &) const;
+
+nb::object transform_spectra(const TrainingPlan &plan, TrainingTransform transform, const char *name, const std::optional<Array> &array, const Shape &shape, int64_t step, nb::object out, size_t bytes) {
+    const ConstView from = view<const float>(name, array, plan.problem().layout, shape);
+    nb::object spectra = spectra_for(std::move(out), bytes);
+    const MemoryBlock to = nb::cast<Spectra &>(spectra).block, block = workspace(plan.workspace_bytes());
+    check(without_gil([&] { return (plan.*transform)(from, step, to, block, {}); }));
+    return spectra;
+}
+
+TrainingPlan make_training_plan(const Conv2dProblem &problem, int threads, const std::string &backend, const std::string &rigor, std::optional<size_t> workspace_limit) {
+    TrainingOptions options;
+    options.threads = threads;
+    options.fft_backend = fft_backend(backend);
+    options.fft_rigor = fft_rigor(rigor);
+    options.workspace_limit = workspace_limit.value_or(options.workspace_limit);
+    return value(without_gil([&] { return TrainingPlan::create(problem, options); }));
+}
+
+nb::list as_dicts(const std::vector<Candidate> &candidates) {
+    nb::list list;
+    for (const Candidate &c : candidates) {
+        nb::dict d;
+        d["algorithm"] = to_string(c.algorithm);
+        d["supported"] = c.supported;
+        d["chosen"] = c.chosen;
+        d["reason"] = c.reason;
+        d["variant"] = c.variant;
+        d["choice"] = c.choice;
+        d["predicted_seconds"] = c.predicted_seconds;
+        d["corrected_seconds"] = c.corrected_seconds;
+        d["workspace_bytes"] = c.workspace_bytes;
+        d["packed_filter_bytes"] = c.packed_filter_bytes;
+        list.append(d);
+    }
+    return list;
+}
+
+nb::dict as_dict(const TableInfo &t) {
+    nb::dict d;
+    d["name"] = t.name;
+    d["shipped"] = t.shipped;
+    d["records"] = t.records;
+    d["stale"] = t.stale;
+    d["foreign"] = t.foreign;
+    d["unreadable"] = t.unreadable;
+    d["torn"] = t.torn;
+    return d;
+}
+
 Layout layout_of(const std::string &name) {
     if (name != "nchw" && name != "nhwc") {
         throw_error(PyExc_ValueError, "layout is '" + name + "'; it must be nchw or nhwc");
@@ -410,8 +525,18 @@ NB_MODULE(_core, m) {
         .def("__bytes__", [](const AlignedBuffer &b) { return nb::bytes(static_cast<const char *>(b.data()), b.bytes()); }, "To be saved, and read back by an equal plan of the same build.");
 
     nb::class_<Options>(m, "Options", "What Plan's keywords say.")
-        .def("__init__", [](Options *self, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant, const std::string &choice, const std::string &effort, const std::string &cache, bool choose_for_threads, bool packs_each_time, std::vector<std::string> blocked) { new (self) Options{algorithm, accuracy, variant, choice, effort, cache, threads, workspace_limit, choose_for_threads, packs_each_time, std::move(blocked)}; },
-             nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "", "choice"_a = "", "effort"_a = "table", "cache"_a = "warm", "choose_for_threads"_a = false, "packs_each_time"_a = false, "blocked"_a = std::vector<std::string>());
+        .def("__init__", [](Options *self, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant, const std::string &choice, const std::string &effort, const std::string &cache, bool choose_for_threads, bool packs_each_time, std::vector<std::string> blocked, const std::string &fft_backend, const std::string &fft_rigor, std::optional<size_t> packed_filter_limit) { new (self) Options{algorithm, accuracy, variant, choice, effort, cache, fft_backend, fft_rigor, threads, workspace_limit, packed_filter_limit, choose_for_threads, packs_each_time, std::move(blocked)}; },
+             nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "", "choice"_a = "", "effort"_a = "table", "cache"_a = "warm", "choose_for_threads"_a = false, "packs_each_time"_a = false, "blocked"_a = std::vector<std::string>(), "fft_backend"_a = "auto", "fft_rigor"_a = "estimate", "packed_filter_limit"_a = nb::none());
+
+    nb::class_<Profile>(m, "Profile", "Adds up the time spent in each stage, over any number of executions and threads: Plan.execute(..., profile=profile).")
+        .def(nb::init<>())
+        .def_prop_ro("stages", [](const Profile &p) {
+            nb::dict d;
+            for (const Profile::Stage &stage : p.stages()) {
+                d[stage.name] = nb::make_tuple(stage.calls, stage.seconds);
+            }
+            return d; }, "{name: (calls, seconds summed over threads)}, in the order of first use.")
+        .def("reset", &Profile::reset, "Back to no stages. Not while an execution uses it.");
 
     nb::class_<Plan>(m, "Plan")
         .def("__init__", [](Plan *self, const Conv2dProblem &problem, const Options &options) {
@@ -421,7 +546,8 @@ NB_MODULE(_core, m) {
         .def_prop_ro("algorithm", [](const Plan &p) { return to_string(p.algorithm()); })
         .def_prop_ro("variant", [](const Plan &p) { return p.variant(); })
         .def_prop_ro("choice", [](const Plan &p) { return p.choice(); }, "All that was chosen; the option choice with it makes this plan again.")
-        .def_prop_ro("decided_by", [](const Plan &p) { return p.decided_by(); })
+        .def_prop_ro("tier", [](const Plan &p) { return to_string(p.tier()); }, "What decided: caller, environment, record, neighbours, family, cost model, reference or measured.")
+        .def_prop_ro("decided_by", [](const Plan &p) { return p.decided_by(); }, "The same in words.")
         .def_prop_ro("threads", &Plan::threads)
         .def_prop_ro("workspace_bytes", &Plan::workspace_bytes)
         .def_prop_ro("workspace_bytes_unpacked", &Plan::workspace_bytes_unpacked)
@@ -429,7 +555,48 @@ NB_MODULE(_core, m) {
         .def_prop_ro("predicted_seconds", &Plan::predicted_seconds)
         .def("describe", &Plan::describe, "Several lines for people.")
         .def("pack_filters", &pack_filters, "filters"_a, "Filters (oc, ic/groups, f0, f1), once for many calls of execute.")
-        .def("_execute", &execute, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "bias"_a = nb::none(), "residual"_a = nb::none(), "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "grad_bias"_a = nb::none());
+        .def("_execute", &execute, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "bias"_a = nb::none(), "residual"_a = nb::none(), "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "grad_bias"_a = nb::none(), "profile"_a = nb::none());
+
+    nb::class_<Layer>(m, "Layer")
+        .def(nb::init<const Conv2dProblem &, const std::optional<Array> &, const std::optional<Array> &, const Options &>(), "problem"_a, "filters"_a.none(), "bias"_a.none(), "options"_a)
+        .def_prop_ro("problem", [](const Layer &l) { return l.layer->problem(); })
+        .def_prop_ro("separable", [](const Layer &l) { return l.layer->separable(); }, "Whether the filters are of rank one and computed as two passes.")
+        .def_prop_ro("workspace_bytes", [](const Layer &l) { return l.layer->workspace_bytes(); })
+        .def_prop_ro("packed_filter_bytes", [](const Layer &l) { return l.layer->packed_filter_bytes(); })
+        .def_prop_ro("predicted_seconds", [](const Layer &l) { return l.layer->predicted_seconds(); })
+        .def("describe", [](const Layer &l) { return l.layer->describe(); }, "Several lines for people.")
+        .def("_run", &Layer::run, "input"_a.none(), "output"_a.none(), "residual"_a.none());
+
+    nb::class_<Spectra>(m, "Spectra", "What a TrainingPlan's transforms write and its products read.")
+        .def_prop_ro("nbytes", [](const Spectra &s) { return s.block.bytes(); });
+
+    nb::class_<TrainingPlan>(m, "TrainingPlan")
+        .def("__init__", [](TrainingPlan *self, const Conv2dProblem &problem, int threads, const std::string &backend, const std::string &rigor, std::optional<size_t> workspace_limit) { new (self) TrainingPlan(make_training_plan(problem, threads, backend, rigor, workspace_limit)); }, "problem"_a, nb::kw_only(), "threads"_a = 0, "fft_backend"_a = "auto", "fft_rigor"_a = "estimate", "workspace_limit"_a = nb::none())
+        .def_prop_ro("problem", [](const TrainingPlan &p) { return p.problem(); })
+        .def_prop_ro("threads", &TrainingPlan::threads)
+        .def_prop_ro("fft_backend", [](const TrainingPlan &p) { return to_string(p.backend()); })
+        .def_prop_ro("input_spectra_bytes", &TrainingPlan::input_spectra_bytes)
+        .def_prop_ro("filter_spectra_bytes", &TrainingPlan::filter_spectra_bytes)
+        .def_prop_ro("gradient_spectra_bytes", &TrainingPlan::gradient_spectra_bytes)
+        .def_prop_ro("workspace_bytes", &TrainingPlan::workspace_bytes)
+        .def("describe", &TrainingPlan::describe, "Several lines for people.")
+        .def("transform_input", [](const TrainingPlan &p, const std::optional<Array> &input, int64_t step, nb::object out) { return transform_spectra(p, &TrainingPlan::transform_input, "input", input, input_shape(p.problem()), step, std::move(out), p.input_spectra_bytes()); }, "input"_a, "step"_a, nb::kw_only(), "out"_a = nb::none(), "x (b, ic, i0, i1) -> X: new Spectra, or those given as out, marked with the step.")
+        .def("transform_filters", [](const TrainingPlan &p, const std::optional<Array> &filters, int64_t step, nb::object out) { return transform_spectra(p, &TrainingPlan::transform_filters, "filters", filters, filter_shape(p.problem()), step, std::move(out), p.filter_spectra_bytes()); }, "filters"_a, "step"_a, nb::kw_only(), "out"_a = nb::none(), "w (oc, ic/groups, f0, f1) -> W.")
+        .def("transform_gradient", [](const TrainingPlan &p, const std::optional<Array> &grad_output, int64_t step, nb::object out) { return transform_spectra(p, &TrainingPlan::transform_gradient, "grad_output", grad_output, output_shape(p.problem()), step, std::move(out), p.gradient_spectra_bytes()); }, "grad_output"_a, "step"_a, nb::kw_only(), "out"_a = nb::none(), "gy (b, oc, o0, o1) -> G.")
+        .def("_forward", [](const TrainingPlan &p, const Spectra &input, const Spectra &filters, const std::optional<Array> &bias, const std::optional<OutArray> &output) {
+            const float *b = vector<const float>("bias", bias, p.problem().out_channels);
+            const MutableView y = view<float>("output", output, p.problem().layout, output_shape(p.problem()));
+            const MemoryBlock block = workspace(p.workspace_bytes());
+            check(without_gil([&] { return p.forward(input.block, filters.block, b, y, block); })); }, "input"_a, "filters"_a, "bias"_a.none(), "output"_a)
+        .def("_backward_data", [](const TrainingPlan &p, const Spectra &gradient, const Spectra &filters, const std::optional<OutArray> &grad_input) {
+            const MutableView gx = view<float>("grad_input", grad_input, p.problem().layout, input_shape(p.problem()));
+            const MemoryBlock block = workspace(p.workspace_bytes());
+            check(without_gil([&] { return p.backward_data(gradient.block, filters.block, gx, block); })); }, "gradient"_a, "filters"_a, "grad_input"_a)
+        .def("_backward_filters", [](const TrainingPlan &p, const Spectra &input, const Spectra &gradient, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias) {
+            const MutableView gw = view<float>("grad_filters", grad_filters, p.problem().layout, filter_shape(p.problem()));
+            float *gb = vector<float>("grad_bias", grad_bias, p.problem().out_channels);
+            const MemoryBlock block = workspace(p.workspace_bytes());
+            check(without_gil([&] { return p.backward_filters(input.block, gradient.block, gw, gb, block); })); }, "input"_a, "gradient"_a, "grad_filters"_a, "grad_bias"_a.none());
 
     nb::class_<SpectralProblem>(m, "SpectralProblem", "A product of half spectra, from its one-line form: SpectralProblem('spectral b128 ic32 i28x15 oc64').")
         .def("__init__", [](SpectralProblem *self, std::string_view text) {
@@ -467,20 +634,52 @@ NB_MODULE(_core, m) {
 
     m.def("explain", [](const Conv2dProblem &problem, const Options &options) {
         const PlanOptions o = plan_options(options);
+        return as_dicts(value(without_gil([&] { return explain(problem, o); }))); }, "problem"_a, "options"_a);
+    m.def("list_choices", [](const Conv2dProblem &problem, const Options &options) {
+        const PlanOptions o = plan_options(options);
+        return as_dicts(value(without_gil([&] { return list_choices(problem, o); }))); }, "problem"_a, "options"_a);
+
+    m.def("load_table", [](const std::string &path) { return as_dict(value(without_gil([&] { return load_table(path); }))); }, "path"_a);
+    m.def("load_table_text", [](const std::string &name, const std::string &text) { return as_dict(value(without_gil([&] { return load_table_text(name, text); }))); }, "name"_a, "text"_a);
+    m.def("unload_tables", [](bool keep_shipped) { without_gil([&] { unload_tables(keep_shipped); }); }, "keep_shipped"_a);
+    m.def("tables", [] {
         nb::list list;
-        for (const Candidate &c : value(without_gil([&] { return explain(problem, o); }))) {
+        for (const TableInfo &t : tables()) {
+            list.append(as_dict(t));
+        }
+        return list; }, "The tables that decide now, as load_table describes them, in the order in which they were loaded; the last is asked first.");
+    m.def("block_choices", [](const std::vector<std::string> &names) { check(block_choices(names)); }, "names"_a);
+
+    m.def("variants", [] {
+        nb::list list;
+        for (const VariantInfo &v : list_variants()) {
             nb::dict d;
-            d["algorithm"] = to_string(c.algorithm);
-            d["supported"] = c.supported;
-            d["chosen"] = c.chosen;
-            d["reason"] = c.reason;
-            d["variant"] = c.variant;
-            d["choice"] = c.choice;
-            d["predicted_seconds"] = c.predicted_seconds;
-            d["corrected_seconds"] = c.corrected_seconds;
-            d["workspace_bytes"] = c.workspace_bytes;
-            d["packed_filter_bytes"] = c.packed_filter_bytes;
+            d["name"] = v.name;
+            d["stage"] = v.stage;
+            d["isa"] = v.isa;
+            d["parameters"] = v.parameters;
+            d["runnable"] = v.runnable;
+            d["hash"] = v.hash;
             list.append(d);
         }
-        return list; }, "problem"_a, "options"_a, "Every algorithm's answer to the problem, as a list of dicts.");
+        return list; }, "The compiled stages of the CPU, as a list of dicts.");
+    m.def("machine", [] {
+        const MachineInfo &info = machine();
+        nb::dict d;
+        d["cpu"] = info.cpu;
+        d["microarchitecture"] = info.microarchitecture;
+        d["isa"] = info.isa;
+        d["hardware_threads"] = info.hardware_threads;
+        d["l1_bytes"] = info.l1_bytes;
+        d["l2_bytes"] = info.l2_bytes;
+        d["l3_bytes"] = info.l3_bytes;
+        return d; }, "This machine, as plans are chosen for it, as a dict.");
+    m.def("fft_backends", [] {
+        std::vector<std::string> names;
+        for (FftBackend backend : fft_backends()) {
+            names.emplace_back(to_string(backend));
+        }
+        return names; }, "The libraries built in that transform whole planes, the default first.");
+    m.def("export_fft_wisdom", [] { return value(export_fft_wisdom()); }, "FFTW's accumulated planning knowledge as text; NotImplementedError in a build without FFTW.");
+    m.def("import_fft_wisdom", [](const std::string &wisdom) { check(import_fft_wisdom(wisdom)); }, "wisdom"_a, "Takes what export_fft_wisdom gave.");
 }

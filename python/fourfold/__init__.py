@@ -1,11 +1,14 @@
-"""Batched 2-D convolution on NumPy arrays and anything that speaks DLPack, float32, without copies; unfold and fold; and the
-spectral product on complex64 half spectra.
+"""Batched 2-D convolution on NumPy arrays and anything that speaks DLPack, float32, without copies; unfold and fold; the
+spectral product on complex64 half spectra; and training steps on shared spectra.
 
     y = fourfold.conv2d(x, w, bias, padding="same")          # x (b, ic, i0, i1), w (oc, ic/groups, f0, f1)
 
     plan = fourfold.Plan("b8 ic64 i56 oc64 f3 p1 relu")      # once
     packed = plan.pack_filters(w)
     y = plan.execute(input=x, filters=packed)                # many times, from any thread
+
+    blur = fourfold.Layer("b1 ic1 i1080x1920 oc1 f9 p4 reflect", w)      # owns its filters; those of rank one run as two passes
+    y = blur(x)
 
 Arrays are indexed (n, channel, row, column) however they lie in memory: a region of a larger image, or channels last
 (`x.transpose(0, 3, 1, 2)` of an NHWC array, whose result then lies the same way), is read in place. The GIL is released
@@ -14,14 +17,37 @@ not by the named algorithm) and MemoryError with the library's sentence.
 """
 
 from functools import lru_cache
+from os import fspath
 
 import numpy as np
 
 from . import _core
-from ._core import PackedFilters, Problem, SpectralProblem, __version__
+from ._core import (PackedFilters, Problem, Profile, Spectra, SpectralProblem, __version__, export_fft_wisdom, fft_backends, import_fft_wisdom,
+                    machine, tables, variants)
 
-__all__ = ["PackedFilters", "Plan", "Problem", "SpectralPlan", "SpectralProblem", "conv2d", "conv_transpose2d", "explain", "filter_spectra",
-           "fold", "irfft2", "rfft2", "spectral_product", "unfold", "__version__"]
+__all__ = ["Layer", "PackedFilters", "Plan", "Problem", "Profile", "Spectra", "SpectralPlan", "SpectralProblem", "TrainingPlan", "block_choices",
+           "conv2d", "conv_transpose2d", "explain", "export_fft_wisdom", "fft_backends", "filter_spectra", "fold", "import_fft_wisdom", "irfft2",
+           "list_choices", "load_table", "load_table_text", "machine", "rfft2", "spectral_product", "tables", "unfold", "unload_tables", "variants",
+           "__version__"]
+
+_caches = []
+
+
+def _kept(maxsize):
+    """lru_cache of a function that makes plans, emptied when tables or block-lists change what would be chosen."""
+    def keep(function):
+        _caches.append(lru_cache(maxsize=maxsize)(function))
+        return _caches[-1]
+    return keep
+
+
+def _forget_plans():
+    for cache in _caches:
+        cache.cache_clear()
+
+
+def _problem(problem):
+    return Problem(problem) if isinstance(problem, str) else problem
 
 
 class Plan(_core.Plan):
@@ -30,14 +56,15 @@ class Plan(_core.Plan):
     Keywords: algorithm ("auto", "direct", "im2col", "fft", "fft_tiled", "winograd", "naive"), threads (0: all; results do
     not depend on it), accuracy ("strict", "default", "relaxed"), workspace_limit (bytes), variant, choice (what the attribute
     choice of another plan says: makes that plan again), effort ("table", "measure"), cache ("warm", "cold"), choose_for_threads,
-    packs_each_time (the choice counts the packing of filters, as where they change with every call), blocked (names of algorithms and variants that "auto" must not pick).
+    packs_each_time (the choice counts the packing of filters, as where they change with every call), blocked (names of algorithms and variants that "auto" must not pick),
+    fft_backend ("auto", "fftw", "kissfft"), fft_rigor ("estimate", "measure", "patient"), packed_filter_limit (bytes).
     """
 
     def __init__(self, problem, **options):
-        super().__init__(Problem(problem) if isinstance(problem, str) else problem, _core.Options(**options))
+        super().__init__(_problem(problem), _core.Options(**options))
 
     def execute(self, *, input=None, filters=None, bias=None, residual=None, output=None, grad_output=None, grad_input=None,
-                grad_filters=None, grad_bias=None):
+                grad_filters=None, grad_bias=None, profile=None):
         """Computes the problem and returns its result, which is a new array unless one is given to be filled.
 
             fwd           input, filters, bias, residual -> output
@@ -46,7 +73,7 @@ class Plan(_core.Plan):
             unfold        input -> output, columns (b, ic, f0*f1, o0*o1)
             fold          input, such columns -> output
 
-        filters: (oc, ic/groups, f0, f1) in any order of memory, or what pack_filters returned.
+        filters: (oc, ic/groups, f0, f1) in any order of memory, or what pack_filters returned. profile: a Profile, which adds up.
         """
         problem = self.problem
         operation = problem.operation
@@ -60,13 +87,104 @@ class Plan(_core.Plan):
         else:
             result = grad_filters = np.empty(problem.filter_shape, np.float32) if grad_filters is None else grad_filters
         self._execute(input=input, filters=filters, bias=bias, residual=residual, output=output, grad_output=grad_output,
-                      grad_input=grad_input, grad_filters=grad_filters, grad_bias=grad_bias)
+                      grad_input=grad_input, grad_filters=grad_filters, grad_bias=grad_bias, profile=profile)
         return result
+
+
+class Layer(_core.Layer):
+    """A forward or bwd-data problem with its filters (oc, ic/groups, f0, f1) and bias, which are read here and not needed afterwards.
+
+    It sees the filters' values, so those of rank one (blurs, Sobel) are computed as two passes where that is predicted faster. Calls from
+    several threads take turns; Plan is for several at once. Keywords as Plan's.
+    """
+
+    def __init__(self, problem, filters, bias=None, **options):
+        super().__init__(_problem(problem), filters, bias, _core.Options(**options))
+
+    def __call__(self, x, *, residual=None, out=None):
+        """y of x, or gx of gy where the problem is bwd-data: a new array unless `out` is given to be filled."""
+        problem = self.problem
+        if out is None:
+            out = _empty(problem.input_shape if problem.operation == "bwd-data" else problem.output_shape, problem.layout)
+        self._run(x, out, residual)
+        return out
+
+
+class TrainingPlan(_core.TrainingPlan):
+    """Forward and both gradients of a forward problem on spectra that you keep: each of x, w and gy is transformed once a step.
+
+        plan = fourfold.TrainingPlan("b8 ic64 i56 oc64 f31 p15")
+        X, W = plan.transform_input(x, step), plan.transform_filters(w, step)
+        y = plan.forward(X, W, bias)
+        G = plan.transform_gradient(gy, step)
+        gx, gw = plan.backward_data(G, W), plan.backward_filters(X, G, grad_bias=gb)
+
+    The products refuse Spectra of another kind or plan and two of different steps; `step` is any number from 0 on. The transforms fill the
+    Spectra given as `out`, or new ones. It pays for dense layers whose filters are nearly as large as the image, without residual and
+    post-op. Keywords: threads, fft_backend, fft_rigor and workspace_limit (bytes, without the spectra), as Plan's.
+    """
+
+    def __init__(self, problem, **options):
+        super().__init__(_problem(problem), **options)
+
+    def forward(self, input, filters, bias=None, *, output=None):
+        """X, W -> y (b, oc, o0, o1), a new array unless one is given to be filled."""
+        output = _empty(self.problem.output_shape, self.problem.layout) if output is None else output
+        self._forward(input, filters, bias, output)
+        return output
+
+    def backward_data(self, gradient, filters, *, grad_input=None):
+        """G, W -> gx (b, ic, i0, i1)."""
+        grad_input = _empty(self.problem.input_shape, self.problem.layout) if grad_input is None else grad_input
+        self._backward_data(gradient, filters, grad_input)
+        return grad_input
+
+    def backward_filters(self, input, gradient, *, grad_filters=None, grad_bias=None):
+        """X, G -> gw (oc, ic/groups, f0, f1); fills grad_bias (oc) where it is given."""
+        grad_filters = np.empty(self.problem.filter_shape, np.float32) if grad_filters is None else grad_filters
+        self._backward_filters(input, gradient, grad_filters, grad_bias)
+        return grad_filters
 
 
 def explain(problem, **options):
     """Every algorithm's answer to a problem, as a list of dicts: chosen or not, with the reason. Keywords as Plan's."""
-    return _core.explain(Problem(problem) if isinstance(problem, str) else problem, _core.Options(**options))
+    return _core.explain(_problem(problem), _core.Options(**options))
+
+
+def list_choices(problem, **options):
+    """Every plan that the options admit, best prediction first, as explain has them: what a tuner times. Keywords as Plan's."""
+    return _core.list_choices(_problem(problem), _core.Options(**options))
+
+
+# ------------------------------------------------------------------------------------------------- tables of measured plans
+
+
+def load_table(path):
+    """Loads a table, as `fourfold tune` writes it, on top of those there are: where it has records of a problem, they come first. Plan
+    objects made before keep their choices. Returns what was read as a dict: name, shipped, records (in use), and what was skipped: stale,
+    foreign, unreadable, torn. ValueError when the file cannot be read or is no table."""
+    table = _core.load_table(fspath(path))
+    _forget_plans()
+    return table
+
+
+def load_table_text(name, text):
+    """The same from memory; `name` is what explanations will call it."""
+    table = _core.load_table_text(name, text)
+    _forget_plans()
+    return table
+
+
+def unload_tables(keep_shipped=True):
+    """Back to the shipped tables, or to none at all."""
+    _core.unload_tables(keep_shipped)
+    _forget_plans()
+
+
+def block_choices(names):
+    """Bars algorithms and variants by name for the whole process; replaces what was barred by an earlier call."""
+    _core.block_choices(names)
+    _forget_plans()
 
 
 def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros", filter_mode="corr", post_op=None,
@@ -171,7 +289,7 @@ def _split(columns, name, channels, taps):
     return np.lib.stride_tricks.as_strided(columns, (b, channels, taps, pixels), (s0, s1 * taps, s1, s2), writeable=columns.flags.writeable)
 
 
-@lru_cache(maxsize=256)
+@_kept(256)
 def _plan(problem, padding, algorithm, threads, accuracy):
     if padding:
         problem = getattr(Problem(problem), padding)()

@@ -14,18 +14,17 @@ copied first. Plans are kept by problem, the last 1,024 of them; threads are tor
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import List, Optional
 
 import torch
 from torch import Tensor, nn
 
-from . import Plan, _by, _layout, _reads, _spectral_plan, _spectral_sizes, _two
+from . import Plan, _by, _kept, _layout, _reads, _spectral_plan, _spectral_sizes, _two
 
 __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "conv_transpose2d", "replace", "spectral_product"]
 
 
-@lru_cache(maxsize=1024)
+@_kept(1024)
 def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads):
     return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
                 f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} {padding_mode} {layout}",

@@ -1,6 +1,10 @@
 """fourfold on NumPy arrays and DLPack: values against a plain float64 sum, memory layouts, errors, threads."""
 
+import json
+import os
+import pathlib
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -364,6 +368,249 @@ class Spectral(unittest.TestCase):
             self.assertLess(np.abs(y - fourfold.conv2d(x, w, padding=(1, 2), padding_mode="circular")).max(), 1e-4)
 
 
+class Layers(unittest.TestCase):
+    def test_values(self):
+        x, w, b, z = random(2, 6, 10, 9), random(4, 6, 3, 3), random(4), random(2, 4, 10, 9, seed=5)
+        layer = fourfold.Layer("b2 ic6 i10x9 oc4 f3 p1 residual relu", w, b, threads=1)
+        expected = np.maximum(reference(x, w, b, pads=(1, 1, 1, 1)) + z, 0)
+        self.assertLess(np.abs(layer(x, residual=z) - expected).max(), 1e-4)
+        self.assertFalse(layer.separable)
+        self.assertGreater(layer.packed_filter_bytes, 0)
+        out = np.empty((2, 4, 10, 9), np.float32)
+        self.assertIs(layer(x, residual=z, out=out), out)
+        self.assertLess(np.abs(out - expected).max(), 1e-4)
+        last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        y = fourfold.Layer("b2 ic6 i10x9 oc4 f3 p1 nhwc", w)(last)
+        self.assertLess(np.abs(y - reference(x, w, pads=(1, 1, 1, 1))).max(), 1e-4)
+        self.assertTrue(y.transpose(0, 2, 3, 1).flags.c_contiguous)
+
+    def test_backward_data(self):
+        g, w = random(2, 4, 10, 9), random(4, 6, 3, 3)
+        gx = fourfold.Layer("bwd-data b2 ic6 i10x9 oc4 f3 p1", w)(g)
+        self.assertTrue((gx == fourfold.Plan("bwd-data b2 ic6 i10x9 oc4 f3 p1").execute(grad_output=g, filters=w)).all())
+
+    def test_rank_one_filters(self):
+        x, taps = random(1, 1, 200, 150), random(15)
+        w = np.outer(taps, taps)[None, None]
+        layer = fourfold.Layer("b1 ic1 i200x150 oc1 f15 p7 reflect", w)
+        self.assertTrue(layer.separable)
+        self.assertLess(np.abs(layer(x) - reference(x, w, pads=(7, 7, 7, 7), mode="reflect")).max(), 1e-4)
+
+    def test_callers_take_turns(self):
+        w = random(32, 32, 5, 5)
+        layer = fourfold.Layer("b1 ic32 i40 oc32 f5 p2", w, threads=1)
+        inputs = [random(1, 32, 40, 40, seed=s) for s in range(4)]
+        expected = [layer(x) for x in inputs]
+        wrong = []
+
+        def work(i):
+            for _ in range(20):
+                if not (layer(inputs[i]) == expected[i]).all():
+                    wrong.append(i)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(wrong, [])
+
+
+class Training(unittest.TestCase):
+    """Against plans of the three operations."""
+
+    def check(self, text, dense=True):
+        p = fourfold.Problem(text)
+        x, w, g, b = random(*p.input_shape), random(*p.filter_shape, seed=2), random(*p.output_shape, seed=3), random(p.output_shape[1])
+        if p.layout == "nhwc":
+            x, g = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, g))
+        elif not dense:
+            x, g = (np.pad(a, ((0, 0), (0, 0), (2, 1), (1, 3)))[:, :, 2:-1, 1:-3] for a in (x, g))
+        plan = fourfold.TrainingPlan(text)
+        X, W, G = plan.transform_input(x, 5), plan.transform_filters(w, 5), plan.transform_gradient(g, 5)
+        self.assertEqual((X.nbytes, W.nbytes, G.nbytes), (plan.input_spectra_bytes, plan.filter_spectra_bytes, plan.gradient_spectra_bytes))
+        gb, their_gb = np.empty(len(b), np.float32), np.empty(len(b), np.float32)
+        for got, expected in [
+            (plan.forward(X, W, b), fourfold.Plan("fwd " + text).execute(input=x, filters=w, bias=b)),
+            (plan.forward(X, W), fourfold.Plan("fwd " + text).execute(input=x, filters=w)),
+            (plan.backward_data(G, W), fourfold.Plan("bwd-data " + text).execute(grad_output=g, filters=w)),
+            (plan.backward_filters(X, G, grad_bias=gb), fourfold.Plan("bwd-filters " + text).execute(input=x, grad_output=g, grad_bias=their_gb)),
+        ]:
+            self.assertEqual((got.shape, got.strides), (expected.shape, expected.strides))
+            self.assertLess(np.abs(got - expected).max() / np.abs(expected).max(), 1e-5)
+        self.assertLess(np.abs(gb - their_gb).max(), 1e-4)
+
+    def test_values(self):
+        for text in ["b2 ic6 i12x11 oc4 f7x5 p3,1,0,2", "b2 ic6 i13x12 oc8 f3 s2 p1 g2 reflect", "b2 ic3 i8 oc4 f3 p1 nhwc"]:
+            with self.subTest(text):
+                self.check(text)
+        self.check("b2 ic6 i12x11 oc4 f5 p2", dense=False)
+
+    def test_blocks_and_results_are_reused(self):
+        x, w = random(2, 3, 9, 9), random(4, 3, 5, 5)
+        plan = fourfold.TrainingPlan("b2 ic3 i9 oc4 f5 p2", threads=2, fft_backend=fourfold.fft_backends()[-1], workspace_limit=1 << 30)
+        self.assertEqual((plan.threads, plan.fft_backend, str(plan.problem)), (2, fourfold.fft_backends()[-1], "fwd b2 ic3 i9x9 oc4 f5x5 p2,2,2,2"))
+        self.assertIn("b2 ic3 i9x9", plan.describe())
+        X, W, out = plan.transform_input(x, 0), plan.transform_filters(w, 0), np.empty((2, 4, 9, 9), np.float32)
+        self.assertIs(plan.forward(X, W, output=out), out)
+        first = out.copy()
+        self.assertIs(plan.transform_input(2 * x, 0, out=X), X)
+        self.assertLess(np.abs(plan.forward(X, W, output=out) - 2 * first).max(), 1e-4)
+        # A smaller batch reads the same filters.
+        one = fourfold.TrainingPlan("b1 ic3 i9 oc4 f5 p2", fft_backend=fourfold.fft_backends()[-1])
+        self.assertLess(np.abs(one.forward(one.transform_input(x[1:], 0), W) - first[1:]).max(), 1e-4)
+
+    def test_blocks_of_other_steps_and_kinds_are_refused(self):
+        x, w, g = random(2, 3, 9, 9), random(4, 3, 5, 5), random(2, 4, 9, 9)
+        plan = fourfold.TrainingPlan("b2 ic3 i9 oc4 f5 p2")
+        X, W, G = plan.transform_input(x, 4), plan.transform_filters(w, 3), plan.transform_gradient(g, 3)
+        out = np.full((2, 4, 9, 9), 7, np.float32)
+        for error, text, call in [
+            (ValueError, "input spectra are of step 4, filter spectra of step 3", lambda: plan.forward(X, W, output=out)),
+            (ValueError, "input spectra are of step 4, gradient spectra of step 3", lambda: plan.backward_filters(X, G)),
+            (ValueError, "input spectra", lambda: plan.forward(W, W, output=out)),
+            (ValueError, "filter spectra has", lambda: plan.transform_filters(w, 0, out=fourfold.TrainingPlan("b1 ic1 i1 oc1 f1").transform_input(random(1, 1, 1, 1), 0))),
+            (ValueError, "no Spectra", lambda: plan.transform_input(x, 0, out=out)),
+            (ValueError, "step is -1", lambda: plan.transform_input(x, -1)),
+            (ValueError, "input has shape", lambda: plan.transform_input(g, 0)),
+            (ValueError, "input is not float32", lambda: plan.transform_input(x.astype(np.float64), 0)),
+            (ValueError, "output has shape", lambda: plan.forward(plan.transform_input(x, 3), W, output=out[:1])),
+            (ValueError, "bias has shape", lambda: plan.forward(plan.transform_input(x, 3), W, random(3))),
+            (ValueError, "grad_bias has shape", lambda: plan.backward_filters(plan.transform_input(x, 3), G, grad_bias=np.empty(3, np.float32))),
+            (TypeError, "incompatible", lambda: plan.forward(x, W)),
+            (NotImplementedError, "post-op", lambda: fourfold.TrainingPlan("b2 ic3 i9 oc4 f5 p2 relu")),
+            (ValueError, "threads is -1", lambda: fourfold.TrainingPlan("b2 ic3 i9 oc4 f5 p2", threads=-1)),
+            (ValueError, "fft_backend is 'banana'; it must be auto, fftw or kissfft", lambda: fourfold.TrainingPlan("b2 ic3 i9 oc4 f5 p2", fft_backend="banana")),
+            (MemoryError, "the limit is 64", lambda: fourfold.TrainingPlan("b2 ic3 i9 oc4 f5 p2", workspace_limit=64)),
+        ]:
+            with self.subTest(text), self.assertRaisesRegex(error, text):
+                call()
+        self.assertTrue((out == 7).all())
+        self.assertEqual(plan.backward_data(G, W).shape, x.shape)
+
+    def test_gil_is_released(self):
+        plan = fourfold.TrainingPlan("b4 ic32 i100 oc32 f9 p4", threads=1)
+        x, inside, count = random(4, 32, 100, 100), threading.Event(), 0
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(100)
+        try:
+            def work():
+                inside.set()
+                for _ in range(20):
+                    plan.transform_input(x, 0)
+                inside.clear()
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            inside.wait()
+            while inside.is_set() and count < 1000:
+                count += 1
+            thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        self.assertGreater(count, 0)
+
+
+class Tables(unittest.TestCase):
+    PROBLEM = "fwd b2 ic20 i15x18 oc24 f3x3 p1,1,1,1"
+
+    def tearDown(self):
+        fourfold.unload_tables()
+        fourfold.block_choices([])
+
+    def table(self, choice):
+        """Measured as the fastest on this machine."""
+        machine, hashes = fourfold.machine(), {v["name"]: v["hash"] for v in fourfold.variants()}
+        record = {"problem": self.PROBLEM, "accuracy": "default", "microarchitecture": machine["microarchitecture"], "isa": machine["isa"],
+                  "threads": 1, "cache": "warm", "role": "winner", "choice": choice, "ms_min": 0.01, "ms_median": 0.01, "samples": 5,
+                  "ms_predicted": 0.01, "variants": {word: hashes[word] for word in choice.split() if word in hashes}}
+        return '{"format":"fourfold-records","version":1}\n' + json.dumps(record) + "\n"
+
+    def chosen(self):
+        return next(c for c in fourfold.explain(self.PROBLEM, threads=1) if c["chosen"])
+
+    def test_a_file_changes_what_decides(self):
+        choices = [c["choice"] for c in fourfold.list_choices(self.PROBLEM, threads=1)]
+        self.assertIn(fourfold.Plan(self.PROBLEM, threads=1).choice, choices)
+        before, shipped = fourfold.Plan(self.PROBLEM, threads=1), [t for t in fourfold.tables() if t["shipped"]]
+        self.assertNotEqual(before.tier, "record")
+        self.assertNotIn("record in", self.chosen()["reason"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "mine.json"
+            path.write_text(self.table(choices[-1]) + "no record\n")
+            self.assertEqual(fourfold.load_table(path), {"name": str(path), "shipped": False, "records": 1, "stale": 0, "foreign": 0, "unreadable": 1, "torn": False})
+        self.assertEqual(fourfold.tables()[-1]["name"], str(path))
+        after = fourfold.Plan(self.PROBLEM, threads=1)
+        self.assertEqual((after.tier, after.choice), ("record", choices[-1]))
+        self.assertIn(f"record in {path}", self.chosen()["reason"])
+        fourfold.unload_tables()
+        self.assertEqual((fourfold.tables(), fourfold.Plan(self.PROBLEM, threads=1).tier), (shipped, before.tier))
+        fourfold.unload_tables(keep_shipped=False)
+        self.assertEqual(fourfold.tables(), [])
+        self.assertEqual(fourfold.load_table_text("mine", self.table(choices[-1]))["records"], 1)
+        self.assertEqual(fourfold.Plan(self.PROBLEM, threads=1).decided_by, "record in mine")
+
+    def test_kept_plans_are_made_again(self):
+        arguments = ("b1 ic4 i8x8 oc4 f3x3", "", "auto", 1, "default")
+        kept = fourfold._plan(*arguments)
+        self.assertIs(fourfold._plan(*arguments), kept)
+        fourfold.block_choices([kept.algorithm])
+        self.assertNotEqual(fourfold._plan(*arguments).algorithm, kept.algorithm)
+        fourfold.block_choices([])
+        self.assertEqual(fourfold._plan(*arguments).algorithm, kept.algorithm)
+
+    def test_errors(self):
+        loaded = len(fourfold.tables())
+        for text, call in [
+            ("/no/such/table.json", lambda: fourfold.load_table("/no/such/table.json")),
+            ("'mine' is no table", lambda: fourfold.load_table_text("mine", "not even a header\n")),
+            ("it is empty", lambda: fourfold.load_table_text("mine", "")),
+            ("abacus", lambda: fourfold.block_choices(["abacus"])),
+        ]:
+            with self.subTest(text), self.assertRaisesRegex(ValueError, text):
+                call()
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "corrupt.json")
+            with open(path, "wb") as file:
+                file.write(bytes(range(256)))
+            with self.assertRaisesRegex(ValueError, "corrupt.json' is no table"):
+                fourfold.load_table(path)
+        self.assertEqual(len(fourfold.tables()), loaded)
+
+
+class Inspection(unittest.TestCase):
+    def test_profile(self):
+        x, w, profile = random(2, 8, 12, 12), random(8, 8, 3, 3), fourfold.Profile()
+        plan = fourfold.Plan("b2 ic8 i12 oc8 f3 p1", algorithm="fft", threads=1)
+        plan.execute(input=x, filters=w, profile=profile)
+        once = profile.stages
+        self.assertIn("fft_forward", once)
+        plan.execute(input=x, filters=w, profile=profile)
+        self.assertEqual({name: 2 * calls for name, (calls, _) in once.items()}, {name: calls for name, (calls, _) in profile.stages.items()})
+        self.assertTrue(all(seconds > 0 for _, seconds in profile.stages.values()))
+        profile.reset()
+        self.assertEqual(profile.stages, {})
+
+    def test_fft_options(self):
+        x, w = random(2, 3, 12, 12), random(4, 3, 3, 3)
+        for backend in fourfold.fft_backends():
+            plan = fourfold.Plan("b2 ic3 i12 oc4 f3", algorithm="fft", fft_backend=backend, fft_rigor="measure")
+            self.assertIn(backend, plan.describe())
+            self.assertLess(np.abs(plan.execute(input=x, filters=w) - reference(x, w)).max(), 1e-4)
+        if "fftw" in fourfold.fft_backends():
+            fourfold.import_fft_wisdom(fourfold.export_fft_wisdom())
+            with self.assertRaisesRegex(ValueError, "wisdom"):
+                fourfold.import_fft_wisdom("this is no wisdom")
+        with self.assertRaisesRegex(MemoryError, "the limit is 64"):
+            fourfold.Plan("b2 ic8 i12 oc8 f3", algorithm="direct", packed_filter_limit=64)
+
+    def test_listings(self):
+        machine = fourfold.machine()
+        self.assertIn(machine["isa"], {v["isa"] for v in fourfold.variants() if v["runnable"]})
+        self.assertGreaterEqual(machine["hardware_threads"], 1)
+        self.assertTrue(all(len(v["hash"]) == 16 for v in fourfold.variants()))
+
+
 class Errors(unittest.TestCase):
     def test_messages(self):
         x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
@@ -386,6 +633,12 @@ class Errors(unittest.TestCase):
             (ValueError, "stride_h is 0", lambda: fourfold.conv2d(x, w, stride=0, padding="same")),
             (NotImplementedError, "spectral", lambda: fourfold.Plan("spectral b1 ic2 i5 f3")),
             (ValueError, "effort is 'much'", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3", effort="much")),
+            (ValueError, "fft_rigor is 'much'; it must be estimate, measure or patient", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3", fft_rigor="much")),
+            (ValueError, "filters has shape", lambda: fourfold.Layer("b1 ic4 i8 oc4 f5", w)),
+            (ValueError, "bias has shape", lambda: fourfold.Layer("b1 ic4 i8 oc4 f3", w, random(3))),
+            (ValueError, "input has shape", lambda: fourfold.Layer("b1 ic4 i8 oc4 f3", w)(x[:, :, 1:])),
+            (ValueError, "residual is null", lambda: fourfold.Layer("b1 ic4 i8 oc4 f3 residual", w)(x)),
+            (ValueError, "bwd-filters", lambda: fourfold.Layer("bwd-filters b1 ic4 i8 oc4 f3", w)),
             (ValueError, "choice 'banana'", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3", choice="banana")),
             (TypeError, "nonsense", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3", nonsense=1)),
             (ValueError, "no multiple of the filter's 3x3", lambda: fourfold.fold(np.empty((1, 10, 4), np.float32), 4, 3)),
