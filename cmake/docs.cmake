@@ -30,7 +30,7 @@ require(namespacefourfold.html parse_algorithm device_info explain separate load
 require(classfourfold_1_1Plan.html create pack_filters execute)
 require(structfourfold_1_1Conv2dProblem.html out_height filter_height transposed)
 require(fourfold__c_8h.html fourfold_plan_create fourfold_last_error FOURFOLD_ALGORITHM_FFT_TILED FOURFOLD_NHWC fourfold_executor FOURFOLD_ALIGNMENT fourfold_layer_run
-    fourfold_training_plan_backward_filters fourfold_load_table)
+    fourfold_training_plan_backward_filters fourfold_load_table fourfold_staged_plan_execute)
 foreach(header device executor fourfold layer plan problem profile separable spectral staged__plan status tensor training tuning)
     require(${header}_8h.html ${header})
 endforeach()

@@ -11,6 +11,7 @@
 #include "bad.h"
 #include "fourfold/fourfold.h"
 #include "fourfold/fourfold_c.h"
+#include "fourfold/staged_plan.h"
 
 using namespace fourfold;
 
@@ -31,6 +32,12 @@ struct fourfold_spectral_transform {
 };
 struct fourfold_training_plan {
     TrainingPlan plan;
+};
+struct fourfold_device_buffer {
+    DeviceBuffer buffer;
+};
+struct fourfold_staged_plan {
+    StagedPlan plan;
 };
 
 namespace {
@@ -238,7 +245,7 @@ Conv2dProblem::Transposed from_c(const fourfold_transposed &t) {
 fourfold_plan_options to_c(const PlanOptions &o) {
     return {sizeof(fourfold_plan_options), static_cast<int32_t>(o.algorithm), static_cast<int32_t>(o.device.kind), o.threads, static_cast<int32_t>(o.accuracy),
             static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit, o.packed_filter_limit, nullptr,
-            nullptr, static_cast<int32_t>(o.effort), static_cast<int32_t>(o.cache), o.choose_for_threads, o.packs_each_time, nullptr, 0};
+            nullptr, static_cast<int32_t>(o.effort), static_cast<int32_t>(o.cache), o.choose_for_threads, o.packs_each_time, nullptr, 0, o.device.ordinal};
 }
 
 /// A null pointer is the defaults.
@@ -263,6 +270,7 @@ Status from_c(const fourfold_plan_options *given, PlanOptions &o) {
     if (status.ok()) {
         status = read_enum("fft_rigor", c.fft_rigor, FftRigor::kPatient, o.fft_rigor);
     }
+    o.device.ordinal = c.device_ordinal;
     o.threads = c.threads;
     o.workspace_limit = c.workspace_limit;
     o.packed_filter_limit = c.packed_filter_limit;
@@ -284,6 +292,21 @@ ConstView from_c(const fourfold_const_view &v) {
 }
 MutableView from_c(const fourfold_view &v) {
     return v.strided ? MutableView(v.data, v.strides[0], v.strides[1], v.strides[2], v.strides[3]) : MutableView(v.data);
+}
+
+Status from_c(const fourfold_tensors *given, Tensors &t) {
+    fourfold_tensors c{};
+    const Status status = read_struct("tensors", given, c);
+    t.input = from_c(c.input);
+    t.filters = c.packed_filters != nullptr ? Filters(ConstMemoryBlock{c.packed_filters, c.packed_filter_bytes}) : Filters(from_c(c.filters));
+    t.bias = c.bias;
+    t.residual = from_c(c.residual);
+    t.output = from_c(c.output);
+    t.grad_output = from_c(c.grad_output);
+    t.grad_input = from_c(c.grad_input);
+    t.grad_filters = from_c(c.grad_filters);
+    t.grad_bias = c.grad_bias;
+    return status;
 }
 
 fourfold_spectral_problem to_c(const SpectralProblem &p) {
@@ -516,7 +539,7 @@ fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_inf
             return bad(plan == nullptr ? "plan is null" : "info is null");
         }
         const Plan &p = plan->plan;
-        const fourfold_plan_info known = {sizeof known, p.variant().c_str(), static_cast<int32_t>(p.algorithm()), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes(), p.predicted_seconds(), p.choice().c_str(), p.decided_by().c_str(), static_cast<int32_t>(p.tier())};
+        const fourfold_plan_info known = {sizeof known, p.variant().c_str(), static_cast<int32_t>(p.algorithm()), p.threads(), p.workspace_bytes(), p.workspace_bytes_unpacked(), p.packed_filter_bytes(), p.predicted_seconds(), p.choice().c_str(), p.decided_by().c_str(), static_cast<int32_t>(p.tier()), static_cast<int32_t>(p.device().kind), p.device().ordinal};
         return write_struct("info", known, info, info->struct_size);
     });
 }
@@ -548,27 +571,14 @@ fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_
         if (plan == nullptr) {
             return not_null("plan", plan);
         }
-        fourfold_tensors given{};
+        Tensors t;
         CallbackExecutor executor;
         ExecutionContext c;
-        Status status = read_struct("tensors", tensors, given);
+        Status status = from_c(tensors, t);
         if (status.ok()) {
             status = from_c(context, executor, c);
         }
-        if (!status.ok()) {
-            return status;
-        }
-        Tensors t;
-        t.input = from_c(given.input);
-        t.filters = given.packed_filters != nullptr ? Filters(ConstMemoryBlock{given.packed_filters, given.packed_filter_bytes}) : Filters(from_c(given.filters));
-        t.bias = given.bias;
-        t.residual = from_c(given.residual);
-        t.output = from_c(given.output);
-        t.grad_output = from_c(given.grad_output);
-        t.grad_input = from_c(given.grad_input);
-        t.grad_filters = from_c(given.grad_filters);
-        t.grad_bias = given.grad_bias;
-        return plan->plan.execute(t, {workspace, workspace_bytes}, c);
+        return status.ok() ? plan->plan.execute(t, {workspace, workspace_bytes}, c) : status;
     });
 }
 
@@ -966,6 +976,138 @@ void *fourfold_alloc(size_t bytes) {
 
 void fourfold_free(void *memory) {
     std::free(memory);
+}
+
+fourfold_status fourfold_list_devices(void (*each)(void *data, const fourfold_device_info *info), void *data) {
+    return guarded([&] {
+        if (each == nullptr) {
+            return bad("each is null");
+        }
+        for (const DeviceInfo &d : devices()) {
+            const fourfold_device_info info = {sizeof info, static_cast<int32_t>(d.device.kind), d.device.ordinal, d.name.c_str(), d.driver.c_str(), d.memory_bytes, d.compute_units, d.capability};
+            each(data, &info);
+        }
+        return Status();
+    });
+}
+
+namespace {
+
+/// run(device) for the device that the two name.
+template<typename Run>
+fourfold_status on_device(int32_t kind, int32_t ordinal, const Run &run) {
+    return guarded([&] {
+        Device device(Device::kCpu, ordinal);
+        const Status status = read_enum("device", kind, Device::kOpenCl, device.kind);
+        return status.ok() ? run(device) : status;
+    });
+}
+
+}  // namespace
+
+fourfold_status fourfold_device_buffer_create(int32_t device, int32_t ordinal, size_t bytes, fourfold_device_buffer **buffer) {
+    if (buffer != nullptr) {
+        *buffer = nullptr;
+    }
+    return on_device(device, ordinal, [&](Device d) {
+        if (buffer == nullptr) {
+            return not_null("buffer", buffer);
+        }
+        Result<DeviceBuffer> made = DeviceBuffer::allocate(d, bytes);
+        if (made) {
+            *buffer = new fourfold_device_buffer{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+void *fourfold_device_buffer_data(const fourfold_device_buffer *buffer) {
+    return buffer != nullptr ? buffer->buffer.data() : nullptr;
+}
+
+void fourfold_device_buffer_destroy(fourfold_device_buffer *buffer) {
+    delete buffer;
+}
+
+fourfold_status fourfold_copy_to_device(int32_t device, int32_t ordinal, void *to, const void *from, size_t bytes, void *stream) {
+    return on_device(device, ordinal, [&](Device d) { return copy_to_device(d, to, from, bytes, stream); });
+}
+
+fourfold_status fourfold_copy_to_host(int32_t device, int32_t ordinal, void *to, const void *from, size_t bytes, void *stream) {
+    return on_device(device, ordinal, [&](Device d) { return copy_to_host(d, to, from, bytes, stream); });
+}
+
+fourfold_status fourfold_synchronize(int32_t device, int32_t ordinal, void *stream) {
+    return on_device(device, ordinal, [&](Device d) { return synchronize(d, stream); });
+}
+
+fourfold_status fourfold_staged_plan_create(const fourfold_problem *problem, const fourfold_plan_options *options, size_t device_bytes, fourfold_staged_plan **plan) {
+    return guarded([&] {
+        if (plan == nullptr) {
+            return not_null("plan", plan);
+        }
+        *plan = nullptr;
+        Conv2dProblem p;
+        PlanOptions o;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = from_c(options, o);
+        }
+        if (!status.ok()) {
+            return status;
+        }
+        Result<StagedPlan> made = StagedPlan::create(p, o, device_bytes);
+        if (made) {
+            *plan = new fourfold_staged_plan{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+void fourfold_staged_plan_destroy(fourfold_staged_plan *plan) {
+    delete plan;
+}
+
+fourfold_status fourfold_staged_plan_pieces(const fourfold_staged_plan *plan, int64_t *pieces) {
+    return guarded([&] {
+        if (plan == nullptr || pieces == nullptr) {
+            return bad(plan == nullptr ? "plan is null" : "pieces is null");
+        }
+        *pieces = plan->plan.pieces();
+        return Status();
+    });
+}
+
+fourfold_status fourfold_staged_plan_describe(const fourfold_staged_plan *plan, char *buffer, size_t capacity, size_t *length) {
+    return guarded([&] { return plan == nullptr ? not_null("plan", plan) : write_text(plan->plan.plan().describe(), buffer, capacity, length); });
+}
+
+fourfold_status fourfold_staged_plan_pack_filters(fourfold_staged_plan *plan, const fourfold_const_view *filters, const fourfold_context *context) {
+    return guarded([&] {
+        if (plan == nullptr || filters == nullptr) {
+            return bad(plan == nullptr ? "plan is null" : "filters is null");
+        }
+        CallbackExecutor executor;
+        ExecutionContext c;
+        const Status status = from_c(context, executor, c);
+        return status.ok() ? plan->plan.pack_filters(from_c(*filters), c) : status;
+    });
+}
+
+fourfold_status fourfold_staged_plan_execute(fourfold_staged_plan *plan, const fourfold_tensors *tensors, const fourfold_context *context) {
+    return guarded([&] {
+        if (plan == nullptr) {
+            return not_null("plan", plan);
+        }
+        Tensors t;
+        CallbackExecutor executor;
+        ExecutionContext c;
+        Status status = from_c(tensors, t);
+        if (status.ok()) {
+            status = from_c(context, executor, c);
+        }
+        return status.ok() ? plan->plan.execute(t, c) : status;
+    });
 }
 
 fourfold_status fourfold_profile_create(fourfold_profile **profile) {

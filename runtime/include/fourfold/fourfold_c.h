@@ -1,6 +1,6 @@
 /* @file
  * fourfold's C interface: C11, for C, Rust, Julia and whatever else calls C. The semantics are those of the C++ headers
- * (problem.h, plan.h, layer.h, spectral.h, training.h, tuning.h, profile.h, executor.h), which hold the equations.
+ * (problem.h, plan.h, layer.h, spectral.h, training.h, device.h, staged_plan.h, tuning.h, profile.h, executor.h), which hold the equations.
  *
  *     fourfold_problem problem;
  *     fourfold_problem_parse(&problem, sizeof problem, "b8 ic64 i56 oc64 f3 p1 relu");
@@ -172,7 +172,7 @@ enum fourfold_algorithm {
     FOURFOLD_ALGORITHM_FFT_TILED = 5,
     FOURFOLD_ALGORITHM_WINOGRAD = 6
 };
-/* Where a plan computes; a GPU is the first of its kind. */
+/* What drives the device that a plan computes on. */
 enum fourfold_device { FOURFOLD_CPU = 0,
                        FOURFOLD_CUDA = 1,
                        FOURFOLD_OPENCL = 2 };
@@ -220,6 +220,7 @@ typedef struct fourfold_plan_options {
     int32_t packs_each_time;    /* not 0: filters come unpacked with every execution, and plans are ranked with that time */
     const char *const *blocked; /* names of algorithms and variants that auto must not pick; NULL when blocked_count is 0 */
     size_t blocked_count;       /* of names */
+    int32_t device_ordinal;     /* which of its kind, from 0: Device of device.h */
 } fourfold_plan_options;
 /* The defaults: everything is left to the library. */
 fourfold_status fourfold_plan_options_init(fourfold_plan_options *options, size_t struct_size);
@@ -259,6 +260,8 @@ typedef struct fourfold_plan_info {
     const char *choice;              /* all that was chosen, as fourfold_plan_options takes it; the plan owns it */
     const char *decided_by;          /* what decided, in words; the plan owns it */
     int32_t tier;                    /* enum fourfold_tier: what decided */
+    int32_t device;                  /* enum fourfold_device: where the tensors, packed filters and workspace of an execution must lie */
+    int32_t device_ordinal;          /* which of its kind */
 } fourfold_plan_info;
 /* The caller sets info->struct_size = sizeof(fourfold_plan_info). */
 fourfold_status fourfold_plan_query(const fourfold_plan *plan, fourfold_plan_info *info);
@@ -560,6 +563,58 @@ fourfold_status fourfold_training_plan_backward_filters(const fourfold_training_
 void *fourfold_alloc(size_t bytes);
 /* NULL is allowed. */
 void fourfold_free(void *memory);
+
+/* --------------------------------------------------------------------------------------------------------------- GPUs */
+
+/* A plan of a GPU (fourfold_plan_options' device) reads and writes the device's memory: every pointer given to it is one of the device's,
+ * and fourfold_context's stream, a CUstream or NULL for the device's own, has the work, unfinished, when fourfold_plan_execute returns.
+ * device is an enum fourfold_device, ordinal which of its kind, from 0. See device.h for whose memory serves. */
+typedef struct fourfold_device_info {
+    size_t struct_size; /* sizeof this struct, as the caller knows it */
+    int32_t device;        /* enum fourfold_device */
+    int32_t ordinal;       /* which of its kind */
+    const char *name;      /* "NVIDIA H100 80GB HBM3"; texts are valid during the call of `each` */
+    const char *driver;    /* "CUDA 13.0", "OpenCL 3.0 PoCL ..." */
+    size_t memory_bytes;   /* of the device's own memory */
+    int32_t compute_units; /* multiprocessors */
+    int32_t capability;    /* CUDA's compute capability, 90 for 9.0; 0 on OpenCL */
+} fourfold_device_info;
+/* Calls each(data, info) for every GPU that this build can use now. */
+fourfold_status fourfold_list_devices(void (*each)(void *data, const fourfold_device_info *info), void *data);
+
+/* Memory of a device: DeviceBuffer of device.h. */
+typedef struct fourfold_device_buffer fourfold_device_buffer;
+/* *buffer becomes new memory, or NULL on failure. FOURFOLD_UNSUPPORTED where there is no such device, with the reason. */
+fourfold_status fourfold_device_buffer_create(int32_t device, int32_t ordinal, size_t bytes, fourfold_device_buffer **buffer);
+/* The device's address, which the CPU must not read through; NULL when buffer is NULL or has no bytes. */
+void *fourfold_device_buffer_data(const fourfold_device_buffer *buffer);
+/* NULL is allowed. What still runs must not use it. */
+void fourfold_device_buffer_destroy(fourfold_device_buffer *buffer);
+
+/* Copies from the host to a device, in the order of the stream, and returns after the copy. */
+fourfold_status fourfold_copy_to_device(int32_t device, int32_t ordinal, void *to, const void *from, size_t bytes, void *stream);
+/* The other way. */
+fourfold_status fourfold_copy_to_host(int32_t device, int32_t ordinal, void *to, const void *from, size_t bytes, void *stream);
+/* Waits for all that was put into the stream, and reports what failed there. */
+fourfold_status fourfold_synchronize(int32_t device, int32_t ordinal, void *stream);
+
+/* A plan of a GPU for tensors of the host, with memory of its own on the device: StagedPlan of staged_plan.h. One call at a time. */
+typedef struct fourfold_staged_plan fourfold_staged_plan;
+/* *plan becomes a new plan, or NULL on failure, within device_bytes of the device's memory or what is free there (SIZE_MAX: that). A forward
+ * convolution that needs more is done in pieces. options name the device. */
+fourfold_status fourfold_staged_plan_create(const fourfold_problem *problem, const fourfold_plan_options *options, size_t device_bytes,
+                                            fourfold_staged_plan **plan);
+/* NULL is allowed. */
+void fourfold_staged_plan_destroy(fourfold_staged_plan *plan);
+/* How many pieces an execution has; 1 where everything is on the device at once. */
+fourfold_status fourfold_staged_plan_pieces(const fourfold_staged_plan *plan, int64_t *pieces);
+/* Several lines for people, of a piece's plan; buffer, capacity and length as in fourfold_problem_print. */
+fourfold_status fourfold_staged_plan_describe(const fourfold_staged_plan *plan, char *buffer, size_t capacity, size_t *length);
+/* Filters of the host to the device, packed there. context may be NULL. */
+fourfold_status fourfold_staged_plan_pack_filters(fourfold_staged_plan *plan, const fourfold_const_view *filters, const fourfold_context *context);
+/* As fourfold_plan_execute with all tensors in the host's memory; returns when the results are there. Where tensors->filters is given it is
+ * packed first, otherwise fourfold_staged_plan_pack_filters must have been called. context may be NULL. */
+fourfold_status fourfold_staged_plan_execute(fourfold_staged_plan *plan, const fourfold_tensors *tensors, const fourfold_context *context);
 
 /* ------------------------------------------------------------------------------------------- profile, explain, listings */
 
