@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <initializer_list>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "fourfold/fourfold.h"
+#include "fourfold/staged_plan.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -167,7 +169,7 @@ Conv2dProblem parsed(std::string_view text) {
 }
 
 struct Options {
-    std::string algorithm, accuracy, variant, choice, effort, cache, fft_backend, fft_rigor;
+    std::string algorithm, device, accuracy, variant, choice, effort, cache, fft_backend, fft_rigor;
     int threads;
     std::optional<size_t> workspace_limit, packed_filter_limit;
     bool choose_for_threads, packs_each_time;
@@ -200,6 +202,7 @@ FftRigor fft_rigor(const std::string &name) {
 PlanOptions plan_options(const Options &o) {
     PlanOptions options;
     options.algorithm = value(parse_algorithm(o.algorithm));
+    options.device = value(parse_device(o.device));
     options.accuracy = value(parse_accuracy(o.accuracy));
     options.threads = o.threads;
     options.workspace_limit = o.workspace_limit.value_or(options.workspace_limit);
@@ -216,14 +219,22 @@ PlanOptions plan_options(const Options &o) {
     return options;
 }
 
-void execute(const Plan &plan, const std::optional<Array> &input, nb::object filters, const std::optional<Array> &bias, const std::optional<Array> &residual, const std::optional<OutArray> &output,
-             const std::optional<Array> &grad_output, const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias, Profile *profile) {
-    const Conv2dProblem &p = plan.problem();
+/// Options of what computes in the arrays' own memory.
+PlanOptions cpu_options(const Options &o) {
+    const PlanOptions options = plan_options(o);
+    if (options.device != Device::cpu()) {
+        throw_error(PyExc_ValueError, "device is '" + o.device + "'; arrays are the CPU's, and StagedPlan takes them to a GPU");
+    }
+    return options;
+}
+
+/// The arguments of an execution as views. `filter_array` keeps the memory of filters that are no block.
+Tensors tensors(const Conv2dProblem &p, const std::optional<Array> &input, nb::object filters, const std::optional<Array> &bias, const std::optional<Array> &residual, const std::optional<OutArray> &output,
+                const std::optional<Array> &grad_output, const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias, std::optional<Array> &filter_array) {
     const bool forward = p.operation == Operation::kForward;
     const bool fold = p.operation == Operation::kFold, unfold = p.operation == Operation::kUnfold;
     Tensors t;
     t.input = fold ? view<const float>("input", input, Layout::kNchw, column_shape(p)) : view<const float>("input", input, p.layout, input_shape(p));
-    std::optional<Array> filter_array;  // keeps the view's memory
     if (nb::isinstance<AlignedBuffer>(filters)) {
         t.filters = nb::cast<const AlignedBuffer &>(filters);
     } else if (!filters.is_none()) {
@@ -241,6 +252,13 @@ void execute(const Plan &plan, const std::optional<Array> &input, nb::object fil
     t.grad_input = view<float>("grad_input", grad_input, p.layout, input_shape(p));
     t.grad_filters = view<float>("grad_filters", grad_filters, p.layout, filter_shape(p));
     t.grad_bias = vector<float>("grad_bias", grad_bias, p.out_channels);
+    return t;
+}
+
+void execute(const Plan &plan, const std::optional<Array> &input, nb::object filters, const std::optional<Array> &bias, const std::optional<Array> &residual, const std::optional<OutArray> &output,
+             const std::optional<Array> &grad_output, const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias, Profile *profile) {
+    std::optional<Array> filter_array;
+    const Tensors t = tensors(plan.problem(), input, std::move(filters), bias, residual, output, grad_output, grad_input, grad_filters, grad_bias, filter_array);
     const MemoryBlock block = workspace(t.filters.is_packed() ? plan.workspace_bytes() : plan.workspace_bytes_unpacked());
     ExecutionContext context;
     context.profile = profile;
@@ -264,7 +282,7 @@ struct Layer {
     std::mutex one_at_a_time;
 
     Layer(const Conv2dProblem &p, const std::optional<Array> &filters, const std::optional<Array> &bias, const Options &options) {
-        const PlanOptions o = plan_options(options);
+        const PlanOptions o = cpu_options(options);
         const ConstView w = view<const float>("filters", filters, p.layout, filter_shape(p));
         const float *b = vector<const float>("bias", bias, p.operation == Operation::kForward ? p.out_channels : p.in_channels);
         layer.emplace(value(without_gil([&] { return Conv2dLayer::create(p, w, b, o); })));
@@ -278,6 +296,37 @@ struct Layer {
         check(without_gil([&] {
             const std::lock_guard<std::mutex> lock(one_at_a_time);
             return layer->run(x, y, z);
+        }));
+    }
+};
+
+/// A StagedPlan, whose calls take turns.
+struct Staged {
+    Conv2dProblem problem;
+    std::optional<StagedPlan> plan;
+    std::mutex one_at_a_time;
+
+    Staged(const Conv2dProblem &p, std::optional<size_t> device_bytes, const Options &options)
+        : problem(p) {
+        const PlanOptions o = plan_options(options);
+        plan.emplace(value(without_gil([&] { return StagedPlan::create(p, o, device_bytes.value_or(std::numeric_limits<size_t>::max())); })));
+    }
+    void pack_filters(const std::optional<Array> &filters) {
+        const ConstView v = view<const float>("filters", filters, problem.layout, filter_shape(problem));
+        check(without_gil([&] {
+            const std::lock_guard<std::mutex> lock(one_at_a_time);
+            return plan->pack_filters(v);
+        }));
+    }
+    void execute(const std::optional<Array> &input, nb::object filters, const std::optional<Array> &bias, const std::optional<Array> &residual, const std::optional<OutArray> &output,
+                 const std::optional<Array> &grad_output, const std::optional<OutArray> &grad_input, const std::optional<OutArray> &grad_filters, const std::optional<OutArray> &grad_bias, Profile *profile) {
+        std::optional<Array> filter_array;
+        const Tensors t = tensors(problem, input, std::move(filters), bias, residual, output, grad_output, grad_input, grad_filters, grad_bias, filter_array);
+        ExecutionContext context;
+        context.profile = profile;
+        check(without_gil([&] {
+            const std::lock_guard<std::mutex> lock(one_at_a_time);
+            return plan->execute(t, context);
         }));
     }
 };
@@ -525,8 +574,8 @@ NB_MODULE(_core, m) {
         .def("__bytes__", [](const AlignedBuffer &b) { return nb::bytes(static_cast<const char *>(b.data()), b.bytes()); }, "To be saved, and read back by an equal plan of the same build.");
 
     nb::class_<Options>(m, "Options", "What Plan's keywords say.")
-        .def("__init__", [](Options *self, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant, const std::string &choice, const std::string &effort, const std::string &cache, bool choose_for_threads, bool packs_each_time, std::vector<std::string> blocked, const std::string &fft_backend, const std::string &fft_rigor, std::optional<size_t> packed_filter_limit) { new (self) Options{algorithm, accuracy, variant, choice, effort, cache, fft_backend, fft_rigor, threads, workspace_limit, packed_filter_limit, choose_for_threads, packs_each_time, std::move(blocked)}; },
-             nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "", "choice"_a = "", "effort"_a = "table", "cache"_a = "warm", "choose_for_threads"_a = false, "packs_each_time"_a = false, "blocked"_a = std::vector<std::string>(), "fft_backend"_a = "auto", "fft_rigor"_a = "estimate", "packed_filter_limit"_a = nb::none());
+        .def("__init__", [](Options *self, const std::string &algorithm, int threads, const std::string &accuracy, std::optional<size_t> workspace_limit, const std::string &variant, const std::string &choice, const std::string &effort, const std::string &cache, bool choose_for_threads, bool packs_each_time, std::vector<std::string> blocked, const std::string &fft_backend, const std::string &fft_rigor, std::optional<size_t> packed_filter_limit, const std::string &device) { new (self) Options{algorithm, device, accuracy, variant, choice, effort, cache, fft_backend, fft_rigor, threads, workspace_limit, packed_filter_limit, choose_for_threads, packs_each_time, std::move(blocked)}; },
+             nb::kw_only(), "algorithm"_a = "auto", "threads"_a = 0, "accuracy"_a = "default", "workspace_limit"_a = nb::none(), "variant"_a = "", "choice"_a = "", "effort"_a = "table", "cache"_a = "warm", "choose_for_threads"_a = false, "packs_each_time"_a = false, "blocked"_a = std::vector<std::string>(), "fft_backend"_a = "auto", "fft_rigor"_a = "estimate", "packed_filter_limit"_a = nb::none(), "device"_a = "cpu");
 
     nb::class_<Profile>(m, "Profile", "Adds up the time spent in each stage, over any number of executions and threads: Plan.execute(..., profile=profile).")
         .def(nb::init<>())
@@ -540,7 +589,7 @@ NB_MODULE(_core, m) {
 
     nb::class_<Plan>(m, "Plan")
         .def("__init__", [](Plan *self, const Conv2dProblem &problem, const Options &options) {
-            const PlanOptions o = plan_options(options);
+            const PlanOptions o = cpu_options(options);
             new (self) Plan(value(without_gil([&] { return Plan::create(problem, o); }))); }, "problem"_a, "options"_a)
         .def_prop_ro("problem", [](const Plan &p) { return p.problem(); })
         .def_prop_ro("algorithm", [](const Plan &p) { return to_string(p.algorithm()); })
@@ -566,6 +615,15 @@ NB_MODULE(_core, m) {
         .def_prop_ro("predicted_seconds", [](const Layer &l) { return l.layer->predicted_seconds(); })
         .def("describe", [](const Layer &l) { return l.layer->describe(); }, "Several lines for people.")
         .def("_run", &Layer::run, "input"_a.none(), "output"_a.none(), "residual"_a.none());
+
+    nb::class_<Staged>(m, "StagedPlan")
+        .def(nb::init<const Conv2dProblem &, std::optional<size_t>, const Options &>(), "problem"_a, "device_bytes"_a.none(), "options"_a)
+        .def_prop_ro("problem", [](const Staged &s) { return s.problem; })
+        .def_prop_ro("device", [](const Staged &s) { return to_string(s.plan->plan().device()); })
+        .def_prop_ro("pieces", [](const Staged &s) { return s.plan->pieces(); }, "How many an execution has; 1 where everything is on the device at once.")
+        .def("describe", [](const Staged &s) { return s.plan->plan().describe(); }, "Several lines for people, of a piece's plan.")
+        .def("pack_filters", &Staged::pack_filters, "filters"_a, "Filters (oc, ic/groups, f0, f1) to the device, once for many calls of execute, which then get none.")
+        .def("_execute", &Staged::execute, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "bias"_a = nb::none(), "residual"_a = nb::none(), "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "grad_bias"_a = nb::none(), "profile"_a = nb::none());
 
     nb::class_<Spectra>(m, "Spectra", "What a TrainingPlan's transforms write and its products read.")
         .def_prop_ro("nbytes", [](const Spectra &s) { return s.block.bytes(); });
@@ -674,6 +732,19 @@ NB_MODULE(_core, m) {
         d["l2_bytes"] = info.l2_bytes;
         d["l3_bytes"] = info.l3_bytes;
         return d; }, "This machine, as plans are chosen for it, as a dict.");
+    m.def("devices", [] {
+        nb::list list;
+        for (const DeviceInfo &info : without_gil([] { return devices(); })) {
+            nb::dict d;
+            d["device"] = to_string(info.device);
+            d["name"] = info.name;
+            d["driver"] = info.driver;
+            d["memory_bytes"] = info.memory_bytes;
+            d["compute_units"] = info.compute_units;
+            d["capability"] = info.capability;
+            list.append(d);
+        }
+        return list; }, "The GPUs that this build can use now, as a list of dicts.");
     m.def("fft_backends", [] {
         std::vector<std::string> names;
         for (FftBackend backend : fft_backends()) {

@@ -22,13 +22,13 @@ from os import fspath
 import numpy as np
 
 from . import _core
-from ._core import (PackedFilters, Problem, Profile, Spectra, SpectralProblem, __version__, export_fft_wisdom, fft_backends, import_fft_wisdom,
-                    machine, tables, variants)
+from ._core import (PackedFilters, Problem, Profile, Spectra, SpectralProblem, __version__, devices, export_fft_wisdom, fft_backends,
+                    import_fft_wisdom, machine, tables, variants)
 
-__all__ = ["Layer", "PackedFilters", "Plan", "Problem", "Profile", "Spectra", "SpectralPlan", "SpectralProblem", "TrainingPlan", "block_choices",
-           "conv2d", "conv_transpose2d", "explain", "export_fft_wisdom", "fft_backends", "filter_spectra", "fold", "import_fft_wisdom", "irfft2",
-           "list_choices", "load_table", "load_table_text", "machine", "rfft2", "spectral_product", "tables", "unfold", "unload_tables", "variants",
-           "__version__"]
+__all__ = ["Layer", "PackedFilters", "Plan", "Problem", "Profile", "Spectra", "SpectralPlan", "SpectralProblem", "StagedPlan", "TrainingPlan",
+           "block_choices", "conv2d", "conv_transpose2d", "devices", "explain", "export_fft_wisdom", "fft_backends", "filter_spectra", "fold",
+           "import_fft_wisdom", "irfft2", "list_choices", "load_table", "load_table_text", "machine", "rfft2", "spectral_product", "tables", "unfold",
+           "unload_tables", "variants", "__version__"]
 
 _caches = []
 
@@ -57,7 +57,8 @@ class Plan(_core.Plan):
     not depend on it), accuracy ("strict", "default", "relaxed"), workspace_limit (bytes), variant, choice (what the attribute
     choice of another plan says: makes that plan again), effort ("table", "measure"), cache ("warm", "cold"), choose_for_threads,
     packs_each_time (the choice counts the packing of filters, as where they change with every call), blocked (names of algorithms and variants that "auto" must not pick),
-    fft_backend ("auto", "fftw", "kissfft"), fft_rigor ("estimate", "measure", "patient"), packed_filter_limit (bytes).
+    fft_backend ("auto", "fftw", "kissfft"), fft_rigor ("estimate", "measure", "patient"), packed_filter_limit (bytes), and for StagedPlan,
+    explain and list_choices device ("cpu", "cuda", "opencl", "cuda:1", ...).
     """
 
     def __init__(self, problem, **options):
@@ -75,20 +76,37 @@ class Plan(_core.Plan):
 
         filters: (oc, ic/groups, f0, f1) in any order of memory, or what pack_filters returned. profile: a Profile, which adds up.
         """
-        problem = self.problem
-        operation = problem.operation
-        if operation in ("fwd", "unfold", "fold"):
-            if output is None:
-                output = (np.empty(problem.column_shape, np.float32) if operation == "unfold" else
-                          _empty(problem.input_shape if operation == "fold" else problem.output_shape, problem.layout))
-            result = output
-        elif operation == "bwd-data":
-            result = grad_input = _empty(problem.input_shape, problem.layout) if grad_input is None else grad_input
-        else:
-            result = grad_filters = np.empty(problem.filter_shape, np.float32) if grad_filters is None else grad_filters
-        self._execute(input=input, filters=filters, bias=bias, residual=residual, output=output, grad_output=grad_output,
-                      grad_input=grad_input, grad_filters=grad_filters, grad_bias=grad_bias, profile=profile)
-        return result
+        return _execute(self, input=input, filters=filters, bias=bias, residual=residual, output=output, grad_output=grad_output,
+                        grad_input=grad_input, grad_filters=grad_filters, grad_bias=grad_bias, profile=profile)
+
+
+def _execute(plan, **arguments):
+    """The result, in a new array unless the arguments have one."""
+    problem = plan.problem
+    operation, layout = problem.operation, problem.layout
+    name = {"bwd-data": "grad_input", "bwd-filters": "grad_filters"}.get(operation, "output")
+    if arguments[name] is None:
+        shape = {"fwd": problem.output_shape, "unfold": problem.column_shape, "bwd-filters": problem.filter_shape}.get(operation, problem.input_shape)
+        arguments[name] = np.empty(shape, np.float32) if operation in ("unfold", "bwd-filters") else _empty(shape, layout)
+    plan._execute(**arguments)
+    return arguments[name]
+
+
+class StagedPlan(_core.StagedPlan):
+    """A plan of a GPU for arrays of the host, with memory of its own on the device: device="cuda", "opencl", "cuda:1", ...
+
+    Within device_bytes of the device's memory, or what is free there; a forward convolution that needs more is done in pieces. Calls
+    from several threads take turns. Other keywords as Plan's.
+    """
+
+    def __init__(self, problem, *, device_bytes=None, **options):
+        super().__init__(_problem(problem), device_bytes, _core.Options(**options))
+
+    def execute(self, *, input=None, filters=None, bias=None, residual=None, output=None, grad_output=None, grad_input=None,
+                grad_filters=None, grad_bias=None, profile=None):
+        """As Plan's. Without filters, those of pack_filters or of the last call."""
+        return _execute(self, input=input, filters=filters, bias=bias, residual=residual, output=output, grad_output=grad_output,
+                        grad_input=grad_input, grad_filters=grad_filters, grad_bias=grad_bias, profile=profile)
 
 
 class Layer(_core.Layer):

@@ -38,6 +38,28 @@ def reference(x, w, bias=None, stride=(1, 1), pads=(0, 0, 0, 0), dilation=(1, 1)
     return y if bias is None else y + bias.astype(np.float64)[None, :, None, None]
 
 
+def turns_beside(call):
+    """How often another thread has its turn during a call, up to 1000. One that asks for the GIL waits 100 s unless the call releases it."""
+    begun, ended, count = threading.Event(), threading.Event(), 0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(100)
+    try:
+        def work():
+            begun.set()
+            call()
+            ended.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        begun.wait()
+        while not ended.is_set() and count < 1000:  # no longer: the thread needs the GIL to return
+            count += 1
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    return count
+
+
 class Conv2d(unittest.TestCase):
     def check(self, y, expected):
         self.assertEqual(y.dtype, np.float32)
@@ -221,27 +243,9 @@ class Plans(unittest.TestCase):
             self.assertTrue((y == e).all())
 
     def test_gil_is_released(self):
-        """A thread that asks for the GIL only every 100 s would wait that long, were execute to keep it."""
         plan = fourfold.Plan("b2 ic64 i64 oc64 f3 p1", threads=1, algorithm="naive")
         x, w = random(2, 64, 64, 64), random(64, 64, 3, 3)
-        inside, count = threading.Event(), 0
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(100)
-        try:
-            def work():
-                inside.set()
-                plan.execute(input=x, filters=w)
-                inside.clear()
-
-            thread = threading.Thread(target=work)
-            thread.start()
-            inside.wait()
-            while inside.is_set() and count < 1000:  # no longer: the thread needs the GIL to return
-                count += 1
-            thread.join()
-        finally:
-            sys.setswitchinterval(interval)
-        self.assertGreater(count, 0)
+        self.assertGreater(turns_beside(lambda: plan.execute(input=x, filters=w)), 0)
 
 
 class Options(unittest.TestCase):
@@ -490,25 +494,12 @@ class Training(unittest.TestCase):
 
     def test_gil_is_released(self):
         plan = fourfold.TrainingPlan("b4 ic32 i100 oc32 f9 p4", threads=1)
-        x, inside, count = random(4, 32, 100, 100), threading.Event(), 0
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(100)
-        try:
-            def work():
-                inside.set()
-                for _ in range(20):
-                    plan.transform_input(x, 0)
-                inside.clear()
-
-            thread = threading.Thread(target=work)
-            thread.start()
-            inside.wait()
-            while inside.is_set() and count < 1000:
-                count += 1
-            thread.join()
-        finally:
-            sys.setswitchinterval(interval)
-        self.assertGreater(count, 0)
+        x, w, g, gw = random(4, 32, 100, 100), random(32, 32, 9, 9), random(4, 32, 100, 100), np.empty((32, 32, 9, 9), np.float32)
+        X, W, G = plan.transform_input(x, 0), plan.transform_filters(w, 0), plan.transform_gradient(g, 0)
+        for call in [lambda: plan.transform_input(x, 0, out=X), lambda: plan.transform_filters(w, 0, out=W), lambda: plan.transform_gradient(g, 0, out=G),
+                     lambda: plan.forward(X, W, output=g), lambda: plan.backward_data(G, W, grad_input=x), lambda: plan.backward_filters(X, G, grad_filters=gw)]:
+            # A short call may end before the other thread wakes; of a kept GIL no repetition makes a turn.
+            self.assertTrue(any(turns_beside(call) for _ in range(50)))
 
 
 class Tables(unittest.TestCase):
@@ -576,6 +567,39 @@ class Tables(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "corrupt.json' is no table"):
                 fourfold.load_table(path)
         self.assertEqual(len(fourfold.tables()), loaded)
+
+
+class Devices(unittest.TestCase):
+    """On each device that is here: PoCL's, where there is no GPU."""
+
+    def test_host_arrays(self):
+        for device in fourfold.devices():
+            with self.subTest(device["device"]):
+                x, w, b, g = random(2, 5, 9, 9), random(7, 5, 3, 3), random(7), random(2, 7, 9, 9, seed=2)
+                plan = fourfold.StagedPlan("b2 ic5 i9 oc7 f3 p1", device=device["device"], algorithm="direct")
+                self.assertEqual((plan.device, plan.pieces), (device["device"], 1))
+                expected = reference(x, w, b, pads=(1, 1, 1, 1))
+                self.assertLess(np.abs(plan.execute(input=x, filters=w, bias=b) - expected).max(), 1e-4)
+                out = np.empty((2, 7, 9, 9), np.float32)
+                plan.pack_filters(2 * w)
+                self.assertIs(plan.execute(input=x, output=out), out)
+                self.assertLess(np.abs(out - 2 * reference(x, w, pads=(1, 1, 1, 1))).max(), 1e-4)
+                gb, expected_gb = np.empty(7, np.float32), np.empty(7, np.float32)
+                gw = fourfold.StagedPlan("bwd-filters b2 ic5 i9 oc7 f3 p1", device=device["device"]).execute(input=x, grad_output=g, grad_bias=gb)
+                expected = fourfold.Plan("bwd-filters b2 ic5 i9 oc7 f3 p1").execute(input=x, grad_output=g, grad_bias=expected_gb)
+                self.assertLess(max(np.abs(gw - expected).max(), np.abs(gb - expected_gb).max()), 1e-3)
+                chosen = [c for c in fourfold.explain("b2 ic5 i9 oc7 f3 p1", device=device["device"]) if c["chosen"]]
+                self.assertEqual(len(chosen), 1)
+
+    def test_errors(self):
+        with self.assertRaisesRegex(ValueError, "device is 'opencl'; arrays are the CPU's"):
+            fourfold.Plan("b1 ic1 i4 oc1 f3", device="opencl")
+        with self.assertRaisesRegex(ValueError, "'gpu'"):
+            fourfold.StagedPlan("b1 ic1 i4 oc1 f3", device="gpu")
+        with self.assertRaises(ValueError):
+            fourfold.StagedPlan("b1 ic1 i4 oc1 f3")
+        with self.assertRaisesRegex(NotImplementedError, "cuda:77"):
+            fourfold.StagedPlan("b1 ic1 i4 oc1 f3", device="cuda:77")
 
 
 class Inspection(unittest.TestCase):
