@@ -53,6 +53,8 @@ Status resolve_options(PlanRequest &request) {
             return runtime.status();
         }
         request.device = *runtime;
+    } else if (options.device.ordinal != 0) {
+        return bad("device is '" + to_string(options.device) + "'; there is one CPU, of ordinal 0");
     }
     if (options.packs_each_time && options.effort == Effort::kMeasure && reads_filters(problem)) {
         return bad("effort 'measure' times executions with packed filters; it cannot choose for filters that are packed each time");

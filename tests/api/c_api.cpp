@@ -533,6 +533,9 @@ TEST(CApi, BadProblemsAndOptions) {
     options.device = FOURFOLD_CUDA;
     refused(good, &options, FOURFOLD_UNSUPPORTED, "cuda");
     reset();
+    options.device_ordinal = 3;
+    refused(good, &options, FOURFOLD_INVALID_ARGUMENT, "device is 'cpu:3'");
+    reset();
     options.algorithm = FOURFOLD_ALGORITHM_DIRECT;
     options.packed_filter_limit = 64;
     refused(good, &options, FOURFOLD_RESOURCE_EXHAUSTED, "the limit is 64");
