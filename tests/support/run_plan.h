@@ -13,6 +13,13 @@
 
 namespace fourfold::test {
 
+/// Sanitized builds leave variants out (cmake/FourfoldKernels.cmake), and their code is larger and other code.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 enum class Values {
     kUniform,   ///< in [-1, 1]
     kPositive,  ///< in [0, 1]: long sums grow, and so would their rounding
