@@ -62,7 +62,8 @@ size_t memory_bytes() {
 StandIn &state = *new StandIn;
 const std::vector<int> &gpus = *new std::vector<int>(capabilities());
 std::set<const void *> &modules = *new std::set<const void *>, &unloaded_modules = *new std::set<const void *>;
-thread_local std::vector<cuda::Context> contexts;
+// Never destroyed: what is unloaded when the process ends comes after the thread's own objects.
+thread_local std::vector<cuda::Context> &contexts = *new std::vector<cuda::Context>;
 
 const struct Reporter {
     ~Reporter() {
