@@ -170,6 +170,10 @@ void print_table(const Report &report, const ContestOptions &options) {
 
 /// Each time beside the earlier one: better or worse where a rank test says that they differ, otherwise ~.
 void print_differences(const std::vector<Difference> &list) {
+    if (list.empty()) {
+        fmt::print("\nno problem and algorithm was timed both here and there: nothing to compare\n");
+        return;
+    }
     const Table table({{"name", 24, true}, {"algorithm", 9, true}, {"ms before", 9}, {"ms now", 9}, {"before/now", 10}, {"p", 6}, {"", 6, true}});
     fmt::print("\n{}", table.header());
     int better = 0, worse = 0, same = 0;
@@ -182,7 +186,7 @@ void print_differences(const std::vector<Difference> &list) {
         logs += std::log(ratio);
         fmt::print("{}", table.row({d.name, to_string(d.algorithm), milliseconds_text(d.before), milliseconds_text(d.now), fmt::format("{:.3f}", ratio), fmt::format("{:.3f}", d.p), !d.differs ? "~" : ratio > 1 ? "better" : "worse"}));
     }
-    fmt::print("medians; {} better, {} worse, {} ~ (Mann-Whitney, p < 0.05, over 1 %); before/now {:.3f} on average\n", better, worse, same, list.empty() ? 1.0 : std::exp(logs / static_cast<double>(list.size())));
+    fmt::print("medians; {} better, {} worse, {} ~ (Mann-Whitney, p < 0.05, over 1 %); before/now {:.3f} on average\n", better, worse, same, std::exp(logs / static_cast<double>(list.size())));
 }
 
 /// Failures as lines; returns how many.

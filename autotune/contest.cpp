@@ -148,18 +148,37 @@ private:
             c.entry.status = plan.status();
             drop(c, Outcome::kRefused, plan.status().message());
         } else {
-            c.entry.algorithm = plan->algorithm();
-            c.entry.variant = plan->variant();
-            c.entry.threads = plan->threads();
-            c.entry.workspace_bytes = plan->workspace_bytes();
-            c.entry.packed_filter_bytes = plan->packed_filter_bytes();
+            take(c, std::move(*plan));
             const auto same = [&](const Contender &other) { return other.entry.algorithm == c.entry.algorithm && other.entry.variant == c.entry.variant; };
             if (std::any_of(contenders_.begin(), contenders_.end(), same)) {
                 return;
             }
-            c.plan = std::move(*plan);
         }
         contenders_.push_back(std::move(c));
+    }
+
+    static void take(Contender &c, Plan plan) {
+        c.entry.algorithm = plan.algorithm();
+        c.entry.variant = plan.variant();
+        c.entry.threads = plan.threads();
+        c.entry.workspace_bytes = plan.workspace_bytes();
+        c.entry.packed_filter_bytes = plan.packed_filter_bytes();
+        c.plan = std::move(plan);
+    }
+
+    /// Marks what auto chooses. Where that is another variant than the algorithm takes when it is named, it is the algorithm's entry.
+    void mark(Plan automatic) {
+        const auto of_algorithm = [&](const Contender &c) { return c.entry.outcome != Outcome::kRefused && c.entry.algorithm == automatic.algorithm(); };
+        auto at = std::find_if(contenders_.begin(), contenders_.end(), [&](const Contender &c) { return of_algorithm(c) && c.entry.variant == automatic.variant(); });
+        if (at == contenders_.end() && options_.plan.variant.empty() && !options_.all_variants) {
+            at = std::find_if(contenders_.begin(), contenders_.end(), [&](const Contender &c) { return of_algorithm(c) && c.plan; });
+            if (at != contenders_.end()) {
+                take(*at, std::move(automatic));
+            }
+        }
+        if (at != contenders_.end()) {
+            at->entry.chosen = true;
+        }
     }
 
     void plan_all() {
@@ -176,10 +195,8 @@ private:
         PlanOptions automatic = options_.plan;
         automatic.algorithm = Algorithm::kAuto;
         automatic.variant.clear();
-        if (const Result<Plan> choice = Plan::create(problem_, automatic)) {
-            for (Contender &c : contenders_) {
-                c.entry.chosen = c.entry.outcome != Outcome::kRefused && c.entry.algorithm == choice->algorithm() && c.entry.variant == choice->variant();
-            }
+        if (Result<Plan> choice = Plan::create(problem_, automatic)) {
+            mark(std::move(*choice));
         }
         if (options_.rank_one) {
             plan_two_passes();

@@ -17,7 +17,7 @@ constexpr const char *kStyle = R"css(
 body { margin: 0 auto; padding: 24px; max-width: 1560px; background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 4px; } h3 { font-size: 14px; margin: 0; }
 p { margin: 4px 0 12px; max-width: 90ch; } .soft { color: var(--soft); } code { font-size: 12px; color: var(--soft); overflow-wrap: anywhere; } a { color: inherit; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(600px, 100%), 1fr)); gap: 12px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(662px, 100%), 1fr)); gap: 12px; }
 .narrow { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
 .card { min-width: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; } .wide { max-width: 1000px; }
 .facts { display: flex; flex-wrap: wrap; gap: 12px; margin: 16px 0; } .facts .card { min-width: 150px; } .facts b { display: block; font-size: 22px; line-height: 1.25; }

@@ -75,12 +75,16 @@ public:
         return status_;
     }
     /// The value; only where ok().
-    T &operator*() {
+    T &operator*() & {
         return *value_;
     }
     /// The value; only where ok().
-    const T &operator*() const {
+    const T &operator*() const & {
         return *value_;
+    }
+    /// The value, to be moved from; only where ok().
+    T &&operator*() && {
+        return *std::move(value_);
     }
     /// Of the value; only where ok().
     T *operator->() {
