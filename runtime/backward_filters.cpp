@@ -7,6 +7,33 @@
 
 namespace fourfold {
 
+void clear_taps_outside(const Conv2dProblem &p, const StridedOut &grad_filters) {
+    if (p.padding_mode != PaddingMode::kZeros) {
+        return;
+    }
+    const bool flip = p.filter_mode == FilterMode::kConvolution;
+    // The first output pixel whose tap does not lie before the image; then it must not lie behind it.
+    const auto is_outside = [&](int64_t tap, int64_t taps, int64_t dilation, int64_t pad, int64_t stride, int64_t in, int64_t out) {
+        const int64_t shift = (flip ? taps - 1 - tap : tap) * dilation - pad;
+        const int64_t first = shift < 0 ? ceil_div(-shift, stride) : 0;
+        return first >= out || first * stride + shift >= in;
+    };
+    const int64_t *w = grad_filters.s;
+    for (int64_t r = 0; r < p.filter_height; r++) {
+        const bool row = is_outside(r, p.filter_height, p.dilation_h, p.pad_top, p.stride_h, p.in_height, p.out_height());
+        for (int64_t s = 0; s < p.filter_width; s++) {
+            if (!row && !is_outside(s, p.filter_width, p.dilation_w, p.pad_left, p.stride_w, p.in_width, p.out_width())) {
+                continue;
+            }
+            for (int64_t k = 0; k < p.out_channels; k++) {
+                for (int64_t c = 0; c < p.in_channels / p.groups; c++) {
+                    grad_filters.data[k * w[0] + c * w[1] + r * w[2] + s * w[3]] = 0.0f;
+                }
+            }
+        }
+    }
+}
+
 Status BackwardFiltersPlan::pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const {
     return Status(StatusCode::kInternal, "bwd-filters has no filters to pack");
 }

@@ -55,6 +55,9 @@ private:
 /// Of each tap of the caller's filter the distance in a strip from its output pixel.
 std::vector<int32_t> filter_offsets(const StripGeometry &geometry, int64_t strip);
 
+/// The gradient of taps that meet nothing but zero padding is 0, to which transforms add the rounding of other taps.
+void clear_taps_outside(const Conv2dProblem &problem, const StridedOut &grad_filters);
+
 class BackwardFiltersPlan : public AlgorithmPlan {
 public:
     Status pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const final;

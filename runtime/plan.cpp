@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "algorithm.h"
+#include "backward_filters.h"
 #include "checks.h"
 #include "device/runtime.h"
 #include "fft/fft.h"
@@ -851,7 +852,11 @@ Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock w
         return bad("grad_bias and grad_filters overlap");
     }
     const Execution execution = this->execution(context);
-    return plan->filter_gradient(t, static_cast<std::byte *>(workspace.data), execution);
+    status = plan->filter_gradient(t, static_cast<std::byte *>(workspace.data), execution);
+    if (status.ok()) {
+        clear_taps_outside(problem, t.grad_filters);
+    }
+    return status;
 }
 
 Status Plan::Impl::execute_columns(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {

@@ -242,6 +242,29 @@ TEST(Gradients, LongPositiveSumsOverOutputChannels) {
     }
 }
 
+/// Taps that meet nothing but zeros around the image have no gradient, not even the rounding of a transform.
+TEST(Gradients, TapsOutsideTheImageHaveNone) {
+    for (const char *text : {"b1 ic2 i5x1 oc34 f1x1 s6x1 p7,7,50,0 d1x4 g2", "b2 ic3 i6 oc4 f9 p8,0,8,0", "b2 ic3 i6 oc4 f9 p8,0,8,0 conv nhwc", "b2 ic16 i6x5 oc16 f3 p2,2,4,0 d3 s2 g16", "b1 ic1 i30 oc1 f31 p40,0,0,40"}) {
+        Operands operands(gradient_of(parse_problem(text), Operation::kBackwardFilters), test_seed());
+        const reference::Forward expected = operands.expected();
+        const auto zeros = std::count(expected.y.begin(), expected.y.end(), 0.0);
+        ASSERT_GT(zeros, 0) << text;
+        for (Algorithm algorithm : kAlgorithms) {
+            PlanOptions options;
+            options.algorithm = algorithm;
+            const Status status = run_plan(options, operands);
+            if (status.code() == StatusCode::kUnsupported) {
+                continue;
+            }
+            ASSERT_TRUE(status.ok()) << text << ", " << to_string(options) << ": " << status.message();
+            const std::vector<float> result = operands.output.values();
+            for (size_t i = 0; i < result.size(); i++) {
+                ASSERT_TRUE(expected.y[i] != 0.0 || result[i] == 0.0f) << text << ", " << to_string(options) << ": element " << i << " is " << result[i];
+            }
+        }
+    }
+}
+
 /// The sum of the products of all elements.
 double dot(const Array &a, const Array &b) {
     const std::vector<float> x = a.values(), y = b.values();

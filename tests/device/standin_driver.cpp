@@ -2,6 +2,7 @@
 #include "device/standin_driver.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -62,8 +63,9 @@ size_t memory_bytes() {
 StandIn &state = *new StandIn;
 const std::vector<int> &gpus = *new std::vector<int>(capabilities());
 std::set<const void *> &modules = *new std::set<const void *>, &unloaded_modules = *new std::set<const void *>;
-// Never destroyed: what is unloaded when the process ends comes after the thread's own objects.
-thread_local std::vector<cuda::Context> &contexts = *new std::vector<cuda::Context>;
+// With no destructor: what is unloaded when the process ends comes after the thread's own objects.
+thread_local std::array<cuda::Context, 64> contexts;
+thread_local size_t context_count = 0;
 
 const struct Reporter {
     ~Reporter() {
@@ -124,7 +126,7 @@ void drain_all() {
 int enter(DriverCall call) {
     call.thread = std::this_thread::get_id();
     const auto failure = state.failures.find(call.name), next = state.next_failures.find(call.name);
-    int result = contexts.empty() ? kInvalidContext : cuda::kSuccess;
+    int result = context_count == 0 ? kInvalidContext : cuda::kSuccess;
     if (next != state.next_failures.end()) {
         result = next->second;
         state.next_failures.erase(next);
@@ -221,17 +223,19 @@ int cuDevicePrimaryCtxRetain(Context *context, int device) {
 }
 int cuCtxPushCurrent_v2(Context context) {
     std::lock_guard<std::mutex> lock(state.mutex);
-    contexts.push_back(context);
+    if (context_count == contexts.size()) {
+        return kInvalidContext;
+    }
+    contexts[context_count++] = context;
     state.pushed++;
     return kSuccess;
 }
 int cuCtxPopCurrent_v2(Context *context) {
     std::lock_guard<std::mutex> lock(state.mutex);
-    if (contexts.empty()) {
+    if (context_count == 0) {
         return kInvalidContext;
     }
-    *context = contexts.back();
-    contexts.pop_back();
+    *context = contexts[--context_count];
     state.popped++;
     return kSuccess;
 }
