@@ -79,9 +79,12 @@ Result<PlaneLayout> PlaneLayout::make(const Conv2dProblem &p, FftBackend wanted,
     if (rows.length > (int64_t{1} << 30) || columns.length > (int64_t{1} << 30)) {
         return Status(StatusCode::kUnsupported, "a transform of " + std::to_string(rows.length) + "x" + std::to_string(columns.length) + " is beyond the FFT libraries");
     }
-    const int64_t n0 = good_length(*backend, rows.length, false, cyclic);
-    const int64_t n1 = good_length(*backend, columns.length, true, cyclic);
-    if (n0 == 0 || n1 == 0 || n0 > (int64_t{1} << 29) / n1) {
+    // Lengths are looked for only where they can fit: the search takes a second near 2^28.
+    const int64_t reach = int64_t{1} << 29;
+    const bool fits = rows.length <= reach / std::max<int64_t>(1, columns.length);
+    const int64_t n0 = fits ? good_length(*backend, rows.length, false, cyclic) : 0;
+    const int64_t n1 = fits ? good_length(*backend, columns.length, true, cyclic) : 0;
+    if (n0 == 0 || n1 == 0 || n0 > reach / n1) {
         return Status(StatusCode::kUnsupported, "a transform of at least " + std::to_string(rows.length) + "x" + std::to_string(columns.length) + " is 2^31 bytes or more, beyond a kernel call's reach");
     }
     Result<std::shared_ptr<const PlaneFft>> fft = backend->plan(n0, n1, rigor);
