@@ -155,7 +155,13 @@ def _backward_weight_meta(input, grad_output, filter_size, stride, padding, dila
 
 # ----------------------------------------------------------------------------------------------------------- gradients
 # With F(x, w) = y, D(g, w) = gx and W(x, g) = gw: dF = (D(g, w), W(x, g)); for h of gx's shape dD = (F(h, w), W(h, g)); for v of
-# gw's shape dW = (D(g, v), F(x, v)).
+# gw's shape dW = (D(g, v), F(x, v)). Padded with a constant, F and W are affine in x, D is not: h, as a tangent of x, is padded with zeros.
+
+
+def _linear(arguments):
+    """The same arguments for a gradient or a tangent in x's place; the last is the padding mode."""
+    *others, mode = arguments
+    return (*others, "zeros" if mode.startswith("constant") else mode)
 
 
 def _save(ctx, inputs, output):
@@ -174,7 +180,7 @@ def _conv2d_gradients(ctx, g):
 
 def _backward_data_gradients(ctx, h):
     g, w = ctx.saved_tensors
-    arguments = ctx.arguments[1:]  # without the size
+    arguments = _linear(ctx.arguments[1:])  # without the size
     need = ctx.needs_input_grad
     gg = _conv2d(h, w, None, *arguments) if need[0] else None
     gw = _backward_weight(h, g, list(w.shape[2:]), *arguments) if need[1] else None

@@ -24,6 +24,11 @@ SEED = 20261120
 # stride, padding, dilation, groups of a convolution of (2, 6, 11, 10) by (12, 6/groups, 3, 4)
 CASES = [(1, 0, 1, 1), (1, 1, 1, 1), (2, 1, 1, 1), ((2, 1), (0, 2), (1, 2), 2), (3, (2, 1), 1, 6), (1, 1, 2, 3)]
 
+# F.pad by (1, 2, 2, 0), which are top, bottom, left, right
+PADDED = {"zeros": lambda x: F.pad(x, (2, 0, 1, 2)), "constant:0.5": lambda x: F.pad(x, (2, 0, 1, 2), value=0.5)}
+PADDED |= {mode: lambda x, mode=mode: F.pad(x, (2, 0, 1, 2), mode) for mode in ("reflect", "replicate", "circular")}
+PADDED["symmetric"] = lambda x: torch.cat([x[:, :, :1], x, x[:, :, -2:].flip(2)], 2)[..., [1, 0, *range(x.shape[3])]]
+
 
 def random(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(SEED + seed + sum(shape))) * 2 - 1
@@ -55,6 +60,13 @@ class Functions(Case):
                 tensors = random(2, 6, 11, 10), random(12, 6 // groups, 3, 4), random(12)
                 arguments = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
                 self.same_gradients(lambda x, w, b: ff.conv2d(x, w, b, **arguments), lambda x, w, b: F.conv2d(x, w, b, **arguments), tensors)
+
+    def test_padding_modes(self):
+        for mode, pad in PADDED.items():
+            with self.subTest(mode):
+                for stride in (1, 2):
+                    self.same_gradients(lambda x, w, b: ff.conv2d(x, w, b, stride=stride, padding=(1, 2, 2, 0), padding_mode=mode),
+                                        lambda x, w, b: F.conv2d(pad(x), w, b, stride=stride), (random(2, 4, 7, 6), random(6, 4, 3, 3), random(6)))
 
     def test_conv_transpose2d(self):
         for stride, padding, extra, groups, dilation in [(1, 0, 0, 1, 1), (2, 1, 1, 1, 1), ((3, 2), (1, 0), (2, 0), 2, 1), (2, 1, 0, 3, 2), (1, 2, 1, 1, 2),
