@@ -7,10 +7,11 @@
     layer = fourfold.torch.SpectralProduct(1, 8, (28, 28))   # trained filters on half spectra, without leaving the Fourier domain
 
 The operators are torch.ops.fourfold.conv2d, conv2d_backward_data (also the transposed convolution), conv2d_backward_weight,
-and spectral_product, spectral_backward_data and spectral_backward_filters. Both products are
-bilinear: each operator's gradients are the other two of its three, so any order of differentiation works. All are registered through
-torch.library, with shapes for torch.compile. Tensors are read where they lie, contiguous or channels_last; any other memory is
-copied first. Plans are kept by problem, the last 1,024 of them; threads are torch.get_num_threads().
+and spectral_product, spectral_backward_data and spectral_backward_filters. Both products are bilinear: each operator's gradients are
+the other two of its three, its tangents are its own, so derivatives of any order work, in backward mode and in forward mode
+(torch.func.jvp, torch.autograd.forward_ad). All are registered through torch.library, with shapes for torch.compile. Tensors are read
+where they lie, contiguous or channels_last; any other memory is copied first. Plans are kept by problem, the last 1,024 of them; threads
+are torch.get_num_threads().
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from typing import List, Optional
 
 import torch
 from torch import Tensor, nn
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
 
 from . import Plan, _by, _kept, _layout, _reads, _spectral_plan, _spectral_sizes, _two
 
@@ -164,40 +167,96 @@ def _linear(arguments):
     return (*others, "zeros" if mode.startswith("constant") else mode)
 
 
-def _save(ctx, inputs, output):
+def _save(ctx, inputs):
     a, b, _, *ctx.arguments = inputs
     ctx.save_for_backward(a, b)
     ctx.size = a.shape[2:]
 
 
-def _conv2d_gradients(ctx, g):
+def _conv2d_gradients(ctx, g, need):
     x, w = ctx.saved_tensors
-    need = ctx.needs_input_grad
     gx = _backward_data(g, w, None, list(ctx.size), *ctx.arguments) if need[0] else None
     gw = _backward_weight(x, g, list(w.shape[2:]), *ctx.arguments) if need[1] else None
     return (gx, gw, g.sum((0, 2, 3)) if need[2] else None) + (None,) * 5
 
 
-def _backward_data_gradients(ctx, h):
+def _backward_data_gradients(ctx, h, need):
     g, w = ctx.saved_tensors
     arguments = _linear(ctx.arguments[1:])  # without the size
-    need = ctx.needs_input_grad
     gg = _conv2d(h, w, None, *arguments) if need[0] else None
     gw = _backward_weight(h, g, list(w.shape[2:]), *arguments) if need[1] else None
     return (gg, gw, h.sum((0, 2, 3)) if need[2] else None) + (None,) * 6
 
 
-def _backward_weight_gradients(ctx, v):
+def _backward_weight_gradients(ctx, v, need):
     x, g = ctx.saved_tensors
-    need = ctx.needs_input_grad
     gx = _backward_data(g, v, None, list(ctx.size), *ctx.arguments) if need[0] else None
     gg = _conv2d(x, v, None, *ctx.arguments) if need[1] else None
     return (gx, gg) + (None,) * 6
 
 
-_conv2d.register_autograd(_conv2d_gradients, setup_context=_save)
-_backward_data.register_autograd(_backward_data_gradients, setup_context=_save)
-_backward_weight.register_autograd(_backward_weight_gradients, setup_context=_save)
+# torch.library.register_autograd has no forward mode (tangents are dropped silently) and refuses torch.func.grad. So the kernel for autograd
+# is our own. Like PyTorch's formulas in C++ it sees one level of torch.func's transforms at a time.
+
+_library = torch.library.Library("fourfold", "FRAGMENT")
+
+
+def _dual(t):
+    """The tensor without its tangent, and the tangent or None. forward_ad knows at once that there are none, but not within torch.compile:
+    there level 0, the only one, is asked."""
+    if t is None:
+        return None, None
+    certain = type(t) in (Tensor, nn.Parameter) and not torch._C._are_functorch_transforms_active()
+    return forward_ad.unpack_dual(t, level=None if certain else 0)
+
+
+def _register_autograd(operator, gradients, save):
+    """Both modes of an operator bilinear in its first two arguments, with gradients(ctx, g, need) of what save(ctx, arguments) kept."""
+    overload = operator._opoverload
+    tensors = 3 if overload._schema.arguments[2].name == "bias" else 2
+
+    def below(keyset, arguments):
+        with torch._C._AutoDispatchBelowAutograd():
+            return overload.redispatch(keyset & torch._C._after_autograd_keyset, *arguments)
+
+    class Backward(torch.autograd.function._SingleLevelFunction):
+        @staticmethod
+        def forward(ctx, keyset, *arguments):
+            save(ctx, arguments)
+            with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):  # for the levels of torch.func below this one
+                return below(keyset, arguments)
+
+        @staticmethod
+        def backward(ctx, g):
+            return (None, *gradients(ctx, g, ctx.needs_input_grad[1:]))
+
+    def with_tangent(primals, tangents, rest):
+        (a, b, *bias), (da, db, *dbias) = primals, tangents
+        result = operator(a, b, *bias, *rest)
+        none = [None] * len(bias)
+        terms = [d[:, None, None].expand_as(result) for d in dbias if d is not None]
+        if da is not None:
+            terms.append(operator(da, b, *none, *_linear(rest)))
+        if db is not None:
+            terms.append(operator(a, db, *none, *rest))
+        return forward_ad.make_dual(result, sum(terms[1:], terms[0]), level=0)
+
+    def kernel(keyset, *arguments):
+        primals, tangents = zip(*map(_dual, arguments[:tensors]))
+        if any(t is not None for t in tangents):
+            return with_tangent(primals, tangents, arguments[tensors:])
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in arguments[:tensors]):
+            with enable_single_level_autograd_function():
+                return Backward.apply(keyset, *arguments)
+        return below(keyset, arguments)
+
+    for key in ("AutogradCPU", "AutogradMeta"):
+        _library.impl(overload, kernel, key, with_keyset=True)
+
+
+_register_autograd(_conv2d, _conv2d_gradients, _save)
+_register_autograd(_backward_data, _backward_data_gradients, _save)
+_register_autograd(_backward_weight, _backward_weight_gradients, _save)
 
 for _operator in (_conv2d, _backward_data, _backward_weight):
     _operator.register_autocast("cpu", torch.float32)  # under torch.autocast: what other layers left in bfloat16
@@ -267,26 +326,22 @@ def _view(t, order, filters=False):
     return t if order == "bcij" else t.permute(3, 2, 0, 1) if filters else t.permute(0, 3, 1, 2)
 
 
-def _save_spectra(ctx, inputs, output):
+def _save_spectra(ctx, inputs):
     a, b, ctx.order = inputs
     ctx.save_for_backward(a, b)
 
 
 def _bilinear(first, second):
     """The gradients first(g, a, b, order), second(g, a, b, order) of an operator of a and b."""
-    def gradients(ctx, g):
+    def gradients(ctx, g, need):
         a, b = ctx.saved_tensors
-        need = ctx.needs_input_grad
         return first(g, a, b, ctx.order) if need[0] else None, second(g, a, b, ctx.order) if need[1] else None, None
     return gradients
 
 
-_spectral_forward.register_autograd(_bilinear(lambda g, x, w, o: _spectral_data(g, w, o), lambda g, x, w, o: _spectral_filters(x, g, o)),
-                                    setup_context=_save_spectra)
-_spectral_data.register_autograd(_bilinear(lambda h, g, w, o: _spectral_forward(h, w, o), lambda h, g, w, o: _spectral_filters(h, g, o)),
-                                 setup_context=_save_spectra)
-_spectral_filters.register_autograd(_bilinear(lambda v, x, g, o: _spectral_data(g, v, o), lambda v, x, g, o: _spectral_forward(x, v, o)),
-                                    setup_context=_save_spectra)
+_register_autograd(_spectral_forward, _bilinear(lambda g, x, w, o: _spectral_data(g, w, o), lambda g, x, w, o: _spectral_filters(x, g, o)), _save_spectra)
+_register_autograd(_spectral_data, _bilinear(lambda h, g, w, o: _spectral_forward(h, w, o), lambda h, g, w, o: _spectral_filters(h, g, o)), _save_spectra)
+_register_autograd(_spectral_filters, _bilinear(lambda v, x, g, o: _spectral_data(g, v, o), lambda v, x, g, o: _spectral_forward(x, v, o)), _save_spectra)
 
 
 def spectral_product(x, w, order="bijc"):

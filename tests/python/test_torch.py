@@ -13,6 +13,8 @@ require("numpy", "torch")
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd import forward_ad
+from torch.func import grad, hessian, jacfwd, jacrev, jvp
 
 import fourfold.torch as ff
 
@@ -53,6 +55,26 @@ class Case(unittest.TestCase):
             self.close(a.detach(), b.detach(), 1e-4)
 
 
+    def same_tangents(self, ours, theirs, tensors):
+        """Forward mode alone, over itself, over and under backward mode; of all tensors and of each."""
+        directions = tuple(t.flip(0) for t in tensors)
+        every = tuple(range(len(tensors)))
+        results = []
+        for function in (ours, theirs):
+            loss = lambda *t: (function(*t).abs() ** 3).sum()
+            slope = lambda *t: jvp(loss, t, directions)[1]
+            found = [jvp(function, tensors, directions), jvp(slope, tensors, directions), jvp(grad(loss, every), tensors, directions), grad(slope, every)(*tensors)]
+            for i in every:
+                found.append(jvp(lambda t: function(*tensors[:i], t, *tensors[i + 1:]), (tensors[i],), (directions[i],)))
+            with forward_ad.dual_level():
+                leaves = [t.clone().requires_grad_() for t in tensors]
+                y, d = forward_ad.unpack_dual(function(*map(forward_ad.make_dual, leaves, directions)))
+                found.append((y.detach(), d.detach(), torch.autograd.grad((y.abs() ** 2).sum() + (d.abs() ** 2).sum(), leaves)))
+            results.append(torch.utils._pytree.tree_leaves(found))
+        for a, b in zip(*results):
+            self.close(a, b, 1e-4)
+
+
 class Functions(Case):
     def test_conv2d(self):
         for stride, padding, dilation, groups in CASES:
@@ -75,6 +97,30 @@ class Functions(Case):
                 tensors = random(2, 6, 6, 5), random(6, 8 // 2, 3, 4), random(4 * groups)
                 arguments = dict(stride=stride, padding=padding, output_padding=extra, groups=groups, dilation=dilation)
                 self.same_gradients(lambda x, w, b: ff.conv_transpose2d(x, w, b, **arguments), lambda x, w, b: F.conv_transpose2d(x, w, b, **arguments), tensors)
+
+    def test_tangents(self):
+        x, b = random(2, 6, 7, 6), random(6)
+        arguments = dict(stride=2, padding=1, groups=2, dilation=(1, 2))
+        for name, w in [("conv2d", random(6, 3, 3, 2)), ("conv_transpose2d", random(6, 3, 3, 2, seed=1))]:
+            with self.subTest(name):
+                ours, theirs = getattr(ff, name), getattr(F, name)
+                self.same_tangents(lambda x, w, b: ours(x, w, b, **arguments), lambda x, w, b: theirs(x, w, b, **arguments), (x, w, b))
+        for mode, pad in PADDED.items():
+            with self.subTest(mode):
+                self.same_tangents(lambda x, w: ff.conv2d(x, w, padding=(1, 2, 2, 0), padding_mode=mode), lambda x, w: F.conv2d(pad(x), w), (x, random(4, 6, 3, 3)))
+
+    def test_jacobians(self):
+        """Maps over tangents and gradients."""
+        x, w = random(1, 2, 5, 4), random(3, 2, 3, 3)
+        for transform in (jacfwd, jacrev, lambda f, argnums: hessian(lambda x, w: (f(x, w) ** 3).sum(), argnums)):
+            for a, b in zip(*(transform(lambda x, w: f(x, w, padding=1), argnums=(0, 1))(x, w) for f in (ff.conv2d, F.conv2d))):
+                for a, b in zip(torch.utils._pytree.tree_leaves(a), torch.utils._pytree.tree_leaves(b)):
+                    self.close(a, b)
+
+    def test_compiled_tangents(self):
+        x, w = random(2, 4, 6, 6), random(4, 4, 3, 3)
+        traced = torch.compile(lambda x, w, d: jvp(lambda x: ff.conv2d(x, w), (x,), (d,)), backend="aot_eager", fullgraph=True)
+        self.close(traced(x, w, x.flip(0))[1], F.conv2d(x.flip(0), w))
 
     def test_empty_batches(self):
         """Of no images nothing, and gradients of zero."""
@@ -233,6 +279,11 @@ class Spectral(Case):
                 results.append([*first, *second])
             for ours, theirs in zip(*results):
                 self.close(ours.detach(), theirs.detach())
+
+    def test_tangents(self):
+        for order, equation in self.EQUATIONS.items():
+            with self.subTest(order):
+                self.same_tangents(lambda x, w: ff.spectral_product(x, w, order), lambda x, w: torch.einsum(equation, x, w), self.operands(order))
 
     def test_memory(self):
         """Conjugated and transposed tensors are what they say."""
