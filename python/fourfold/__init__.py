@@ -17,6 +17,7 @@ not by the named algorithm) and MemoryError with the library's sentence.
 """
 
 from functools import lru_cache
+from operator import index
 from os import fspath
 
 import numpy as np
@@ -85,6 +86,9 @@ def _execute(plan, **arguments):
     problem = plan.problem
     operation, layout = problem.operation, problem.layout
     name = {"bwd-data": "grad_input", "bwd-filters": "grad_filters"}.get(operation, "output")
+    for argument, array in arguments.items():
+        if argument not in ("filters", "profile"):
+            _given(argument, array, filled=argument in (name, "grad_bias"))
     if arguments[name] is None:
         shape = {"fwd": problem.output_shape, "unfold": problem.column_shape, "bwd-filters": problem.filter_shape}.get(operation, problem.input_shape)
         arguments[name] = np.empty(shape, np.float32) if operation in ("unfold", "bwd-filters") else _empty(shape, layout)
@@ -122,6 +126,9 @@ class Layer(_core.Layer):
     def __call__(self, x, *, residual=None, out=None):
         """y of x, or gx of gy where the problem is bwd-data: a new array unless `out` is given to be filled."""
         problem = self.problem
+        _given("x", x)
+        _given("residual", residual)
+        _given("out", out, filled=True)
         if out is None:
             out = _empty(problem.input_shape if problem.operation == "bwd-data" else problem.output_shape, problem.layout)
         self._run(x, out, residual)
@@ -147,18 +154,22 @@ class TrainingPlan(_core.TrainingPlan):
 
     def forward(self, input, filters, bias=None, *, output=None):
         """X, W -> y (b, oc, o0, o1), a new array unless one is given to be filled."""
+        _given("output", output, filled=True)
         output = _empty(self.problem.output_shape, self.problem.layout) if output is None else output
         self._forward(input, filters, bias, output)
         return output
 
     def backward_data(self, gradient, filters, *, grad_input=None):
         """G, W -> gx (b, ic, i0, i1)."""
+        _given("grad_input", grad_input, filled=True)
         grad_input = _empty(self.problem.input_shape, self.problem.layout) if grad_input is None else grad_input
         self._backward_data(gradient, filters, grad_input)
         return grad_input
 
     def backward_filters(self, input, gradient, *, grad_filters=None, grad_bias=None):
         """X, G -> gw (oc, ic/groups, f0, f1); fills grad_bias (oc) where it is given."""
+        _given("grad_filters", grad_filters, filled=True)
+        _given("grad_bias", grad_bias, filled=True)
         grad_filters = np.empty(self.problem.filter_shape, np.float32) if grad_filters is None else grad_filters
         self._backward_filters(input, gradient, grad_filters, grad_bias)
         return grad_filters
@@ -216,6 +227,8 @@ def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, paddin
     """
     x, layout = _image("x", x)
     w = _filters(w)
+    groups = _whole("groups", groups)
+    _given("out", out, filled=True)
     if residual is not None:
         residual, _ = _image("residual", residual, layout)
     named = padding if isinstance(padding, str) else ""
@@ -225,7 +238,8 @@ def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, paddin
     oc, icg, f0, f1 = w.shape
     if icg * groups != ic:
         raise ValueError(f"w has {icg} input channels in each of {groups} groups, but x has {ic} channels")
-    words = [padding_mode, filter_mode, layout, "residual" if residual is not None else "", post_op or ""]
+    words = [_word("padding_mode", padding_mode, _PADDING_MODES), _word("filter_mode", filter_mode, ("corr", "conv")), layout,
+             "residual" if residual is not None else "", "" if post_op is None else _word("post_op", post_op, ("relu", "clamp:LO,HI"))]
     pads = (0,) * 4 if named else _four("padding", padding)
     plan = _plan(f"fwd b{b} ic{ic} i{i0}x{i1} oc{oc} f{f0}x{f1} s{_by('stride', stride)} p{','.join(map(str, pads))} "
                  f"d{_by('dilation', dilation)} g{groups} {' '.join(words)}", named, algorithm, threads, accuracy)
@@ -241,11 +255,12 @@ def conv_transpose2d(x, w, bias=None, *, stride=1, padding=0, output_padding=0, 
     """
     x, layout = _image("x", x)
     w = _filters(w)
+    _given("out", out, filled=True)
     if w.shape[0] != x.shape[1]:
         raise ValueError(f"w has {w.shape[0]} input channels, but x has {x.shape[1]}")
     problem = Problem.transposed(x.shape, w.shape, stride=_two("stride", stride), padding=_two("padding", padding),
                                  output_padding=_two("output_padding", output_padding), dilation=_two("dilation", dilation),
-                                 groups=groups, layout=layout)
+                                 groups=_whole("groups", groups), layout=layout)
     plan = _plan(problem, "", algorithm, threads, accuracy)
     return plan.execute(grad_output=x, filters=w, bias=_bias(bias), grad_input=out)
 
@@ -257,6 +272,7 @@ def unfold(x, filter_size, *, stride=1, padding=0, dilation=1, padding_mode="zer
     (rows, columns); padding, padding_mode: as in conv2d.
     """
     x, layout = _image("x", x)
+    _given("out", out, filled=True)
     problem = _columns("unfold", x.shape, layout, filter_size, stride, padding, dilation, padding_mode)
     plan = _plan(problem[0], problem[1], "auto", threads, "default")
     b, ic, taps, pixels = plan.problem.column_shape
@@ -272,6 +288,7 @@ def fold(columns, size, filter_size, *, stride=1, padding=0, dilation=1, padding
     columns (b, ic*f0*f1, o0*o1), size (i0, i1); returns (b, ic, i0, i1), or fills `out`.
     """
     columns = _array("columns", columns, 3)
+    _given("out", out, filled=True)
     f0, f1 = _two("filter_size", filter_size)
     if f0 * f1 < 1 or columns.shape[1] % (f0 * f1):
         raise ValueError(f"columns has {columns.shape[1]} rows; that is no multiple of the filter's {f0}x{f1}")
@@ -295,7 +312,7 @@ def _columns(operation, shape, layout, filter_size, stride, padding, dilation, p
     pads = (0,) * 4 if named else _four("padding", padding)
     b, ic, i0, i1 = shape
     return (f"{operation} b{b} ic{ic} i{i0}x{i1} oc1 f{_by('filter_size', filter_size)} s{_by('stride', stride)} p{','.join(map(str, pads))} "
-            f"d{_by('dilation', dilation)} {padding_mode} {layout}", named)
+            f"d{_by('dilation', dilation)} {_word('padding_mode', padding_mode, _PADDING_MODES)} {layout}", named)
 
 
 def _split(columns, name, channels, taps):
@@ -336,10 +353,20 @@ def _empty(shape, layout):
     return np.empty(shape, np.float32)
 
 
-def _array(name, array, rank, dtype=np.float32):
+def _given(name, array, filled=False, needed=False):
+    """Refuses what the bindings would refuse with their signature only. None is an argument left out, unless it is needed."""
+    if array is None and not needed:
+        return
     if not isinstance(array, np.ndarray):
         if not hasattr(array, "__dlpack__"):
             raise ValueError(f"{name} is {type(array).__name__}; it must be a NumPy array or speak DLPack")
+    elif filled and not array.flags.writeable:
+        raise ValueError(f"{name} is read-only; it is to be filled")
+
+
+def _array(name, array, rank, dtype=np.float32):
+    _given(name, array, needed=True)
+    if not isinstance(array, np.ndarray):
         array = np.from_dlpack(array)
     if array.dtype != dtype:
         raise ValueError(f"{name} is {array.dtype}; it must be {np.dtype(dtype)}")
@@ -370,11 +397,39 @@ def _bias(bias):
     return None if bias is None else np.ascontiguousarray(_array("bias", bias, 1))
 
 
+_PADDING_MODES = ("zeros", "constant:V", "reflect", "symmetric", "replicate", "circular")
+
+
+def _word(name, value, known):
+    """One word of a problem's text, whose value is the library's to read."""
+    names = [k.split(":")[0] for k in known]
+    if not isinstance(value, str) or len(value.split()) != 1 or value.split(":")[0] not in names:
+        raise ValueError(f"{name} is {value!r}; it must be {', '.join(known[:-1])} or {known[-1]}")
+    return value
+
+
+def _numbers(name, value, wanted):
+    """A number or several, NumPy's too, as ints. Ints stay as they are: within torch.compile they may be symbols."""
+    several = (value,) if isinstance(value, int) or (hasattr(value, "__index__") and not hasattr(value, "__len__")) else value
+    try:
+        return tuple(v if isinstance(v, int) else index(v) for v in several)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; it must be {wanted}") from None
+
+
+def _whole(name, value):
+    try:
+        return index(value)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number") from None
+
+
 def _two(name, value):
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2:
-        raise ValueError(f"{name} is {value}; it must be a number or (rows, columns)")
-    return pair
+    wanted = "a number or (rows, columns)"
+    numbers = _numbers(name, value, wanted)
+    if len(numbers) not in (1, 2):
+        raise ValueError(f"{name} is {value!r}; it must be {wanted}")
+    return numbers * 2 if len(numbers) == 1 else numbers
 
 
 def _by(name, value):
@@ -382,9 +437,10 @@ def _by(name, value):
 
 
 def _four(name, value):
-    if not isinstance(value, int) and len(value) == 4:
-        return tuple(value)
-    rows, columns = _two(name, value)
+    numbers = _numbers(name, value, "a number, (rows, columns) or (top, bottom, left, right)")
+    if len(numbers) == 4:
+        return numbers
+    rows, columns = _two(name, numbers)
     return (rows, rows, columns, columns)
 
 
@@ -419,6 +475,7 @@ class SpectralPlan(_core.SpectralPlan):
                               "bwd-filters": ("grad_filters", grad_filters, problem.filter_shape)}[operation]
         if given is None and accumulate:
             raise ValueError(f"accumulate adds to {name}, and none is given")
+        _given(name, given, filled=True)
         result = np.empty(shape, np.complex64) if given is None else _array(name, given, 4, np.complex64)
         if filters is not None and not isinstance(filters, PackedFilters):
             filters = _indexed("filters", filters, order, True)
@@ -464,7 +521,8 @@ def filter_spectra(w, size, *, padding=0, dilation=1, filter_mode="corr", order=
     w = np.ascontiguousarray(_array("w", w, 4))
     (oc, ic, f0, f1), (h, width) = w.shape, _two("size", size)
     half = width // 2 + 1
-    problem = Problem(f"ic{ic} i{h}x{width} oc{oc} f{f0}x{f1} p{','.join(map(str, _four('padding', padding)))} d{_by('dilation', dilation)} {filter_mode} circular")
+    problem = Problem(f"ic{ic} i{h}x{width} oc{oc} f{f0}x{f1} p{','.join(map(str, _four('padding', padding)))} d{_by('dilation', dilation)} "
+                      f"{_word('filter_mode', filter_mode, ('corr', 'conv'))} circular")
     spectra = np.empty((oc, ic, h, half) if order == "bcij" else (h, half, ic, oc), np.complex64)
     _transform(h, width, order, threads)._filters(problem, w, spectra)
     return spectra

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
-from . import Plan, _by, _kept, _layout, _reads, _spectral_plan, _spectral_sizes, _two
+from . import _PADDING_MODES, Plan, _by, _four, _kept, _layout, _reads, _spectral_plan, _spectral_sizes, _two, _word
 
 __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "conv_transpose2d", "replace", "spectral_product"]
 
@@ -30,7 +30,8 @@ __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "
 @_kept(1024)
 def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads):
     return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
-                f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} {padding_mode} {layout}",
+                f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} "
+                f"{_word('padding_mode', padding_mode, _PADDING_MODES)} {layout}",
                 threads=threads, packs_each_time=True)
 
 
@@ -404,9 +405,8 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, 
         padding = (total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2)
     elif isinstance(padding, str):
         raise ValueError(f"padding is '{padding}'; it must be numbers, valid or same")
-    elif isinstance(padding, int) or len(padding) != 4:
-        rows, columns = _two("padding", padding)
-        padding = (rows, rows, columns, columns)
+    else:
+        padding = _four("padding", padding)
     if min(padding) < 0:
         raise ValueError(f"padding is {tuple(padding)}; it must not be negative")
     return _batched(lambda x: _conv2d(x, weight, bias, list(stride), list(padding), list(dilation), groups, padding_mode), "input", input)

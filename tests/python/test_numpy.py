@@ -80,6 +80,12 @@ class Conv2d(unittest.TestCase):
                 y = fourfold.conv2d(x, w, b, stride=stride, padding=pads, dilation=dilation, groups=groups, padding_mode=mode)
                 self.check(y, reference(x, w, b, stride, pads, dilation, groups, mode))
 
+    def test_numbers_of_numpy(self):
+        x, w, two = random(1, 4, 10, 9), random(4, 2, 3, 4), np.int64(2)
+        expected = fourfold.conv2d(x, w, stride=2, padding=1, groups=2)
+        for arguments in [dict(stride=two, padding=np.int32(1)), dict(stride=np.array([2, 2]), padding=np.ones(4, int)), dict(stride=[two, 2], padding=(1, np.uint8(1)))]:
+            self.assertTrue(np.array_equal(fourfold.conv2d(x, w, groups=two, **arguments), expected))
+
     def test_named_padding(self):
         x, w = random(1, 3, 10, 9), random(4, 3, 3, 4)
         self.check(fourfold.conv2d(x, w, padding="same"), reference(x, w, pads=(1, 1, 1, 2)))
@@ -638,7 +644,23 @@ class Inspection(unittest.TestCase):
 class Errors(unittest.TestCase):
     def test_messages(self):
         x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
+        read_only = np.empty((1, 4, 6, 6), np.float32)
+        read_only.flags.writeable = False
         for error, text, call in [
+            (ValueError, "stride is 2.0; it must be a number", lambda: fourfold.conv2d(x, w, stride=2.0)),
+            (ValueError, "stride is '12'; it must be a number", lambda: fourfold.conv2d(x, w, stride="12")),
+            (ValueError, "padding is None; it must be a number", lambda: fourfold.conv2d(x, w, padding=None)),
+            (ValueError, "groups is 1.0; it must be a whole number", lambda: fourfold.conv2d(x, w, groups=1.0)),
+            (ValueError, "padding_mode is 'relu'; it must be zeros", lambda: fourfold.conv2d(x, w, padding_mode="relu")),
+            (ValueError, "padding_mode is 'constant:1 relu'; it must be zeros", lambda: fourfold.unfold(x, 3, padding_mode="constant:1 relu")),
+            (ValueError, "filter_mode is 'relu'; it must be corr or conv", lambda: fourfold.conv2d(x, w, filter_mode="relu")),
+            (ValueError, "post_op is 'conv'; it must be relu or clamp:LO,HI", lambda: fourfold.conv2d(x, w, post_op="conv")),
+            (ValueError, "out is read-only", lambda: fourfold.conv2d(x, w, out=read_only)),
+            (ValueError, "out is list", lambda: fourfold.conv_transpose2d(x, w, out=[1.0])),
+            (ValueError, "output is read-only", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(input=x, filters=w, output=read_only)),
+            (ValueError, "input is list", lambda: fourfold.Plan("b1 ic4 i8 oc4 f3").execute(input=x.tolist(), filters=w)),
+            (ValueError, "out is read-only", lambda: fourfold.Layer("b1 ic4 i8 oc4 f3", w)(x, out=read_only)),
+            (ValueError, "x is NoneType", lambda: fourfold.conv2d(None, w)),
             (ValueError, "float64", lambda: fourfold.conv2d(x.astype(np.float64), w)),
             (ValueError, "w has 4 input channels in each of 2 groups", lambda: fourfold.conv2d(x, w, groups=2)),
             (ValueError, "dimensions", lambda: fourfold.conv2d(x[0], w)),
