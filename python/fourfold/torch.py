@@ -11,9 +11,12 @@ and spectral_product, spectral_backward_data and spectral_backward_filters. Both
 the other two of its three, its tangents are its own, so derivatives of any order work, in backward mode and in forward mode
 (torch.func.jvp, torch.autograd.forward_ad). All are registered through torch.library, with shapes for torch.compile. Tensors are read
 where they lie, contiguous or channels_last; any other memory is copied first. Plans are kept by problem, the last 1,024 of them; threads
-are torch.get_num_threads().
+are torch.get_num_threads(). The layers compute by conv2d_inference and conv_transpose2d_inference, which keep packed filters, where no
+gradient is asked for; everything else packs them in each call.
 """
 
+import ctypes
+import threading
 from dataclasses import dataclass, field
 from typing import List, Optional
 
@@ -21,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from . import _PADDING_MODES, Plan, _by, _four, _kept, _layout, _reads, _spectral_plan, _spectral_sizes, _two, _word
 
@@ -28,11 +32,12 @@ __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "
 
 
 @_kept(1024)
-def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads):
+def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads,
+          packs_each_time=True):
     return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
                 f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} "
                 f"{_word('padding_mode', padding_mode, _PADDING_MODES)} {layout}",
-                threads=threads, packs_each_time=True)
+                threads=threads, packs_each_time=packs_each_time)
 
 
 def _check(**tensors):
@@ -85,6 +90,50 @@ def _filters(weight):
     return weight.detach() if min(weight.stride()) > 0 else weight.detach().contiguous()
 
 
+class _Kept:
+    """A weight's packed filters, of the last few plans."""
+
+    PLANS = 4
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.state = None, {}  # the values, and what was packed of them by plan; replaced as one
+
+    def filters(self, plan, weight):
+        """Compares the values, for .data and arrays that share the memory change them and no version counter."""
+        values, packed = self.state
+        if plan in packed and _same(values, weight):
+            return packed[plan]
+        with self.lock:
+            values, packed = self.state
+            if values is None or not _same(values, weight):
+                values, packed = weight.clone(), {}
+            if plan not in packed:
+                packed = dict([*packed.items()][1 - self.PLANS:])
+                packed[plan] = plan.pack_filters(values)
+            self.state = values, packed
+        return packed[plan]
+
+
+def _same(values, weight):
+    """Bit for bit. values are dense."""
+    if values.shape != weight.shape or values.stride() != weight.stride():
+        return torch.equal(values, weight)
+    return _memcmp(values.data_ptr(), weight.data_ptr(), values.nbytes) == 0
+
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+_kept_weights = WeakTensorKeyDictionary()
+_kept_lock = threading.Lock()
+
+
+def _kept_filters(plan, weight):
+    with _kept_lock:
+        kept = _kept_weights.get(weight) or _kept_weights.setdefault(weight, _Kept())
+    return kept.filters(plan, weight.detach())
+
+
 def _dense_bias(bias):
     return None if bias is None else bias.detach().contiguous()
 
@@ -98,16 +147,20 @@ def _dense_bias(bias):
 @torch.library.custom_op("fourfold::conv2d", mutates_args=(), device_types="cpu")
 def _conv2d(input: Tensor, weight: Tensor, bias: Optional[Tensor], stride: List[int], padding: List[int], dilation: List[int], groups: int,
             padding_mode: str) -> Tensor:
+    return _forward(False, input, weight, bias, stride, padding, dilation, groups, padding_mode)
+
+
+def _forward(keeps, input, weight, bias, stride, padding, dilation, groups, padding_mode):
     _check(input=input, weight=weight, bias=bias)
     layout = _layout_of(input)
     read, pads = _without_surplus(input.detach(), padding)
     plan = _plan("fwd", layout, max(1, input.shape[0]), input.shape[1], tuple(read.shape[2:]), weight.shape[0], tuple(weight.shape[2:]),
-                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads())
+                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads(), not keeps)
     output = _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode)
     if input.shape[0] == 0:
         _check_channels("input", input.shape[1], weight.shape[1] * groups)
         return output
-    plan._execute(input=_laid_out(read, layout), filters=_filters(weight), bias=_dense_bias(bias), output=output)
+    plan._execute(input=_laid_out(read, layout), filters=_kept_filters(plan, weight) if keeps else _filters(weight), bias=_dense_bias(bias), output=output)
     return output
 
 
@@ -120,15 +173,20 @@ def _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding
 @torch.library.custom_op("fourfold::conv2d_backward_data", mutates_args=(), device_types="cpu")
 def _backward_data(grad_output: Tensor, weight: Tensor, bias: Optional[Tensor], size: List[int], stride: List[int], padding: List[int],
                    dilation: List[int], groups: int, padding_mode: str) -> Tensor:
+    return _transposed(False, grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
+
+
+def _transposed(keeps, grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode):
     _check(grad_output=grad_output, weight=weight, bias=bias)
     layout = _layout_of(grad_output)
     plan = _plan("bwd-data", layout, max(1, grad_output.shape[0]), weight.shape[1] * groups, tuple(size), weight.shape[0], tuple(weight.shape[2:]),
-                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads())
+                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads(), not keeps)
     grad_input = _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
     if grad_output.shape[0] == 0:
         _check_channels("input", grad_output.shape[1], weight.shape[0])
         return grad_input
-    plan._execute(grad_output=_laid_out(grad_output.detach(), layout), filters=_filters(weight), bias=_dense_bias(bias), grad_input=grad_input)
+    plan._execute(grad_output=_laid_out(grad_output.detach(), layout), filters=_kept_filters(plan, weight) if keeps else _filters(weight),
+                  bias=_dense_bias(bias), grad_input=grad_input)
     return grad_input
 
 
@@ -155,6 +213,22 @@ def _backward_weight(input: Tensor, grad_output: Tensor, filter_size: List[int],
 @_backward_weight.register_fake
 def _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode):
     return input.new_empty([grad_output.shape[1], input.shape[1] // groups, *filter_size])
+
+
+@torch.library.custom_op("fourfold::conv2d_inference", mutates_args=(), device_types="cpu")
+def _conv2d_inference(input: Tensor, weight: Tensor, bias: Optional[Tensor], stride: List[int], padding: List[int], dilation: List[int],
+                      groups: int, padding_mode: str) -> Tensor:
+    return _forward(True, input, weight, bias, stride, padding, dilation, groups, padding_mode)
+
+
+@torch.library.custom_op("fourfold::conv_transpose2d_inference", mutates_args=(), device_types="cpu")
+def _transposed_inference(grad_output: Tensor, weight: Tensor, bias: Optional[Tensor], size: List[int], stride: List[int], padding: List[int],
+                          dilation: List[int], groups: int, padding_mode: str) -> Tensor:
+    return _transposed(True, grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
+
+
+_conv2d_inference.register_fake(_conv2d_meta)
+_transposed_inference.register_fake(_backward_data_meta)
 
 
 # ----------------------------------------------------------------------------------------------------------- gradients
@@ -211,21 +285,30 @@ def _dual(t):
     return forward_ad.unpack_dual(t, level=None if certain else 0)
 
 
+def _below(operator, keyset, arguments):
+    with torch._C._AutoDispatchBelowAutograd():
+        return operator._opoverload.redispatch(keyset & torch._C._after_autograd_keyset, *arguments)
+
+
+def _needs_gradients(*tensors):
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def _register_kernel(operator, kernel):
+    for key in ("AutogradCPU", "AutogradMeta"):
+        _library.impl(operator._opoverload, kernel, key, with_keyset=True)
+
+
 def _register_autograd(operator, gradients, save):
     """Both modes of an operator bilinear in its first two arguments, with gradients(ctx, g, need) of what save(ctx, arguments) kept."""
-    overload = operator._opoverload
-    tensors = 3 if overload._schema.arguments[2].name == "bias" else 2
-
-    def below(keyset, arguments):
-        with torch._C._AutoDispatchBelowAutograd():
-            return overload.redispatch(keyset & torch._C._after_autograd_keyset, *arguments)
+    tensors = 3 if operator._opoverload._schema.arguments[2].name == "bias" else 2
 
     class Backward(torch.autograd.function._SingleLevelFunction):
         @staticmethod
         def forward(ctx, keyset, *arguments):
             save(ctx, arguments)
             with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):  # for the levels of torch.func below this one
-                return below(keyset, arguments)
+                return _below(operator, keyset, arguments)
 
         @staticmethod
         def backward(ctx, g):
@@ -246,20 +329,31 @@ def _register_autograd(operator, gradients, save):
         primals, tangents = zip(*map(_dual, arguments[:tensors]))
         if any(t is not None for t in tangents):
             return with_tangent(primals, tangents, arguments[tensors:])
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in arguments[:tensors]):
+        if _needs_gradients(*arguments[:tensors]):
             with enable_single_level_autograd_function():
                 return Backward.apply(keyset, *arguments)
-        return below(keyset, arguments)
+        return _below(operator, keyset, arguments)
 
-    for key in ("AutogradCPU", "AutogradMeta"):
-        _library.impl(overload, kernel, key, with_keyset=True)
+    _register_kernel(operator, kernel)
+
+
+def _register_inference(operator, other):
+    """Where derivatives are asked for all the same, the other operator, which has them, computes."""
+    def kernel(keyset, *arguments):
+        if _needs_gradients(*arguments[:3]) or any(_dual(t)[1] is not None for t in arguments[:3]):
+            return other(*arguments)
+        return _below(operator, keyset, arguments)
+
+    _register_kernel(operator, kernel)
 
 
 _register_autograd(_conv2d, _conv2d_gradients, _save)
 _register_autograd(_backward_data, _backward_data_gradients, _save)
 _register_autograd(_backward_weight, _backward_weight_gradients, _save)
+_register_inference(_conv2d_inference, _conv2d)
+_register_inference(_transposed_inference, _backward_data)
 
-for _operator in (_conv2d, _backward_data, _backward_weight):
+for _operator in (_conv2d, _backward_data, _backward_weight, _conv2d_inference, _transposed_inference):
     _operator.register_autocast("cpu", torch.float32)  # under torch.autocast: what other layers left in bfloat16
 
 
@@ -394,6 +488,10 @@ def _batched(function, name, input):
 
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
     """torch.nn.functional.conv2d, with padding modes as in fourfold.conv2d and padding also as (top, bottom, left, right)."""
+    return _convolution(_conv2d, input, weight, bias, stride, padding, dilation, groups, padding_mode)
+
+
+def _convolution(operator, input, weight, bias, stride, padding, dilation, groups, padding_mode):
     _check(weight=weight, bias=bias)
     stride, dilation = _two("stride", stride), _two("dilation", dilation)
     if padding == "valid":
@@ -409,11 +507,15 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, 
         padding = _four("padding", padding)
     if min(padding) < 0:
         raise ValueError(f"padding is {tuple(padding)}; it must not be negative")
-    return _batched(lambda x: _conv2d(x, weight, bias, list(stride), list(padding), list(dilation), groups, padding_mode), "input", input)
+    return _batched(lambda x: operator(x, weight, bias, list(stride), list(padding), list(dilation), groups, padding_mode), "input", input)
 
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """torch.nn.functional.conv_transpose2d."""
+    return _transposed_convolution(_backward_data, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def _transposed_convolution(operator, input, weight, bias, stride, padding, output_padding, groups, dilation):
     _check(weight=weight, bias=bias)
     stride, padding, dilation = _two("stride", stride), _two("padding", padding), _two("dilation", dilation)
     extra = _two("output_padding", output_padding)
@@ -422,22 +524,30 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     # With output padding of a whole stride (allowed under dilation) less padding, or a negative one, keeps the filter positions.
     after = [padding[a] - extra[a] // stride[a] * stride[a] for a in range(2)]
     pads = [padding[0], after[0], padding[1], after[1]]
-    return _batched(lambda x: _backward_data(x, weight, bias, size, list(stride), pads, list(dilation), groups, "zeros"), "input", input)
+    return _batched(lambda x: operator(x, weight, bias, size, list(stride), pads, list(dilation), groups, "zeros"), "input", input)
+
+
+def _keeps(input, weight, bias):
+    """Whether a layer's filters are worth keeping packed: no training, and no weight made for the call, as parametrizations do."""
+    return isinstance(weight, nn.Parameter) and not _needs_gradients(input, weight, bias)
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d, computed by fourfold: the same arguments, parameters and state_dict."""
+    """nn.Conv2d, computed by fourfold: the same arguments, parameters and state_dict. Where no gradient is asked for (torch.no_grad(),
+    torch.inference_mode()) the filters stay packed, beside a copy, until their values change."""
 
     def _conv_forward(self, input, weight, bias):
-        return conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
+        operator = _conv2d_inference if _keeps(input, weight, bias) else _conv2d
+        return _convolution(operator, input, weight, bias, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """nn.ConvTranspose2d, computed by fourfold: the same arguments, parameters and state_dict."""
+    """nn.ConvTranspose2d, computed by fourfold: the same arguments, parameters and state_dict. Filters are kept as in Conv2d."""
 
     def forward(self, input, output_size=None):
         extra = self._output_padding(input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation)
-        return conv_transpose2d(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
+        operator = _transposed_inference if _keeps(input, self.weight, self.bias) else _backward_data
+        return _transposed_convolution(operator, input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
 
 # --------------------------------------------------------------------------------------------------------- replacement

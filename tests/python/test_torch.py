@@ -1,11 +1,13 @@
 """fourfold.torch against PyTorch's own convolutions: values, gradients of both orders, torch.library's checks, layers, replace()."""
 
 import copy
+import gc
 import os
 import pickle
 import sys
 import threading
 import unittest
+import unittest.mock
 
 from support import require
 
@@ -367,6 +369,109 @@ class Layers(Case):
         ours.load_state_dict(theirs.state_dict())
         x = random(2, 6, 5, 5)
         self.close(ours(x, output_size=[12, 11]).detach(), theirs(x, output_size=[12, 11]).detach())
+
+
+class KeptFilters(Case):
+    LAYERS = ((lambda: ff.Conv2d(6, 8, 3, padding=1), F.conv2d), (lambda: ff.ConvTranspose2d(6, 8, 3, padding=1), F.conv_transpose2d))
+
+    def setUp(self):
+        pack = ff.Plan.pack_filters
+        self.packed = 0
+
+        def count(plan, filters):
+            self.packed += 1
+            return pack(plan, filters)
+
+        patch = unittest.mock.patch.object(ff.Plan, "pack_filters", count)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_packed_once_and_again_when_the_weight_changes(self):
+        def exchange(layer):
+            layer.weight.data = layer.weight.data * 2
+
+        x = random(2, 6, 9, 8)
+        for make, theirs in self.LAYERS:
+            layer = make()
+            check = lambda: self.close(layer(x), theirs(x, layer.weight, layer.bias, padding=1))
+            for mode in (torch.no_grad, torch.inference_mode):
+                with mode():
+                    check()
+                    check()
+            self.assertEqual(self.packed, 1)
+            with torch.no_grad():
+                for change in (lambda l: l.weight.mul_(2), lambda l: l.weight.data.mul_(2), lambda l: l.weight.numpy().__imul__(2), exchange, lambda l: l.load_state_dict(make().state_dict()),
+                               lambda l: l.to(memory_format=torch.channels_last), lambda l: setattr(l, "weight", nn.Parameter(l.weight + 1))):
+                    change(layer)
+                    check()
+                    count = self.packed
+                    check()
+                    self.assertEqual(self.packed, count)
+            self.packed = 0
+
+    def test_only_where_no_gradient_is_asked_for(self):
+        x = random(2, 6, 9, 8)
+        for make, theirs in self.LAYERS:
+            layer = make()
+            y = layer(x)
+            y.sum().backward()
+            frozen = make().requires_grad_(False)
+            a = x.clone().requires_grad_()
+            self.close(torch.autograd.grad(frozen(a).sum(), a)[0], torch.autograd.grad(theirs(a, frozen.weight, padding=1).sum(), a)[0])
+            self.assertEqual(self.packed, 0)
+            self.close(jvp(frozen, (x,), (x,))[1], theirs(x, frozen.weight, padding=1))
+            self.close(torch.func.vmap(frozen)(x[None])[0], theirs(x, frozen.weight, frozen.bias, padding=1))
+            self.close(grad(lambda x: frozen(x).sum())(x), torch.autograd.grad(theirs(a, frozen.weight, padding=1).sum(), a)[0])
+            self.packed = 0
+
+    def test_bounded_and_freed(self):
+        before = len(ff._kept_weights)
+        layer = ff.Conv2d(6, 8, 3)
+        with torch.no_grad():
+            for size in range(5, 15):
+                x = random(1, 6, size, size)
+                self.close(layer(x), F.conv2d(x, layer.weight, layer.bias))
+        self.assertEqual(len(ff._kept_weights[layer.weight].state[1]), ff._Kept.PLANS)
+        del layer
+        gc.collect()
+        self.assertEqual(len(ff._kept_weights), before)
+
+    def test_threads(self):
+        """They agree on one packing; a weight that changes between the rounds is seen by all."""
+        layer, x, wrong = ff.Conv2d(6, 8, 3), random(1, 6, 9, 9), []
+        for _ in range(4):
+            with torch.no_grad():
+                expected = F.conv2d(x, layer.weight.mul_(-2), layer.bias)
+
+            def work():
+                with torch.no_grad():
+                    for _ in range(10):
+                        if not torch.allclose(layer(x), expected, atol=1e-4):
+                            wrong.append(0)
+
+            threads = [threading.Thread(target=work) for _ in range(4)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+        self.assertEqual(wrong, [])
+        self.assertEqual(self.packed, 4)
+
+    def test_compiled(self):
+        layer, x = ff.Conv2d(6, 8, 3), random(1, 6, 9, 9)
+        traced = torch.compile(layer, backend="aot_eager", fullgraph=True)
+        with torch.no_grad():
+            for _ in range(3):
+                self.close(traced(x), F.conv2d(x, layer.weight, layer.bias))
+        self.assertEqual(self.packed, 1)
+
+    def test_opcheck(self):
+        x, w, b = random(2, 4, 9, 8), random(6, 2, 3, 3).requires_grad_(), random(6)
+        rest = ([2, 1], [1, 0, 1, 1], [1, 1], 2, "zeros")
+        g = random(*torch.ops.fourfold.conv2d(x, w, b, *rest).shape)
+        for weight in (w, w.detach()):
+            torch.library.opcheck(torch.ops.fourfold.conv2d_inference.default, (x, weight, b, *rest))
+            torch.library.opcheck(torch.ops.fourfold.conv_transpose2d_inference.default, (g, weight, None, [9, 8], *rest))
 
 
 class Small(nn.Module):
