@@ -87,7 +87,7 @@ def _execute(plan, **arguments):
     operation, layout = problem.operation, problem.layout
     name = {"bwd-data": "grad_input", "bwd-filters": "grad_filters"}.get(operation, "output")
     for argument, array in arguments.items():
-        if argument not in ("filters", "profile"):
+        if array is not None and argument not in ("filters", "profile"):
             _given(argument, array, filled=argument in (name, "grad_bias"))
     if arguments[name] is None:
         shape = {"fwd": problem.output_shape, "unfold": problem.column_shape, "bwd-filters": problem.filter_shape}.get(operation, problem.input_shape)
@@ -402,6 +402,8 @@ _PADDING_MODES = ("zeros", "constant:V", "reflect", "symmetric", "replicate", "c
 
 def _word(name, value, known):
     """One word of a problem's text, whose value is the library's to read."""
+    if isinstance(value, str) and value in known:
+        return value
     names = [k.split(":")[0] for k in known]
     if not isinstance(value, str) or len(value.split()) != 1 or value.split(":")[0] not in names:
         raise ValueError(f"{name} is {value!r}; it must be {', '.join(known[:-1])} or {known[-1]}")
@@ -410,7 +412,9 @@ def _word(name, value, known):
 
 def _numbers(name, value, wanted):
     """A number or several, NumPy's too, as ints. Ints stay as they are: within torch.compile they may be symbols."""
-    several = (value,) if isinstance(value, int) or (hasattr(value, "__index__") and not hasattr(value, "__len__")) else value
+    if isinstance(value, int):
+        return (value,)
+    several = (value,) if hasattr(value, "__index__") and not hasattr(value, "__len__") else value
     try:
         return tuple(v if isinstance(v, int) else index(v) for v in several)
     except TypeError:

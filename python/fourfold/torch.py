@@ -276,13 +276,18 @@ def _backward_weight_gradients(ctx, v, need):
 _library = torch.library.Library("fourfold", "FRAGMENT")
 
 
-def _dual(t):
-    """The tensor without its tangent, and the tangent or None. forward_ad knows at once that there are none, but not within torch.compile:
-    there level 0, the only one, is asked."""
-    if t is None:
-        return None, None
-    certain = type(t) in (Tensor, nn.Parameter) and not torch._C._are_functorch_transforms_active()
-    return forward_ad.unpack_dual(t, level=None if certain else 0)
+_PLAIN = {Tensor, nn.Parameter, type(None)}
+
+
+def _may_have_tangents(tensors):
+    """What forward_ad knows at once, outside torch.compile, which shows by the tensors' types or torch.func's levels."""
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active() or any(type(t) not in _PLAIN for t in tensors)
+
+
+def _unpacked(tensors):
+    """The tensors without their tangents, and these, or None where there are none."""
+    duals = [(None, None) if t is None else forward_ad.unpack_dual(t, level=0) for t in tensors]
+    return zip(*duals) if any(tangent is not None for _, tangent in duals) else None
 
 
 def _below(operator, keyset, arguments):
@@ -326,9 +331,8 @@ def _register_autograd(operator, gradients, save):
         return forward_ad.make_dual(result, sum(terms[1:], terms[0]), level=0)
 
     def kernel(keyset, *arguments):
-        primals, tangents = zip(*map(_dual, arguments[:tensors]))
-        if any(t is not None for t in tangents):
-            return with_tangent(primals, tangents, arguments[tensors:])
+        if _may_have_tangents(arguments[:tensors]) and (duals := _unpacked(arguments[:tensors])):
+            return with_tangent(*duals, arguments[tensors:])
         if _needs_gradients(*arguments[:tensors]):
             with enable_single_level_autograd_function():
                 return Backward.apply(keyset, *arguments)
@@ -340,7 +344,7 @@ def _register_autograd(operator, gradients, save):
 def _register_inference(operator, other):
     """Where derivatives are asked for all the same, the other operator, which has them, computes."""
     def kernel(keyset, *arguments):
-        if _needs_gradients(*arguments[:3]) or any(_dual(t)[1] is not None for t in arguments[:3]):
+        if _needs_gradients(*arguments[:3]) or (_may_have_tangents(arguments[:3]) and _unpacked(arguments[:3])):
             return other(*arguments)
         return _below(operator, keyset, arguments)
 
@@ -494,17 +498,17 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, 
 def _convolution(operator, input, weight, bias, stride, padding, dilation, groups, padding_mode):
     _check(weight=weight, bias=bias)
     stride, dilation = _two("stride", stride), _two("dilation", dilation)
-    if padding == "valid":
+    if not isinstance(padding, str):
+        padding = _four("padding", padding)
+    elif padding == "valid":
         padding = (0, 0, 0, 0)
     elif padding == "same":
         if stride != (1, 1):
             raise ValueError(f"padding 'same' needs stride 1, as in PyTorch; it is {stride}")
         total = [d * (f - 1) for d, f in zip(dilation, weight.shape[2:])]
         padding = (total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2)
-    elif isinstance(padding, str):
-        raise ValueError(f"padding is '{padding}'; it must be numbers, valid or same")
     else:
-        padding = _four("padding", padding)
+        raise ValueError(f"padding is '{padding}'; it must be numbers, valid or same")
     if min(padding) < 0:
         raise ValueError(f"padding is {tuple(padding)}; it must not be negative")
     return _batched(lambda x: operator(x, weight, bias, list(stride), list(padding), list(dilation), groups, padding_mode), "input", input)
@@ -519,6 +523,8 @@ def _transposed_convolution(operator, input, weight, bias, stride, padding, outp
     _check(weight=weight, bias=bias)
     stride, padding, dilation = _two("stride", stride), _two("padding", padding), _two("dilation", dilation)
     extra = _two("output_padding", output_padding)
+    if min(stride) < 1:
+        raise ValueError(f"stride is {stride}; it must be at least 1")
     i, f = input.shape[-2:], weight.shape[2:]
     size = [(i[a] - 1) * stride[a] - 2 * padding[a] + dilation[a] * (f[a] - 1) + extra[a] + 1 for a in range(2)]
     # With output padding of a whole stride (allowed under dilation) less padding, or a negative one, keeps the filter positions.

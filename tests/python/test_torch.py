@@ -213,6 +213,7 @@ class Functions(Case):
             (ValueError, "reflect", lambda: ff.conv2d(x, w, padding=9, padding_mode="reflect")),
             (ValueError, "padding_mode is 'zeros relu'; it must be zeros", lambda: ff.conv2d(x, w, padding_mode="zeros relu")),
             (ValueError, "stride is 1.5; it must be a number", lambda: ff.conv2d(x, w, stride=1.5)),
+            (ValueError, r"stride is \(0, 0\); it must be at least 1", lambda: ff.conv_transpose2d(x, w, stride=0)),
             (ValueError, "needs stride 1", lambda: ff.conv2d(x, w, padding="same", stride=2)),
             (ValueError, "3 or 4 dimensions", lambda: ff.conv2d(x[0, 0], w)),
             (ValueError, "must not be negative", lambda: ff.conv2d(x, w, padding=(0, -1, 0, 0))),
