@@ -8,10 +8,14 @@
 
 namespace fourfold {
 
+int64_t phase_count(int64_t stride, int64_t dilation, int64_t taps) {
+    return std::min(taps, stride / std::gcd(stride, dilation));
+}
+
 std::vector<AxisPhase> axis_phases(int64_t size, int64_t pad, int64_t stride, int64_t dilation, int64_t taps, int64_t out) {
     std::vector<AxisPhase> phases;
     const int64_t g = std::gcd(stride, dilation), step = stride / g;
-    for (int64_t r = 0; r < std::min(taps, step); r++) {
+    for (int64_t r = 0; r < phase_count(stride, dilation, taps); r++) {
         AxisPhase p{};
         p.first = ((r * dilation - pad) % stride + stride) % stride;
         if (p.first >= size) {

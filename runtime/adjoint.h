@@ -19,6 +19,8 @@ struct AxisPhase {
     int64_t before, after;        ///< the padding of a correlation over that part
 };
 
+/// The most phases of an axis that taps reach.
+int64_t phase_count(int64_t stride, int64_t dilation, int64_t taps);
 /// The phases of an axis of `size` positions that taps reach, ascending in the tap.
 std::vector<AxisPhase> axis_phases(int64_t size, int64_t pad, int64_t stride, int64_t dilation, int64_t taps, int64_t out);
 

@@ -6,6 +6,7 @@
 // For those q = a' + c0 - j*d/g with c0 = (e + pad - r0*d)/s, a correlation of stride 1 and dilation d/g over gy with the taps
 // in reverse order. So each phase is a forward problem on gy with the channels of the filters exchanged; its output is every
 // s-th row and column of gx. Where its padding would be negative it reads a part of gy. Phases that no tap reaches are zero.
+// Most phases are one problem at different offsets, and share its plan.
 //
 // (Depthwise layers with stride 2 have a kernel that computes all phases at once: backward_data_depthwise.cpp. Where packing the
 // filters would take longest, columns are made from them as they are: backward_data_columns.cpp.)
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 
 #include "adjoint.h"
 #include "algorithm.h"
@@ -27,55 +29,53 @@
 namespace fourfold {
 namespace {
 
-/// The adjoint problem of one pair of phases.
-struct Phase {
-    AxisPhase rows, columns;
-    std::unique_ptr<AlgorithmPlan> plan;
-    size_t packed_offset = 0;
-};
+/// The most pairs of phases, and the most different problems among them, that are planned.
+constexpr int64_t kMostPhases = int64_t{1} << 20, kMostPlans = int64_t{1} << 10;
 
-/// Every stride_h-th row, and the phases of its columns by their first column.
-struct RowPhase {
-    int64_t first, count;
-    std::vector<ColumnPhase> columns;
+/// The phases of one axis, and which of them make the same problem.
+struct Axis {
+    std::vector<AxisPhase> phases;
+    std::vector<size_t> kind;          ///< of each phase
+    std::vector<AxisPhase> of_kind;    ///< of each kind, the first phase
+    int64_t covered = 0;               ///< positions in all phases
+
+    explicit Axis(std::vector<AxisPhase> list)
+        : phases(std::move(list)) {
+        std::map<std::array<int64_t, 5>, size_t> known;
+        for (const AxisPhase &p : phases) {
+            const auto [at, is_new] = known.try_emplace({p.size, p.taps, p.dilation, p.before, p.after}, of_kind.size());
+            if (is_new) {
+                of_kind.push_back(p);
+            }
+            kind.push_back(at->second);
+            covered += p.count;
+        }
+    }
 };
 
 class BackwardDataPlan final : public AlgorithmPlan {
 public:
     /// Computes the gradient of `images` images at a time, which divides the batch.
     BackwardDataPlan(const PlanRequest &request, int64_t images)
-        : problem_(request.problem), post_(kernel_post_op(problem_)), threads_(request.options.threads), images_(images), last_(problem_.layout == Layout::kNhwc) {
+        : problem_(request.problem), post_(kernel_post_op(problem_)), threads_(request.options.threads), images_(images), last_(problem_.layout == Layout::kNhwc), folds_(folds_padding(problem_)), height_(problem_.in_height + (folds_ ? problem_.pad_top + problem_.pad_bottom : 0)), width_(problem_.in_width + (folds_ ? problem_.pad_left + problem_.pad_right : 0)), rows_(axis_phases(height_, folds_ ? 0 : problem_.pad_top, problem_.stride_h, problem_.dilation_h, problem_.filter_height, problem_.out_height())), columns_(axis_phases(width_, folds_ ? 0 : problem_.pad_left, problem_.stride_w, problem_.dilation_w, problem_.filter_width, problem_.out_width())) {
         const Conv2dProblem &p = problem_;
-        folds_ = folds_padding(p);
-        height_ = p.in_height + (folds_ ? p.pad_top + p.pad_bottom : 0);
-        width_ = p.in_width + (folds_ ? p.pad_left + p.pad_right : 0);
-        rows_ = axis_phases(height_, folds_ ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height());
-        columns_ = axis_phases(width_, folds_ ? 0 : p.pad_left, p.stride_w, p.dilation_w, p.filter_width, p.out_width());
         // The kernels write columns side by side in NCHW.
         interleaves_ = !last_ && p.stride_w > 1;
-        int64_t covered_rows = 0, covered_columns = 0;
-        for (const AxisPhase &a : rows_) {
-            covered_rows += a.count;
-        }
-        for (const AxisPhase &b : columns_) {
-            covered_columns += b.count;
-        }
-        gaps_ = covered_rows < height_ || covered_columns < width_;
+        gaps_ = rows_.covered < height_ || columns_.covered < width_;
         copies_filters_ = p.groups > 1 && p.in_channels > p.groups;
     }
 
     Status plan_phases(const AlgorithmEntry &entry, const PlanRequest &request) {
+        if (const auto plans = static_cast<int64_t>(rows_.of_kind.size() * columns_.of_kind.size()); plans > kMostPlans) {
+            return Status(StatusCode::kUnsupported, "stride " + std::to_string(problem_.stride_h) + "x" + std::to_string(problem_.stride_w) + " and dilation " + std::to_string(problem_.dilation_h) + "x" + std::to_string(problem_.dilation_w) + " make " + std::to_string(plans) + " different phases; at most " + std::to_string(kMostPlans) + " are planned");
+        }
         Arena arena;
         padded_offset_ = arena.reserve_floats(folds_ ? static_cast<double>(images_ * problem_.in_channels) * static_cast<double>(height_) * static_cast<double>(width_) : 0.0);
-        double interleaved = 0.0;
-        for (const AxisPhase &a : rows_) {
-            double row_phase = 0.0;
-            for (const AxisPhase &b : columns_) {
-                row_phase += static_cast<double>(a.count) * static_cast<double>(b.count);
-            }
-            interleaved = std::max(interleaved, row_phase);
+        int64_t most_rows = 0;
+        for (const AxisPhase &a : rows_.of_kind) {
+            most_rows = std::max(most_rows, a.count);
         }
-        interleaved_offset_ = arena.reserve_floats(interleaves_ ? interleaved * static_cast<double>(images_ * problem_.in_channels) : 0.0);
+        interleaved_offset_ = arena.reserve_floats(interleaves_ ? static_cast<double>(most_rows) * static_cast<double>(columns_.covered) * static_cast<double>(images_ * problem_.in_channels) : 0.0);
         phases_offset_ = arena.bytes();
         PlanRequest part = request;
         if (phases_offset_ > request.options.workspace_limit) {
@@ -88,54 +88,66 @@ public:
         double parallel = 0.0, flops = -1.0, pack_seconds = 0.0;
         layout = "bwd-data";
         double most_flops = -1.0;
-        for (const AxisPhase &a : rows_) {
-            for (const AxisPhase &b : columns_) {
+        for (const AxisPhase &a : rows_.of_kind) {
+            for (const AxisPhase &b : columns_.of_kind) {
                 most_flops = std::max(most_flops, adjoint(a, b).flops());
             }
         }
         part.rank = nullptr;  // it knows the whole problem only
-        for (const AxisPhase &a : rows_) {
-            for (const AxisPhase &b : columns_) {
-                part.problem = adjoint(a, b);
-                // A choice is the largest phase's; the others follow where they can.
-                const bool largest = part.problem.flops() == most_flops && flops < most_flops;
-                part.collect = largest ? request.collect : nullptr;
-                part.choice = request.choice;
-                Result<std::unique_ptr<AlgorithmPlan>> plan = plan_forward(entry, part);
-                if (!plan && !largest && !request.choice.empty()) {
-                    part.choice.clear();
-                    plan = plan_forward(entry, part);
+        plans_.resize(rows_.of_kind.size() * columns_.of_kind.size());
+        for (size_t i = 0; i < rows_.phases.size(); i++) {
+            for (size_t j = 0; j < columns_.phases.size(); j++) {
+                std::unique_ptr<AlgorithmPlan> &shared = plans_[plan_index(i, j)];
+                if (shared == nullptr) {
+                    part.problem = adjoint(rows_.phases[i], columns_.phases[j]);
+                    // A choice is the largest phase's; the others follow where they can.
+                    const bool largest = part.problem.flops() == most_flops && flops < most_flops;
+                    part.collect = largest ? request.collect : nullptr;
+                    part.choice = request.choice;
+                    Result<std::unique_ptr<AlgorithmPlan>> plan = plan_forward(entry, part);
+                    if (!plan && !largest && !request.choice.empty()) {
+                        part.choice.clear();
+                        plan = plan_forward(entry, part);
+                    }
+                    if (!plan) {
+                        return Status(plan.status().code(), "as a forward problem, '" + part.problem.to_string() + "': " + plan.status().message() + (phases_offset_ > 0 ? " (besides " + std::to_string(phases_offset_) + " bytes of gradients in passing)" : ""));
+                    }
+                    shared = std::move(*plan);
+                    most = std::max(most, shared->workspace_bytes);
+                    most_serial = std::max(most_serial, shared->serial_workspace_bytes);
+                    most_pack = std::max(most_pack, shared->pack_workspace_bytes);
+                    layout += " [" + shared->layout + "]";
+                    if (part.problem.flops() > flops) {
+                        flops = part.problem.flops();
+                        variant = shared->variant;
+                        choice = shared->choice;
+                        details = "as '" + part.problem.to_string() + "': " + shared->details;
+                    }
                 }
-                if (!plan) {
-                    return Status(plan.status().code(), "as a forward problem, '" + part.problem.to_string() + "': " + plan.status().message() + (phases_offset_ > 0 ? " (besides " + std::to_string(phases_offset_) + " bytes of gradients in passing)" : ""));
-                }
-                AlgorithmPlan &one = **plan;
-                most = std::max(most, one.workspace_bytes);
-                most_serial = std::max(most_serial, one.serial_workspace_bytes);
-                most_pack = std::max(most_pack, one.pack_workspace_bytes);
-                serial_seconds += one.serial_seconds;
-                parallel += one.predicted_seconds;
-                pack_seconds += static_cast<double>(one.packed_bytes) / one.pack_rate;
-                layout += " [" + one.layout + "]";
-                if (part.problem.flops() > flops) {
-                    flops = part.problem.flops();
-                    variant = one.variant;
-                    choice = one.choice;
-                    details = "as '" + part.problem.to_string() + "': " + one.details;
-                }
-                phases_.push_back({a, b, std::move(*plan), packed.reserve(static_cast<double>(one.packed_bytes))});
+                serial_seconds += shared->serial_seconds;
+                parallel += shared->predicted_seconds;
+                pack_seconds += static_cast<double>(shared->packed_bytes) / shared->pack_rate;
+                packed_offsets_.push_back(packed.reserve(static_cast<double>(shared->packed_bytes)));
             }
         }
         if (interleaves_) {
-            lay_out_rows();
+            int64_t before = 0;
+            for (const AxisPhase &b : columns_.phases) {
+                column_phases_.push_back({b.first, b.count, before});
+                before += b.count;
+            }
+            for (const AxisPhase &a : rows_.phases) {
+                first_rows_.push_back(a.first);
+            }
+            std::sort(first_rows_.begin(), first_rows_.end());
         }
         packed_bytes = packed.bytes();
         pack_rate = pack_seconds > 0.0 ? static_cast<double>(packed_bytes) / pack_seconds : pack_rate;
-        if (phases_.empty()) {
+        if (packed_offsets_.empty()) {
             choice = variant = entry.name;
             details = "no tap reaches the input";
-        } else if (phases_.size() > 1) {
-            details = std::to_string(phases_.size()) + " phases of " + std::to_string(problem_.stride_h) + "x" + std::to_string(problem_.stride_w) + ", the largest " + details;
+        } else if (packed_offsets_.size() > 1) {
+            details = std::to_string(packed_offsets_.size()) + " phases of " + std::to_string(problem_.stride_h) + "x" + std::to_string(problem_.stride_w) + ", the largest " + details;
         }
         if (images_ < problem_.batch) {
             details += "; " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images at a time";
@@ -164,16 +176,20 @@ public:
         if (Status status = exchange(filters, floats_at(workspace, filters_offset_), execution, exchanged); !status.ok()) {
             return status;
         }
-        for (const Phase &phase : phases_) {
-            const auto [row, row_step] = first_tap(phase.rows, problem_.filter_height);
-            const auto [column, column_step] = first_tap(phase.columns, problem_.filter_width);
-            const StridedIn taps = {exchanged.data + row * exchanged.s[2] + column * exchanged.s[3], {exchanged.s[0], exchanged.s[1], row_step * exchanged.s[2], column_step * exchanged.s[3]}};
-            // The last bytes may be alignment only; saved blocks must not carry old memory.
-            if (phase.plan->packed_bytes >= kAlignment) {
-                std::memset(packed + phase.packed_offset + phase.plan->packed_bytes - kAlignment, 0, kAlignment);
-            }
-            if (Status status = phase.plan->pack(taps, packed + phase.packed_offset, workspace + pack_phases_offset_, execution); !status.ok()) {
-                return status;
+        for (size_t i = 0; i < rows_.phases.size(); i++) {
+            for (size_t j = 0; j < columns_.phases.size(); j++) {
+                const auto [row, row_step] = first_tap(rows_.phases[i], problem_.filter_height);
+                const auto [column, column_step] = first_tap(columns_.phases[j], problem_.filter_width);
+                const StridedIn taps = {exchanged.data + row * exchanged.s[2] + column * exchanged.s[3], {exchanged.s[0], exchanged.s[1], row_step * exchanged.s[2], column_step * exchanged.s[3]}};
+                const AlgorithmPlan &plan = *plans_[plan_index(i, j)];
+                std::byte *const block = packed + packed_offset(i, j);
+                // The last bytes may be alignment only; saved blocks must not carry old memory.
+                if (plan.packed_bytes >= kAlignment) {
+                    std::memset(block + plan.packed_bytes - kAlignment, 0, kAlignment);
+                }
+                if (Status status = plan.pack(taps, block, workspace + pack_phases_offset_, execution); !status.ok()) {
+                    return status;
+                }
             }
         }
         return Status();
@@ -192,6 +208,14 @@ public:
     }
 
 private:
+    /// Of the i-th phase of the rows and the j-th of the columns.
+    size_t plan_index(size_t i, size_t j) const {
+        return rows_.kind[i] * columns_.of_kind.size() + columns_.kind[j];
+    }
+    size_t packed_offset(size_t i, size_t j) const {
+        return packed_offsets_[i * columns_.phases.size() + j];
+    }
+
     /// The forward problem that computes the gradient at one pair of phases.
     Conv2dProblem adjoint(const AxisPhase &a, const AxisPhase &b) const {
         const Conv2dProblem &p = problem_;
@@ -271,10 +295,8 @@ private:
         const Finish finish = {last_, threads_, execution};
         const Epilogue epilogue = folds_ ? Epilogue{} : Epilogue{t.bias, t.residual, post_};
         if (interleaves_) {
-            for (const RowPhase &rows : row_phases_) {
-                if (Status status = interleave_row_phase(rows, t, epilogue, finish, target, packed, workspace); !status.ok()) {
-                    return status;
-                }
+            if (Status status = interleave_rows(t, epilogue, finish, target, packed, workspace); !status.ok()) {
+                return status;
             }
             return folds_ ? fold(t, target, finish) : Status();
         }
@@ -283,27 +305,28 @@ private:
                 return status;
             }
         }
-        for (const Phase &phase : phases_) {
-            ForwardTensors one = phase_tensors(phase, t);
-            const auto every = [&](auto view) { return every_row(every_column(view, phase.columns.first), phase.rows.first); };
-            one.output = every(target);
-            if (!folds_) {
-                one.bias = t.bias;
-                one.residual = t.residual.data != nullptr ? every(t.residual) : t.residual;
-            }
-            if (Status status = phase.plan->forward(one, packed + phase.packed_offset, workspace + phases_offset_, execution); !status.ok()) {
-                return status;
+        for (size_t i = 0; i < rows_.phases.size(); i++) {
+            for (size_t j = 0; j < columns_.phases.size(); j++) {
+                ForwardTensors one;
+                const auto every = [&](auto view) { return every_row(every_column(view, columns_.phases[j].first), rows_.phases[i].first); };
+                one.output = every(target);
+                if (!folds_) {
+                    one.bias = t.bias;
+                    one.residual = t.residual.data != nullptr ? every(t.residual) : t.residual;
+                }
+                if (Status status = run_phase(i, j, t, one, packed, workspace, execution); !status.ok()) {
+                    return status;
+                }
             }
         }
         return folds_ ? fold(t, target, finish) : Status();
     }
 
-    /// What a phase's plan reads: the part of gy that its window meets.
-    static ForwardTensors phase_tensors(const Phase &phase, const ForwardTensors &t) {
-        ForwardTensors one;
+    /// The plan of two phases on the part of gy that its window meets; `one` has the rest.
+    Status run_phase(size_t i, size_t j, const ForwardTensors &t, ForwardTensors &one, const std::byte *packed, std::byte *workspace, const Execution &execution) const {
         one.input = t.input;
-        one.input.data += phase.rows.skip * t.input.s[2] + phase.columns.skip * t.input.s[3];
-        return one;
+        one.input.data += rows_.phases[i].skip * t.input.s[2] + columns_.phases[j].skip * t.input.s[3];
+        return plans_[plan_index(i, j)]->forward(one, packed + packed_offset(i, j), workspace + phases_offset_, execution);
     }
     template<typename View>
     View every_row(View view, int64_t first) const {
@@ -318,40 +341,38 @@ private:
         return view;
     }
 
-    /// Every stride_h-th row of gx: the phases of its columns one after the other, then all of them side by side.
-    Status interleave_row_phase(const RowPhase &rows, const ForwardTensors &t, const Epilogue &epilogue, const Finish &finish, const StridedOut &target, const std::byte *packed, std::byte *workspace) const {
-        float *base = floats_at(workspace, interleaved_offset_);
-        for (const Phase &phase : phases_) {
-            if (phase.rows.first != rows.first) {
-                continue;
+    /// Every stride_h-th row of gx at a time: the phases of its columns one after the other, then all of them side by side.
+    Status interleave_rows(const ForwardTensors &t, const Epilogue &epilogue, const Finish &finish, const StridedOut &target, const std::byte *packed, std::byte *workspace) const {
+        float *const base = floats_at(workspace, interleaved_offset_);
+        const auto finish_rows = [&](int64_t first, int64_t count, const std::vector<ColumnPhase> &columns) {
+            Epilogue own = epilogue;
+            own.residual = own.residual.data != nullptr ? every_row(own.residual, first) : own.residual;
+            return finish.interleave(base, columns, problem_.stride_w, {images_, problem_.in_channels, count, width_}, own, every_row(target, first));
+        };
+        for (size_t i = 0; i < rows_.phases.size(); i++) {
+            const AxisPhase &a = rows_.phases[i];
+            for (size_t j = 0; j < columns_.phases.size(); j++) {
+                const ColumnPhase &columns = column_phases_[j];
+                const int64_t plane = a.count * columns.count;
+                ForwardTensors one;
+                one.output = {base + images_ * problem_.in_channels * a.count * columns.before, {problem_.in_channels * plane, plane, columns.count, 1}};
+                if (Status status = run_phase(i, j, t, one, packed, workspace, finish.execution); !status.ok()) {
+                    return status;
+                }
             }
-            const ColumnPhase &columns = rows.columns[static_cast<size_t>(phase.columns.first)];
-            ForwardTensors one = phase_tensors(phase, t);
-            one.output = {base + columns.offset, {columns.image, columns.plane, columns.row, 1}};
-            if (Status status = phase.plan->forward(one, packed + phase.packed_offset, workspace + phases_offset_, finish.execution); !status.ok()) {
+            if (Status status = finish_rows(a.first, a.count, column_phases_); !status.ok()) {
                 return status;
             }
         }
-        Epilogue own = epilogue;
-        own.residual = own.residual.data != nullptr ? every_row(own.residual, rows.first) : own.residual;
-        return finish.interleave(base, rows.columns, {images_, problem_.in_channels, rows.count, width_}, own, every_row(target, rows.first));
-    }
-
-    /// Where the columns of each row phase lie until they are interleaved; phases that no tap reaches are zero.
-    void lay_out_rows() {
-        const int64_t channels = problem_.in_channels;
+        auto next = first_rows_.begin();
         for (int64_t first = 0; first < std::min(problem_.stride_h, height_); first++) {
-            RowPhase rows = {first, ceil_div(height_ - first, problem_.stride_h), std::vector<ColumnPhase>(static_cast<size_t>(problem_.stride_w))};
-            int64_t offset = 0;
-            for (const Phase &phase : phases_) {
-                if (phase.rows.first == first) {
-                    const int64_t plane = rows.count * phase.columns.count;
-                    rows.columns[static_cast<size_t>(phase.columns.first)] = {offset, channels * plane, plane, phase.columns.count};
-                    offset += images_ * channels * plane;
-                }
+            if (next != first_rows_.end() && *next == first) {
+                ++next;
+            } else if (Status status = finish_rows(first, ceil_div(height_ - first, problem_.stride_h), {}); !status.ok()) {
+                return status;
             }
-            row_phases_.push_back(std::move(rows));
         }
+        return Status();
     }
 
     /// The padded image's gradient back onto the image, then the epilogue.
@@ -379,16 +400,24 @@ private:
     const int threads_;
     const int64_t images_;  ///< at a time
     const bool last_;       ///< channels are the last dimension in memory
-    bool folds_, interleaves_, gaps_, copies_filters_;
-    int64_t height_, width_;  ///< of the gradient that the phases compute: the padded image's where it is folded
-    std::vector<AxisPhase> rows_, columns_;
-    std::vector<Phase> phases_;
-    std::vector<RowPhase> row_phases_;  ///< where columns are interleaved
+    const bool folds_;      ///< padding back onto the image
+    const int64_t height_, width_;  ///< of the gradient that the phases compute: the padded image's where it is folded
+    const Axis rows_, columns_;
+    bool interleaves_, gaps_, copies_filters_;
+    std::vector<std::unique_ptr<AlgorithmPlan>> plans_;  ///< of each kind of rows, those of columns
+    std::vector<size_t> packed_offsets_;                 ///< of each phase of the rows, those of the columns
+    std::vector<ColumnPhase> column_phases_;             ///< where columns are interleaved
+    std::vector<int64_t> first_rows_;                    ///< of the phases, ascending, there too
     size_t padded_offset_ = 0, interleaved_offset_ = 0, phases_offset_ = 0, filters_offset_ = 0, pack_phases_offset_ = 0;
 };
 
 /// All images at once, or one by one where the workspace is short.
 Result<std::unique_ptr<AlgorithmPlan>> plan_phases(const AlgorithmEntry &entry, const PlanRequest &request) {
+    const Conv2dProblem &p = request.problem;
+    const int64_t rows = phase_count(p.stride_h, p.dilation_h, p.filter_height), columns = phase_count(p.stride_w, p.dilation_w, p.filter_width);
+    if (rows > kMostPhases / columns) {
+        return Status(StatusCode::kUnsupported, "the gradient has " + std::to_string(rows) + "x" + std::to_string(columns) + " phases, one for every tap within a stride; at most 2^20 are planned");
+    }
     Status status;
     for (int64_t images : {request.problem.batch, int64_t{1}}) {
         auto plan = std::make_unique<BackwardDataPlan>(request, images);

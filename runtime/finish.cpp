@@ -32,7 +32,9 @@ void finish_run(const Run &r, const KernelPostOp &post) {
         v += r.bias != nullptr ? r.bias[i * r.bias_step] : 0.0f;
         v += r.residual != nullptr ? r.residual[i * r.residual_step] : 0.0f;
         // NaN passes through.
-        v = post.kind == 0 ? v : v < post.lo ? post.lo : v > post.hi ? post.hi : v;
+        v = post.kind == 0 ? v : v < post.lo ? post.lo
+                             : v > post.hi   ? post.hi
+                                             : v;
         r.out[i * r.out_step] = v;
     }
 }
@@ -61,27 +63,25 @@ void interleave_pairs(const float *__restrict even, const float *__restrict odd,
     }
 }
 
-/// The columns [first, first + count) of row y of a plane, whose column x is the (x / s)-th of phases[x % s].
-void interleave_run(const float *base, const std::vector<ColumnPhase> &phases, int64_t image, int64_t plane, int64_t y, int64_t first, int64_t count, float *out) {
-    const auto step = static_cast<int64_t>(phases.size());
-    const auto row = [&](int64_t e) {
-        const ColumnPhase &p = phases[static_cast<size_t>(e)];
-        return p.offset < 0 ? nullptr : base + p.offset + image * p.image + plane * p.plane + y * p.row;
-    };
-    const float *even = row(0), *odd = step == 2 ? row(1) : nullptr;
-    if (even == nullptr && odd == nullptr && step <= 2) {
+/// The columns [first, first + count) of row number `row` of `rows`, those of all planes.
+void interleave_run(const float *base, const std::vector<ColumnPhase> &phases, int64_t step, int64_t rows, int64_t row, int64_t first, int64_t count, float *out) {
+    const auto columns = [&](const ColumnPhase &p) { return base + rows * p.before + row * p.count; };
+    if (step == 2 && first % 2 == 0 && !phases.empty()) {
+        const float *halves[2] = {nullptr, nullptr};
+        for (const ColumnPhase &p : phases) {
+            halves[p.first] = columns(p) + first / 2;
+        }
+        interleave_pairs(halves[0], halves[1], count, out);
+        return;
+    }
+    if (static_cast<int64_t>(phases.size()) < step) {
         std::fill_n(out, count, 0.0f);
-        return;
     }
-    if (step == 2 && first % 2 == 0) {
-        interleave_pairs(even != nullptr ? even + first / 2 : nullptr, odd != nullptr ? odd + first / 2 : nullptr, count, out);
-        return;
-    }
-    for (int64_t e = 0; e < step; e++) {
-        const float *values = row(e);
-        const int64_t skipped = ((e - first) % step + step) % step;
+    for (const ColumnPhase &p : phases) {
+        const float *values = columns(p);
+        const int64_t skipped = ((p.first - first) % step + step) % step;
         for (int64_t i = skipped, from = (first + skipped) / step; i < count; i += step, from++) {
-            out[i] = values != nullptr ? values[from] : 0.0f;
+            out[i] = values[from];
         }
     }
 }
@@ -103,7 +103,7 @@ Status Finish::run(const StridedIn &in, const std::array<int64_t, 4> &size, cons
     });
 }
 
-Status Finish::interleave(const float *base, const std::vector<ColumnPhase> &phases, const std::array<int64_t, 4> &size, const Epilogue &e, const StridedOut &out) const {
+Status Finish::interleave(const float *base, const std::vector<ColumnPhase> &phases, int64_t step, const std::array<int64_t, 4> &size, const Epilogue &e, const StridedOut &out) const {
     return parallel_for(execution, threads, size[0] * size[1], [&](int64_t index, int, KernelContext &context) {
         const StageTimer timer(context.profile, "finish");
         const int64_t n = index / size[1], c = index % size[1];
@@ -112,14 +112,15 @@ Status Finish::interleave(const float *base, const std::vector<ColumnPhase> &pha
         for (int64_t y = 0; y < size[2]; y++) {
             const auto at = [&](const int64_t *s) { return n * s[0] + c * s[1] + y * s[2]; };
             float *to = out.data + at(out.s);
+            const int64_t rows = size[0] * size[1] * size[2], row = index * size[2] + y;
             if (plain) {
-                interleave_run(base, phases, n, c, y, 0, size[3], to);
+                interleave_run(base, phases, step, rows, row, 0, size[3], to);
                 continue;
             }
             const float *residual = e.residual.data != nullptr ? e.residual.data + at(e.residual.s) : nullptr;
             for (int64_t x = 0; x < size[3]; x += static_cast<int64_t>(columns.size())) {
                 const int64_t count = std::min(static_cast<int64_t>(columns.size()), size[3] - x);
-                interleave_run(base, phases, n, c, y, x, count, columns.data());
+                interleave_run(base, phases, step, rows, row, x, count, columns.data());
                 finish_run({count, columns.data(), 1, e.bias != nullptr ? e.bias + c : nullptr, 0, residual != nullptr ? residual + x * e.residual.s[3] : nullptr, e.residual.s[3], to + x * out.s[3], out.s[3]}, e.post);
             }
         }

@@ -15,10 +15,9 @@ struct Epilogue {
     KernelPostOp post;
 };
 
-/// Where every s-th column of an image's rows lies: floats from a common base, and strides. A negative offset: they are zero.
+/// Columns first, first + s, ... of all rows, side by side; `before` columns of other phases lie before them.
 struct ColumnPhase {
-    int64_t offset = -1;
-    int64_t image = 0, plane = 0, row = 0;
+    int64_t first, count, before;
 };
 
 struct Finish {
@@ -29,8 +28,9 @@ struct Finish {
     /// out = post(in + bias + residual) for sizes (n, c, h, w); without in, of zeros.
     Status run(const StridedIn &in, const std::array<int64_t, 4> &size, const Epilogue &epilogue, const StridedOut &out) const;
 
-    /// The same for NCHW images whose column x is the (x / s)-th of phases[x % s].
-    Status interleave(const float *base, const std::vector<ColumnPhase> &phases, const std::array<int64_t, 4> &size, const Epilogue &epilogue, const StridedOut &out) const;
+    /// The same for NCHW images whose every step-th columns lie by themselves from `base` on, phase after phase; columns in no phase
+    /// are zero.
+    Status interleave(const float *base, const std::vector<ColumnPhase> &phases, int64_t step, const std::array<int64_t, 4> &size, const Epilogue &epilogue, const StridedOut &out) const;
 };
 
 }  // namespace fourfold

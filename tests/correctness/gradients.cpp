@@ -149,6 +149,45 @@ TEST(Gradients, ColumnsFromFiltersAsTheyAre) {
     EXPECT_GT(tightened, 0);
 }
 
+/// Phases that are the same problem share a plan, and those without a tap have none: what is planned does not grow with the stride.
+TEST(Gradients, LargeStrides) {
+    for (const char *text : {"b2 ic2 i150x140 oc3 f64 s64 p3,5,7,2", "b2 ic2 i150x140 oc3 f64 s64 p3,5,7,2 nhwc", "b1 ic4 i101x130 oc2 f2x3 s40x50 g2 relu residual", "b1 ic2 i70x90 oc3 f17x20 s30x9 d1x2 p6 reflect conv",
+                             "b2 ic2 i9x7 oc3 f3 p1 s1000000x3000000"}) {
+        Operands operands(gradient_of(parse_problem(text), Operation::kBackwardData), test_seed());
+        const reference::Forward expected = operands.expected();
+        for (Algorithm algorithm : kAlgorithms) {
+            PlanOptions options;
+            options.algorithm = algorithm;
+            if (algorithm != Algorithm::kWinograd) {  // which has no 1x1 filters
+                EXPECT_TRUE(check(options, operands, expected)) << to_string(algorithm) << ", " << text;
+            }
+        }
+    }
+    const auto plan = [](const char *text, Algorithm algorithm) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        return Plan::create(gradient_of(parse_problem(text), Operation::kBackwardData), options).status();
+    };
+    for (Algorithm algorithm : kAlgorithms) {
+        const Status status = plan("b1 ic3 i4096 oc2 f1024 s1024", algorithm);
+        EXPECT_TRUE(status.ok() || algorithm == Algorithm::kWinograd) << status.message();
+    }
+    EXPECT_TRUE(plan("b1 ic1 i4294967299x10 oc1 f3 s4294967296x2", Algorithm::kNaive).ok());
+    EXPECT_TRUE(plan("b1 ic1 i10x4294967299 oc1 f3 s2x4294967296", Algorithm::kNaive).ok());
+    const struct {
+        const char *text, *word;
+    } refused[] = {
+        {"b1 ic1 i1x1099511627776 oc1 f1x1099511627775 s1x1099511627776", "1x1099511627775 phases"},
+        {"b1 ic1 i4096 oc1 f2048 s2048", "2048x2048 phases"},
+        {"b1 ic1 i3000 oc1 f64 s40 d41", "1600 different"},
+    };
+    for (const auto &r : refused) {
+        const Status status = plan(r.text, Algorithm::kNaive);
+        EXPECT_EQ(status.code(), StatusCode::kUnsupported) << r.text;
+        EXPECT_NE(status.message().find(r.word), std::string::npos) << status.message();
+    }
+}
+
 TEST(Gradients, SameBitsForAnyNumberOfThreads) {
     for (const char *text : {"b3 ic20 i29x31 oc24 f3 p1", "b2 ic12 i40x37 oc12 f5 s2 p2 g4 reflect", "b4 ic1 i60 oc8 f7", "b2 ic40 i14 oc32 f3 s2 p1 nhwc", "b1 ic64 i7 oc96 f3 p1", "b2 ic30 i20 oc30 f3 p1 g30", "b2 ic30 i50x40 oc30 f3 s2 p1 g30", "b3 ic3 i300x40 oc3 f5 p2 g3"}) {
         for (Operation operation : kGradients) {
