@@ -307,7 +307,9 @@ Status Conv2dProblem::validate() const {
     }
     const std::string padding = "padding " + std::to_string(pad_top) + "," + std::to_string(pad_bottom) + "," + std::to_string(pad_left) + "," + std::to_string(pad_right);
     std::string detail;
-    if (in_channels % groups != 0 || out_channels % groups != 0) {
+    if (std::string_view(what) == kOutputPadding) {
+        detail = "output padding " + shape(pad_top, pad_left) + ", stride " + shape(stride_h, stride_w) + ", dilation " + shape(dilation_h, dilation_w);
+    } else if (in_channels % groups != 0 || out_channels % groups != 0) {
         detail = "groups " + std::to_string(groups) + ", in_channels " + std::to_string(in_channels) + ", out_channels " + std::to_string(out_channels);
     } else if (post_op == PostOp::kClamp && !(clamp_lo <= clamp_hi)) {
         detail = "lo " + number(clamp_lo) + ", hi " + number(clamp_hi);

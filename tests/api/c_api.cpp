@@ -171,6 +171,11 @@ TEST(CApi, Transposed) {
     problem.operation = FOURFOLD_FORWARD;
     EXPECT_EQ(fourfold_problem_validate(&problem), FOURFOLD_INVALID_ARGUMENT);
     EXPECT_TRUE(says("padding must not be negative"));
+
+    layer.output_padding_h = 3;
+    ASSERT_EQ(fourfold_problem_transposed(&problem, sizeof problem, &layer), FOURFOLD_OK) << fourfold_last_error();
+    EXPECT_EQ(fourfold_problem_validate(&problem), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("output padding 3x2, stride 2x2, dilation 3x3"));
 }
 
 /// Every operation through C, into the operands of a plan made in C++: dense and strided, packed and not.

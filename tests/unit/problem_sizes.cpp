@@ -162,6 +162,57 @@ TEST(ProblemValidation, SaysTheOffendingValue) {
     }
 }
 
+constexpr Conv2dProblem::Transposed transposed_layer() {
+    Conv2dProblem::Transposed l;
+    l.in_height = l.in_width = 10;
+    l.filter_height = l.filter_width = 3;
+    l.stride_h = l.stride_w = 2;
+    l.dilation_w = 5;
+    return l;
+}
+static_assert(Conv2dProblem::transposed(transposed_layer()).error() == nullptr);
+
+TEST(ProblemValidation, TransposedLayersThatCannotBe) {
+    using Layer = Conv2dProblem::Transposed;
+    for (auto accepted : {+[](Layer &l) { l.output_padding_h = 1; }, +[](Layer &l) { l.output_padding_w = 4; }, +[](Layer &l) { l.padding_h = 3; }}) {
+        Layer l = transposed_layer();
+        accepted(l);
+        const Conv2dProblem p = Conv2dProblem::transposed(l);
+        ASSERT_TRUE(p.validate().ok()) << p.validate().message();
+        EXPECT_EQ(p.out_height(), 10);
+        EXPECT_EQ(p.out_width(), 10);
+    }
+    const struct {
+        void (*spoil)(Layer &);
+        const char *what;
+    } refused[] = {
+        {[](Layer &l) { l.output_padding_h = -1; }, "output padding -1x0, stride 2x2, dilation 1x5"},
+        {[](Layer &l) { l.output_padding_h = 2; }, "output padding 2x0"},
+        {[](Layer &l) { l.output_padding_w = 5; }, "output padding 0x5"},
+        {[](Layer &l) { l.output_padding_w = INT64_MIN; }, "output padding"},
+        {[](Layer &l) { l.output_padding_h = INT64_MAX; }, "output padding"},
+        {[](Layer &l) { l.padding_h = -1; }, "padding -1,"},
+        {[](Layer &l) { l.padding_w = INT64_MIN; }, "padding"},
+        {[](Layer &l) { l.padding_w = INT64_MAX; }, "padding"},
+        {[](Layer &l) { l.padding_w = 20; }, "in_width is -11"},
+        {[](Layer &l) { l.in_height = 0; }, "in_height is 0"},
+        {[](Layer &l) { l.in_height = INT64_MIN; }, "in_height is -9223372036854775808"},
+        {[](Layer &l) { l.stride_w = 0; }, "stride_w is 0"},
+        {[](Layer &l) { l.stride_w = INT64_MAX; }, "stride_w is 9223372036854775807"},
+        {[](Layer &l) { l.dilation_h = INT64_MIN; }, "dilation_h is -9223372036854775808"},
+        {[](Layer &l) { l.filter_height = -7; }, "filter_height is -7"},
+        {[](Layer &l) { l.filter_width = INT64_MAX; }, "it must be at most 2^48"},
+        {[](Layer &l) { l.in_height = (int64_t{1} << 32) + 3, l.stride_h = int64_t{1} << 32; }, "in_height is 281474976710657; it must be at most 2^48"},
+    };
+    for (const auto &r : refused) {
+        Layer l = transposed_layer();
+        r.spoil(l);
+        const Conv2dProblem p = Conv2dProblem::transposed(l);
+        EXPECT_NE(p.error(), nullptr) << r.what;
+        EXPECT_NE(p.validate().message().find(r.what), std::string::npos) << r.what << ": " << p.validate().message();
+    }
+}
+
 TEST(ProblemValidation, AcceptsTheLargestPadding) {
     Conv2dProblem p = layer();
     p.pad_top = p.pad_bottom = 55;

@@ -149,15 +149,16 @@ typedef struct fourfold_transposed {
     int64_t stride_w;         /* the same of columns */
     int64_t padding_h;        /* rows cut from the output at top and bottom */
     int64_t padding_w;        /* columns cut from it left and right */
-    int64_t output_padding_h; /* rows added at its bottom */
-    int64_t output_padding_w; /* columns added at its right */
+    int64_t output_padding_h; /* rows added at its bottom, at least 0 and less than max(stride_h, dilation_h) */
+    int64_t output_padding_w; /* columns added at its right, at least 0 and less than max(stride_w, dilation_w) */
     int64_t dilation_h;       /* output rows from one tap to the next */
     int64_t dilation_w;       /* the same of columns */
     int64_t groups;           /* of channels, each on its own */
 } fourfold_transposed;
 /* The defaults: every size 1, no padding. */
 fourfold_status fourfold_transposed_init(fourfold_transposed *layer, size_t struct_size);
-/* The layer as the bwd-data problem that it is: its input is grad_output, its output grad_input. */
+/* The layer as the bwd-data problem that it is: its input is grad_output, its output grad_input. A layer that cannot be makes a
+   problem that fourfold_problem_validate refuses. */
 fourfold_status fourfold_problem_transposed(fourfold_problem *problem, size_t struct_size, const fourfold_transposed *layer);
 
 /* ------------------------------------------------------------------------------------------------------- plan: options */

@@ -143,15 +143,16 @@ struct Conv2dProblem {
         int64_t stride_w = 1;          ///< the same of columns
         int64_t padding_h = 0;         ///< rows cut from the output at top and bottom
         int64_t padding_w = 0;         ///< columns cut from it left and right
-        int64_t output_padding_h = 0;  ///< rows added at its bottom
-        int64_t output_padding_w = 0;  ///< columns added at its right
+        int64_t output_padding_h = 0;  ///< rows added at its bottom, at least 0 and less than max(stride_h, dilation_h)
+        int64_t output_padding_w = 0;  ///< columns added at its right, at least 0 and less than max(stride_w, dilation_w)
         int64_t dilation_h = 1;        ///< output rows from one tap to the next
         int64_t dilation_w = 1;        ///< the same of columns
         int64_t groups = 1;            ///< of channels, each on its own
     };
     /// The layer as what it is, the bwd-data operation of a forward convolution whose input is the layer's output: in_channels
     /// and in_height are those of the layer's output, out_channels and out_height() those of its input. Its tensors are
-    /// grad_output (the layer's input), filters, bias and grad_input (the layer's output).
+    /// grad_output (the layer's input), filters, bias and grad_input (the layer's output). error() refuses what is made of a
+    /// layer that cannot be.
     static constexpr Conv2dProblem transposed(const Transposed &layer) {
         Conv2dProblem p;
         p.operation = Operation::kBackwardData;
@@ -165,14 +166,20 @@ struct Conv2dProblem {
         p.dilation_h = layer.dilation_h;
         p.dilation_w = layer.dilation_w;
         p.groups = layer.groups;
-        p.in_height = (layer.in_height - 1) * layer.stride_h - 2 * layer.padding_h + layer.dilation_h * (layer.filter_height - 1) + layer.output_padding_h + 1;
-        p.in_width = (layer.in_width - 1) * layer.stride_w - 2 * layer.padding_w + layer.dilation_w * (layer.filter_width - 1) + layer.output_padding_w + 1;
+        if (!is_output_padding(layer.output_padding_h, layer.stride_h, layer.dilation_h) || !is_output_padding(layer.output_padding_w, layer.stride_w, layer.dilation_w)) {
+            p.pad_top = saturated(layer.output_padding_h);
+            p.pad_left = saturated(layer.output_padding_w);
+            p.pad_bottom = p.pad_right = kBadOutputPadding;
+            return p;
+        }
+        p.in_height = transposed_size(layer.in_height, layer.stride_h, layer.padding_h, layer.dilation_h, layer.filter_height, layer.output_padding_h);
+        p.in_width = transposed_size(layer.in_width, layer.stride_w, layer.padding_w, layer.dilation_w, layer.filter_width, layer.output_padding_w);
         p.pad_top = layer.padding_h;
         p.pad_left = layer.padding_w;
         // With output padding of a whole stride (PyTorch allows it under dilation) less padding, or a negative one, keeps the
         // filter positions.
-        p.pad_bottom = layer.padding_h - whole_strides(layer.output_padding_h, layer.stride_h);
-        p.pad_right = layer.padding_w - whole_strides(layer.output_padding_w, layer.stride_w);
+        p.pad_bottom = layer.padding_h < 0 ? layer.padding_h : layer.padding_h - whole_strides(layer.output_padding_h, layer.stride_h);
+        p.pad_right = layer.padding_w < 0 ? layer.padding_w : layer.padding_w - whole_strides(layer.output_padding_w, layer.stride_w);
         return p;
     }
 
@@ -212,6 +219,9 @@ struct Conv2dProblem {
             if (v > kMaxSize) {
                 return "a size, stride or dilation is over 2^48";
             }
+        }
+        if (pad_bottom == kBadOutputPadding) {
+            return kOutputPadding;
         }
         // Rows and columns at the end of a gradient that the forward problem does not read: negative padding after.
         const bool surplus = operation == Operation::kBackwardData && padding_mode == PaddingMode::kZeros;
@@ -293,7 +303,31 @@ struct Conv2dProblem {
 private:
     static constexpr int64_t kMaxSize = int64_t{1} << 48;
     static constexpr const char *kTooManyElements = "a tensor would have over 2^60 elements";
+    static constexpr const char *kOutputPadding = "output padding must be at least 0 and less than the larger of stride and dilation";
+    /// As pad_bottom: transposed() was given an output padding that cannot be, which is in pad_top and pad_left.
+    static constexpr int64_t kBadOutputPadding = -(int64_t{1} << 62);
 
+    static constexpr bool is_output_padding(int64_t value, int64_t stride, int64_t dilation) {
+        return value == 0 || (value > 0 && (value < stride || value < dilation));
+    }
+    /// So that sums with kBadOutputPadding stay in range.
+    static constexpr int64_t saturated(int64_t value) {
+        constexpr int64_t most = int64_t{1} << 60;
+        return value < -most ? -most : value > most ? most : value;
+    }
+    /// Of a transposed convolution's output: over kMaxSize where it would overflow, 1 where error() refuses something else.
+    static constexpr int64_t transposed_size(int64_t in, int64_t stride, int64_t padding, int64_t dilation, int64_t filter, int64_t output_padding) {
+        if (in < 1) {
+            return in;
+        }
+        if (stride < 1 || stride > kMaxSize || padding < 0 || padding > kMaxSize || dilation < 1 || dilation > kMaxSize || filter < 1) {
+            return 1;
+        }
+        if (in - 1 > kMaxSize / stride || filter - 1 > kMaxSize / dilation) {
+            return kMaxSize + 1;
+        }
+        return (in - 1) * stride - 2 * padding + dilation * (filter - 1) + output_padding + 1;
+    }
     static constexpr int64_t whole_strides(int64_t output_padding, int64_t stride) {
         return stride > 0 ? output_padding / stride * stride : 0;
     }
