@@ -452,6 +452,74 @@ INSTANTIATE_TEST_SUITE_P(Owners, OwnedFilters, ::testing::ValuesIn(kOwners), own
 INSTANTIATE_TEST_SUITE_P(Owners, OwnedFiltersOfOneImage, ::testing::ValuesIn(kOwners), owner_name);
 INSTANTIATE_TEST_SUITE_P(Owners, OwnedFiltersNhwc, ::testing::ValuesIn(kOwners), owner_name);
 
+/// Regions of one buffer: they are refused where they share an element, and computed where they only interleave.
+TEST(Views, RegionsOfOneBuffer) {
+    constexpr int64_t channels = 8, height = 30, width = 40;
+    for (Layout layout : {Layout::kNchw, Layout::kNhwc}) {
+        for (Operation operation : {Operation::kForward, Operation::kBackwardData}) {
+            Conv2dProblem p = gradient_of(parse_problem("b2 ic3 i10x12 oc4 f3 p1 residual"), operation);
+            p.layout = layout;
+            const bool forward = operation == Operation::kForward, last = layout == Layout::kNhwc;
+            const int64_t image = channels * height * width, s[4] = {image, last ? 1 : height * width, last ? width * channels : width, last ? channels : 1};
+            std::vector<float> buffer(2 * image);
+            for (size_t i = 0; i < buffer.size(); i++) {
+                buffer[i] = static_cast<float>(i % 7) - 3.0f;
+            }
+            const std::vector<float> before = buffer;
+            const std::vector<float> filters(static_cast<size_t>(p.filter_elements()), 1.0f);
+            const auto at = [&](int64_t c, int64_t y, int64_t x) { return buffer.data() + c * s[1] + y * s[2] + x * s[3]; };
+            const Result<Plan> plan = Plan::create(p);
+            ASSERT_TRUE(plan.ok()) << plan.status().message();
+            AlignedBuffer workspace(plan->workspace_bytes_unpacked());
+            const auto run = [&](const float *in, const float *residual, float *out, int64_t pixel) {
+                Tensors t;
+                (forward ? t.input : t.grad_output) = ConstView(in, s[0], s[1], s[2], s[3]);
+                t.filters = filters.data();
+                t.residual = ConstView(residual, s[0], s[1], s[2], s[3]);
+                (forward ? t.output : t.grad_input) = MutableView(out, s[0], s[1], s[2] * pixel, s[3]);
+                return plan->execute(t, workspace);
+            };
+            const int64_t inputs = forward ? 3 : 4, outputs = 7 - inputs;
+            const float *const in = at(0, 2, 3), *const residual = at(inputs, 15, 20);
+            const auto refused = [&](const char *what, const Status &status) {
+                EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+                EXPECT_NE(status.message().find(what), std::string::npos) << status.message();
+                EXPECT_EQ(buffer, before);
+            };
+            const char *const over_input = forward ? "input and output overlap" : "grad_output and grad_input overlap";
+            refused(over_input, run(in, residual, at(0, 2, 3), 1));
+            refused(over_input, run(in, residual, at(0, 2, 3), 2));
+            refused(over_input, run(in, residual, at(0, 2, 4), 1));
+            refused(over_input, run(in, residual, at(0, 11, 14), 1));
+            refused(over_input, run(in, residual, at(inputs - 1, 0, 0), 1));
+            refused(forward ? "residual and output overlap" : "residual and grad_input overlap", run(in, residual, at(inputs + 1, 16, 15), 1));
+            // Where the output is: other channels; other rows; other columns.
+            for (float *out : {at(inputs, 2, 3), at(0, 12, 3), at(0, 2, 15), at(1, 12, 0)}) {
+                buffer = before;
+                ASSERT_TRUE(run(in, residual, out, 1).ok());
+                std::vector<float> shared = buffer;
+                // The same into a buffer of its own.
+                buffer = before;
+                std::vector<float> apart(buffer.size());
+                ASSERT_TRUE(run(in, residual, apart.data() + (out - buffer.data()), 1).ok());
+                for (int64_t n = 0; n < 2; n++) {
+                    for (int64_t c = 0; c < outputs; c++) {
+                        for (int64_t y = 0; y < 10; y++) {
+                            for (int64_t x = 0; x < 12; x++) {
+                                const auto i = static_cast<size_t>(out - buffer.data() + n * s[0] + c * s[1] + y * s[2] + x * s[3]);
+                                ASSERT_EQ(shared[i], apart[i]);
+                                shared[i] = before[i];
+                            }
+                        }
+                    }
+                }
+                EXPECT_EQ(shared, before);
+            }
+            buffer = before;
+        }
+    }
+}
+
 TEST(Options, Bad) {
     const Conv2dProblem p = parse_problem("b1 ic3 i9 oc4 f3 p1");
     PlanOptions options;

@@ -136,7 +136,8 @@ struct Filters {
     }
 };
 
-/// The arguments of one execution; which are needed depends on the operation. Inputs may not overlap outputs.
+/// The arguments of one execution; which are needed depends on the operation. Inputs may not overlap outputs;
+/// regions of one larger tensor that have no element in common may interleave.
 ///
 ///     fwd           input, filters, bias, residual -> output
 ///     bwd-data      grad_output, filters, bias, residual -> grad_input; the bias has ic values, the residual x's shape
