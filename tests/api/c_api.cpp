@@ -658,7 +658,7 @@ TEST(CApi, Layer) {
         fourfold_layer_info info = {};
         info.struct_size = sizeof info;
         ASSERT_EQ(fourfold_layer_query(c.layer, &info), FOURFOLD_OK) << fourfold_last_error();
-        EXPECT_EQ(info.separable, separable);
+        EXPECT_EQ(info.separable != 0, reference.separable());
         EXPECT_EQ(info.workspace_bytes, reference.workspace_bytes());
         EXPECT_EQ(info.packed_filter_bytes, reference.packed_filter_bytes());
         EXPECT_EQ(info.predicted_seconds, reference.predicted_seconds());
