@@ -369,6 +369,60 @@ Status from_c(const fourfold_context *given, CallbackExecutor &executor, Executi
     return status;
 }
 
+fourfold_training_options to_c(const TrainingOptions &o) {
+    return {sizeof(fourfold_training_options), o.threads, static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit};
+}
+
+/// A null pointer is the defaults.
+Status from_c(const fourfold_training_options *given, TrainingOptions &o) {
+    if (given == nullptr) {
+        return Status();
+    }
+    fourfold_training_options c = to_c(TrainingOptions());
+    Status status = read_struct("options", given, c);
+    if (status.ok()) {
+        status = read_enum("fft_backend", c.fft_backend, FftBackend::kKissFft, o.fft_backend);
+    }
+    if (status.ok()) {
+        status = read_enum("fft_rigor", c.fft_rigor, FftRigor::kPatient, o.fft_rigor);
+    }
+    o.threads = c.threads;
+    o.workspace_limit = c.workspace_limit;
+    return status;
+}
+
+/// run(context) with the caller's context.
+template<typename Run>
+Status in_context(const fourfold_context *given, const Run &run) {
+    CallbackExecutor executor;
+    ExecutionContext context;
+    const Status status = from_c(given, executor, context);
+    return status.ok() ? run(context) : status;
+}
+
+/// A new *target of what make() returns; null with the status that says why there is none.
+template<typename Handle, typename Make>
+fourfold_status created(const char *name, Handle **target, const Make &make) {
+    return guarded([&] {
+        if (target == nullptr) {
+            return not_null(name, target);
+        }
+        *target = nullptr;
+        auto made = make();
+        if (made) {
+            *target = new Handle{std::move(*made)};
+        }
+        return made.status();
+    });
+}
+
+/// Both, the problem first.
+template<typename GivenProblem, typename GivenOptions, typename Problem, typename Options>
+Status from_c(const GivenProblem *problem, const GivenOptions *options, Problem &p, Options &o) {
+    const Status status = from_c(problem, p);
+    return status.ok() ? from_c(options, o) : status;
+}
+
 }  // namespace
 
 const char *fourfold_version(void) {
@@ -507,25 +561,11 @@ fourfold_status fourfold_plan_options_init(fourfold_plan_options *options, size_
 }
 
 fourfold_status fourfold_plan_create(const fourfold_problem *problem, const fourfold_plan_options *options, fourfold_plan **plan) {
-    return guarded([&] {
-        if (plan == nullptr) {
-            return not_null("plan", plan);
-        }
-        *plan = nullptr;
+    return created("plan", plan, [&]() -> Result<Plan> {
         Conv2dProblem p;
         PlanOptions o;
-        Status status = from_c(problem, p);
-        if (status.ok()) {
-            status = from_c(options, o);
-        }
-        if (!status.ok()) {
-            return status;
-        }
-        Result<Plan> made = Plan::create(p, o);
-        if (made) {
-            *plan = new fourfold_plan{std::move(*made)};
-        }
-        return made.status();
+        const Status status = from_c(problem, options, p, o);
+        return status.ok() ? Plan::create(p, o) : status;
     });
 }
 
@@ -558,10 +598,7 @@ fourfold_status fourfold_plan_pack_filters(const fourfold_plan *plan, const four
         if (plan == nullptr || filters == nullptr) {
             return bad(plan == nullptr ? "plan is null" : "filters is null");
         }
-        CallbackExecutor executor;
-        ExecutionContext c;
-        const Status status = from_c(context, executor, c);
-        return status.ok() ? plan->plan.pack_filters(from_c(*filters), {packed, packed_bytes}, {workspace, workspace_bytes}, c) : status;
+        return in_context(context, [&](const ExecutionContext &c) { return plan->plan.pack_filters(from_c(*filters), {packed, packed_bytes}, {workspace, workspace_bytes}, c); });
     });
 }
 
@@ -572,40 +609,21 @@ fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_
             return not_null("plan", plan);
         }
         Tensors t;
-        CallbackExecutor executor;
-        ExecutionContext c;
-        Status status = from_c(tensors, t);
-        if (status.ok()) {
-            status = from_c(context, executor, c);
-        }
-        return status.ok() ? plan->plan.execute(t, {workspace, workspace_bytes}, c) : status;
+        const Status status = from_c(tensors, t);
+        return status.ok() ? in_context(context, [&](const ExecutionContext &c) { return plan->plan.execute(t, {workspace, workspace_bytes}, c); }) : status;
     });
 }
 
 fourfold_status fourfold_layer_create(const fourfold_problem *problem, const fourfold_const_view *filters, const float *bias, const fourfold_plan_options *options,
                                       fourfold_layer **layer) {
-    return guarded([&] {
-        if (layer == nullptr) {
-            return not_null("layer", layer);
-        }
-        *layer = nullptr;
+    return created("layer", layer, [&]() -> Result<Conv2dLayer> {
         Conv2dProblem p;
         PlanOptions o;
-        Status status = from_c(problem, p);
-        if (status.ok()) {
-            status = from_c(options, o);
-        }
+        Status status = from_c(problem, options, p, o);
         if (status.ok()) {
             status = not_null("filters", filters);
         }
-        if (!status.ok()) {
-            return status;
-        }
-        Result<Conv2dLayer> made = Conv2dLayer::create(p, from_c(*filters), bias, o);
-        if (made) {
-            *layer = new fourfold_layer{std::move(*made)};
-        }
-        return made.status();
+        return status.ok() ? Conv2dLayer::create(p, from_c(*filters), bias, o) : status;
     });
 }
 
@@ -635,10 +653,7 @@ fourfold_status fourfold_layer_run(fourfold_layer *layer, const fourfold_const_v
             return bad(layer == nullptr ? "layer is null" : input == nullptr ? "input is null"
                                                                              : "output is null");
         }
-        CallbackExecutor executor;
-        ExecutionContext c;
-        const Status status = from_c(context, executor, c);
-        return status.ok() ? layer->layer.run(from_c(*input), from_c(*output), residual != nullptr ? from_c(*residual) : ConstView(), c) : status;
+        return in_context(context, [&](const ExecutionContext &c) { return layer->layer.run(from_c(*input), from_c(*output), residual != nullptr ? from_c(*residual) : ConstView(), c); });
     });
 }
 
@@ -669,25 +684,14 @@ fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *option
 }
 
 fourfold_status fourfold_spectral_plan_create(const fourfold_spectral_problem *problem, const fourfold_spectral_options *options, fourfold_spectral_plan **plan) {
-    return guarded([&] {
-        if (plan == nullptr) {
-            return not_null("plan", plan);
-        }
-        *plan = nullptr;
+    return created("plan", plan, [&]() -> Result<SpectralPlan> {
         SpectralProblem p;
         fourfold_spectral_options o{};
         Status status = from_c(problem, p);
         if (status.ok() && options != nullptr) {
             status = read_struct("options", options, o);
         }
-        if (!status.ok()) {
-            return status;
-        }
-        Result<SpectralPlan> made = SpectralPlan::create(p, {o.threads, o.variant != nullptr ? o.variant : ""});
-        if (made) {
-            *plan = new fourfold_spectral_plan{std::move(*made)};
-        }
-        return made.status();
+        return status.ok() ? SpectralPlan::create(p, {o.threads, o.variant != nullptr ? o.variant : ""}) : status;
     });
 }
 
@@ -716,10 +720,7 @@ fourfold_status fourfold_spectral_plan_pack_filters(const fourfold_spectral_plan
         if (plan == nullptr || filters == nullptr) {
             return bad(plan == nullptr ? "plan is null" : "filters is null");
         }
-        CallbackExecutor executor;
-        ExecutionContext c;
-        const Status status = from_c(context, executor, c);
-        return status.ok() ? plan->plan.pack_filters(from_c(*filters), {packed, packed_bytes}, c) : status;
+        return in_context(context, [&](const ExecutionContext &c) { return plan->plan.pack_filters(from_c(*filters), {packed, packed_bytes}, c); });
     });
 }
 
@@ -730,13 +731,7 @@ fourfold_status fourfold_spectral_plan_execute(const fourfold_spectral_plan *pla
             return not_null("plan", plan);
         }
         fourfold_spectral_tensors given{};
-        CallbackExecutor executor;
-        ExecutionContext c;
-        Status status = read_struct("tensors", tensors, given);
-        if (status.ok()) {
-            status = from_c(context, executor, c);
-        }
-        if (!status.ok()) {
+        if (Status status = read_struct("tensors", tensors, given); !status.ok()) {
             return status;
         }
         SpectralTensors t;
@@ -747,7 +742,7 @@ fourfold_status fourfold_spectral_plan_execute(const fourfold_spectral_plan *pla
         t.grad_input = from_c(given.grad_input);
         t.grad_filters = from_c(given.grad_filters);
         t.accumulate = given.accumulate != 0;
-        return plan->plan.execute(t, {workspace, workspace_bytes}, c);
+        return in_context(context, [&](const ExecutionContext &c) { return plan->plan.execute(t, {workspace, workspace_bytes}, c); });
     });
 }
 
@@ -757,11 +752,7 @@ fourfold_status fourfold_spectral_transform_options_init(fourfold_spectral_trans
 
 fourfold_status fourfold_spectral_transform_create(int64_t height, int64_t width, int32_t order, const fourfold_spectral_transform_options *options,
                                                    fourfold_spectral_transform **transform) {
-    return guarded([&] {
-        if (transform == nullptr) {
-            return not_null("transform", transform);
-        }
-        *transform = nullptr;
+    return created("transform", transform, [&]() -> Result<SpectralTransform> {
         SpectralOrder known = SpectralOrder::kBijc;
         fourfold_spectral_transform_options given{};
         SpectralTransformOptions o;
@@ -775,15 +766,8 @@ fourfold_status fourfold_spectral_transform_create(int64_t height, int64_t width
         if (status.ok()) {
             status = read_enum("fft_rigor", given.fft_rigor, FftRigor::kPatient, o.fft_rigor);
         }
-        if (!status.ok()) {
-            return status;
-        }
         o.threads = given.threads;
-        Result<SpectralTransform> made = SpectralTransform::create(height, width, known, o);
-        if (made) {
-            *transform = new fourfold_spectral_transform{std::move(*made)};
-        }
-        return made.status();
+        return status.ok() ? SpectralTransform::create(height, width, known, o) : status;
     });
 }
 
@@ -810,10 +794,7 @@ fourfold_status transformed(const fourfold_spectral_transform *transform, const 
         if (transform == nullptr) {
             return not_null("transform", transform);
         }
-        CallbackExecutor executor;
-        ExecutionContext c;
-        const Status status = from_c(context, executor, c);
-        return status.ok() ? run(transform->transform, c) : status;
+        return in_context(context, [&](const ExecutionContext &c) { return run(transform->transform, c); });
     });
 }
 
@@ -840,28 +821,6 @@ fourfold_status fourfold_spectral_transform_filters(const fourfold_spectral_tran
 
 namespace {
 
-fourfold_training_options to_c(const TrainingOptions &o) {
-    return {sizeof(fourfold_training_options), o.threads, static_cast<int32_t>(o.fft_backend), static_cast<int32_t>(o.fft_rigor), o.workspace_limit};
-}
-
-/// A null pointer is the defaults.
-Status from_c(const fourfold_training_options *given, TrainingOptions &o) {
-    if (given == nullptr) {
-        return Status();
-    }
-    fourfold_training_options c = to_c(TrainingOptions());
-    Status status = read_struct("options", given, c);
-    if (status.ok()) {
-        status = read_enum("fft_backend", c.fft_backend, FftBackend::kKissFft, o.fft_backend);
-    }
-    if (status.ok()) {
-        status = read_enum("fft_rigor", c.fft_rigor, FftRigor::kPatient, o.fft_rigor);
-    }
-    o.threads = c.threads;
-    o.workspace_limit = c.workspace_limit;
-    return status;
-}
-
 /// run(plan, view, context) where all are there.
 template<typename View, typename Run>
 fourfold_status trained(const fourfold_training_plan *plan, const char *name, const View *view, const fourfold_context *context, const Run &run) {
@@ -869,10 +828,7 @@ fourfold_status trained(const fourfold_training_plan *plan, const char *name, co
         if (plan == nullptr || view == nullptr) {
             return plan == nullptr ? not_null("plan", plan) : not_null(name, view);
         }
-        CallbackExecutor executor;
-        ExecutionContext c;
-        const Status status = from_c(context, executor, c);
-        return status.ok() ? run(plan->plan, from_c(*view), c) : status;
+        return in_context(context, [&](const ExecutionContext &c) { return run(plan->plan, from_c(*view), c); });
     });
 }
 
@@ -883,25 +839,11 @@ fourfold_status fourfold_training_options_init(fourfold_training_options *option
 }
 
 fourfold_status fourfold_training_plan_create(const fourfold_problem *problem, const fourfold_training_options *options, fourfold_training_plan **plan) {
-    return guarded([&] {
-        if (plan == nullptr) {
-            return not_null("plan", plan);
-        }
-        *plan = nullptr;
+    return created("plan", plan, [&]() -> Result<TrainingPlan> {
         Conv2dProblem p;
         TrainingOptions o;
-        Status status = from_c(problem, p);
-        if (status.ok()) {
-            status = from_c(options, o);
-        }
-        if (!status.ok()) {
-            return status;
-        }
-        Result<TrainingPlan> made = TrainingPlan::create(p, o);
-        if (made) {
-            *plan = new fourfold_training_plan{std::move(*made)};
-        }
-        return made.status();
+        const Status status = from_c(problem, options, p, o);
+        return status.ok() ? TrainingPlan::create(p, o) : status;
     });
 }
 
@@ -1042,25 +984,11 @@ fourfold_status fourfold_synchronize(int32_t device, int32_t ordinal, void *stre
 }
 
 fourfold_status fourfold_staged_plan_create(const fourfold_problem *problem, const fourfold_plan_options *options, size_t device_bytes, fourfold_staged_plan **plan) {
-    return guarded([&] {
-        if (plan == nullptr) {
-            return not_null("plan", plan);
-        }
-        *plan = nullptr;
+    return created("plan", plan, [&]() -> Result<StagedPlan> {
         Conv2dProblem p;
         PlanOptions o;
-        Status status = from_c(problem, p);
-        if (status.ok()) {
-            status = from_c(options, o);
-        }
-        if (!status.ok()) {
-            return status;
-        }
-        Result<StagedPlan> made = StagedPlan::create(p, o, device_bytes);
-        if (made) {
-            *plan = new fourfold_staged_plan{std::move(*made)};
-        }
-        return made.status();
+        const Status status = from_c(problem, options, p, o);
+        return status.ok() ? StagedPlan::create(p, o, device_bytes) : status;
     });
 }
 
@@ -1087,10 +1015,7 @@ fourfold_status fourfold_staged_plan_pack_filters(fourfold_staged_plan *plan, co
         if (plan == nullptr || filters == nullptr) {
             return bad(plan == nullptr ? "plan is null" : "filters is null");
         }
-        CallbackExecutor executor;
-        ExecutionContext c;
-        const Status status = from_c(context, executor, c);
-        return status.ok() ? plan->plan.pack_filters(from_c(*filters), c) : status;
+        return in_context(context, [&](const ExecutionContext &c) { return plan->plan.pack_filters(from_c(*filters), c); });
     });
 }
 
@@ -1100,13 +1025,8 @@ fourfold_status fourfold_staged_plan_execute(fourfold_staged_plan *plan, const f
             return not_null("plan", plan);
         }
         Tensors t;
-        CallbackExecutor executor;
-        ExecutionContext c;
-        Status status = from_c(tensors, t);
-        if (status.ok()) {
-            status = from_c(context, executor, c);
-        }
-        return status.ok() ? plan->plan.execute(t, c) : status;
+        const Status status = from_c(tensors, t);
+        return status.ok() ? in_context(context, [&](const ExecutionContext &c) { return plan->plan.execute(t, c); }) : status;
     });
 }
 

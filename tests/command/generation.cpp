@@ -249,6 +249,14 @@ std::vector<std::string> search_with_generator(const TemporaryFolder &folder, co
     return command;
 }
 
+/// The same search continued, by a generator that does nothing else first.
+Outcome resumed_search(const TemporaryFolder &folder, const TemporaryFolder &build) {
+    std::filesystem::remove_all(build / "kernels");
+    std::vector<std::string> command = search_with_generator(folder, build, "");
+    command.push_back("--resume");
+    return fourfold_command(command);
+}
+
 /// The number before these words; -1 without them.
 int number_before(const std::string &text, const std::string &words) {
     const size_t end = text.find(words), begin = text.find_last_of(" \n", end - 1) + 1;
@@ -258,7 +266,7 @@ int number_before(const std::string &text, const std::string &words) {
 TEST(Search, AnInterruptionEndsItCleanly) {
     TemporaryFolder folder, build;
     // Ctrl-C while the first candidate compiles: to the search, which is the parent of the generator's parent.
-    std::vector<std::string> command = search_with_generator(folder, build, "kill -INT \"$(cut -d' ' -f4 /proc/$PPID/stat)\"");
+    const std::vector<std::string> command = search_with_generator(folder, build, "kill -INT \"$(cut -d' ' -f4 /proc/$PPID/stat)\"");
     const Outcome outcome = fourfold_command(command);
     ASSERT_TRUE(exits_with(1, outcome, {"interrupted; continue with --resume"}));
     const int candidates = number_before(outcome.out, " of them to compile");
@@ -266,10 +274,7 @@ TEST(Search, AnInterruptionEndsItCleanly) {
     EXPECT_NE(outcome.out.find("winners"), std::string::npos) << outcome.out;
     EXPECT_EQ(file_with(folder, ".log"), "") << "what was compiling is no failure";
     // What was compiling is finished, and there for the next run.
-    std::filesystem::remove_all(build / "kernels");
-    command = search_with_generator(folder, build, "");
-    command.push_back("--resume");
-    const Outcome resumed = fourfold_command(command);
+    const Outcome resumed = resumed_search(folder, build);
     ASSERT_TRUE(exits_with(0, resumed));
     EXPECT_EQ(number_before(resumed.out, " of them to compile"), candidates - 1) << resumed.out;
     EXPECT_EQ(number_before(resumed.out, " ok\n"), candidates) << resumed.out;
@@ -278,7 +283,7 @@ TEST(Search, AnInterruptionEndsItCleanly) {
 TEST(Search, KilledItLeavesNobodyBehind) {
     TemporaryFolder folder, build;
     // The search is the parent of the stage's process, which is the parent of the generator's parent.
-    std::vector<std::string> command = search_with_generator(folder, build, "kill -KILL \"$(cut -d' ' -f4 /proc/$(cut -d' ' -f4 /proc/$PPID/stat)/stat)\"");
+    const std::vector<std::string> command = search_with_generator(folder, build, "kill -KILL \"$(cut -d' ' -f4 /proc/$(cut -d' ' -f4 /proc/$PPID/stat)/stat)\"");
     EXPECT_EQ(fourfold_command(command).exit_code, 128 + SIGKILL);
     // The stage's process ends with the first candidate, and lets go of the cache.
     for (int i = 0; i < 600 && file_with(folder, "lock") != ""; i++) {
@@ -286,10 +291,7 @@ TEST(Search, KilledItLeavesNobodyBehind) {
     }
     EXPECT_EQ(file_with(folder, "lock"), "");
     EXPECT_EQ(file_with(folder, ".log"), "") << "what was compiling is no failure";
-    std::filesystem::remove_all(build / "kernels");
-    command = search_with_generator(folder, build, "");
-    command.push_back("--resume");
-    const Outcome resumed = fourfold_command(command);
+    const Outcome resumed = resumed_search(folder, build);
     ASSERT_TRUE(exits_with(0, resumed));
     EXPECT_EQ(number_before(resumed.out, " of them to compile") + 1, number_before(resumed.out, " ok\n")) << resumed.out;
 }
