@@ -19,8 +19,8 @@ struct Batch {
     void (*job)(void *, int);
     void *argument;
     int jobs;
-    int next = 0;  ///< the first job not handed out
-    int done = 0;
+    int next = 1;  ///< the first job not handed out; the caller's own is 0, so that it stays with its thread from call to call
+    std::atomic<int> done{0};
     Batch *link = nullptr;
 };
 
@@ -50,25 +50,43 @@ public:
             std::lock_guard<std::mutex> lock(mutex_);
             batch.link = head_;
             head_ = &batch;
-            pending_.fetch_add(jobs, std::memory_order_release);
+            pending_.fetch_add(jobs - 1, std::memory_order_release);
         }
         if (jobs == 2) {
             wake_.notify_one();
         } else {
             wake_.notify_all();
         }
+        job(argument, 0);
         std::unique_lock<std::mutex> lock(mutex_);
         while (batch.next < batch.jobs) {
             run_one(batch, lock);
         }
-        finished_.wait(lock, [&] { return batch.done == batch.jobs; });
+        lock.unlock();
+        const auto finished = [&] { return batch.done.load(std::memory_order_acquire) == batch.jobs - 1; };
+        if (!spin(finished)) {
+            lock.lock();
+            finished_.wait(lock, finished);
+        }
     }
 
 private:
+    /// Convolutions come in bursts of short stages: a short spin saves the wake-up between them. Whether it came true meanwhile.
+    template<typename Condition>
+    static bool spin(const Condition &condition) {
+        for (int i = 0; i < 2000; i++) {
+            if (condition()) {
+                return true;
+            }
+            std::this_thread::yield();
+        }
+        return condition();
+    }
+
     /// Takes one job of the batch and runs it unlocked. The batch leaves the list with its last job handed out; its owner
-    /// still waits for `done`, so it stays valid.
+    /// still waits for `done`, so it stays valid until that is counted, and no longer.
     void run_one(Batch &batch, std::unique_lock<std::mutex> &lock) {
-        const int index = batch.next++;
+        const int index = batch.next++, workers = batch.jobs - 1;
         pending_.fetch_sub(1, std::memory_order_relaxed);
         if (batch.next == batch.jobs) {
             Batch **at = &head_;
@@ -80,17 +98,14 @@ private:
         lock.unlock();
         batch.job(batch.argument, index);
         lock.lock();
-        if (++batch.done == batch.jobs) {
+        if (batch.done.fetch_add(1, std::memory_order_release) + 1 == workers) {
             finished_.notify_all();
         }
     }
 
     void work() {
         while (true) {
-            // Convolutions come in bursts: a short spin saves the wake-up between the stages of one execution.
-            for (int spin = 0; spin < 2000 && pending_.load(std::memory_order_acquire) == 0; spin++) {
-                std::this_thread::yield();
-            }
+            spin([&] { return pending_.load(std::memory_order_acquire) != 0; });
             std::unique_lock<std::mutex> lock(mutex_);
             wake_.wait(lock, [&] { return head_ != nullptr; });
             while (head_ != nullptr) {
