@@ -188,7 +188,12 @@ private:
             if (options_.all_variants && algorithm != Algorithm::kNaive && !contenders_.empty() && contenders_.back().plan) {
                 const Algorithm actual = contenders_.back().entry.algorithm;
                 for (const std::string &variant : sibling_variants(contenders_.back().entry.variant)) {
+                    const size_t before = contenders_.size();
                     add(actual, variant);
+                    // Most variants of an algorithm are for other problems: no lines for those.
+                    if (contenders_.size() > before && contenders_.back().entry.outcome == Outcome::kRefused) {
+                        contenders_.pop_back();
+                    }
                 }
             }
         }

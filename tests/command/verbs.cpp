@@ -126,6 +126,18 @@ TEST(Explain, ShowsEveryCandidate) {
     EXPECT_TRUE(exits_with(2, fourfold_command({"explain"})));
 }
 
+TEST(Bench, AllVariantsAreThoseThatCanRunTheProblem) {
+    const Outcome outcome = fourfold_command({"bench", "--problem", "b1 ic8 i8 oc16 f3 p1", "--algorithm", "direct", "--all-variants", "--threads", "1", "--min-time", "0", "--json"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    std::set<std::string> variants;
+    for (const std::string &line : lines_of(outcome.out)) {
+        const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
+        ASSERT_TRUE(entry.is_object() && entry["ms_min"].is_number()) << line;
+        variants.insert(entry["variant"].get<std::string>());
+    }
+    EXPECT_GE(variants.size(), 2u);
+}
+
 TEST(Bench, JsonHasItsFields) {
     const Outcome outcome = fourfold_command({"bench", "--problem", "b1 ic8 i20 oc16 f3 p1", "--algorithm", "all", "--threads", "1", "--json"});
     ASSERT_TRUE(exits_with(0, outcome));
