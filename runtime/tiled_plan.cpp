@@ -85,18 +85,39 @@ Status TiledPlan::block(size_t workspace_limit) {
     // A block's transforms should stay near L2, but each block reads all filters once: the larger those are, the more tiles
     // should share them.
     const double per_row = transform_floats(rows_) / static_cast<double>(rows_) * sizeof(float);
-    const double least = block_share_of_l2() * static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
-    const double budget = std::clamp(packed / static_cast<double>(p.groups) / 2, least, std::max(least, l3 / 3));
-    int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(budget / per_row), 1, rows_);
-    rows = ceil_div(rows_, ceil_div(rows_, rows));
-    slots_ = 1;
-    divide(rows);
-    while (workspace_bytes > workspace_limit) {
-        if (rows == 1) {
-            return workspace_exhausted(workspace_bytes, workspace_limit);
+    // Where the filters stay in L2, so do the transforms of a smaller block.
+    const double l2 = static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
+    const auto divide_within = [&](bool near, int threads) {
+        const double least = (near ? near_share_of_l2() : block_share_of_l2()) * l2;
+        const double bytes = near ? least : std::clamp(packed / static_cast<double>(p.groups) / 2, least, std::max(least, l3 / 3));
+        int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(bytes / per_row), 1, rows_);
+        rows = ceil_div(rows_, ceil_div(rows_, rows));
+        divide(rows, threads);
+        while (workspace_bytes > workspace_limit && rows > 1) {
+            rows = (rows + 1) / 2;
+            divide(rows, threads);
         }
-        rows = (rows + 1) / 2;
-        divide(rows);
+    };
+    // Ranked for one thread; then divided among the threads, which changes no sum.
+    slots_ = 1;
+    divide_within(near_filters(), 1);
+    if (workspace_bytes > workspace_limit) {
+        return workspace_exhausted(workspace_bytes, workspace_limit);
+    }
+    predict();
+    const double ranked = serial_seconds;
+    serial_workspace_bytes = workspace_bytes;
+    if (threads_ > 1) {
+        // Each thread takes whole blocks, or all share one that is large.
+        if (near_filters()) {
+            private_ = true;
+            divide_within(true, threads_);
+            const int64_t blocks = p.groups * group_blocks();
+            private_ = blocks >= threads_ && workspace_bytes + static_cast<size_t>(threads_ - 1) * slot_bytes_ <= workspace_limit;
+        }
+        if (!private_) {
+            divide_within(false, threads_);
+        }
     }
     if (static_cast<double>(x_point_) * static_cast<double>(points_) > double(1 << 29) || static_cast<double>(y_point_) * static_cast<double>(points_) > double(1 << 29)) {
         return Status(StatusCode::kUnsupported, "the transforms of one row of tiles are 2^31 bytes or more, beyond a kernel call's reach");
@@ -104,8 +125,7 @@ Status TiledPlan::block(size_t workspace_limit) {
     if (filter_step() >= (int64_t{1} << 29)) {
         return Status(StatusCode::kUnsupported, "the filters of one point are 2^31 bytes or more, beyond a kernel call's reach");
     }
-    serial_workspace_bytes = workspace_bytes;
-    const int64_t tasks = block_bands_ * std::max(channel_blocks_, ceil_div(outputs_, kLanes));
+    const int64_t tasks = private_ ? p.groups * group_blocks() : block_bands_ * std::max(channel_blocks_, ceil_div(outputs_, kLanes));
     const size_t affordable = 1 + (workspace_limit - workspace_bytes) / slot_bytes_;
     slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(tasks), affordable}));
     lay_out();
@@ -113,8 +133,9 @@ Status TiledPlan::block(size_t workspace_limit) {
     const size_t pack_tasks = static_cast<size_t>(p.groups * output_blocks_ * channel_blocks_);
     pack_slots_ = static_cast<int64_t>(std::min({static_cast<size_t>(threads_), pack_tasks, std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
     pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
-    details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(rows_) + " rows of " + std::to_string(row_tiles_) + " tiles, " + std::to_string(block_rows_) + " rows at a time, " + std::to_string(blocks_.phases()) + " phases";
+    details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(rows_) + " rows of " + std::to_string(row_tiles_) + " tiles, " + std::to_string(block_rows_) + " rows at a time" + (private_ ? " and thread, " : ", ") + std::to_string(blocks_.phases()) + " phases";
     predict();
+    serial_seconds = ranked;
     return Status();
 }
 
@@ -125,22 +146,61 @@ Status TiledPlan::forward(const ForwardTensors &t, const std::byte *packed, std:
     for (int64_t g = 0; t.bias != nullptr && g < p.groups; g++) {
         std::copy_n(t.bias + g * outputs_, outputs_, bias + g * padded_outputs());
     }
-    for (int64_t g = 0; g < p.groups; g++) {
-        for (int64_t first = 0; first < bands_; first += block_bands_) {
-            const int64_t bands = std::min(block_bands_, bands_ - first);
-            Status status = transform_inputs(t, workspace, execution, g, first, bands);
-            if (status.ok()) {
-                status = multiply(packed, workspace, execution, g, row_of_band(first + bands) - row_of_band(first));
+    const int64_t blocks = p.groups * group_blocks();
+    if (private_) {
+        return parallel_for(execution, slots_, blocks, [&](int64_t index, int slot, KernelContext &context) {
+            const Block block = block_at(workspace, index, slot);
+            bool ok = true;
+            for (int64_t task = 0; task < input_tasks(block) && ok; task++) {
+                ok = transform_input(t, workspace, block, task, slot, context);
             }
-            if (status.ok()) {
-                status = transform_outputs(t, workspace, bias + g * padded_outputs(), execution, g, first, bands);
+            ok = ok && multiply(packed, block, 0, 1, context);
+            for (int64_t task = 0; task < output_tasks(block) && ok; task++) {
+                ok = transform_output(t, workspace, block, task, slot, context);
             }
-            if (!status.ok()) {
-                return status;
-            }
+            return ok;
+        });
+    }
+    const int64_t parts = std::min<int64_t>(useful_points_, 8 * threads_);
+    for (int64_t index = 0; index < blocks; index++) {
+        const Block block = block_at(workspace, index, 0);
+        Status status = parallel_for(execution, slots_, input_tasks(block), [&](int64_t task, int slot, KernelContext &context) {
+            return transform_input(t, workspace, block, task, slot, context);
+        });
+        if (status.ok()) {
+            status = parallel_for(execution, threads_, parts, [&](int64_t part, int, KernelContext &context) {
+                return multiply(packed, block, part, parts, context);
+            });
+        }
+        if (status.ok()) {
+            status = parallel_for(execution, slots_, output_tasks(block), [&](int64_t task, int slot, KernelContext &context) {
+                return transform_output(t, workspace, block, task, slot, context);
+            });
+        }
+        if (!status.ok()) {
+            return status;
         }
     }
     return Status();
+}
+
+int64_t TiledPlan::group_blocks() const {
+    return ceil_div(bands_, block_bands_);
+}
+
+TiledPlan::Block TiledPlan::block_at(std::byte *workspace, int64_t index, int slot) const {
+    const int64_t first = index % group_blocks() * block_bands_, bands = std::min(block_bands_, bands_ - first);
+    std::byte *base = private_ ? slot_at(workspace, slot) : workspace;
+    return {index / group_blocks(), first, bands, row_of_band(first + bands) - row_of_band(first), floats_at(base, x_offset_), floats_at(base, y_offset_)};
+}
+
+int64_t TiledPlan::output_tasks(const Block &block) const {
+    return block.bands * ceil_div(outputs_, kLanes);
+}
+
+/// A group's filters stay in L2, with room for transforms beside them.
+bool TiledPlan::near_filters() const {
+    return static_cast<double>(packed_bytes) <= 0.4 * static_cast<double>(problem_.groups) * static_cast<double>(machine().l2_bytes);
 }
 
 bool TiledPlan::gather(const StridedIn &w, const float *from, int64_t outputs, int64_t count, float *to, KernelContext &context) const {
@@ -186,14 +246,14 @@ double TiledPlan::transform_floats(int64_t rows) const {
 }
 
 /// Blocks of at most so many rows of tiles, and bands whose scratch leaves room in L2, of which each thread has some.
-void TiledPlan::divide(int64_t rows) {
+void TiledPlan::divide(int64_t rows, int threads) {
     const int64_t row_floats = strip_width_ * kLanes;
     const int64_t affordable = (static_cast<int64_t>(machine().l2_bytes / sizeof(float)) / 4 / row_floats - t_) / step_h_ + 1;
     int64_t most = std::clamp<int64_t>(std::min(rows, affordable), 1, tiles_h_);
-    if (threads_ > 1 && rows == rows_) {
+    if (threads > 1 && !private_ && rows == rows_) {
         // Emerald Rapids, 2 threads, b1 ic64 i56 oc64 f3 p1, 4 tasks | 8: 0.428 | 0.326 ms; where more blocks follow, 8 lose up to 5 %.
         const int64_t tasks = rows * std::min(channel_blocks_, ceil_div(outputs_, kLanes));
-        most = std::clamp<int64_t>(tasks / (3 * threads_), 1, most);
+        most = std::clamp<int64_t>(tasks / (3 * threads), 1, most);
     }
     band_rows_ = ceil_div(tiles_h_, ceil_div(tiles_h_, most));
     bands_ = problem_.batch * lattices_h_ * ceil_div(tiles_h_, band_rows_);
@@ -213,10 +273,11 @@ void TiledPlan::lay_out() {
     y_point_ = tiles * y_tile_ + kLanes;
     Arena arena;
     bias_offset_ = arena.reserve_floats(static_cast<double>(problem_.groups * padded_outputs()));
-    x_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(x_point_));
-    y_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(y_point_));
-    slots_offset_ = arena.reserve(0);
     Arena slot;
+    Arena &transforms = private_ ? slot : arena;
+    x_offset_ = transforms.reserve_floats(static_cast<double>(points_) * static_cast<double>(x_point_));
+    y_offset_ = transforms.reserve_floats(static_cast<double>(points_) * static_cast<double>(y_point_));
+    slots_offset_ = arena.reserve(0);
     const int64_t in_rows = (band_rows_ - 1) * step_h_ + t_, out_rows = band_rows_ * step_h_;
     flat_offset_ = slot.reserve_floats(static_cast<double>(ChannelBlocks::scratch_floats(in_rows, strip_width_)));
     blocked_offset_ = slot.reserve_floats(static_cast<double>(std::max(in_rows * strip_width_, out_rows * out_width_) * kLanes) + static_cast<double>(kLanes));  // a piece from channel i on is read 16 wide
@@ -240,7 +301,7 @@ void TiledPlan::predict() {
     const double first = arithmetic / static_cast<double>(block_tiles(block_rows_) / r_);
     const bool beyond = static_cast<double>(packed_bytes) > 0.65 * static_cast<double>(machine().l3_bytes);
     // A panel one block of 16 wide asks for memory too slowly: 13 GB/s, where wider ones get 20 to 33.
-    const double stream = static_cast<double>(packed_bytes) * blocks / (beyond ? 28e9 : 45e9) * (width_ == kLanes ? 2.2 : 1.0);
+    const double stream = static_cast<double>(packed_bytes) * (near_filters() ? 1.0 : blocks) / (beyond ? 28e9 : 45e9) * (width_ == kLanes ? 2.2 : 1.0);
     const double multiply = arithmetic - first + std::max(first, stream);
     const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
     // Transforms are written once and read once, from near L2 or from beyond.
@@ -249,27 +310,50 @@ void TiledPlan::predict() {
     const double calls = groups * (static_cast<double>(bands_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes)) + blocks * 16);
     const double serial = transforms + multiply + moved / 30e9 + transformed + calls * model.call_seconds;
     serial_seconds = serial + 2e-6;
-    predicted_seconds = serial / CostModel::parallel(threads_, block_bands_ * channel_blocks_) + 2e-6;
+    predicted_seconds = serial / CostModel::parallel(threads_, private_ ? problem_.groups * group_blocks() : block_bands_ * channel_blocks_) + 2e-6;
 }
 
-Status TiledPlan::transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t first, int64_t bands) const {
-    return parallel_for(execution, slots_, bands * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
-        const int64_t cb = index % channel_blocks_;
-        const Band at = band(first + index / channel_blocks_);
-        std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
-        give_heap(context, base, heap_offset_);
-        float *blocked = floats_at(base, blocked_offset_);
-        const int64_t begin = cb * kLanes, count = std::min(kLanes, channels_ - begin);
-        const int64_t height = (at.rows - 1) * step_h_ + t_;
-        if (!blocks_.load(t.input, at.image, g, begin, count, at.top, height, strip_width_, blocked, floats_at(base, flat_offset_), context)) {
+bool TiledPlan::transform_input(const ForwardTensors &t, std::byte *workspace, const Block &block, int64_t task, int slot, KernelContext &context) const {
+    const int64_t cb = task % channel_blocks_;
+    const Band at = band(block.first + task / channel_blocks_);
+    std::byte *base = slot_at(workspace, slot);
+    give_heap(context, base, heap_offset_);
+    float *blocked = floats_at(base, blocked_offset_);
+    const int64_t begin = cb * kLanes, count = std::min(kLanes, channels_ - begin);
+    const int64_t height = (at.rows - 1) * step_h_ + t_;
+    if (!blocks_.load(t.input, at.image, block.group, begin, count, at.top, height, strip_width_, blocked, floats_at(base, flat_offset_), context)) {
+        return false;
+    }
+    const int64_t lattice = blocks_.lattice_w();
+    for (int64_t a = 0; a < lattices_w_; a++) {
+        const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {t_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {t_, strip_width_ * kLanes}, {at.rows, step_h_ * strip_width_ * kLanes}});
+        const int64_t tile = (at.first - row_of_band(block.first)) * row_tiles_ + a * tiles_w_;
+        const Floats<6> points(block.x + tile * x_tile_ + begin, {{kLanes, 1}, {at.rows, row_tiles_ * x_tile_}, {tile_.parts, padded_channels()}, {tiles_w_, x_tile_}, {t_, x_point_}, {tile_.columns, x_point_ * t_}});
+        if (!call(*tile_.forward, context, tiles, points)) {
             return false;
         }
-        const int64_t lattice = blocks_.lattice_w();
-        for (int64_t a = 0; a < lattices_w_; a++) {
-            const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {t_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {t_, strip_width_ * kLanes}, {at.rows, step_h_ * strip_width_ * kLanes}});
-            const int64_t tile = (at.first - row_of_band(first)) * row_tiles_ + a * tiles_w_;
-            const Floats<6> points(floats_at(workspace, x_offset_) + tile * x_tile_ + begin, {{kLanes, 1}, {at.rows, row_tiles_ * x_tile_}, {tile_.parts, padded_channels()}, {tiles_w_, x_tile_}, {t_, x_point_}, {tile_.columns, x_point_ * t_}});
-            if (!call(*tile_.forward, context, tiles, points)) {
+    }
+    return true;
+}
+
+bool TiledPlan::multiply(const std::byte *packed, const Block &block, int64_t part, int64_t parts, KernelContext &context) const {
+    const int64_t tiles = block_tiles(block.rows);
+    const int64_t step = filter_step();
+    const float *filters = floats_at(packed, 0) + block.group * points_ * step;
+    float *x = block.x, *y = block.y;
+    return for_each_piece(useful_, useful_points_ * part / parts, useful_points_ * (part + 1) / parts, [&](int64_t first, int64_t count) {
+        // 32-bit indices into the filters.
+        const int64_t at_once = std::max<int64_t>(1, (int64_t{1} << 28) / step);
+        for (int64_t f = first; f < first + count; f += at_once) {
+            const int64_t n = std::min(at_once, first + count - f);
+            // Tiles that only fill up the register tile: their products are never read, but old denormals would be slow.
+            for (int64_t i = f; i < f + n; i++) {
+                std::fill(x + i * x_point_ + block.rows * row_tiles_ * x_tile_, x + i * x_point_ + tiles * x_tile_, 0.0f);
+            }
+            const Floats<4> in(x + f * x_point_, {{channels_, 1}, {tile_.parts, padded_channels()}, {tiles, x_tile_}, {n, x_point_}});
+            const Floats<5> w(filters + f * step, {{width_, 1}, {factors_, width_}, {channels_, factors_ * width_}, {output_blocks_, channels_ * factors_ * width_}, {n, step}});
+            const Floats<4> out(y + f * y_point_, {{padded_outputs(), 1}, {tile_.parts, padded_outputs()}, {tiles, y_tile_}, {n, y_point_}});
+            if (!call(product_, context, in, w, out)) {
                 return false;
             }
         }
@@ -277,59 +361,28 @@ Status TiledPlan::transform_inputs(const ForwardTensors &t, std::byte *workspace
     });
 }
 
-Status TiledPlan::multiply(const std::byte *packed, std::byte *workspace, const Execution &execution, int64_t g, int64_t rows) const {
-    const int64_t parts = std::min<int64_t>(useful_points_, 8 * threads_);
-    const int64_t tiles = block_tiles(rows);
-    const int64_t step = filter_step();
-    const float *filters = floats_at(packed, 0) + g * points_ * step;
-    float *x = floats_at(workspace, x_offset_);
-    float *y = floats_at(workspace, y_offset_);
-    return parallel_for(execution, threads_, parts, [&](int64_t index, int, KernelContext &context) {
-        return for_each_piece(useful_, useful_points_ * index / parts, useful_points_ * (index + 1) / parts, [&](int64_t first, int64_t count) {
-            // 32-bit indices into the filters.
-            const int64_t at_once = std::max<int64_t>(1, (int64_t{1} << 28) / step);
-            for (int64_t f = first; f < first + count; f += at_once) {
-                const int64_t n = std::min(at_once, first + count - f);
-                // Tiles that only fill up the register tile: their products are never read, but old denormals would be slow.
-                for (int64_t i = f; i < f + n; i++) {
-                    std::fill(x + i * x_point_ + rows * row_tiles_ * x_tile_, x + i * x_point_ + tiles * x_tile_, 0.0f);
-                }
-                const Floats<4> in(x + f * x_point_, {{channels_, 1}, {tile_.parts, padded_channels()}, {tiles, x_tile_}, {n, x_point_}});
-                const Floats<5> w(filters + f * step, {{width_, 1}, {factors_, width_}, {channels_, factors_ * width_}, {output_blocks_, channels_ * factors_ * width_}, {n, step}});
-                const Floats<4> out(y + f * y_point_, {{padded_outputs(), 1}, {tile_.parts, padded_outputs()}, {tiles, y_tile_}, {n, y_point_}});
-                if (!call(product_, context, in, w, out)) {
-                    return false;
-                }
-            }
-            return true;
-        });
-    });
-}
-
-Status TiledPlan::transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, const Execution &execution, int64_t g, int64_t first, int64_t bands) const {
-    const int64_t blocks = ceil_div(outputs_, kLanes);
-    return parallel_for(execution, slots_, bands * blocks, [&](int64_t index, int slot, KernelContext &context) {
-        const int64_t kb = index % blocks;
-        const Band at = band(first + index / blocks);
-        const int64_t lattice = blocks_.lattice_w();
-        const int64_t height = std::min(at.rows * step_h_, ceil_div(problem_.out_height() - at.top, blocks_.lattice_h()));
-        if (height <= 0) {
-            return true;
+bool TiledPlan::transform_output(const ForwardTensors &t, std::byte *workspace, const Block &block, int64_t task, int slot, KernelContext &context) const {
+    const int64_t blocks = ceil_div(outputs_, kLanes), kb = task % blocks;
+    const Band at = band(block.first + task / blocks);
+    const float *bias = floats_at(workspace, bias_offset_) + block.group * padded_outputs();
+    const int64_t lattice = blocks_.lattice_w();
+    const int64_t height = std::min(at.rows * step_h_, ceil_div(problem_.out_height() - at.top, blocks_.lattice_h()));
+    if (height <= 0) {
+        return true;
+    }
+    std::byte *base = slot_at(workspace, slot);
+    give_heap(context, base, heap_offset_);
+    float *blocked = floats_at(base, blocked_offset_);
+    for (int64_t a = 0; a < lattices_w_; a++) {
+        const int64_t tile = (at.first - row_of_band(block.first)) * row_tiles_ + a * tiles_w_;
+        const Floats<6> points(block.y + tile * y_tile_ + kb * kLanes, {{kLanes, 1}, {at.rows, row_tiles_ * y_tile_}, {tile_.parts, padded_outputs()}, {tiles_w_, y_tile_}, {t_, y_point_}, {tile_.columns, y_point_ * t_}});
+        const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {step_w_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {std::min(height, step_h_), out_width_ * kLanes}, {at.rows, step_h_ * out_width_ * kLanes}});
+        if (!call(*tile_.inverse, context, points, tiles)) {
+            return false;
         }
-        std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
-        give_heap(context, base, heap_offset_);
-        float *blocked = floats_at(base, blocked_offset_);
-        for (int64_t a = 0; a < lattices_w_; a++) {
-            const int64_t tile = (at.first - row_of_band(first)) * row_tiles_ + a * tiles_w_;
-            const Floats<6> points(floats_at(workspace, y_offset_) + tile * y_tile_ + kb * kLanes, {{kLanes, 1}, {at.rows, row_tiles_ * y_tile_}, {tile_.parts, padded_outputs()}, {tiles_w_, y_tile_}, {t_, y_point_}, {tile_.columns, y_point_ * t_}});
-            const Floats<5> tiles(blocked + a * kLanes, {{kLanes, 1}, {step_w_, lattice * kLanes}, {tiles_w_, step_w_ * lattice * kLanes}, {std::min(height, step_h_), out_width_ * kLanes}, {at.rows, step_h_ * out_width_ * kLanes}});
-            if (!call(*tile_.inverse, context, points, tiles)) {
-                return false;
-            }
-        }
-        const int64_t k = kb * kLanes;
-        return blocks_.store(blocked, out_width_, bias + k, t, at.image, g * outputs_ + k, std::min(kLanes, outputs_ - k), at.top, height, context);
-    });
+    }
+    const int64_t k = kb * kLanes;
+    return blocks_.store(blocked, out_width_, bias + k, t, at.image, block.group * outputs_ + k, std::min(kLanes, outputs_ - k), at.top, height, context);
 }
 
 }  // namespace fourfold

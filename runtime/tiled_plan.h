@@ -98,8 +98,12 @@ protected:
     virtual size_t lay_out_packing() = 0;
     /// Of one tile of 16 channels, one way.
     virtual double transform_seconds(const CostModel &model) const = 0;
-    /// Size of the smallest block's transforms that is worth choosing, as measured.
+    /// Size of the smallest block's transforms that is worth choosing, as measured, and of a block that stays in L2 with filters that
+    /// take little of it.
     virtual double block_share_of_l2() const = 0;
+    virtual double near_share_of_l2() const {
+        return block_share_of_l2();
+    }
     /// Why the transform cannot do the problem, if so.
     virtual Status check() const {
         return Status();
@@ -155,14 +159,31 @@ private:
     int64_t padded_outputs() const {
         return output_blocks_ * width_;
     }
+    /// Some bands of a group, and where their transforms lie.
+    struct Block {
+        int64_t group, first, bands;
+        int64_t rows;  ///< of tiles
+        float *x, *y;
+    };
+    Block block_at(std::byte *workspace, int64_t index, int slot) const;
+    int64_t group_blocks() const;
+    std::byte *slot_at(std::byte *workspace, int slot) const {
+        return workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+    }
+    bool near_filters() const;
     int64_t block_tiles(int64_t rows) const;
     double transform_floats(int64_t rows) const;
-    void divide(int64_t rows);
+    void divide(int64_t rows, int threads);
     void lay_out();
     void predict();
-    Status transform_inputs(const ForwardTensors &t, std::byte *workspace, const Execution &execution, int64_t g, int64_t first, int64_t bands) const;
-    Status multiply(const std::byte *packed, std::byte *workspace, const Execution &execution, int64_t g, int64_t rows) const;
-    Status transform_outputs(const ForwardTensors &t, std::byte *workspace, const float *bias, const Execution &execution, int64_t g, int64_t first, int64_t bands) const;
+    // Tasks of a block: a band of 16 channels, some points, a band of 16 outputs.
+    int64_t input_tasks(const Block &block) const {
+        return block.bands * channel_blocks_;
+    }
+    int64_t output_tasks(const Block &block) const;
+    bool transform_input(const ForwardTensors &t, std::byte *workspace, const Block &block, int64_t task, int slot, KernelContext &context) const;
+    bool multiply(const std::byte *packed, const Block &block, int64_t part, int64_t parts, KernelContext &context) const;
+    bool transform_output(const ForwardTensors &t, std::byte *workspace, const Block &block, int64_t task, int slot, KernelContext &context) const;
 
     const std::vector<PointRun> useful_;
     const int64_t useful_points_;
@@ -172,6 +193,7 @@ private:
     int64_t strip_width_, out_width_;
     int64_t band_rows_ = 1, bands_ = 1, block_bands_ = 1, block_rows_ = 1;
     int64_t x_tile_ = 0, y_tile_ = 0, x_point_ = 0, y_point_ = 0;  ///< floats between tiles, between points
+    bool private_ = false;  ///< each slot has transforms of its own, for whole blocks
     int slots_ = 1;
     size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
 };

@@ -340,6 +340,32 @@ std::string algorithm_name(const ::testing::TestParamInfo<Algorithm> &info) {
 }
 INSTANTIATE_TEST_SUITE_P(Algorithms, Threads, ::testing::ValuesIn(kAlgorithms), algorithm_name);
 
+/// With few filters and many tiles each thread has blocks of its own, given the workspace; else all share one.
+TEST(TiledPlans, ThreadsWithBlocksOfTheirOwnChangeNothing) {
+    for (Algorithm algorithm : {Algorithm::kWinograd, Algorithm::kFftTiled}) {
+        for (const char *text : {"b5 ic16 i120 oc24 f3 p1 relu", "b3 ic6 i150x90 oc10 f3 d2 g2 reflect nhwc"}) {
+            Operands operands(parse_problem(text), test_seed());
+            PlanOptions options = with(algorithm, 1);
+            const Result<Plan> serial = Plan::create(operands.problem, options);
+            ASSERT_TRUE(serial.ok()) << serial.status().message();
+            ASSERT_TRUE(run_plan(*serial, operands).ok());
+            const std::vector<float> y = operands.output.values();
+            options.threads = 3;
+            const Result<Plan> own = Plan::create(operands.problem, options);
+            ASSERT_TRUE(own.ok()) << own.status().message();
+            for (size_t limit : {own->workspace_bytes(), own->workspace_bytes() - 1, serial->workspace_bytes()}) {
+                options.workspace_limit = limit;
+                const Result<Plan> plan = Plan::create(operands.problem, options);
+                ASSERT_TRUE(plan.ok()) << plan.status().message();
+                EXPECT_LE(plan->workspace_bytes(), limit);
+                operands.clear_output();
+                ASSERT_TRUE(run_plan(*plan, operands).ok());
+                EXPECT_TRUE(same_bits(operands.output.values(), y)) << text << ", " << to_string(algorithm) << ", at most " << limit << " bytes";
+            }
+        }
+    }
+}
+
 TEST(DefaultExecutor, RunsEveryJobOnce) {
     for (int jobs : {0, 1, 2, 3, 17, 1000}) {
         std::vector<std::atomic<int>> count(static_cast<size_t>(jobs));
