@@ -1,5 +1,6 @@
 // direct, where every group has one input channel: depthwise layers and images. conv_depthwise reads the planes where they lie
-// and writes the finished output; there is no pad stage for zeros, and no crop. Other padding modes go through the pad stage.
+// and writes the finished output; there is no pad stage for zeros, and no crop. For other padding modes the rows of a strip are copied
+// between their padding, and then read in place.
 // Planes up to 8 columns wide have conv_depthwise_small.
 //
 // A task is a run of planes, or a strip of rows of one. With a dilation of d rows each residue class of output rows is a problem
@@ -12,9 +13,9 @@
 #include "algorithm.h"
 #include "arena.h"
 #include "cost_model.h"
+#include "geometry.h"
 #include "kernel.h"
 #include "parallel.h"
-#include "stages.h"
 #include "variant_choice.h"
 
 namespace fourfold {
@@ -28,9 +29,9 @@ struct Blocking {
 
 class DepthwisePlan final : public AlgorithmPlan {
 public:
-    /// `direct` is the variant that reads x where it lies, for problems without padding; null otherwise.
+    /// `direct` is the variant that reads x where it lies, for problems without padding, or the strip that has been padded; null: `kernel` copies.
     DepthwisePlan(const PlanRequest &request, const Variant &kernel, const Variant *direct)
-        : problem_(request.problem), kernel_(kernel), direct_(direct), pad_(PadStage::find(problem_)), pack_(*find_variant("pack_filters")), m_(kernel.parameter("m", 1)), columns_(kernel.parameter("n", 1) * vector_lanes(kernel.isa)), stride_(kernel.parameter("stride", 1)), threads_(request.options.threads) {
+        : problem_(request.problem), kernel_(kernel), direct_(direct), pack_(*find_variant("pack_filters")), m_(kernel.parameter("m", 1)), columns_(kernel.parameter("n", 1) * vector_lanes(kernel.isa)), stride_(kernel.parameter("stride", 1)), threads_(request.options.threads) {
         const Conv2dProblem &p = problem_;
         variant = direct != nullptr ? direct->name : kernel.name;
         multiplier_ = p.out_channels / p.groups;
@@ -54,7 +55,7 @@ public:
         // Decided, and ranked, for one thread; then split among the threads. Strips are whole register tiles, so no sum changes.
         Blocking b{p.groups, class_rows_};
         const double l2 = static_cast<double>(machine().l2_bytes) / sizeof(float);
-        while (b.strip > 4 * m_ && (direct_ == nullptr || extend_) && staged_floats(b.strip) > l2 / 3) {
+        while (b.strip > 4 * m_ && (direct_ == nullptr || extend_) && (direct_ == nullptr ? staged_floats(b.strip) : extended_floats(b.strip)) > l2 / 3) {
             b.strip = round_up((b.strip + 1) / 2, m_);
         }
         slots_ = 1;
@@ -91,7 +92,7 @@ public:
         Arena packed;
         packed.reserve_floats(static_cast<double>(p.out_channels * taps()));
         packed_bytes = packed.bytes();
-        details = std::to_string(b.planes) + " of " + std::to_string(p.groups) + " planes a task, strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time; " + (direct_ != nullptr ? "the image is read where it lies" : "rows are copied between zeros");
+        details = std::to_string(b.planes) + " of " + std::to_string(p.groups) + " planes a task, strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time; " + (extend_ ? "rows are copied between their padding" : direct_ != nullptr ? "the image is read where it lies" : "rows are copied between zeros");
         return Status();
     }
 
@@ -168,11 +169,16 @@ private:
     double staged_floats(int64_t rows) const {
         return static_cast<double>(round_up(tile_columns() + 1, 16) + 16) * static_cast<double>(tile_rows(rows) + stride_);
     }
-    int64_t extended_width() const {
-        return problem_.in_width + problem_.pad_left + problem_.pad_right;
-    }
+    /// Rows of the image that so many output rows read, and the padded ones' pitch: whole register tiles read within it.
     int64_t extended_rows(int64_t rows) const {
         return (rows - 1) * stride_ + problem_.filter_height;
+    }
+    int64_t pitch() const {
+        const int64_t width = round_up(std::max(problem_.in_width + problem_.pad_left + problem_.pad_right, tile_columns()), 16);
+        return width % 1024 == 0 ? width + 16 : width;  // rows 4 KiB apart would fight for the same lines of L1
+    }
+    double extended_floats(int64_t rows) const {
+        return static_cast<double>(pitch()) * static_cast<double>(tile_rows(rows));
     }
 
     void lay_out(const Blocking &b) {
@@ -181,11 +187,11 @@ private:
         bias_offset_ = arena.reserve_floats(static_cast<double>(problem_.out_channels));
         slots_offset_ = arena.reserve(0);
         Arena slot;
-        // Where the image is read in place, only its last rows are copied: see run().
-        const double staged = 4.0 * staged_floats(direct_ != nullptr && !extend_ ? std::min(b.strip, edge_rows()) : b.strip) + 512.0;
+        // Where the image is read in place, only its last rows are copied: see run(). Padded rows are never copied again.
+        const double staged = direct_ != nullptr && extend_ ? 0.0 : 4.0 * staged_floats(direct_ != nullptr ? std::min(b.strip, edge_rows()) : b.strip) + 512.0;
         heap_bytes_ = static_cast<size_t>(std::min(staged, 1e18));
         heap_offset_ = slot.reserve(staged);
-        extended_offset_ = slot.reserve_floats(extend_ ? static_cast<double>(extended_width()) * static_cast<double>(extended_rows(b.strip)) : 0.0);
+        extended_offset_ = slot.reserve_floats(extend_ ? extended_floats(b.strip) : 0.0);
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * slots_);
         workspace_bytes = arena.bytes();
@@ -209,7 +215,7 @@ private:
         const double cycles = one ? 1.2 * f0 * f1 + 1 : row ? std::max(1.3 * fma, load) + 5 : (1.05 + 2.0 / (m * n)) * std::max(fma, load) + 3 * m * n + 40 + (any ? 6 * f1 * f0 / m + 20 : 0);
         const double pixels = static_cast<double>(p.input_elements() + p.output_elements() * (p.residual ? 2 : 1));
         const double copied = direct_ != nullptr ? 0.0 : planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * staged_floats(blocking_.strip);
-        const double extended = extend_ ? 3 * copied : 0.0;
+        const double extended = extend_ ? planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * extended_floats(blocking_.strip) : 0.0;
         const double calls = static_cast<double>(tasks());
         serial_seconds = tiles * cycles / model.hertz + 4.0 * pixels / 80e9 + 4.0 * copied / 50e9 + 4.0 * extended / model.copy_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
@@ -226,16 +232,24 @@ private:
             // Image row of the region's first tap row.
             const int64_t first = r.e + r.row * classes_step() - p.pad_top;
             for (int64_t c = r.c; c < r.c + r.count; c++) {
-                const PlanesIn from = {t.input.data + r.image * t.input.s[0] + c * t.input.s[1], p.in_width, p.in_height, 1, t.input.s[2], t.input.s[1]};
-                const PlanesOut to = {extended, extended_width(), extended_rows(r.rows), 1, extended_width(), 0};
-                if (!pad_.run(from, to, 1, row_step(), -p.pad_left, first, context)) {
-                    return false;
+                const float *plane = t.input.data + r.image * t.input.s[0] + c * t.input.s[1];
+                const int64_t width = p.in_width + p.pad_left + p.pad_right, height = extended_rows(r.rows);
+                for (int64_t i = 0; i < height; i++) {
+                    float *row = extended + i * pitch();
+                    if (const int64_t y = padding_source(p.padding_mode, first + i * row_step(), p.in_height); y < 0) {
+                        std::fill_n(row, width, p.padding_value);
+                    } else {
+                        pad_row(p, plane + y * t.input.s[2], 1, 1, row);
+                    }
+                    // What garbage is computed from nobody stores, but denormals would slow it.
+                    std::fill(row + width, row + pitch(), 0.0f);
                 }
-                const Source x = {extended, extended_width(), to.height, extended_width(), 0, 0, 0};
+                std::fill(extended + height * pitch(), extended + tile_rows(r.rows) * pitch(), 0.0f);
+                const Source x = {extended, width, height, pitch(), 0, 0, 0};
                 Region one = r;
                 one.c = c;
                 one.count = 1;
-                if (!kernel(kernel_, t, packed, bias, one, x, context)) {
+                if (!kernel(direct_ != nullptr ? *direct_ : kernel_, t, packed, bias, one, x, context)) {
                     return false;
                 }
             }
@@ -344,7 +358,6 @@ private:
     const Conv2dProblem problem_;
     const Variant &kernel_;
     const Variant *direct_;
-    const PadStage pad_;
     const Variant &pack_;
     const int64_t m_, columns_, stride_;  ///< of a register tile; the problem's
     const int threads_;
@@ -513,7 +526,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
     if (p.filter_height * p.filter_width > 256) {
         return Status(StatusCode::kUnsupported, "a filter of " + std::to_string(p.filter_height * p.filter_width) + " taps; depthwise kernels sum up to 256 at once");
     }
-    const bool padded = p.pad_top > 0 || p.pad_bottom > 0 || p.pad_left > 0 || p.pad_right > 0;
+    const bool zeros = p.padding_mode == PaddingMode::kZeros && (p.pad_top > 0 || p.pad_bottom > 0 || p.pad_left > 0 || p.pad_right > 0);
     return best_variant<DepthwisePlan>(request, "conv_depthwise", [&](const Variant &kernel, const auto &consider) {
         if (!suits(kernel, p)) {
             return;
@@ -522,9 +535,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
             consider(std::make_unique<DepthwisePlan>(request, kernel, nullptr));
             return;
         }
-        // Reads in place, and leaves the last rows to its twin that copies.
+        // Reads in place, and leaves the last rows of an image without padding to its twin that copies.
         for (const Variant &twin : registry()) {
-            if (!padded && twin.isa == kernel.isa && std::string(twin.stage) == kernel.stage && twin.parameter("pad", 0) == 1 && suits(twin, p) && twin.parameter("f", 0) == kernel.parameter("f", 0) && twin.parameter("m", 0) == kernel.parameter("m", 0) && twin.parameter("n", 0) == kernel.parameter("n", 0) && twin.parameter("stride", 0) == kernel.parameter("stride", 0)) {
+            if (!zeros && twin.isa == kernel.isa && std::string(twin.stage) == kernel.stage && twin.parameter("pad", 0) == 1 && suits(twin, p) && twin.parameter("f", 0) == kernel.parameter("f", 0) && twin.parameter("m", 0) == kernel.parameter("m", 0) && twin.parameter("n", 0) == kernel.parameter("n", 0) && twin.parameter("stride", 0) == kernel.parameter("stride", 0)) {
                 consider(std::make_unique<DepthwisePlan>(request, twin, &kernel));
             }
         }

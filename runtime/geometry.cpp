@@ -40,6 +40,31 @@ int64_t padding_source(PaddingMode mode, int64_t i, int64_t size) {
     }
 }
 
+void pad_row(const Conv2dProblem &p, const float *row, int64_t column_stride, int64_t channels, float *padded) {
+    float *const inner = padded + p.pad_left * channels;
+    const auto pixel = [&](int64_t column) {
+        const int64_t source = padding_source(p.padding_mode, column, p.in_width);
+        if (source < 0) {
+            std::fill_n(inner + column * channels, channels, p.padding_mode == PaddingMode::kConstant ? p.padding_value : 0.0f);
+        } else {
+            std::copy_n(row + source * column_stride, channels, inner + column * channels);
+        }
+    };
+    for (int64_t j = -p.pad_left; j < 0; j++) {
+        pixel(j);
+    }
+    if (column_stride == channels) {
+        std::copy_n(row, p.in_width * channels, inner);
+    } else {
+        for (int64_t j = 0; j < p.in_width; j++) {
+            pixel(j);
+        }
+    }
+    for (int64_t j = 0; j < p.pad_right; j++) {
+        pixel(p.in_width + j);
+    }
+}
+
 std::vector<int64_t> tap_positions(int64_t taps, int64_t dilation, int64_t lead) {
     std::vector<int64_t> positions;
     for (int64_t r = 0; r < taps; r++) {

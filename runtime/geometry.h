@@ -42,6 +42,8 @@ struct AxisTaps {
 /// Where index `i` of the padded axis (0 is the first element inside) lies in an axis of `size` elements, or -1 for the
 /// constant outside.
 int64_t padding_source(PaddingMode mode, int64_t i, int64_t size);
+/// A row of pixels of `channels` values, column_stride apart, copied between its padding.
+void pad_row(const Conv2dProblem &problem, const float *row, int64_t column_stride, int64_t channels, float *padded);
 
 /// r*dilation - lead for r in [0, taps).
 std::vector<int64_t> tap_positions(int64_t taps, int64_t dilation, int64_t lead);

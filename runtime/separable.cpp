@@ -142,7 +142,6 @@ struct SeparablePlan::Impl {
     Status plan_passes(const SeparableFilters &filters, const PlanOptions &options);
     Status lay_out(size_t limit);
     void predict();
-    void pad_row(const float *row, int64_t column_stride, float *padded) const;
     Status make_rows(const float *plane, const int64_t *s, int64_t channel_block, int64_t first, int64_t last, int64_t at, std::byte *scratch, const ExecutionContext &context) const;
     Status run_band(const ForwardTensors &tensors, int64_t task, std::byte *scratch, const ExecutionContext &context) const;
 };
@@ -225,33 +224,6 @@ void SeparablePlan::Impl::predict() {
     predicted_seconds = static_cast<double>(problem.batch * channel_blocks) * (one + padded + moved / 50e9) / CostModel::parallel(threads, tasks());
 }
 
-/// A row of x between its padding: pixels of block_channels values.
-void SeparablePlan::Impl::pad_row(const float *row, int64_t column_stride, float *padded) const {
-    const int64_t left = problem.pad_left, width = problem.in_width, channels = block_channels;
-    const auto pixel = [&](int64_t column) {
-        const int64_t source = padding_source(problem.padding_mode, column, width);
-        float *const to = padded + (left + column) * channels;
-        if (source < 0) {
-            std::fill_n(to, channels, problem.padding_mode == PaddingMode::kConstant ? problem.padding_value : 0.0f);
-        } else {
-            std::copy_n(row + source * column_stride, channels, to);
-        }
-    };
-    for (int64_t j = 1; j <= left; j++) {
-        pixel(-j);
-    }
-    if (column_stride == channels) {
-        std::copy_n(row, width * channels, padded + left * channels);
-    } else {
-        for (int64_t j = 0; j < width; j++) {
-            pixel(j);
-        }
-    }
-    for (int64_t j = 0; j < problem.pad_right; j++) {
-        pixel(width + j);
-    }
-}
-
 /// Rows [first, last) of t, numbered as rows of x, written from row `at` of the buffer on. Rows before `at` are rows of t too.
 Status SeparablePlan::Impl::make_rows(const float *plane, const int64_t *s, int64_t channel_block, int64_t first, int64_t last, int64_t at, std::byte *scratch, const ExecutionContext &context) const {
     const int64_t height = problem.in_height;
@@ -267,7 +239,7 @@ Status SeparablePlan::Impl::make_rows(const float *plane, const int64_t *s, int6
             return pass.run(source, s, Tensors(), rows, block, inner, context);
         }
         for (int64_t i = 0; i < pass.plan->problem().in_height; i++) {
-            pad_row(source + i * s[2], problem.in_width > 1 ? s[3] : block_channels, padded + i * padded_row);
+            pad_row(problem, source + i * s[2], problem.in_width > 1 ? s[3] : block_channels, block_channels, padded + i * padded_row);
         }
         return pass.run(padded, padded_strides, Tensors(), rows, block, inner, context);
     };
