@@ -60,7 +60,7 @@ Result<Conv2dLayer> Conv2dLayer::make(const Conv2dProblem &problem, ConstView fi
         own.bias.assign(bias, bias + (problem.operation == Operation::kForward ? problem.out_channels : problem.in_channels));
     }
     // What the caller or the environment names, or bars, is left alone.
-    std::vector<std::string> barred = process_blocked();
+    std::vector<std::string> barred = *process_blocked();  // good, or there were no plan
     barred.insert(barred.end(), options.blocked.begin(), options.blocked.end());
     const bool free_choice = options.algorithm == Algorithm::kAuto && options.choice.empty() && options.variant.empty() && plan->tier() != Tier::kEnvironment && std::find(barred.begin(), barred.end(), "direct") == barred.end();
     if (free_choice && problem.operation == Operation::kForward && problem.filter_height > 1 && problem.filter_width > 1) {

@@ -68,10 +68,16 @@ Status resolve_options(PlanRequest &request) {
             return known;
         }
     }
+    if (Status known = check_blocked("blocked", options.blocked); !known.ok()) {
+        return known;
+    }
+    const Result<std::vector<std::string>> blocked = process_blocked();
+    if (!blocked) {
+        return blocked.status();
+    }
     // Who names a plan gets it.
-    const bool named = !options.choice.empty() || !options.variant.empty();
-    if (const std::vector<std::string> blocked = process_blocked(); !named) {
-        options.blocked.insert(options.blocked.end(), blocked.begin(), blocked.end());
+    if (options.choice.empty() && options.variant.empty()) {
+        options.blocked.insert(options.blocked.end(), blocked->begin(), blocked->end());
     } else {
         options.blocked.clear();
     }

@@ -593,8 +593,39 @@ void remember(const Record &record) {
     s.rebuild();
 }
 
-std::vector<std::string> process_blocked() {
+Status check_blocked(const char *list, const std::vector<std::string> &names) {
+    for (const std::string &name : names) {
+        if (is_algorithm(name) || !hash_of(name).empty()) {
+            continue;
+        }
+        std::string known;
+        for (const AlgorithmEntry &entry : algorithms()) {
+            known += std::string(known.empty() ? "" : ", ") + entry.name;
+        }
+        // Of the stage that the name begins with, the one that begins most like it.
+        std::string_view closest;
+        size_t alike = 0;
+        const auto consider = [&](const Variant &v) {
+            const std::string_view other = v.name;
+            const auto same = static_cast<size_t>(std::mismatch(name.begin(), name.end(), other.begin(), other.end()).first - name.begin());
+            if (same > std::max(alike, std::strlen(v.stage))) {
+                alike = same;
+                closest = other;
+            }
+        };
+        std::for_each(registry().begin(), registry().end(), consider);
+        std::for_each(device_variants().begin(), device_variants().end(), [&](const DeviceVariant &v) { consider(v.variant); });
+        return Status(StatusCode::kInvalidArgument, std::string(list) + ": '" + name + "' is neither an algorithm (" + known + ") nor a variant of this build" + (closest.empty() ? "" : "; there is '" + std::string(closest) + "'"));
+    }
+    return Status();
+}
+
+Result<std::vector<std::string>> process_blocked() {
     static const std::vector<std::string> from_environment = split_names(environment("FOURFOLD_BLOCK"), ',');
+    static const Status known = check_blocked("FOURFOLD_BLOCK", from_environment);
+    if (!known.ok()) {
+        return known;
+    }
     State &s = state();
     std::lock_guard<std::mutex> lock(s.mutex);
     std::vector<std::string> names = from_environment;
@@ -658,10 +689,8 @@ std::vector<TableInfo> tables() {
 }
 
 Status block_choices(const std::vector<std::string> &names) {
-    for (const std::string &name : names) {
-        if (!is_algorithm(name) && variant_hash(name).empty()) {
-            return Status(StatusCode::kInvalidArgument, "'" + name + "' is neither an algorithm nor a variant of this build");
-        }
+    if (Status status = check_blocked("names to block", names); !status.ok()) {
+        return status;
     }
     State &s = state();
     std::lock_guard<std::mutex> lock(s.mutex);

@@ -162,7 +162,10 @@ std::optional<int> generations_between(const std::string &a, const std::string &
 std::shared_ptr<const Tables> current_tables();
 /// Puts one measurement of this process on top.
 void remember(const Record &record);
-/// Names that the process bars, the environment's included.
-std::vector<std::string> process_blocked();
+/// Names that the process bars, the environment's included. Errors: those of check_blocked(), of FOURFOLD_BLOCK.
+Result<std::vector<std::string>> process_blocked();
+/// Whether all are names of algorithms or of this build's variants, for the CPU (any rung) or for GPUs; `list` is what the message calls them.
+/// Errors: kInvalidArgument, with what there is instead.
+Status check_blocked(const char *list, const std::vector<std::string> &names);
 
 }  // namespace fourfold

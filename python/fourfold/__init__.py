@@ -57,7 +57,7 @@ class Plan(_core.Plan):
     Keywords: algorithm ("auto", "direct", "im2col", "fft", "fft_tiled", "winograd", "naive"), threads (0: all; results do
     not depend on it), accuracy ("strict", "default", "relaxed"), workspace_limit (bytes), variant, choice (what the attribute
     choice of another plan says: makes that plan again), effort ("table", "measure"), cache ("warm", "cold"), choose_for_threads,
-    packs_each_time (the choice counts the packing of filters, as where they change with every call), blocked (names of algorithms and variants that "auto" must not pick),
+    packs_each_time (the choice counts the packing of filters, as where they change with every call), blocked (names of algorithms and variants that "auto" must not pick; unknown ones are refused),
     fft_backend ("auto", "fftw", "kissfft"), fft_rigor ("estimate", "measure", "patient"), packed_filter_limit (bytes), and for StagedPlan,
     explain and list_choices device ("cpu", "cuda", "opencl", "cuda:1", ...).
     """

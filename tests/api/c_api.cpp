@@ -315,6 +315,10 @@ TEST(CApi, ChoiceEffortAndBlockList) {
     options.blocked = empty;
     options.blocked_count = 1;
     refused("name 0 in blocked is null");
+    const char *const unknown[] = {"winograd", "winogrd"};
+    options.blocked = unknown;
+    options.blocked_count = 2;
+    refused("'winogrd' is neither an algorithm");
     // A program compiled before these members existed.
     options.struct_size = offsetof(fourfold_plan_options, choice);
     options.choice = "banana";

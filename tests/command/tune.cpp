@@ -571,6 +571,10 @@ TEST(Environment, ChoiceBlockAndCapture) {
         EXPECT_TRUE(says(outcome, "on the block-list")) << outcome.out;
     }
     {
+        const Environment block("FOURFOLD_BLOCK", "winograd,winogrd");
+        EXPECT_TRUE(exits_with(2, fourfold_command(explain), {"FOURFOLD_BLOCK: 'winogrd' is neither an algorithm"}));
+    }
+    {
         const Environment capture("FOURFOLD_CAPTURE", folder / "captured.csv");
         for (int i = 0; i < 2; i++) {
             ASSERT_TRUE(exits_with(0, fourfold_command(explain)));

@@ -258,6 +258,8 @@ class Options(unittest.TestCase):
     def test_choice_makes_the_plan_again(self):
         plan = fourfold.Plan("b1 ic16 i20 oc16 f3 p1", blocked=["winograd", "fft_tiled"])
         self.assertNotIn(plan.algorithm, ("winograd", "fft_tiled"))
+        with self.assertRaisesRegex(ValueError, "blocked: 'winogrd' is neither an algorithm"):
+            fourfold.Plan("b1 ic16 i20 oc16 f3 p1", blocked=["winogrd"])
         again = fourfold.Plan("b1 ic16 i20 oc16 f3 p1", choice=plan.choice, cache="cold", choose_for_threads=True)
         self.assertEqual((again.choice, again.decided_by), (plan.choice, "named by the caller"))
         candidates = fourfold.explain("b1 ic16 i20 oc16 f3 p1", accuracy="strict", threads=1)

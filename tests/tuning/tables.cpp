@@ -381,6 +381,30 @@ TEST_F(Blocked, NamesAreNotChosenButMayBeNamed) {
     ASSERT_TRUE(block_choices({}).ok());
     EXPECT_EQ(plan_of(p).variant(), first.variant());
     EXPECT_EQ(block_choices({"abacus"}).code(), StatusCode::kInvalidArgument);
+    // What exists on another rung, or for a GPU, is known.
+    std::vector<VariantInfo> all = list_variants();
+    const std::vector<VariantInfo> devices = list_device_variants();
+    all.insert(all.end(), devices.begin(), devices.end());
+    PlanOptions options;
+    for (const VariantInfo &v : all) {
+        if (!v.runnable) {
+            options.blocked.push_back(v.name);
+        }
+    }
+    EXPECT_EQ(plan_of(p, options).choice(), first.choice());
+    EXPECT_TRUE(block_choices(options.blocked).ok());
+    ASSERT_TRUE(block_choices({}).ok());
+    const std::string variant = list_variants().front().name, mistyped = variant + "_m99";
+    for (const std::string &name : {std::string("abacus"), std::string("winogrd"), mistyped, std::string()}) {
+        options.blocked = {"fft", name};
+        named.blocked = options.blocked;
+        for (const Status &status : {Plan::create(p, options).status(), Plan::create(p, named).status(), explain(p, options).status(), list_choices(p, options).status(), block_choices(options.blocked)}) {
+            EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+            EXPECT_NE(status.message().find("'" + name + "' is neither"), std::string::npos) << status.message();
+            EXPECT_NE(status.message().find("winograd"), std::string::npos) << status.message();
+            EXPECT_EQ(status.message().find("there is '" + variant + "'") != std::string::npos, name == mistyped) << status.message();
+        }
+    }
 }
 
 TEST_F(Choices, EffortMeasureMeasuresOnceAndRemembers) {

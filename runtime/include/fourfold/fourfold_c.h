@@ -219,7 +219,7 @@ typedef struct fourfold_plan_options {
     int32_t choose_for_threads; /* not 0: prefer what was measured with as many threads; otherwise choices, and with them every bit
                                    of the results, are the ones for one thread */
     int32_t packs_each_time;    /* not 0: filters come unpacked with every execution, and plans are ranked with that time */
-    const char *const *blocked; /* names of algorithms and variants that auto must not pick; NULL when blocked_count is 0 */
+    const char *const *blocked; /* names of algorithms and variants that auto must not pick, others are refused; NULL when blocked_count is 0 */
     size_t blocked_count;       /* of names */
     int32_t device_ordinal;     /* which of its kind, from 0: Device of device.h */
 } fourfold_plan_options;

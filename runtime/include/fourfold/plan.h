@@ -105,7 +105,8 @@ struct PlanOptions {
                                        ///< thread, whatever `threads` is, and with them every bit of the results.
     bool packs_each_time = false;      ///< filters come as they are with every execution, as in training: plans are ranked with the
                                        ///< time of packing them, and records, of packed filters, do not decide
-    std::vector<std::string> blocked;  ///< algorithms and variants by name that kAuto must not pick
+    std::vector<std::string> blocked;  ///< algorithms and variants by name that kAuto must not pick; a name that this build has
+                                       ///< neither as one nor as the other, on no rung and for no GPU, is kInvalidArgument
 };
 
 /// Filters as the caller has them (oc, ic/groups, f0, f1), or a block that Plan::pack_filters wrote.

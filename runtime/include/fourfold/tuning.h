@@ -13,7 +13,7 @@
 ///     reference      the naive loop nest, where nothing else can do the problem
 ///
 /// The environment, read once per process: FOURFOLD_TABLE=FILE[:FILE...] loads tables on top of the shipped ones,
-/// FOURFOLD_BLOCK=NAME[,NAME...] bars algorithms and variants, FOURFOLD_VERBOSE=1 prints each plan and what decided on stderr,
+/// FOURFOLD_BLOCK=NAME[,NAME...] bars algorithms and variants (a name that is neither fails every plan), FOURFOLD_VERBOSE=1 prints each plan and what decided on stderr,
 /// FOURFOLD_CAPTURE=FILE appends every problem that is planned to a CSV that `fourfold tune` reads.
 #pragma once
 
