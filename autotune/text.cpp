@@ -111,7 +111,8 @@ Status parse_padding_mode(std::string_view text, Conv2dProblem &problem) {
             return {};
         }
     }
-    return bad(fmt::format("padding mode '{}' is none of zeros, constant:VALUE, reflect, symmetric, replicate, circular, nor SciPy's constant, nearest, mirror, wrap", text));
+    return bad(fmt::format("padding mode '{}' is none of zeros, constant:VALUE, reflect (edge not repeated: SciPy's mirror, OpenCV's REFLECT_101), symmetric (edge repeated: SciPy's reflect, grid-mirror and symm, OpenCV's REFLECT), replicate "
+                           "(nearest, edge), circular (wrap)", text));
 }
 
 Result<size_t> parse_bytes(std::string_view text) {

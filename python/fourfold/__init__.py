@@ -222,7 +222,8 @@ def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, paddin
 
     x (b, ic, i0, i1), w (oc, ic/groups, f0, f1), bias (oc); returns y (b, oc, o0, o1), which lies in memory as x does.
     stride and dilation: a number or (rows, columns). padding: a number, (rows, columns), (top, bottom, left, right), "valid",
-    "same" (o = ceil(i / stride)) or "full". padding_mode: "zeros", "constant:V", "reflect", "symmetric", "replicate", "circular".
+    "same" (o = ceil(i / stride)) or "full". padding_mode: "zeros", "constant:V", "reflect", "symmetric", "replicate", "circular",
+    or NumPy's "constant", "edge", "wrap" and scipy.ndimage's "nearest", "mirror", "grid-mirror", ... (whose "reflect" is "symmetric").
     filter_mode: "corr", or "conv" for flipped filters. post_op: "relu", "clamp:LO,HI"; residual, of y's shape, is added before.
     """
     x, layout = _image("x", x)
@@ -238,7 +239,7 @@ def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, paddin
     oc, icg, f0, f1 = w.shape
     if icg * groups != ic:
         raise ValueError(f"w has {icg} input channels in each of {groups} groups, but x has {ic} channels")
-    words = [_word("padding_mode", padding_mode, _PADDING_MODES), _word("filter_mode", filter_mode, ("corr", "conv")), layout,
+    words = [_padding_mode(padding_mode), _word("filter_mode", filter_mode, ("corr", "conv")), layout,
              "residual" if residual is not None else "", "" if post_op is None else _word("post_op", post_op, ("relu", "clamp:LO,HI"))]
     pads = (0,) * 4 if named else _four("padding", padding)
     plan = _plan(f"fwd b{b} ic{ic} i{i0}x{i1} oc{oc} f{f0}x{f1} s{_by('stride', stride)} p{','.join(map(str, pads))} "
@@ -312,7 +313,7 @@ def _columns(operation, shape, layout, filter_size, stride, padding, dilation, p
     pads = (0,) * 4 if named else _four("padding", padding)
     b, ic, i0, i1 = shape
     return (f"{operation} b{b} ic{ic} i{i0}x{i1} oc1 f{_by('filter_size', filter_size)} s{_by('stride', stride)} p{','.join(map(str, pads))} "
-            f"d{_by('dilation', dilation)} {_word('padding_mode', padding_mode, _PADDING_MODES)} {layout}", named)
+            f"d{_by('dilation', dilation)} {_padding_mode(padding_mode)} {layout}", named)
 
 
 def _split(columns, name, channels, taps):
@@ -398,6 +399,18 @@ def _bias(bias):
 
 
 _PADDING_MODES = ("zeros", "constant:V", "reflect", "symmetric", "replicate", "circular")
+# scipy.ndimage's and NumPy's names, as the command takes them. SciPy's reflect is not NumPy's, PyTorch's and ours: that is its mirror.
+_OTHER_MODES = {"constant": "zeros", "grid-constant": "zeros", "nearest": "replicate", "edge": "replicate", "mirror": "reflect",
+                "grid-mirror": "symmetric", "wrap": "circular", "grid-wrap": "circular"}
+
+
+def _padding_mode(value):
+    try:
+        return _OTHER_MODES.get(value) or _word("padding_mode", value, _PADDING_MODES)
+    except (TypeError, ValueError):
+        raise ValueError(f"padding_mode is {value!r}; it must be zeros, constant:V, reflect (edge not repeated: SciPy's mirror, OpenCV's REFLECT_101), "
+                         "symmetric (edge repeated: SciPy's reflect, grid-mirror and symm, OpenCV's REFLECT), replicate (nearest, edge) or circular "
+                         "(wrap)") from None
 
 
 def _word(name, value, known):

@@ -26,7 +26,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from . import _PADDING_MODES, Plan, _by, _four, _kept, _layout, _reads, _spectral_plan, _spectral_sizes, _two, _word
+from . import Plan, _by, _four, _kept, _layout, _padding_mode, _reads, _spectral_plan, _spectral_sizes, _two
 
 __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "conv_transpose2d", "replace", "spectral_product"]
 
@@ -36,7 +36,7 @@ def _plan(operation, layout, batch, channels, size, out_channels, filter_size, s
           packs_each_time=True):
     return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
                 f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} "
-                f"{_word('padding_mode', padding_mode, _PADDING_MODES)} {layout}",
+                f"{_padding_mode(padding_mode)} {layout}",
                 threads=threads, packs_each_time=packs_each_time)
 
 

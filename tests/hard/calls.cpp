@@ -94,6 +94,7 @@ std::vector<Row> rows() {
         {"`threads` 5000", invalid, "5000", create([](P &, O &o) { o.threads = 5000; })},
         {"`variant` of no such name", invalid, "abacus", create([](P &, O &o) { o.variant = "abacus"; })},
         {"`choice` of no algorithm", invalid, "abacus", create([](P &, O &o) { o.choice = "abacus gemm"; })},
+        {"`blocked` a name that nothing has", invalid, "'winogrd' is neither", create([](P &, O &o) { o.blocked = {"fft", "winogrd"}; })},
         {"winograd for a filter of 5x5", unsupported, "5x5", create([](P &p, O &o) { p.filter_height = p.filter_width = 5, o.algorithm = Algorithm::kWinograd; })},
         {"im2col in 64 bytes of workspace", exhausted, "workspace", create([](P &, O &o) { o.algorithm = Algorithm::kIm2col, o.workspace_limit = 64; })},
         {"fft in 64 bytes of packed filters", exhausted, "packed", create([](P &, O &o) { o.algorithm = Algorithm::kFft, o.packed_filter_limit = 64; })},

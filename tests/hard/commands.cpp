@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "command/command.h"
@@ -179,7 +181,14 @@ const Row kRows[] = {
     {"run --input photo.pgm --filters box:x --output y.pgm", 2, "box:x"},
     {"abacus", 2, "abacus"},
     {"bench --problem b1_ic3_i8_oc4_f3 --algorithm abacus", 2, "abacus"},
+    {"compare --sweep none --out out", 2, "--sweep none leaves no problem"},
+    {"compare --sweep none --sweep ic=1:2 --out out", 2, "'none'"},
+    {"compare --sweep ic --out out", 2, "'ic'"},
+    {"compare --sweep ic=8:1 --out out", 2, "8:1"},
+    {"compare --sweep ic=1:many --out out", 2, "'many'"},
+    {"compare --sweep abacus=1:8 --out out", 2, "'abacus'"},
     {"tune --shapes absent.csv --out t.json", 2, "absent.csv"},
+    {"tune --problem b1_ic3_i8_oc4_f3 --out locked.json", 2, "is being written by another process"},
     {"tune --problem b1_ic3_i8_oc4_f3 --export-bundle b", 2, "--export-bundle is for GPUs"},
     {"tune --problem b1_ic3_i8_oc4_f3 --device opencl --export-bundle file", 2, "'file' exists"},
     {"tune --import absent.json --out t.json", 2, "absent.json"},
@@ -193,10 +202,12 @@ HardInputs hard_commands() {
     HardInputs part;
     part.title = "The command";
     part.introduction =
-        "The files are as their names say: `x.npy` (1, 3, 8, 8) and `w.npy` (4, 3, 3, 3) are sound, `cut.npy` lacks its last byte, `flipped.png` has one bit changed, `big.npy` is big-endian, and so on. A run that fails leaves\n"
+        "The files are as their names say: `x.npy` (1, 3, 8, 8) and `w.npy` (4, 3, 3, 3) are sound, `cut.npy` lacks its last byte, `flipped.png` has one bit changed, `big.npy` is big-endian, another process writes `locked.json`, and so on. A run that fails leaves\n"
         "no file behind, and an earlier output as it was.";
     const TemporaryFolder folder;
     write_files(folder);
+    const int lock = open((folder / "locked.json.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    EXPECT_EQ(flock(lock, LOCK_EX), 0);
     const std::vector<std::string> before = folder.files();
     SpawnOptions options;
     options.folder = folder.path();
@@ -220,6 +231,7 @@ HardInputs hard_commands() {
         }
         part.rows.push_back({row.command, "exit " + std::to_string(outcome.exit_code), message});
     }
+    close(lock);
     return part;
 }
 

@@ -315,8 +315,15 @@ class Columns(unittest.TestCase):
 
     def test_padding_modes(self):
         x = random(1, 2, 6, 5)
-        columns = fourfold.unfold(x, 3, padding=1, padding_mode="reflect")
-        self.assertTrue((columns == self.expected(np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect"), 3, 1, 0, 1)).all())
+        for numpy, names in {"reflect": ("reflect", "mirror"), "symmetric": ("symmetric", "grid-mirror"), "edge": ("replicate", "nearest", "edge"),
+                             "wrap": ("circular", "wrap", "grid-wrap"), "constant": ("zeros", "constant", "grid-constant", "constant:0")}.items():
+            for name in names:
+                with self.subTest(name):
+                    columns = fourfold.unfold(x, 3, padding=1, padding_mode=name)
+                    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode=numpy)
+                    self.assertTrue((columns == self.expected(padded, 3, 1, 0, 1)).all())
+                    w = random(3, 2, 3, 3)
+                    self.assertTrue((fourfold.conv2d(x, w, padding=1, padding_mode=name) == fourfold.conv2d(x, w, padding=1, padding_mode=names[0])).all())
 
 
 class Spectral(unittest.TestCase):
@@ -654,6 +661,8 @@ class Errors(unittest.TestCase):
             (ValueError, "padding is None; it must be a number", lambda: fourfold.conv2d(x, w, padding=None)),
             (ValueError, "groups is 1.0; it must be a whole number", lambda: fourfold.conv2d(x, w, groups=1.0)),
             (ValueError, "padding_mode is 'relu'; it must be zeros", lambda: fourfold.conv2d(x, w, padding_mode="relu")),
+            (ValueError, "padding_mode is 'symm'; it must be zeros.* symmetric .*symm", lambda: fourfold.conv2d(x, w, padding_mode="symm")),
+            (ValueError, r"padding_mode is \['zeros'\]; it must be zeros", lambda: fourfold.conv2d(x, w, padding_mode=["zeros"])),
             (ValueError, "padding_mode is 'constant:1 relu'; it must be zeros", lambda: fourfold.unfold(x, 3, padding_mode="constant:1 relu")),
             (ValueError, "filter_mode is 'relu'; it must be corr or conv", lambda: fourfold.conv2d(x, w, filter_mode="relu")),
             (ValueError, "post_op is 'conv'; it must be relu or clamp:LO,HI", lambda: fourfold.conv2d(x, w, post_op="conv")),

@@ -92,6 +92,11 @@ class Functions(Case):
                     self.same_gradients(lambda x, w, b: ff.conv2d(x, w, b, stride=stride, padding=(1, 2, 2, 0), padding_mode=mode),
                                         lambda x, w, b: F.conv2d(pad(x), w, b, stride=stride), (random(2, 4, 7, 6), random(6, 4, 3, 3), random(6)))
 
+    def test_other_names_of_padding_modes(self):
+        x, w = random(1, 4, 7, 6), random(6, 4, 3, 3)
+        for ours, other in [("replicate", "nearest"), ("circular", "wrap"), ("reflect", "mirror"), ("zeros", "constant")]:
+            self.assertTrue(torch.equal(ff.conv2d(x, w, padding=1, padding_mode=other), ff.conv2d(x, w, padding=1, padding_mode=ours)))
+
     def test_conv_transpose2d(self):
         for stride, padding, extra, groups, dilation in [(1, 0, 0, 1, 1), (2, 1, 1, 1, 1), ((3, 2), (1, 0), (2, 0), 2, 1), (2, 1, 0, 3, 2), (1, 2, 1, 1, 2),
                                                           (1, 0, 2, 1, 3), (2, 1, 2, 2, 3), ((2, 1), (0, 1), (1, 2), 1, (1, 3))]:
