@@ -16,6 +16,7 @@
 #include "problem_data.h"
 #include "reference.h"
 #include "text.h"
+#include "two_passes.h"
 
 namespace fourfold::cli {
 namespace {
@@ -222,7 +223,7 @@ private:
         if (!separable) {
             return;
         }
-        const bool faster = chosen == contenders_.end() || separable->predicted_seconds() < chosen->plan->predicted_seconds();
+        const bool faster = chosen == contenders_.end() || two_passes_are_faster(problem_, data_->filter_view(problem_), plan_options);
         if (automatic && !faster) {
             return;
         }

@@ -2,6 +2,7 @@
 #include "fourfold/layer.h"
 
 #include <algorithm>
+#include <limits>
 #include <new>
 #include <optional>
 #include <string>
@@ -10,8 +11,35 @@
 #include "checks.h"
 #include "fourfold/separable.h"
 #include "tables.h"
+#include "two_passes.h"
 
 namespace fourfold {
+
+bool two_passes_are_faster(const Conv2dProblem &problem, ConstView filters, PlanOptions options) {
+    options.threads = 1;
+    options.choose_for_threads = options.packs_each_time = false;
+    const Result<SeparablePlan> separable = SeparablePlan::create(problem, filters, options);
+    const Result<std::vector<Candidate>> candidates = separable ? explain(problem, options) : separable.status();
+    if (!candidates) {
+        return false;
+    }
+    const std::shared_ptr<const Tables> tables = current_tables();
+    const MeasuredProblem *const measured = tables->exact({tuning_problem(problem), options.accuracy, options.threads, options.cache});
+    double correction = 1.0, seconds = std::numeric_limits<double>::infinity();
+    for (const Candidate &c : *candidates) {
+        // Both passes are direct: their predictions are as far off as its.
+        if (c.algorithm == Algorithm::kDirect && c.supported) {
+            correction = c.corrected_seconds / c.predicted_seconds;
+        }
+        if (c.chosen) {
+            seconds = c.corrected_seconds;
+            for (size_t i = 0; measured != nullptr && i < measured->entries.size(); i++) {
+                seconds = measured->entries[i].choice == c.choice ? measured->entries[i].seconds : seconds;
+            }
+        }
+    }
+    return correction * separable->predicted_seconds() < seconds;
+}
 
 struct Conv2dLayer::Impl {
     Conv2dProblem problem;
@@ -64,8 +92,11 @@ Result<Conv2dLayer> Conv2dLayer::make(const Conv2dProblem &problem, ConstView fi
     barred.insert(barred.end(), options.blocked.begin(), options.blocked.end());
     const bool free_choice = options.algorithm == Algorithm::kAuto && options.choice.empty() && options.variant.empty() && plan->tier() != Tier::kEnvironment && std::find(barred.begin(), barred.end(), "direct") == barred.end();
     if (free_choice && problem.operation == Operation::kForward && problem.filter_height > 1 && problem.filter_width > 1) {
-        Result<SeparablePlan> separable = SeparablePlan::create(problem, filters, options);
-        if (separable && separable->predicted_seconds() < plan->predicted_seconds()) {
+        if (two_passes_are_faster(problem, filters, options)) {
+            Result<SeparablePlan> separable = SeparablePlan::create(problem, filters, options);
+            if (!separable) {
+                return separable.status();
+            }
             own.separable = std::move(*separable);
         }
     }

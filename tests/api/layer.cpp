@@ -58,6 +58,32 @@ TEST(Layer, TakesRankOneFiltersAsTwoPassesWhenFaster) {
     EXPECT_FALSE(Conv2dLayer::create(operands.problem, tensors.filters.view, tensors.bias)->separable());
 }
 
+/// Two passes and one differ in their last bits.
+TEST(Layer, ChoosesTheSameForAnyNumberOfThreads) {
+    int passes[2] = {};
+    for (const char *text : {"b1 ic1 i64 oc1 f%1 p%2", "b1 ic1 i256 oc1 f%1 p%2 reflect", "b2 ic3 i100x400 oc3 f%1 p%2 g3", "b1 ic2 i200 oc2 f%1 p%2 g2 nhwc"}) {
+        for (int f : {3, 5, 7, 9, 11, 13, 15}) {
+            std::string problem = text;
+            problem.replace(problem.find("%1"), 2, std::to_string(f));
+            problem.replace(problem.find("%2"), 2, std::to_string(f / 2));
+            const Conv2dProblem p = parse_problem(problem);
+            const std::vector<float> filters(static_cast<size_t>(p.filter_elements()), 1.0f / static_cast<float>(f * f));
+            PlanOptions options;
+            options.threads = 1;
+            const Result<Conv2dLayer> one = Conv2dLayer::create(p, filters.data(), nullptr, options);
+            ASSERT_TRUE(one.ok()) << one.status().message();
+            passes[one->separable()]++;
+            for (int threads : {2, 7, 64}) {
+                options.threads = threads;
+                const Result<Conv2dLayer> layer = Conv2dLayer::create(p, filters.data(), nullptr, options);
+                ASSERT_TRUE(layer.ok()) << layer.status().message();
+                EXPECT_EQ(layer->separable(), one->separable()) << problem << " on " << threads << " threads";
+            }
+        }
+    }
+    EXPECT_TRUE(kSanitized || (passes[0] > 0 && passes[1] > 0));
+}
+
 TEST(Layer, RefusesWithAReason) {
     const std::vector<float> w(9, 1.0f);
     EXPECT_EQ(Conv2dLayer::create(parse_problem("b1 ic1 i9 oc1 f3"), nullptr).status().code(), StatusCode::kInvalidArgument);

@@ -366,6 +366,24 @@ TEST_F(Tiers, TheReferenceIsTheLastResort) {
     EXPECT_EQ(plan.tier(), Tier::kReference);
 }
 
+TEST_F(Tiers, ALayerComparesTwoPassesWithWhatWasMeasured) {
+    const auto separable = [](const Conv2dProblem &p) {
+        const std::vector<float> box(static_cast<size_t>(p.filter_elements()), 0.125f);
+        const Result<Conv2dLayer> layer = Conv2dLayer::create(p, box.data(), nullptr, one_thread());
+        EXPECT_TRUE(layer.ok()) << layer.status().message();
+        return layer.ok() && layer->separable();
+    };
+    const Conv2dProblem large = parse_problem("b1 ic1 i300x400 oc1 f15 p7"), small = parse_problem("b1 ic1 i100 oc1 f3 p1");
+    ASSERT_TRUE(separable(large));
+    ASSERT_FALSE(separable(small));
+    const std::string chosen = plan_of(large, one_thread()).choice();
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(large, chosen, 1e-7, true, 1e-7))).ok());
+    EXPECT_FALSE(separable(large)) << "the plan was measured to be faster";
+    unload_tables(false);
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(small, plan_of(small, one_thread()).choice(), 1.0, true, 1.0))).ok());
+    EXPECT_TRUE(separable(small)) << "the plan was measured to be slower";
+}
+
 TEST_F(Blocked, NamesAreNotChosenButMayBeNamed) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
     const Plan first = plan_of(p);
