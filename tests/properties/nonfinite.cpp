@@ -1,4 +1,4 @@
-// How far NaN and infinity spread, as the README promises.
+// How far NaN and infinity spread, as docs/numerics.md promises.
 #include <array>
 #include <cmath>
 #include <limits>
