@@ -21,36 +21,16 @@
 #include "fourfold/fourfold.h"
 #include "fourfold/staged_plan.h"
 
-namespace nb = nanobind;
-using namespace nb::literals;
+#include "binding.h"
+
+using namespace nanobind::literals;
 using namespace fourfold;
+using namespace fourfold::python;
 
 namespace {
 
 using Array = nb::ndarray<nb::ro, nb::device::cpu>;
 using OutArray = nb::ndarray<nb::device::cpu>;
-using Shape = std::array<int64_t, 4>;
-
-[[noreturn]] void throw_error(PyObject *type, const std::string &message) {
-    PyErr_SetString(type, message.c_str());
-    throw nb::python_error();
-}
-
-/// A Status as the exception that Python has for it, with its text.
-void check(const Status &status) {
-    switch (status.code()) {
-    case StatusCode::kOk:
-        return;
-    case StatusCode::kInvalidArgument:
-        throw_error(PyExc_ValueError, status.message());
-    case StatusCode::kUnsupported:
-        throw_error(PyExc_NotImplementedError, status.message());
-    case StatusCode::kResourceExhausted:
-        throw_error(PyExc_MemoryError, status.message());
-    case StatusCode::kInternal:
-        throw_error(PyExc_RuntimeError, status.message());
-    }
-}
 
 template<typename T>
 T value(Result<T> result) {
@@ -84,19 +64,6 @@ void check_array(const char *name, const A &array, std::initializer_list<int64_t
     }
 }
 
-template<typename A>
-bool is_dense(const A &array, Layout layout) {
-    const std::array<int, 4> nesting = layout == Layout::kNchw ? std::array<int, 4>{3, 2, 1, 0} : std::array<int, 4>{1, 3, 2, 0};
-    int64_t expected = 1;
-    for (int d : nesting) {
-        if (array.shape(d) != 1 && array.stride(d) != expected) {
-            return false;
-        }
-        expected *= static_cast<int64_t>(array.shape(d));
-    }
-    return true;
-}
-
 /// A view of the array as it lies; an absent one is null, which execute refuses where it needs it. Dense ones say so: execute
 /// then sees overlaps.
 template<typename T, typename A>
@@ -123,40 +90,12 @@ T *vector(const char *name, const std::optional<A> &array, int64_t size) {
     return static_cast<T *>(array->data());
 }
 
-Shape input_shape(const Conv2dProblem &p) {
-    return {p.batch, p.in_channels, p.in_height, p.in_width};
-}
-Shape filter_shape(const Conv2dProblem &p) {
-    return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
-}
-Shape output_shape(const Conv2dProblem &p) {
-    return {p.batch, p.out_channels, p.out_height(), p.out_width()};
-}
 /// Columns of unfold and fold as the library has them.
 Shape column_shape(const Conv2dProblem &p) {
     return {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
 }
 nb::tuple as_tuple(const Shape &s) {
     return nb::make_tuple(s[0], s[1], s[2], s[3]);
-}
-
-template<typename Function>
-auto without_gil(Function &&function) {
-    nb::gil_scoped_release release;
-    return function();
-}
-
-/// The thread's workspace, kept from call to call and grown when a plan needs more.
-MemoryBlock workspace(size_t bytes) {
-    thread_local AlignedBuffer buffer;
-    if (buffer.bytes() < bytes) {
-        buffer = AlignedBuffer();
-        buffer = AlignedBuffer(bytes);
-        if (buffer.data() == nullptr) {
-            throw_error(PyExc_MemoryError, "no memory for a workspace of " + std::to_string(bytes) + " bytes");
-        }
-    }
-    return buffer;
 }
 
 /// Sizes that shapes and padding divide by.
@@ -546,6 +485,7 @@ Conv2dProblem transposed(const Shape &input, const Shape &filters, std::array<in
 
 NB_MODULE(_core, m) {
     m.attr("__version__") = version();
+    add_calls(m);
 
     nb::class_<Conv2dProblem>(m, "Problem", "What to compute, from its one-line form: Problem('fwd b8 ic64 i56x56 oc64 f3x3 p1,1,1,1').")
         .def("__init__", [](Conv2dProblem *self, std::string_view text) { new (self) Conv2dProblem(parsed(text)); }, "text"_a)

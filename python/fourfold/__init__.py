@@ -442,6 +442,10 @@ def _whole(name, value):
 
 
 def _two(name, value):
+    if type(value) is int:
+        return (value, value)
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        return value
     wanted = "a number or (rows, columns)"
     numbers = _numbers(name, value, wanted)
     if len(numbers) not in (1, 2):
@@ -454,6 +458,10 @@ def _by(name, value):
 
 
 def _four(name, value):
+    if type(value) is int:
+        return (value,) * 4
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        return (value[0], value[0], value[1], value[1])
     numbers = _numbers(name, value, "a number, (rows, columns) or (top, bottom, left, right)")
     if len(numbers) == 4:
         return numbers

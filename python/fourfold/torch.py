@@ -11,24 +11,51 @@ and spectral_product, spectral_backward_data and spectral_backward_filters. Both
 the other two of its three, its tangents are its own, so derivatives of any order work, in backward mode and in forward mode
 (torch.func.jvp, torch.autograd.forward_ad). All are registered through torch.library, with shapes for torch.compile. Tensors are read
 where they lie, contiguous or channels_last; any other memory is copied first. Plans are kept by problem, the last 1,024 of them; threads
-are torch.get_num_threads(). The layers compute by conv2d_inference and conv_transpose2d_inference, which keep packed filters, where no
-gradient is asked for; everything else packs them in each call.
+are torch.get_num_threads(). Where no mode, transform, autocast, tracer or profiler listens, calls pass PyTorch's dispatcher by. The layers
+compute by conv2d_inference and conv_transpose2d_inference, which keep packed filters, where no gradient is asked for; everything else packs
+them in each call. Forward mode needs private names of PyTorch: a version without them has everything else.
 """
 
-import ctypes
+import functools
 import threading
+import weakref
 from dataclasses import dataclass, field
-from typing import List, Optional
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
-from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch.compiler import is_compiling
 
-from . import Plan, _by, _four, _kept, _layout, _padding_mode, _reads, _spectral_plan, _spectral_sizes, _two
+from . import Plan, _by, _caches, _four, _kept, _layout, _padding_mode, _reads, _spectral_plan, _spectral_sizes, _two
+from ._core import KeptFilters, TorchCalls
 
 __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "conv_transpose2d", "replace", "spectral_product"]
+
+
+def _missing(*names):
+    """Those of PyTorch's private names that this version does not have."""
+    def has(name):
+        try:
+            return attrgetter(name)(torch) is not None
+        except AttributeError:
+            return False
+    return ["torch." + name for name in names if not has(name)]
+
+
+_NO_FORWARD_MODE = _missing("_functorch.utils.enable_single_level_autograd_function", "autograd.function._SingleLevelFunction",
+                            "autograd.forward_ad._current_level", "autograd.forward_ad._set_fwd_grad_enabled", "_C._AutoDispatchBelowAutograd",
+                            "_C._after_autograd_keyset", "_C._are_functorch_transforms_active")
+_NOTHING_EAGER = _missing("_C._dispatch_tls_local_include_set", "_C._dispatch_tls_local_exclude_set", "_C.DispatchKeySet.raw_repr",
+                          "_C._len_torch_function_stack", "autograd.forward_ad._current_level", "autograd.profiler._is_profiler_enabled")
+if not _NO_FORWARD_MODE:
+    from torch._functorch.utils import enable_single_level_autograd_function
+
+
+def _refuse_tangents(tensors):
+    if any(isinstance(t, Tensor) and forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+        raise NotImplementedError(f"forward mode needs {', '.join(_NO_FORWARD_MODE)}, which PyTorch {torch.__version__} does not have; "
+                                  "backward mode works")
 
 
 @_kept(1024)
@@ -62,9 +89,9 @@ def _layout_of(t):
     return _layout(t.shape, t.stride()) or "nchw"
 
 
-def _laid_out(t, layout):
-    """The tensor, copied only where it does not lie in that layout."""
-    return t if _reads(t.shape, t.stride(), layout) else t.contiguous(memory_format=_FORMATS[layout])
+def _copied(t, layout):
+    """The memory format to copy it to, where it does not lie in that layout; else None."""
+    return None if _reads(t.shape, t.stride(), layout) else _FORMATS[layout]
 
 
 _FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
@@ -82,153 +109,184 @@ def _out_size(size, filters, stride, padding, dilation):
 def _without_surplus(input, padding):
     """Rows and columns at the end, as many as negative padding says, which nothing reads."""
     top, bottom, left, right = padding
+    if min(bottom, right) >= 0:
+        return input, tuple(padding)
     return input[:, :, :input.shape[2] + min(0, bottom), :input.shape[3] + min(0, right)], (top, max(0, bottom), left, max(0, right))
 
 
-def _filters(weight):
-    """Read in any order of memory with positive strides."""
-    return weight.detach() if min(weight.stride()) > 0 else weight.detach().contiguous()
+def _copied_filters(weight):
+    """They are read in any order of memory with positive strides."""
+    return None if min(weight.stride()) > 0 else torch.contiguous_format
 
 
-class _Kept:
-    """A weight's packed filters, of the last few plans."""
-
-    PLANS = 4
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.state = None, {}  # the values, and what was packed of them by plan; replaced as one
-
-    def filters(self, plan, weight):
-        """Compares the values, for .data and arrays that share the memory change them and no version counter."""
-        values, packed = self.state
-        if plan in packed and _same(values, weight):
-            return packed[plan]
-        with self.lock:
-            values, packed = self.state
-            if values is None or not _same(values, weight):
-                values, packed = weight.clone(), {}
-            if plan not in packed:
-                packed = dict([*packed.items()][1 - self.PLANS:])
-                packed[plan] = plan.pack_filters(values)
-            self.state = values, packed
-        return packed[plan]
+def _copied_bias(bias):
+    return None if bias is None or bias.is_contiguous() else torch.contiguous_format
 
 
-def _same(values, weight):
-    """Bit for bit. values are dense."""
-    if values.shape != weight.shape or values.stride() != weight.stride():
-        return torch.equal(values, weight)
-    return _memcmp(values.data_ptr(), weight.data_ptr(), values.nbytes) == 0
+_kept_weights = {}  # a weak reference and the KeptFilters, by the weight's id
 
 
-_memcmp = ctypes.CDLL(None).memcmp
-_memcmp.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
-_kept_weights = WeakTensorKeyDictionary()
-_kept_lock = threading.Lock()
-
-
-def _kept_filters(plan, weight):
-    with _kept_lock:
-        kept = _kept_weights.get(weight) or _kept_weights.setdefault(weight, _Kept())
-    return kept.filters(plan, weight.detach())
-
-
-def _dense_bias(bias):
-    return None if bias is None else bias.detach().contiguous()
+def _kept_filters(weight):
+    kept = _kept_weights.get(id(weight))
+    if kept is None or kept[0]() is not weight:
+        key = id(weight)
+        if kept is not None:
+            _kept_weights.pop(key, None)
+        kept = _kept_weights.setdefault(key, (weakref.ref(weight, lambda _: _kept_weights.pop(key, None)), KeptFilters()))
+    return kept[1]
 
 
 # ------------------------------------------------------------------------------------------------------------- operators
 # padding is top, bottom, left, right; bottom and right may be negative, as of transposed convolutions with much output padding.
-# Of an empty batch results are empty, and the filters' gradient is zero. Autograd never enters an implementation; detach() is what
-# DLPack asks for.
+# Of an empty batch results are empty, and the filters' gradient is zero. Autograd never enters an implementation.
+#
+# What a call is, is worked out once (_calls.keep): equal ones, of tensors that lie alike, are found again by their arguments, in C++. Where
+# nothing stands between a call and its kernel they do not pass PyTorch's dispatcher either, which costs more than small convolutions.
 
 
-@torch.library.custom_op("fourfold::conv2d", mutates_args=(), device_types="cpu")
-def _conv2d(input: Tensor, weight: Tensor, bias: Optional[Tensor], stride: List[int], padding: List[int], dilation: List[int], groups: int,
-            padding_mode: str) -> Tensor:
-    return _forward(False, input, weight, bias, stride, padding, dilation, groups, padding_mode)
+def _quiet():
+    """The dispatcher's keys of a thread in which nothing listens to operators, in both of autograd's modes. [] where this PyTorch does not
+    tell: then every call is dispatched."""
+    states = []
+    if _NOTHING_EAGER:
+        return states
+
+    def look():
+        for mode in (torch.no_grad, torch.inference_mode):
+            with mode():
+                states.append((torch._C._dispatch_tls_local_include_set().raw_repr(), torch._C._dispatch_tls_local_exclude_set().raw_repr()))
+
+    thread = threading.Thread(target=look)  # the caller's may be in any mode
+    thread.start()
+    thread.join()
+    return states
 
 
-def _forward(keeps, input, weight, bias, stride, padding, dilation, groups, padding_mode):
+def _torch():
+    """What TorchCalls calls and looks at."""
+    names = dict(Tensor=Tensor, Parameter=nn.Parameter, empty=torch.empty, float32=torch.float32, strided=torch.strided, cpu=torch.device("cpu"),
+                 contiguous_format=torch.contiguous_format, channels_last=torch.channels_last, is_neg=Tensor.is_neg,
+                 is_grad_enabled=torch.is_grad_enabled, get_num_threads=torch.get_num_threads, kept_filters=_kept_filters,
+                 exchange=getattr(Tensor, "__dlpack_c_exchange_api__", None))
+    if not _NOTHING_EAGER:
+        names |= dict(included=torch._C._dispatch_tls_local_include_set, excluded=torch._C._dispatch_tls_local_exclude_set,
+                      function_modes=torch._C._len_torch_function_stack, forward_ad=forward_ad, profiler=torch.autograd.profiler)
+    return names
+
+
+_calls = TorchCalls(_torch(), _quiet())
+_caches.append(_calls)
+
+
+def _planned(plan, copies, operation, *arguments):
+    """The result of a call by this plan, which equal calls are computed by from now on. copies: for each tensor None or a memory format."""
+    _calls.keep(operation, arguments, plan, operation in (CONV2D_INFERENCE, TRANSPOSED_INFERENCE), copies)
+    return _calls.again(operation, arguments)
+
+
+CONV2D, BACKWARD_DATA, BACKWARD_WEIGHT, CONV2D_INFERENCE, TRANSPOSED_INFERENCE = range(5)
+
+
+def _forward(operation, input, weight, bias, stride, padding, dilation, groups, padding_mode):
+    result = _calls.again(operation, (input, weight, bias, stride, padding, dilation, groups, padding_mode))
+    if result is not None:
+        return result
     _check(input=input, weight=weight, bias=bias)
     layout = _layout_of(input)
-    read, pads = _without_surplus(input.detach(), padding)
+    read, pads = _without_surplus(input, padding)
     plan = _plan("fwd", layout, max(1, input.shape[0]), input.shape[1], tuple(read.shape[2:]), weight.shape[0], tuple(weight.shape[2:]),
-                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads(), not keeps)
-    output = _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode)
+                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads(), operation == CONV2D)
     if input.shape[0] == 0:
         _check_channels("input", input.shape[1], weight.shape[1] * groups)
-        return output
-    plan._execute(input=_laid_out(read, layout), filters=_kept_filters(plan, weight) if keeps else _filters(weight), bias=_dense_bias(bias), output=output)
-    return output
+        return _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode)
+    return _planned(plan, (_copied(read, layout), _copied_filters(weight), _copied_bias(bias)), operation, read, weight, bias, stride, pads, dilation, groups,
+                    padding_mode)
 
 
-@_conv2d.register_fake
 def _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode):
     size = _out_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
     return _empty(input, [input.shape[0], weight.shape[0], *size])
 
 
-@torch.library.custom_op("fourfold::conv2d_backward_data", mutates_args=(), device_types="cpu")
-def _backward_data(grad_output: Tensor, weight: Tensor, bias: Optional[Tensor], size: List[int], stride: List[int], padding: List[int],
-                   dilation: List[int], groups: int, padding_mode: str) -> Tensor:
-    return _transposed(False, grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
-
-
-def _transposed(keeps, grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode):
+def _transposed(operation, grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode):
+    result = _calls.again(operation, (grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode))
+    if result is not None:
+        return result
     _check(grad_output=grad_output, weight=weight, bias=bias)
     layout = _layout_of(grad_output)
     plan = _plan("bwd-data", layout, max(1, grad_output.shape[0]), weight.shape[1] * groups, tuple(size), weight.shape[0], tuple(weight.shape[2:]),
-                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads(), not keeps)
-    grad_input = _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
+                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads(), operation == BACKWARD_DATA)
     if grad_output.shape[0] == 0:
         _check_channels("input", grad_output.shape[1], weight.shape[0])
-        return grad_input
-    plan._execute(grad_output=_laid_out(grad_output.detach(), layout), filters=_kept_filters(plan, weight) if keeps else _filters(weight),
-                  bias=_dense_bias(bias), grad_input=grad_input)
-    return grad_input
+        return _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
+    return _planned(plan, (_copied(grad_output, layout), _copied_filters(weight), _copied_bias(bias)), operation, grad_output, weight, bias, size, stride, padding,
+                    dilation, groups, padding_mode)
 
 
-@_backward_data.register_fake
 def _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode):
     return _empty(grad_output, [grad_output.shape[0], weight.shape[1] * groups, *size])
 
 
-@torch.library.custom_op("fourfold::conv2d_backward_weight", mutates_args=(), device_types="cpu")
-def _backward_weight(input: Tensor, grad_output: Tensor, filter_size: List[int], stride: List[int], padding: List[int], dilation: List[int],
-                     groups: int, padding_mode: str) -> Tensor:
+def _filter_gradient(operation, input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode):
+    result = _calls.again(operation, (input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode))
+    if result is not None:
+        return result
     _check(input=input, grad_output=grad_output)
-    layout = _layout_of(input)
-    grad_weight = _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode)
     if input.shape[0] == 0:
-        return grad_weight.zero_()
-    read, pads = _without_surplus(input.detach(), padding)
+        return _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode).zero_()
+    layout = _layout_of(input)
+    read, pads = _without_surplus(input, padding)
     plan = _plan("bwd-filters", layout, input.shape[0], input.shape[1], tuple(read.shape[2:]), grad_output.shape[1], tuple(filter_size),
                  tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads())
-    plan._execute(input=_laid_out(read, layout), grad_output=_laid_out(grad_output.detach(), layout), grad_filters=grad_weight)
-    return grad_weight
+    return _planned(plan, (_copied(read, layout), _copied(grad_output, layout)), operation, read, grad_output, filter_size, stride, pads, dilation,
+                    groups, padding_mode)
 
 
-@_backward_weight.register_fake
 def _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode):
     return input.new_empty([grad_output.shape[1], input.shape[1] // groups, *filter_size])
 
 
-@torch.library.custom_op("fourfold::conv2d_inference", mutates_args=(), device_types="cpu")
-def _conv2d_inference(input: Tensor, weight: Tensor, bias: Optional[Tensor], stride: List[int], padding: List[int], dilation: List[int],
-                      groups: int, padding_mode: str) -> Tensor:
-    return _forward(True, input, weight, bias, stride, padding, dilation, groups, padding_mode)
+_library = torch.library.Library("fourfold", "FRAGMENT")
 
 
-@torch.library.custom_op("fourfold::conv_transpose2d_inference", mutates_args=(), device_types="cpu")
-def _transposed_inference(grad_output: Tensor, weight: Tensor, bias: Optional[Tensor], size: List[int], stride: List[int], padding: List[int],
-                          dilation: List[int], groups: int, padding_mode: str) -> Tensor:
-    return _transposed(True, grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
+class _Operator:
+    """One of torch.ops.fourfold: kernel computes it, fake its result's shape; number: its calls are kept under it. recorded, set below, is a
+    call with a node for autograd."""
+
+    def __init__(self, schema, kernel, fake, number=None):
+        name = schema.split("(")[0]
+        _library.define(schema + " -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+        _library.impl(name, _uncompiled(kernel), "CPU")
+        torch.library.register_fake(f"fourfold::{name}", fake, lib=_library)
+        self.name, self.overload, self.kernel, self.number = name, getattr(torch.ops.fourfold, name).default, kernel, number
+
+    def __call__(self, *arguments):
+        if is_compiling():
+            return self.overload(*arguments)
+        result = NotImplemented if self.number is None else _calls.eager(self.number, self.kernel, arguments)
+        if _NO_FORWARD_MODE and result is NotImplemented:
+            _refuse_tangents(arguments)
+            result = None
+        return self.recorded(*arguments) if result is None else self.overload(*arguments) if result is NotImplemented else result
 
 
-_conv2d_inference.register_fake(_conv2d_meta)
-_transposed_inference.register_fake(_backward_data_meta)
+_uncompiled = getattr(torch, "_disable_dynamo", lambda kernel: kernel)
+
+
+def _convolution_operator(number, name, tensors, kernel, fake):
+    operator = _Operator(f"{name}({tensors}, SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, str padding_mode)",
+                         functools.partial(kernel, number), fake, number)
+    torch.library.register_autocast(f"fourfold::{name}", "cpu", torch.float32, lib=_library)  # what other layers left in bfloat16
+    return operator
+
+
+_IMAGE, _OUTPUT = "Tensor input, Tensor weight, Tensor? bias", "Tensor grad_output, Tensor weight, Tensor? bias, SymInt[] size"
+_conv2d = _convolution_operator(CONV2D, "conv2d", _IMAGE, _forward, _conv2d_meta)
+_backward_data = _convolution_operator(BACKWARD_DATA, "conv2d_backward_data", _OUTPUT, _transposed, _backward_data_meta)
+_backward_weight = _convolution_operator(BACKWARD_WEIGHT, "conv2d_backward_weight", "Tensor input, Tensor grad_output, SymInt[] filter_size",
+                                         _filter_gradient, _backward_weight_meta)
+_conv2d_inference = _convolution_operator(CONV2D_INFERENCE, "conv2d_inference", _IMAGE, _forward, _conv2d_meta)
+_transposed_inference = _convolution_operator(TRANSPOSED_INFERENCE, "conv_transpose2d_inference", _OUTPUT, _transposed, _backward_data_meta)
 
 
 # ----------------------------------------------------------------------------------------------------------- gradients
@@ -273,9 +331,6 @@ def _backward_weight_gradients(ctx, v, need):
 # torch.library.register_autograd has no forward mode (tangents are dropped silently) and refuses torch.func.grad. So the kernel for autograd
 # is our own. Like PyTorch's formulas in C++ it sees one level of torch.func's transforms at a time.
 
-_library = torch.library.Library("fourfold", "FRAGMENT")
-
-
 _PLAIN = {Tensor, nn.Parameter, type(None)}
 
 
@@ -292,26 +347,40 @@ def _unpacked(tensors):
 
 def _below(operator, keyset, arguments):
     with torch._C._AutoDispatchBelowAutograd():
-        return operator._opoverload.redispatch(keyset & torch._C._after_autograd_keyset, *arguments)
+        return operator.overload.redispatch(keyset & torch._C._after_autograd_keyset, *arguments)
 
 
-def _needs_gradients(*tensors):
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+def _needs_gradients(a, b, bias=None):
+    return torch.is_grad_enabled() and (a.requires_grad or b.requires_grad or (bias is not None and bias.requires_grad))
 
 
 def _register_kernel(operator, kernel):
     for key in ("AutogradCPU", "AutogradMeta"):
-        _library.impl(operator._opoverload, kernel, key, with_keyset=True)
+        _library.impl(operator.name, kernel, key, with_keyset=True)
+
+
+def _register_backward_mode(operator):
+    """By what is public, for compiled code and for torch.ops, and for our functions, which torch.func's transforms can see."""
+    gradients = lambda ctx, g: operator.gradients(ctx, g, ctx.needs_input_grad)
+    save = lambda ctx, inputs, output: operator.save(ctx, inputs)
+    torch.library.register_autograd(f"fourfold::{operator.name}", gradients, setup_context=save, lib=_library)
+    members = {name: staticmethod(member) for name, member in dict(forward=operator.overload, setup_context=save, backward=gradients).items()}
+    operator.recorded = type("Backward", (torch.autograd.Function,), members | {"generate_vmap_rule": True}).apply
 
 
 def _register_autograd(operator, gradients, save):
     """Both modes of an operator bilinear in its first two arguments, with gradients(ctx, g, need) of what save(ctx, arguments) kept."""
-    tensors = 3 if operator._opoverload._schema.arguments[2].name == "bias" else 2
+    operator.gradients, operator.save = gradients, save
+    if _NO_FORWARD_MODE:
+        return _register_backward_mode(operator)
+    tensors = 3 if operator.overload._schema.arguments[2].name == "bias" else 2
 
     class Backward(torch.autograd.function._SingleLevelFunction):
         @staticmethod
         def forward(ctx, keyset, *arguments):
             save(ctx, arguments)
+            if keyset is None:
+                return operator(*arguments)
             with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):  # for the levels of torch.func below this one
                 return _below(operator, keyset, arguments)
 
@@ -338,16 +407,21 @@ def _register_autograd(operator, gradients, save):
                 return Backward.apply(keyset, *arguments)
         return _below(operator, keyset, arguments)
 
+    operator.recorded = functools.partial(Backward.apply, None)
     _register_kernel(operator, kernel)
 
 
 def _register_inference(operator, other):
     """Where derivatives are asked for all the same, the other operator, which has them, computes."""
+    if _NO_FORWARD_MODE:
+        return _register_autograd(operator, other.gradients, other.save)
+
     def kernel(keyset, *arguments):
         if _needs_gradients(*arguments[:3]) or (_may_have_tangents(arguments[:3]) and _unpacked(arguments[:3])):
             return other(*arguments)
         return _below(operator, keyset, arguments)
 
+    operator.recorded = other
     _register_kernel(operator, kernel)
 
 
@@ -356,9 +430,6 @@ _register_autograd(_backward_data, _backward_data_gradients, _save)
 _register_autograd(_backward_weight, _backward_weight_gradients, _save)
 _register_inference(_conv2d_inference, _conv2d)
 _register_inference(_transposed_inference, _backward_data)
-
-for _operator in (_conv2d, _backward_data, _backward_weight, _conv2d_inference, _transposed_inference):
-    _operator.register_autocast("cpu", torch.float32)  # under torch.autocast: what other layers left in bfloat16
 
 
 # ------------------------------------------------------------------------------------------------------ spectral product
@@ -377,8 +448,7 @@ def _spectrum(name, t):
     return t.detach().resolve_conj().resolve_neg().contiguous()
 
 
-@torch.library.custom_op("fourfold::spectral_product", mutates_args=(), device_types="cpu")
-def _spectral_forward(x: Tensor, w: Tensor, order: str) -> Tensor:
+def _spectral_forward_kernel(x, w, order):
     x, w = _spectrum("x", x), _spectrum("w", w)
     y = _spectral_forward_meta(x, w, order)
     plan = _spectral_plan("fwd", *_spectral_sizes(x.shape, w.shape, order), torch.get_num_threads())
@@ -386,14 +456,12 @@ def _spectral_forward(x: Tensor, w: Tensor, order: str) -> Tensor:
     return y
 
 
-@_spectral_forward.register_fake
 def _spectral_forward_meta(x, w, order):
     b, _, h, half, oc, _ = _spectral_sizes(x.shape, w.shape, order)
     return x.new_empty((b, oc, h, half) if order == "bcij" else (b, h, half, oc))
 
 
-@torch.library.custom_op("fourfold::spectral_backward_data", mutates_args=(), device_types="cpu")
-def _spectral_data(g: Tensor, w: Tensor, order: str) -> Tensor:
+def _spectral_data_kernel(g, w, order):
     g, w = _spectrum("g", g), _spectrum("w", w)
     gx = _spectral_data_meta(g, w, order)
     plan = _spectral_plan("bwd-data", *_spectral_sizes(gx.shape, w.shape, order), torch.get_num_threads())
@@ -401,13 +469,11 @@ def _spectral_data(g: Tensor, w: Tensor, order: str) -> Tensor:
     return gx
 
 
-@_spectral_data.register_fake
 def _spectral_data_meta(g, w, order):
     return g.new_empty((g.shape[0], w.shape[1], *g.shape[2:]) if order == "bcij" else (*g.shape[:3], w.shape[2]))
 
 
-@torch.library.custom_op("fourfold::spectral_backward_filters", mutates_args=(), device_types="cpu")
-def _spectral_filters(x: Tensor, g: Tensor, order: str) -> Tensor:
+def _spectral_filters_kernel(x, g, order):
     x, g = _spectrum("x", x), _spectrum("g", g)
     gw = _spectral_filters_meta(x, g, order)
     plan = _spectral_plan("bwd-filters", *_spectral_sizes(x.shape, gw.shape, order), torch.get_num_threads())
@@ -415,9 +481,13 @@ def _spectral_filters(x: Tensor, g: Tensor, order: str) -> Tensor:
     return gw
 
 
-@_spectral_filters.register_fake
 def _spectral_filters_meta(x, g, order):
     return x.new_empty((g.shape[1], x.shape[1], *x.shape[2:]) if order == "bcij" else (*x.shape[1:3], x.shape[3], g.shape[3]))
+
+
+_spectral_forward = _Operator("spectral_product(Tensor x, Tensor w, str order)", _spectral_forward_kernel, _spectral_forward_meta)
+_spectral_data = _Operator("spectral_backward_data(Tensor g, Tensor w, str order)", _spectral_data_kernel, _spectral_data_meta)
+_spectral_filters = _Operator("spectral_backward_filters(Tensor x, Tensor g, str order)", _spectral_filters_kernel, _spectral_filters_meta)
 
 
 def _view(t, order, filters=False):
@@ -483,11 +553,13 @@ class SpectralProduct(nn.Module):
 # ------------------------------------------------------------------------------------------------- functions and layers
 
 
-def _batched(function, name, input):
+def _batched(operator, input, *others):
     """PyTorch's layers take (channels, rows, columns) as well."""
-    if input.dim() not in (3, 4):
-        raise ValueError(f"{name} has shape {tuple(input.shape)}; it must have 3 or 4 dimensions")
-    return function(input) if input.dim() == 4 else function(input.unsqueeze(0)).squeeze(0)
+    if input.dim() == 4:
+        return operator(input, *others)
+    if input.dim() != 3:
+        raise ValueError(f"input has shape {tuple(input.shape)}; it must have 3 or 4 dimensions")
+    return operator(input.unsqueeze(0), *others).squeeze(0)
 
 
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
@@ -496,7 +568,6 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, 
 
 
 def _convolution(operator, input, weight, bias, stride, padding, dilation, groups, padding_mode):
-    _check(weight=weight, bias=bias)
     stride, dilation = _two("stride", stride), _two("dilation", dilation)
     if not isinstance(padding, str):
         padding = _four("padding", padding)
@@ -505,13 +576,14 @@ def _convolution(operator, input, weight, bias, stride, padding, dilation, group
     elif padding == "same":
         if stride != (1, 1):
             raise ValueError(f"padding 'same' needs stride 1, as in PyTorch; it is {stride}")
+        _check(weight=weight)
         total = [d * (f - 1) for d, f in zip(dilation, weight.shape[2:])]
         padding = (total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2)
     else:
         raise ValueError(f"padding is '{padding}'; it must be numbers, valid or same")
     if min(padding) < 0:
         raise ValueError(f"padding is {tuple(padding)}; it must not be negative")
-    return _batched(lambda x: operator(x, weight, bias, list(stride), list(padding), list(dilation), groups, padding_mode), "input", input)
+    return _batched(operator, input, weight, bias, stride, padding, dilation, groups, padding_mode)
 
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
@@ -530,7 +602,7 @@ def _transposed_convolution(operator, input, weight, bias, stride, padding, outp
     # With output padding of a whole stride (allowed under dilation) less padding, or a negative one, keeps the filter positions.
     after = [padding[a] - extra[a] // stride[a] * stride[a] for a in range(2)]
     pads = [padding[0], after[0], padding[1], after[1]]
-    return _batched(lambda x: operator(x, weight, bias, size, list(stride), pads, list(dilation), groups, "zeros"), "input", input)
+    return _batched(operator, input, weight, bias, size, stride, pads, dilation, groups, "zeros")
 
 
 def _keeps(input, weight, bias):

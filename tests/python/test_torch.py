@@ -4,6 +4,7 @@ import copy
 import gc
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import unittest
@@ -168,7 +169,7 @@ class Functions(Case):
         whole[:, :, 4:16, 3:13] = x
         region = whole[:, :, 4:16, 3:13]
         for t in (last, region):
-            self.assertIs(ff._laid_out(t, ff._layout_of(t)), t)
+            self.assertIsNone(ff._copied(t, ff._layout_of(t)))
             self.close(ff.conv2d(t, w, padding=1), expected)
         self.assertTrue(ff.conv2d(last, w, padding=1).is_contiguous(memory_format=torch.channels_last))
         for t in (x.transpose(2, 3).contiguous().transpose(2, 3), x[:1].expand(2, -1, -1, -1)):
@@ -230,11 +231,40 @@ class Functions(Case):
     def test_plans_are_cached_and_bounded(self):
         x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
         ff.conv2d(x, w)
-        before = ff._plan.cache_info()
+        before = ff._plan.cache_info(), len(ff._calls)
         ff.conv2d(x, w)
-        after = ff._plan.cache_info()
-        self.assertEqual((after.hits, after.misses), (before.hits + 1, before.misses))
-        self.assertIsNotNone(after.maxsize)
+        self.assertEqual((ff._plan.cache_info(), len(ff._calls)), before)
+        self.assertIsNotNone(before[0].maxsize)
+        most = 0
+        for n in range(1, 1100):
+            ff.conv2d(torch.ones(1, 1, 1, n), torch.ones(1, 1, 1, 1))
+            most = max(most, len(ff._calls))
+        self.assertEqual(most, 1024)
+
+    def test_equal_sizes_in_other_memory(self):
+        """A call is found again by sizes and strides, and by every number."""
+        x, w = random(2, 4, 6, 6), random(4, 4, 3, 3)
+        memories = [lambda t: t, lambda t: t.contiguous(memory_format=torch.channels_last), lambda t: t.transpose(2, 3).contiguous().transpose(2, 3),
+                    lambda t: F.pad(t, (1, 2, 0, 1))[:, :, :-1, 1:-2], lambda t: t[:1, :1].expand(t.shape)]
+        for _ in range(2):
+            for a in memories:
+                for b in memories:
+                    for arguments in (dict(), dict(stride=2), dict(padding=1), dict(padding=(1, 2)), dict(dilation=(1, 2)), dict(stride=(2, 1))):
+                        self.close(ff.conv2d(a(x), b(w), **arguments), F.conv2d(a(x), b(w), **arguments))
+        for _ in range(2):
+            for mode, pad in PADDED.items():
+                self.close(ff.conv2d(x, w, padding=(1, 2, 2, 0), padding_mode=mode), F.conv2d(pad(x), w))
+            for bias in (None, random(4), random(8)[::2], random(1).expand(4)):
+                self.close(ff.conv2d(x, w, bias), F.conv2d(x, w, bias))
+
+    def test_gradients_without_memory(self):
+        """Those of sums are expanded numbers."""
+        for _ in range(2):
+            leaves = [[t.clone().requires_grad_() for t in (random(2, 4, 6, 6), random(5, 4, 3, 3), random(5))] for _ in range(2)]
+            for function, (x, w, b) in zip((ff.conv2d, F.conv2d), leaves):
+                function(x, w, b).sum().backward()
+            for ours, theirs in zip(*leaves):
+                self.close(ours.grad, theirs.grad)
 
     def test_threads(self):
         """Several Python threads at once, each with its own workspace."""
@@ -431,13 +461,15 @@ class KeptFilters(Case):
             self.packed = 0
 
     def test_bounded_and_freed(self):
+        gc.collect()
         before = len(ff._kept_weights)
         layer = ff.Conv2d(6, 8, 3)
         with torch.no_grad():
             for size in range(5, 15):
                 x = random(1, 6, size, size)
                 self.close(layer(x), F.conv2d(x, layer.weight, layer.bias))
-        self.assertEqual(len(ff._kept_weights[layer.weight].state[1]), ff._Kept.PLANS)
+        self.assertEqual(len(ff._kept_weights), before + 1)
+        self.assertEqual(ff._kept_filters(layer.weight).plans, ff.KeptFilters.PLANS)
         del layer
         gc.collect()
         self.assertEqual(len(ff._kept_weights), before)
@@ -463,6 +495,22 @@ class KeptFilters(Case):
         self.assertEqual(wrong, [])
         self.assertEqual(self.packed, 4)
 
+    def test_every_change_is_seen(self):
+        """Of one bit, of two signs, of two values that change places, wherever they are."""
+        layer, x = ff.Conv2d(5, 7, (1, 3)), random(1, 5, 4, 4)
+        with torch.no_grad():
+            layer(x)
+            bits = layer.weight.data.view(torch.int32).view(-1)
+            order = torch.randperm(len(bits), generator=torch.Generator().manual_seed(SEED)).tolist()
+            for i, j in zip(order, order[1:] + order[:1]):
+                pair = torch.tensor([i, j])
+                for values in (bits[pair] ^ torch.tensor([1, 0], dtype=torch.int32), bits[pair] ^ -2**31, bits[pair].flip(0)):
+                    count = self.packed
+                    bits[pair] = values
+                    layer(x)
+                    layer(x)
+                    self.assertEqual(self.packed, count + 1)
+
     def test_compiled(self):
         layer, x = ff.Conv2d(6, 8, 3), random(1, 6, 9, 9)
         traced = torch.compile(layer, backend="aot_eager", fullgraph=True)
@@ -478,6 +526,163 @@ class KeptFilters(Case):
         for weight in (w, w.detach()):
             torch.library.opcheck(torch.ops.fourfold.conv2d_inference.default, (x, weight, b, *rest))
             torch.library.opcheck(torch.ops.fourfold.conv_transpose2d_inference.default, (g, weight, None, [9, 8], *rest))
+
+
+class Eager(Case):
+    """Calls pass the dispatcher exactly where something listens there."""
+
+    def setUp(self):
+        case, overload = self, ff._conv2d.overload
+
+        class Counted:
+            def __call__(self, *arguments):
+                case.dispatched += 1
+                return overload(*arguments)
+
+            def __getattr__(self, name):
+                return getattr(overload, name)
+
+        patch = unittest.mock.patch.object(ff._conv2d, "overload", Counted())
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.x, self.w = random(2, 4, 8, 8), random(4, 4, 3, 3)
+
+    def expect(self, dispatched, function):
+        for _ in range(2):
+            self.dispatched = 0
+            result = function()
+            self.assertEqual(self.dispatched > 0, dispatched)
+        return result
+
+    def test_nothing_listens(self):
+        x, w = self.x, self.w
+        expected = F.conv2d(x, w)
+        self.close(self.expect(False, lambda: ff.conv2d(x, w)), expected)
+        for mode in (torch.no_grad, torch.enable_grad, torch.inference_mode):
+            with mode():
+                self.close(self.expect(False, lambda: ff.conv2d(x, w)), expected)
+        with torch.inference_mode():
+            inference = x.clone()
+        self.close(self.expect(False, lambda: ff.conv2d(inference, w)), expected)
+        leaf, parameter = x.clone().requires_grad_(), nn.Parameter(w)
+        y = self.expect(False, lambda: ff.conv2d(leaf, parameter))
+        self.assertTrue(y.requires_grad)
+        first = self.expect(False, lambda: torch.autograd.grad((y * y).sum(), (leaf, parameter), create_graph=True))
+        self.expect(False, lambda: torch.autograd.grad(sum((g * g).sum() for g in first), (leaf, parameter), retain_graph=True))
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.expect(False, lambda: ff.conv2d(x, w))))
+        thread.start()
+        thread.join()
+        self.close(found[0], expected)
+
+    def test_modes(self):
+        class Listening(torch.utils._python_dispatch.TorchDispatchMode):
+            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+                heard.append(func.name())
+                return func(*args, **(kwargs or {}))
+
+        class Calls(torch.overrides.TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                heard.append(func)
+                return func(*args, **(kwargs or {}))
+
+        heard = []
+        with Listening():
+            self.expect(True, lambda: ff.conv2d(self.x, self.w))
+        self.assertIn("fourfold::conv2d", heard)
+        heard = []
+        with Calls():
+            self.expect(True, lambda: ff.conv2d(self.x, self.w))
+        self.assertTrue(any("fourfold" in str(h) for h in heard))
+        with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+            self.assertIsInstance(self.expect(True, lambda: ff.conv2d(self.x, self.w)), torch._subclasses.FakeTensor)
+        with torch.autocast("cpu"):
+            self.expect(True, lambda: ff.conv2d(self.x, self.w))
+        with torch.profiler.profile() as profile:
+            self.expect(True, lambda: ff.conv2d(self.x, self.w))
+        self.assertIn("fourfold::conv2d", [event.key for event in profile.key_averages()])
+        self.expect(False, lambda: ff.conv2d(self.x, self.w))
+
+    def test_transforms(self):
+        x, w = self.x, self.w
+        leaf = x.clone().requires_grad_()
+        self.close(self.expect(True, lambda: grad(lambda x: ff.conv2d(x, w).sum())(x)), torch.autograd.grad(F.conv2d(leaf, w).sum(), leaf)[0])
+        self.close(self.expect(True, lambda: jvp(lambda x: ff.conv2d(x, w), (x,), (x,)))[1], F.conv2d(x, w))
+        self.close(self.expect(True, lambda: torch.func.vmap(lambda x: ff.conv2d(x, w))(x[None]))[0], F.conv2d(x, w))
+        traced = torch.jit.trace(lambda x: ff.conv2d(x, w), x, check_trace=False)
+        self.assertIn("fourfold::conv2d", str(traced.graph))
+        graph = torch.fx.experimental.proxy_tensor.make_fx(lambda x: ff.conv2d(x, w))(x)
+        self.assertIn("fourfold.conv2d", graph.code)
+
+    def test_tensors(self):
+        class Mine(torch.Tensor):
+            pass
+
+        x, w = self.x, self.w
+        expected = F.conv2d(x, w)
+        self.close(self.expect(True, lambda: ff.conv2d(x.as_subclass(Mine), w)).as_subclass(torch.Tensor), expected)
+        negative = torch.complex(x, x).conj().imag
+        self.assertTrue(negative.is_neg())
+        self.close(self.expect(True, lambda: ff.conv2d(negative, w)), -expected)
+        self.assertEqual(self.expect(True, lambda: ff.conv2d(x.to("meta"), w.to("meta"))).device.type, "meta")
+
+    def test_weights_that_die(self):
+        """Another tensor may then have the number by which filters were kept."""
+        for seed in range(20):
+            layer = ff.Conv2d(4, 4, 3)
+            with torch.no_grad():
+                self.close(layer(self.x), F.conv2d(self.x, layer.weight, layer.bias))
+
+
+class OtherVersions(unittest.TestCase):
+    """Where PyTorch does not have, or no longer has, what it does not promise to have."""
+
+    TESTS = ("Functions.test_conv2d", "Functions.test_conv_transpose2d", "Functions.test_opcheck", "Functions.test_compile", "Functions.test_autocast",
+             "Functions.test_empty_batches", "Functions.test_errors", "KeptFilters.test_packed_once_and_again_when_the_weight_changes",
+             "KeptFilters.test_threads", "KeptFilters.test_compiled", "Layers")
+
+    def test_without_forward_mode(self):
+        """In a process of its own, for it shows when the module is imported."""
+        script = ("import runpy, sys, torch._functorch.utils\ndel torch._functorch.utils.enable_single_level_autograd_function\n"
+                  f"sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r})\n"
+                  f"sys.argv = {[__file__, *self.TESTS, 'Spectral.test_second_gradients', 'WithoutForwardMode']}\n"
+                  f"runpy.run_path({__file__!r}, run_name='__main__')")
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_without_exchange_protocol_and_where_nothing_tells_who_listens(self):
+        for quiet, more in ((ff._quiet(), ("Eager", "Functions.test_equal_sizes_in_other_memory")), ([], ("Functions.test_tangents",))):
+            calls, tests = ff.TorchCalls(ff._torch() | {"exchange": None}, quiet), self.TESTS + more
+            with self.subTest(quiet), unittest.mock.patch.object(ff, "_calls", calls):
+                result = unittest.TestResult()
+                unittest.defaultTestLoader.loadTestsFromNames(tests, sys.modules[__name__]).run(result)
+                self.assertGreater(result.testsRun, 10)
+                self.assertEqual(result.errors + result.failures, [])
+
+
+class WithoutForwardMode(Case):
+    """Run by OtherVersions."""
+
+    def setUp(self):
+        if not ff._NO_FORWARD_MODE:
+            self.skipTest("this PyTorch has it")
+
+    def test_tangents_are_refused(self):
+        x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
+        layer = ff.Conv2d(4, 4, 3)
+        product = lambda x: ff.spectral_product(torch.complex(x, x), torch.complex(x, x)[0][..., None])
+        for function in (lambda x: ff.conv2d(x, w), lambda x: ff.conv_transpose2d(x, w), layer, product):
+            with self.assertRaisesRegex(NotImplementedError, "forward mode needs torch._functorch.utils.enable_single_level_autograd_function"):
+                jvp(function, (x,), (x,))
+            with forward_ad.dual_level(), self.assertRaisesRegex(NotImplementedError, "backward mode works"):
+                function(forward_ad.make_dual(x, x))
+
+    def test_transforms_of_backward_mode(self):
+        x, w = random(1, 4, 8, 8), random(4, 4, 3, 3)
+        for transform in (lambda f: jacrev(f, argnums=(0, 1))(x, w), lambda f: grad(lambda x, w: (f(x, w) ** 3).sum(), (0, 1))(x, w),
+                          lambda f: torch.func.vmap(f, (0, None))(x[None], w)):
+            for ours, theirs in zip(torch.utils._pytree.tree_leaves(transform(ff.conv2d)), torch.utils._pytree.tree_leaves(transform(F.conv2d))):
+                self.close(ours, theirs)
 
 
 class Small(nn.Module):
