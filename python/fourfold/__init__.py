@@ -64,6 +64,7 @@ class Plan(_core.Plan):
 
     def __init__(self, problem, **options):
         super().__init__(_problem(problem), _core.Options(**options))
+        self._result = _result(self.problem)
 
     def execute(self, *, input=None, filters=None, bias=None, residual=None, output=None, grad_output=None, grad_input=None,
                 grad_filters=None, grad_bias=None, profile=None):
@@ -81,19 +82,25 @@ class Plan(_core.Plan):
                         grad_input=grad_input, grad_filters=grad_filters, grad_bias=grad_bias, profile=profile)
 
 
+def _result(problem):
+    """The argument that is computed, its shape, and the layout in which it is made."""
+    operation = problem.operation
+    name = {"bwd-data": "grad_input", "bwd-filters": "grad_filters"}.get(operation, "output")
+    shape = {"fwd": problem.output_shape, "unfold": problem.column_shape, "bwd-filters": problem.filter_shape}.get(operation, problem.input_shape)
+    return name, shape, "nchw" if operation in ("unfold", "bwd-filters") else problem.layout
+
+
 def _execute(plan, **arguments):
     """The result, in a new array unless the arguments have one."""
-    problem = plan.problem
-    operation, layout = problem.operation, problem.layout
-    name = {"bwd-data": "grad_input", "bwd-filters": "grad_filters"}.get(operation, "output")
-    for argument, array in arguments.items():
-        if array is not None and argument not in ("filters", "profile"):
+    name, shape, layout = plan._result
+    given = {argument: array for argument, array in arguments.items() if array is not None}
+    for argument, array in given.items():
+        if argument not in ("filters", "profile"):
             _given(argument, array, filled=argument in (name, "grad_bias"))
-    if arguments[name] is None:
-        shape = {"fwd": problem.output_shape, "unfold": problem.column_shape, "bwd-filters": problem.filter_shape}.get(operation, problem.input_shape)
-        arguments[name] = np.empty(shape, np.float32) if operation in ("unfold", "bwd-filters") else _empty(shape, layout)
-    plan._execute(**arguments)
-    return arguments[name]
+    if name not in given:
+        given[name] = _empty(shape, layout)
+    plan._execute(**given)
+    return given[name]
 
 
 class StagedPlan(_core.StagedPlan):
@@ -105,6 +112,7 @@ class StagedPlan(_core.StagedPlan):
 
     def __init__(self, problem, *, device_bytes=None, **options):
         super().__init__(_problem(problem), device_bytes, _core.Options(**options))
+        self._result = _result(self.problem)
 
     def execute(self, *, input=None, filters=None, bias=None, residual=None, output=None, grad_output=None, grad_input=None,
                 grad_filters=None, grad_bias=None, profile=None):
@@ -235,16 +243,19 @@ def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, paddin
     named = padding if isinstance(padding, str) else ""
     if named not in ("", "valid", "same", "full"):
         raise ValueError(f"padding is '{named}'; it must be numbers, valid, same or full")
-    b, ic, i0, i1 = x.shape
-    oc, icg, f0, f1 = w.shape
-    if icg * groups != ic:
-        raise ValueError(f"w has {icg} input channels in each of {groups} groups, but x has {ic} channels")
-    words = [_padding_mode(padding_mode), _word("filter_mode", filter_mode, ("corr", "conv")), layout,
-             "residual" if residual is not None else "", "" if post_op is None else _word("post_op", post_op, ("relu", "clamp:LO,HI"))]
-    pads = (0,) * 4 if named else _four("padding", padding)
-    plan = _plan(f"fwd b{b} ic{ic} i{i0}x{i1} oc{oc} f{f0}x{f1} s{_by('stride', stride)} p{','.join(map(str, pads))} "
-                 f"d{_by('dilation', dilation)} g{groups} {' '.join(words)}", named, algorithm, threads, accuracy)
+    if w.shape[1] * groups != x.shape[1]:
+        raise ValueError(f"w has {w.shape[1]} input channels in each of {groups} groups, but x has {x.shape[1]} channels")
+    plan = _conv2d_plan(x.shape, w.shape, _two("stride", stride), (0, 0, 0, 0) if named else _four("padding", padding), named, _two("dilation", dilation), groups,
+                        _padding_mode(padding_mode), _word("filter_mode", filter_mode, ("corr", "conv")), layout, residual is not None,
+                        "" if post_op is None else _word("post_op", post_op, ("relu", "clamp:LO,HI")), algorithm, threads, accuracy)
     return plan.execute(input=x, filters=w, bias=_bias(bias), residual=residual, output=out)
+
+
+@_kept(256)
+def _conv2d_plan(x, w, stride, padding, named, dilation, groups, padding_mode, filter_mode, layout, residual, post_op, algorithm, threads, accuracy):
+    (b, ic, i0, i1), (oc, _, f0, f1) = x, w
+    return _plan(f"fwd b{b} ic{ic} i{i0}x{i1} oc{oc} f{f0}x{f1} s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} "
+                 f"{padding_mode} {filter_mode} {layout} {'residual' * residual} {post_op}", named, algorithm, threads, accuracy)
 
 
 def conv_transpose2d(x, w, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, out=None, algorithm="auto",
