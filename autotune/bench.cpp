@@ -251,10 +251,10 @@ Action add_bench(CLI::App &verb) {
         if (static_cast<size_t>(spectral) < flags->problems.size() || !flags->shapes.empty()) {
             return Status(StatusCode::kInvalidArgument, "spectral products are timed apart from convolutions");
         }
-        if (flags->cold || flags->profile || flags->rank_one || flags->all_variants || !flags->filter.empty() || flags->algorithm != "auto") {
-            return Status(StatusCode::kInvalidArgument, "a spectral product takes none of --cold, --profile, --rank-one, --all-variants, --filter and --algorithm");
+        if (flags->cold || flags->profile || flags->rank_one || !flags->filter.empty() || flags->algorithm != "auto") {
+            return Status(StatusCode::kInvalidArgument, "a spectral product takes none of --cold, --profile, --rank-one, --filter and --algorithm");
         }
-        return bench_spectral(flags->problems, {flags->plan, flags->variant, flags->json, flags->include_packing, !flags->trust, flags->min_time});
+        return bench_spectral(flags->problems, {flags->plan, flags->variant, flags->all_variants, flags->json, flags->include_packing, !flags->trust, flags->min_time});
     };
 }
 

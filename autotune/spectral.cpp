@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <complex>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <random>
@@ -208,6 +209,38 @@ Status explain_spectral(const std::string &text, const PlanFlags &flags) {
     return {};
 }
 
+/// A plan of a product that is timed, with its memory and what its result was off by.
+struct TimedSpectral {
+    SpectralPlan plan;
+    AlignedBuffer workspace, packed;
+    SpectralTensors tensors;
+    bool chosen = false;
+    double error = -1.0;
+};
+
+/// That of the options, or one of every variant for this CPU.
+Result<std::vector<SpectralPlan>> spectral_plans(const SpectralProblem &problem, const SpectralOptions &options, bool all_variants) {
+    std::vector<SpectralPlan> plans;
+    if (!all_variants) {
+        Result<SpectralPlan> plan = SpectralPlan::create(problem, options);
+        if (!plan) {
+            return plan.status();
+        }
+        plans.push_back(std::move(*plan));
+        return plans;
+    }
+    for (const VariantInfo &v : list_variants()) {
+        SpectralOptions named = options;
+        named.variant = v.name;
+        if (v.stage == "complex_gemm" && v.runnable) {
+            if (Result<SpectralPlan> plan = SpectralPlan::create(problem, named)) {  // not of a lower ISA level
+                plans.push_back(std::move(*plan));
+            }
+        }
+    }
+    return plans;
+}
+
 Status bench_spectral(const std::vector<std::string> &problems, const SpectralBench &flags) {
     Result<SpectralOptions> options = spectral_options(flags.plan);
     if (!options) {
@@ -217,70 +250,88 @@ Status bench_spectral(const std::vector<std::string> &problems, const SpectralBe
     const MachineLimits limits = measure_machine_limits(flags.plan.threads);
     std::FILE *notes = flags.json ? stderr : stdout;
     fmt::print(notes, "{}\n", machine_text(limits));
-    fmt::print(notes, "fourfold {}; spectra uniform on [-1, 1]; GFLOP/s count 8 operations a complex multiply-add; % mem is each array read or written once{}\n", version(), flags.include_packing ? "; packing included" : "");
+    fmt::print(notes, "fourfold {}; spectra uniform on [-1, 1]; GFLOP/s count 8 operations a complex multiply-add; % mem is each array read or written once{}{}\n", version(), flags.include_packing ? "; packing included" : "",
+               flags.all_variants ? "; * is what auto chooses" : "");
     for (const std::string &text : problems) {
         const Result<SpectralProblem> problem = parse_valid_spectral(text);
         if (!problem) {
             return problem.status();
         }
         const SpectralProblem &p = *problem;
-        const Result<SpectralPlan> plan = SpectralPlan::create(p, *options);
-        if (!plan) {
-            return plan.status();
+        Result<std::vector<SpectralPlan>> plans = spectral_plans(p, *options, flags.all_variants);
+        SpectralOptions unnamed = *options;
+        unnamed.variant.clear();
+        const Result<SpectralPlan> automatic = SpectralPlan::create(p, unnamed);
+        if (!plans || !automatic) {
+            return plans ? automatic.status() : plans.status();
         }
         const bool gradient = p.operation == Operation::kBackwardFilters, data = p.operation == Operation::kBackwardData;
         const int64_t f = p.frequencies();
         const int64_t sizes[3] = {p.batch * p.in_channels * f, p.in_channels * p.out_channels * f, p.batch * p.out_channels * f};
         const std::vector<Complex> a = random_spectrum(data ? sizes[2] : sizes[0], 1), b = random_spectrum(gradient ? sizes[2] : sizes[1], 2);
-        std::vector<Complex> y(static_cast<size_t>(gradient ? sizes[1] : data ? sizes[0] : sizes[2]), Complex(NAN, NAN));
-        const Result<AlignedBuffer> workspace = allocate(plan->workspace_bytes_unpacked()), packed = allocate(plan->packed_filter_bytes());
-        if (!workspace || !packed) {
-            return workspace ? packed.status() : workspace.status();
-        }
-        SpectralTensors t;
-        (data ? t.grad_output : t.input) = a.data();
-        (gradient ? t.grad_filters : data ? t.grad_input : t.output) = y.data();
-        if (gradient) {
-            t.grad_output = b.data();
-        } else if (flags.include_packing) {
-            t.filters = SpectralFilters(b.data());
-        } else {
-            if (Status status = plan->pack_filters(b.data(), *packed); !status) {
+        std::vector<Complex> y(static_cast<size_t>(gradient ? sizes[1] : data ? sizes[0] : sizes[2]));
+        std::vector<std::unique_ptr<TimedSpectral>> timed;
+        std::vector<std::function<Status()>> runs;
+        for (SpectralPlan &plan : *plans) {
+            Result<AlignedBuffer> workspace = allocate(plan.workspace_bytes_unpacked()), packed = allocate(plan.packed_filter_bytes());
+            if (!workspace || !packed) {
+                return workspace ? packed.status() : workspace.status();
+            }
+            auto c = std::make_unique<TimedSpectral>(TimedSpectral{std::move(plan), std::move(*workspace), std::move(*packed), {}});
+            c->chosen = c->plan.variant() == automatic->variant();
+            SpectralTensors &t = c->tensors;
+            (data ? t.grad_output : t.input) = a.data();
+            (gradient ? t.grad_filters : data ? t.grad_input : t.output) = y.data();
+            if (gradient) {
+                t.grad_output = b.data();
+            } else if (flags.include_packing) {
+                t.filters = SpectralFilters(b.data());
+            } else {
+                if (Status status = c->plan.pack_filters(b.data(), c->packed); !status) {
+                    return status;
+                }
+                t.filters = SpectralFilters(c->packed);
+            }
+            std::fill(y.begin(), y.end(), Complex(NAN, NAN));
+            runs.push_back([c = c.get()] { return c->plan.execute(c->tensors, c->workspace); });
+            if (Status status = runs.back()(); !status) {
                 return status;
             }
-            t.filters = SpectralFilters(*packed);
-        }
-        const auto once = [&] { return plan->execute(t, *workspace); };
-        if (Status status = once(); !status) {
-            return status;
-        }
-        const double error = flags.check ? max_error(p, a, b, y) : -1.0;
-        if (error > 1e-6) {
-            return {StatusCode::kInternal, fmt::format("{} FAILED: error {}; no time is reported for a wrong result", p.to_string(), error_text(error))};
+            c->error = flags.check ? max_error(p, a, b, y) : -1.0;
+            if (c->error > 1e-6) {
+                return {StatusCode::kInternal, fmt::format("{}, {} FAILED: error {}; no time is reported for a wrong result", p.to_string(), c->plan.variant(), error_text(c->error))};
+            }
+            timed.push_back(std::move(c));
         }
         MeasureOptions measure;
         measure.min_time = flags.min_time;
-        const Timing timing = measure_interleaved({once}, measure).front();
-        if (!timing.status) {
-            return timing.status;
-        }
-        const double rate = p.flops() / timing.min_seconds, bytes = 8.0 * static_cast<double>(sizes[0] + sizes[1] + sizes[2]);
-        if (flags.json) {
-            nlohmann::ordered_json line;
-            line["name"] = line["problem"] = p.to_string();
-            line["algorithm"] = "spectral";
-            line["variant"] = plan->variant();
-            line["threads"] = plan->threads();
-            line["ms_min"] = timing.min_seconds * 1e3;
-            line["ms_median"] = timing.median_seconds * 1e3;
-            line["gflops"] = rate / 1e9;
-            line["workspace_bytes"] = plan->workspace_bytes();
-            line["packed_filter_bytes"] = plan->packed_filter_bytes();
-            line["max_error"] = error < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(error);
-            line["peak_gflops"] = limits.peak_flops / 1e9;
-            fmt::print("{}\n", line.dump());
-        } else {
-            fmt::print("{:<48} {:<28} {:>9} ms min {:>9} median {:>7.1f} GFLOP/s {:>5.1f} % peak {:>5.0f} % mem  error {}\n", p.to_string(), plan->variant(), milliseconds_text(timing.min_seconds), milliseconds_text(timing.median_seconds), rate / 1e9, 100 * rate / limits.peak_flops, 100 * bytes / timing.min_seconds / limits.bandwidth(), error_text(error));
+        const std::vector<Timing> timings = measure_interleaved(runs, measure);
+        for (size_t i = 0; i < timed.size(); i++) {
+            const TimedSpectral &c = *timed[i];
+            const Timing &timing = timings[i];
+            if (!timing.status) {
+                return timing.status;
+            }
+            const double rate = p.flops() / timing.min_seconds, bytes = 8.0 * static_cast<double>(sizes[0] + sizes[1] + sizes[2]);
+            if (flags.json) {
+                nlohmann::ordered_json line;
+                line["name"] = line["problem"] = p.to_string();
+                line["algorithm"] = "spectral";
+                line["variant"] = c.plan.variant();
+                line["threads"] = c.plan.threads();
+                line["ms_min"] = timing.min_seconds * 1e3;
+                line["ms_median"] = timing.median_seconds * 1e3;
+                line["gflops"] = rate / 1e9;
+                line["workspace_bytes"] = c.plan.workspace_bytes();
+                line["packed_filter_bytes"] = c.plan.packed_filter_bytes();
+                line["max_error"] = c.error < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(c.error);
+                line["chosen"] = c.chosen;
+                line["peak_gflops"] = limits.peak_flops / 1e9;
+                fmt::print("{}\n", line.dump());
+            } else {
+                fmt::print("{:<48}{} {:<28} {:>9} ms min {:>9} median {:>7.1f} GFLOP/s {:>5.1f} % peak {:>5.0f} % mem  error {}\n", p.to_string(), flags.all_variants && c.chosen ? '*' : ' ', c.plan.variant(), milliseconds_text(timing.min_seconds),
+                           milliseconds_text(timing.median_seconds), rate / 1e9, 100 * rate / limits.peak_flops, 100 * bytes / timing.min_seconds / limits.bandwidth(), error_text(c.error));
+            }
         }
         std::fflush(stdout);
     }

@@ -24,7 +24,7 @@ Status explain_spectral(const std::string &text, const PlanFlags &flags);
 struct SpectralBench {
     PlanFlags plan;
     std::string variant;
-    bool json = false, include_packing = false, check = true;
+    bool all_variants = false, json = false, include_packing = false, check = true;
     double min_time = 0.3;
 };
 Status bench_spectral(const std::vector<std::string> &problems, const SpectralBench &flags);

@@ -1,5 +1,6 @@
 // fourfold spectral on files, and what bench and explain say of a spectral product.
 #include <cmath>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -7,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command/command.h"
+#include "fourfold/fourfold.h"
 #include "golden/golden_cases.h"
 #include "support/npy.h"
 
@@ -93,6 +95,27 @@ TEST(Spectral, BenchAndExplain) {
     EXPECT_EQ(line["algorithm"], "spectral");
     EXPECT_LT(line["max_error"].get<double>(), 1e-6);
     EXPECT_GT(line["ms_min"].get<double>(), 0.0);
+    const Outcome all = fourfold_command({"bench", "--problem", "spectral b3 ic4 i8x5 oc6", "--threads", "1", "--json", "--all-variants"});
+    ASSERT_TRUE(exits_with(0, all));
+    std::vector<std::string> listed, timed, chosen;
+    for (const VariantInfo &v : list_variants()) {
+        if (v.stage == "complex_gemm" && v.runnable && SpectralPlan::create(*SpectralProblem::parse("spectral b3 ic4 i8x5 oc6"), {1, v.name})) {
+            listed.push_back(v.name);
+        }
+    }
+    std::istringstream lines(all.out);
+    for (std::string text; std::getline(lines, text);) {
+        const nlohmann::json entry = nlohmann::json::parse(text, nullptr, false);
+        ASSERT_TRUE(entry.is_object()) << text;
+        EXPECT_LT(entry["max_error"].get<double>(), 1e-6);
+        timed.push_back(entry["variant"]);
+        if (entry["chosen"].get<bool>()) {
+            chosen.push_back(entry["variant"]);
+        }
+    }
+    EXPECT_FALSE(listed.empty());
+    EXPECT_EQ(timed, listed);
+    EXPECT_EQ(chosen, std::vector<std::string>{line["variant"]});
     EXPECT_TRUE(exits_with(2, fourfold_command({"bench", "--problem", "spectral b3 ic0 i8x5 oc6"}), {"in_channels is 0"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"bench", "--problem", "spectral b3 ic4 i8x5 oc6", "--algorithm", "fft"}), {"--algorithm"}));
     const Outcome explained = fourfold_command({"explain", "--problem", "spectral b3 ic4 i8x5 oc6"});
