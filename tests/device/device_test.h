@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "fourfold/fourfold.h"
+#include "support/run_plan.h"
 
 namespace fourfold::test {
 
@@ -31,5 +32,13 @@ protected:
 
 /// Algorithms of GPUs that may refuse no valid problem.
 inline constexpr Algorithm kDeviceAlgorithms[] = {Algorithm::kDirect, Algorithm::kIm2col};
+/// All of them.
+inline constexpr Algorithm kAllDeviceAlgorithms[] = {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd};
+
+/// Whether it may refuse such an operation: transforms do nothing but forward, columns are im2col's alone.
+inline bool may_refuse(Algorithm algorithm, Operation operation) {
+    const bool transforms = algorithm != Algorithm::kDirect && algorithm != Algorithm::kIm2col, columns = operation == Operation::kUnfold || operation == Operation::kFold;
+    return may_refuse(algorithm) || (transforms && operation != Operation::kForward) || (columns && algorithm != Algorithm::kIm2col);
+}
 
 }  // namespace fourfold::test

@@ -1,7 +1,6 @@
 // PyTorch's results, computed in double: the library must give them, and so must the reference that all other tests trust.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include <gtest/gtest.h>
 
@@ -17,26 +16,7 @@ std::string case_name(const ::testing::TestParamInfo<GoldenCase> &info) {
     return info.param.name;
 }
 
-class Golden : public ::testing::TestWithParam<GoldenCase> {
-protected:
-    /// Operands with PyTorch's data in them.
-    static Operands load(const Conv2dProblem &problem) {
-        Operands operands(problem, 0, Values::kUniform, Placement::kPageAfter);
-        operands.input.assign(read_npy(GetParam().path("input")).values);
-        operands.filters.assign(read_npy(GetParam().path("filters")).values);
-        const std::vector<float> bias = read_npy(GetParam().path("bias")).values;
-        std::memcpy(operands.bias.data(), bias.data(), operands.bias.bytes());
-        return operands;
-    }
-
-    /// PyTorch's output with the scale of the reference.
-    static reference::Forward pytorch(const reference::Forward &reference) {
-        reference::Forward expected = reference;
-        const std::vector<float> y = read_npy(GetParam().path("output")).values;
-        expected.y.assign(y.begin(), y.end());
-        return expected;
-    }
-};
+class Golden : public ::testing::TestWithParam<GoldenCase> {};
 
 TEST_P(Golden, ShapesAreTheirs) {
     const Conv2dProblem &p = GetParam().problem;
@@ -48,8 +28,8 @@ TEST_P(Golden, ShapesAreTheirs) {
 }
 
 TEST_P(Golden, ReferenceAgrees) {
-    const reference::Forward reference = load(GetParam().problem).expected();
-    const reference::Forward expected = pytorch(reference);
+    const reference::Forward reference = golden_operands(GetParam(), GetParam().problem).expected();
+    const reference::Forward expected = golden_result(GetParam(), reference, Operation::kForward);
     ASSERT_EQ(reference.y.size(), expected.y.size());
     double worst = 0.0;
     for (size_t i = 0; i < reference.y.size(); i++) {
@@ -60,8 +40,8 @@ TEST_P(Golden, ReferenceAgrees) {
 }
 
 TEST_P(Golden, Forward) {
-    Operands operands = load(GetParam().problem);
-    const reference::Forward expected = pytorch(operands.expected());
+    Operands operands = golden_operands(GetParam(), GetParam().problem);
+    const reference::Forward expected = golden_result(GetParam(), operands.expected(), Operation::kForward);
     for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
         for (bool unpacked : {false, true}) {
             PlanOptions options;
@@ -79,20 +59,8 @@ TEST_P(Golden, Forward) {
 }
 
 TEST_P(Golden, FlippedFiltersInConvolutionMode) {
-    Conv2dProblem problem = GetParam().problem;
-    problem.filter_mode = FilterMode::kConvolution;
-    Operands operands = load(problem);
-    const reference::Forward expected = pytorch(load(GetParam().problem).expected());
-    const Array straight = load(problem).filters;
-    for (int64_t k = 0; k < straight.sizes()[0]; k++) {
-        for (int64_t c = 0; c < straight.sizes()[1]; c++) {
-            for (int64_t r = 0; r < problem.filter_height; r++) {
-                for (int64_t s = 0; s < problem.filter_width; s++) {
-                    operands.filters(k, c, r, s) = straight(k, c, problem.filter_height - 1 - r, problem.filter_width - 1 - s);
-                }
-            }
-        }
-    }
+    Operands operands = golden_flipped(GetParam());
+    const reference::Forward expected = golden_result(GetParam(), operands.expected(), Operation::kForward);
     for (Algorithm algorithm : kAlgorithms) {
         PlanOptions options;
         options.algorithm = algorithm;
@@ -106,22 +74,14 @@ TEST_P(Golden, FlippedFiltersInConvolutionMode) {
 }
 
 TEST_P(Golden, Gradients) {
-    const std::vector<float> x = read_npy(GetParam().path("input")).values, w = read_npy(GetParam().path("filters")).values, gy = read_npy(GetParam().path("grad_output")).values;
     for (Operation operation : {Operation::kBackwardData, Operation::kBackwardFilters}) {
         const bool data = operation == Operation::kBackwardData;
-        Operands operands(gradient_of(GetParam().problem, operation), 0, Values::kUniform, Placement::kPageAfter);
-        operands.grad_output.assign(gy);
-        (data ? operands.filters : operands.input).assign(data ? w : x);
-        if (data) {
-            std::memset(operands.bias.data(), 0, operands.bias.bytes());
+        Operands operands = golden_operands(GetParam(), gradient_of(GetParam().problem, operation));
+        const reference::Forward reference = operands.expected(), expected = golden_result(GetParam(), reference, operation);
+        ASSERT_EQ(reference.y.size(), expected.y.size());
+        for (size_t i = 0; i < reference.y.size(); i++) {
+            ASSERT_NEAR(expected.y[i], reference.y[i], 6e-8 * expected.scale);
         }
-        reference::Forward expected = operands.expected();
-        const std::vector<float> gradient = read_npy(GetParam().path(data ? "grad_input" : "grad_filters")).values;
-        ASSERT_EQ(gradient.size(), expected.y.size());
-        for (size_t i = 0; i < gradient.size(); i++) {
-            ASSERT_NEAR(expected.y[i], gradient[i], 6e-8 * expected.scale);
-        }
-        expected.y.assign(gradient.begin(), gradient.end());
         for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
             PlanOptions options;
             options.algorithm = algorithm;

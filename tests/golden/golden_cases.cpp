@@ -1,9 +1,12 @@
 #include "golden/golden_cases.h"
 
+#include <cstring>
 #include <fstream>
 #include <stdexcept>
 
 #include <nlohmann/json.hpp>
+
+#include "support/npy.h"
 
 namespace fourfold::test {
 
@@ -76,6 +79,51 @@ const GoldenCase &golden_case(const std::string &name) {
         }
     }
     throw std::runtime_error("no golden case " + name);
+}
+
+Operands golden_operands(const GoldenCase &c, const Conv2dProblem &problem) {
+    Operands operands(problem, 0, Values::kUniform, Placement::kPageAfter);
+    const auto read = [&](const char *operand) { return read_npy(c.path(operand)).values; };
+    if (problem.operation != Operation::kBackwardData) {
+        operands.input.assign(read("input"));
+    }
+    if (problem.operation != Operation::kBackwardFilters) {
+        operands.filters.assign(read("filters"));
+    }
+    if (problem.operation != Operation::kForward) {
+        operands.grad_output.assign(read("grad_output"));
+    }
+    if (problem.operation == Operation::kForward) {
+        const std::vector<float> bias = read("bias");
+        std::memcpy(operands.bias.data(), bias.data(), operands.bias.bytes());
+    } else if (problem.operation == Operation::kBackwardData) {
+        std::memset(operands.bias.data(), 0, operands.bias.bytes());
+    }
+    return operands;
+}
+
+reference::Forward golden_result(const GoldenCase &c, const reference::Forward &reference, Operation operation) {
+    reference::Forward expected = reference;
+    const std::vector<float> y = read_npy(c.path(operation == Operation::kForward ? "output" : operation == Operation::kBackwardData ? "grad_input" : "grad_filters")).values;
+    expected.y.assign(y.begin(), y.end());
+    return expected;
+}
+
+Operands golden_flipped(const GoldenCase &c) {
+    Conv2dProblem problem = c.problem;
+    problem.filter_mode = FilterMode::kConvolution;
+    Operands operands = golden_operands(c, problem);
+    const Array straight = golden_operands(c, problem).filters;
+    for (int64_t k = 0; k < straight.sizes()[0]; k++) {
+        for (int64_t i = 0; i < straight.sizes()[1]; i++) {
+            for (int64_t r = 0; r < problem.filter_height; r++) {
+                for (int64_t s = 0; s < problem.filter_width; s++) {
+                    operands.filters(k, i, r, s) = straight(k, i, problem.filter_height - 1 - r, problem.filter_width - 1 - s);
+                }
+            }
+        }
+    }
+    return operands;
 }
 
 }  // namespace fourfold::test

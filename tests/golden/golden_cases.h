@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fourfold/problem.h"
+#include "support/run_plan.h"
 
 namespace fourfold::test {
 
@@ -25,5 +26,12 @@ inline void PrintTo(const GoldenCase &c, std::ostream *out) {
 /// Throws std::runtime_error when cases.json cannot be read.
 const std::vector<GoldenCase> &golden_cases();
 const GoldenCase &golden_case(const std::string &name);
+
+/// Operands of the case's problem, or of a gradient or a filter mode of the same sizes, with PyTorch's data in them. Gradients have no bias.
+Operands golden_operands(const GoldenCase &c, const Conv2dProblem &problem);
+/// PyTorch's result of these operands, with the scale of the reference.
+reference::Forward golden_result(const GoldenCase &c, const reference::Forward &reference, Operation operation);
+/// The case in convolution mode: with its filters flipped the result is the same.
+Operands golden_flipped(const GoldenCase &c);
 
 }  // namespace fourfold::test
