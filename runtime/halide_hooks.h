@@ -12,6 +12,7 @@ class Profile;
 /// What a task passes to the generated functions that it calls, as user_context.
 struct KernelContext {
     char text[240] = "";         ///< the first error message
+    bool exhausted = false;      ///< it says that a device's memory ran out
     Profile *profile = nullptr;  ///< where calls report their time, if anywhere
     /// Workspace for temporaries that Halide does not put on the stack (over 16 KB). Most kernels need none, and fail with
     /// out of memory should they ask.

@@ -213,8 +213,7 @@ bool call(const Variant &variant, KernelContext &context, const Args &...args) {
     // A profile wants each kernel's own time.
     if (context.device != nullptr && context.profile != nullptr) {
         if (const Status status = context.device->synchronize(context.stream); !status.ok()) {
-            std::strncpy(context.text, status.message().c_str(), sizeof context.text - 1);
-            return false;
+            return fail(context, status);
         }
     }
     return true;

@@ -133,8 +133,13 @@ public:
                 status = status.ok() ? transforms_->prepare(batch) : status;
             }
         }
-        if (status.ok() && matrices_ != nullptr) {
-            status = matrices_->prepare();
+        for (const int64_t images : {images_, problem_.batch % images_}) {
+            for (const int64_t groups : {groups_, problem_.groups % groups_}) {
+                if (matrices_ != nullptr && images > 0 && groups > 0 && status.ok()) {
+                    const int64_t rows = images * tiles_, x = groups * channels_, y = groups * outputs_;
+                    status = matrices_->prepare({transforms_->frequencies(), rows, channels_, outputs_}, {nullptr, rows * x, x}, {nullptr, rows * y, y});
+                }
+            }
         }
         return status.ok() ? compile_modules(*this, device_, problem_) : status;
     }

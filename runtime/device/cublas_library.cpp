@@ -2,7 +2,6 @@
 #include "device/cublas_library.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -71,7 +70,39 @@ public:
         return kWorkspace + kAligned;
     }
 
-    Status prepare() override {
+    Status prepare(const Sizes &sizes, const Matrix &x, const Matrix &y) override {
+        const Status made = make_handle();
+        const Result<DeviceRuntime *> runtime = device_runtime(device_);
+        if (!made.ok() || !runtime) {
+            return !made.ok() ? made : runtime.status();
+        }
+        // Every frequency multiplies the same x and w; results are of as many frequencies as 64 MB hold.
+        const int64_t most = (int64_t{8} << 20) / y.step, count = std::clamp<int64_t>(most, 1, sizes.frequencies);
+        const auto reach = [](int64_t rows, int64_t pitch, int64_t columns) { return (rows - 1) * pitch + columns; };
+        const auto numbers = [&](int64_t n) { return DeviceBuffer::allocate(device_, static_cast<size_t>(n) * sizeof(Complex)); };
+        const Result<DeviceBuffer> x_data = numbers(reach(sizes.rows, x.pitch, sizes.channels)), w = numbers(sizes.outputs * sizes.channels);
+        const Result<DeviceBuffer> y_data = numbers((count - 1) * y.step + reach(sizes.rows, y.pitch, sizes.outputs)), work = DeviceBuffer::allocate(device_, workspace_bytes());
+        if (!x_data || !w || !y_data || !work) {
+            return Status();  // the caller may hold the memory that executions use: they do without, and the first of them loads
+        }
+        const Status status = multiply({count, sizes.rows, sizes.channels, sizes.outputs}, {x_data->floats(), 0, x.pitch}, w->floats(), 0, {y_data->floats(), y.step, y.pitch}, 1.0f, work->data(), nullptr);
+        return status.ok() ? (*runtime)->synchronize(nullptr) : status;
+    }
+
+    bool run(const Sizes &sizes, const Matrix &x, const float *w, const Matrix &y, float scale, void *workspace, KernelContext &context) const override {
+        if (context.modules != nullptr) {
+            return true;
+        }
+        const StageTimer timer(context.profile, "spectral_product");
+        Status status = multiply(sizes, x, w, sizes.outputs * sizes.channels, y, scale, workspace, context.stream);
+        if (status.ok() && context.profile != nullptr) {
+            status = context.device->synchronize(context.stream);
+        }
+        return status.ok() || fail(context, status);
+    }
+
+private:
+    Status make_handle() {
         std::lock_guard<std::mutex> lock(handle_.mutex);
         if (handle_.handle != nullptr) {
             return Status();
@@ -85,23 +116,7 @@ public:
         return Status();
     }
 
-    bool run(const Sizes &sizes, const Matrix &x, const float *w, const Matrix &y, float scale, void *workspace, KernelContext &context) const override {
-        if (context.modules != nullptr) {
-            return true;
-        }
-        const StageTimer timer(context.profile, "spectral_product");
-        Status status = multiply(sizes, x, w, y, scale, workspace, context.stream);
-        if (status.ok() && context.profile != nullptr) {
-            status = context.device->synchronize(context.stream);
-        }
-        if (!status.ok()) {
-            std::snprintf(context.text, sizeof context.text, "%s", status.message().c_str());
-        }
-        return status.ok();
-    }
-
-private:
-    Status multiply(const Sizes &sizes, const Matrix &x, const float *w, const Matrix &y, float scale, void *workspace, void *stream) const {
+    Status multiply(const Sizes &sizes, const Matrix &x, const float *w, int64_t w_step, const Matrix &y, float scale, void *workspace, void *stream) const {
         std::lock_guard<std::mutex> lock(handle_.mutex);
         const cuda::Current current(handle_.context);
         if (const int error = library().cublasSetStream_v2(handle_.handle, static_cast<cuda::Stream>(stream)); error != kSuccess) {
@@ -115,7 +130,7 @@ private:
         // cuBLAS has columns one after another: to it w is (c, k), x is (c, n) and y is (k, n).
         const Complex alpha = {scale, 0.0f}, beta = {0.0f, 0.0f};
         const auto i32 = [](int64_t v) { return static_cast<int>(v); };
-        const int64_t w_step = sizes.outputs * sizes.channels, most = 65535;
+        constexpr int64_t most = 65535;
         for (int64_t f = 0; f < sizes.frequencies; f += most) {
             const auto at = [&](const float *data, int64_t step) { return reinterpret_cast<const Complex *>(data) + f * step; };
             auto *const to = reinterpret_cast<Complex *>(y.data) + f * y.step;

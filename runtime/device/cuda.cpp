@@ -55,7 +55,7 @@ std::string failure(const std::string &what, int error) {
     return what + " failed with " + cuda::error_name(error);
 }
 
-Status failed(Device device, const char *what, int error) {
+Status failed(Device device, const std::string &what, int error) {
     return device_error(device, error == cuda::kOutOfMemory ? StatusCode::kResourceExhausted : StatusCode::kInternal, failure(what, error));
 }
 
@@ -221,7 +221,7 @@ public:
         }
         const auto u = [](int v) { return static_cast<unsigned>(v); };
         const int error = driver().cuLaunchKernel(function, u(launch.blocks[0]), u(launch.blocks[1]), u(launch.blocks[2]), u(launch.threads[0]), u(launch.threads[1]), u(launch.threads[2]), u(launch.shared_bytes), static_cast<cuda::Stream>(context.stream), arguments, nullptr);
-        return error == cuda::kSuccess || fail(context, failure(std::string("cuLaunchKernel of ") + launch.entry, error));
+        return error == cuda::kSuccess || fail(context, failed(info_.device, std::string("cuLaunchKernel of ") + launch.entry, error));
     }
 
     void unload_idle_modules() override {
@@ -239,7 +239,7 @@ private:
         const Current current(context_);
         if (const int error = driver().cuModuleLoadDataEx(&made->module, source, 0, nullptr, nullptr); error != cuda::kSuccess) {
             made->module = nullptr;
-            fail(context, failure("cuModuleLoadDataEx", error));
+            fail(context, failed(info_.device, "cuModuleLoadDataEx", error));
             return nullptr;
         }
         const std::string_view ptx(source), entry(".entry ");
@@ -247,7 +247,7 @@ private:
             at += entry.size();
             const std::string name(ptx.substr(at, ptx.find('(', at) - at));
             if (const int error = driver().cuModuleGetFunction(&made->kernels[name].function, made->module, name.c_str()); error != cuda::kSuccess) {
-                fail(context, failure("loading " + name, error));
+                fail(context, failed(info_.device, "loading " + name, error));
                 return nullptr;
             }
         }
@@ -267,7 +267,7 @@ private:
             std::lock_guard<std::mutex> lock(m->mutex);
             if (launch.shared_bytes > known->second.shared_bytes) {
                 if (const int error = driver().cuFuncSetAttribute(function, cuda::kMaxDynamicSharedBytes, launch.shared_bytes); error != cuda::kSuccess) {
-                    return fail(context, failure(std::string("asking for shared memory of ") + launch.entry, error));
+                    return fail(context, failed(info_.device, std::string("asking for shared memory of ") + launch.entry, error));
                 }
                 known->second.shared_bytes = launch.shared_bytes;
             }

@@ -3,7 +3,6 @@
 #include "device/cufft_library.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -235,10 +234,7 @@ private:
                 break;
             }
         }
-        if (!status.ok()) {
-            std::snprintf(context.text, sizeof context.text, "%s", status.message().c_str());
-        }
-        return status.ok();
+        return status.ok() || fail(context, status);
     }
 
     const Device device_;

@@ -1,6 +1,7 @@
 // The public side of devices, and the list of runtimes.
 #include "fourfold/device.h"
 
+#include <atomic>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -43,6 +44,11 @@ bool fail(KernelContext &context, const std::string &message) {
     return false;
 }
 
+bool fail(KernelContext &context, const Status &status) {
+    context.exhausted = context.exhausted || (context.text[0] == '\0' && status.code() == StatusCode::kResourceExhausted);
+    return fail(context, status.message());
+}
+
 Status device_error(Device device, StatusCode code, const std::string &text) {
     return Status(code, "device '" + to_string(device) + "': " + text);
 }
@@ -63,10 +69,15 @@ Result<FoundDevice> find_device(Device device) {
 
 namespace {
 
+/// A device's runtime.
+struct Slot {
+    std::mutex making;  ///< held while it is made
+    std::atomic<DeviceRuntime *> runtime{nullptr};
+};
 /// Runtimes outlive every plan and buffer, those in static variables too.
 struct Runtimes {
-    std::mutex mutex;
-    std::map<std::pair<int, int>, Result<DeviceRuntime *>> made;
+    std::mutex mutex;  ///< of the map; not held while anything is made
+    std::map<std::pair<int, int>, Slot> slots;
 };
 Runtimes &runtimes() {
     static Runtimes &all = *new Runtimes;
@@ -76,9 +87,9 @@ Runtimes &runtimes() {
 /// When the process ends, before the drivers, which were initialised earlier, end their own work.
 void unload_at_exit() {
     std::lock_guard<std::mutex> lock(runtimes().mutex);
-    for (const auto &[key, runtime] : runtimes().made) {
-        if (runtime) {
-            (*runtime)->unload_idle_modules();
+    for (auto &[key, slot] : runtimes().slots) {
+        if (DeviceRuntime *const runtime = slot.runtime) {
+            runtime->unload_idle_modules();
         }
     }
 }
@@ -99,14 +110,23 @@ Result<DeviceRuntime *> make_runtime(Device device) {
 }  // namespace
 
 Result<DeviceRuntime *> device_runtime(Device device) {
-    Runtimes &all = runtimes();
-    std::lock_guard<std::mutex> lock(all.mutex);
-    const std::pair<int, int> key = {device.kind, device.ordinal};
-    auto found = all.made.find(key);
-    if (found == all.made.end()) {
-        found = all.made.emplace(key, make_runtime(device)).first;
+    const auto slot_of = [&]() -> Slot & {
+        std::lock_guard<std::mutex> lock(runtimes().mutex);
+        return runtimes().slots[{device.kind, device.ordinal}];
+    };
+    Slot &slot = slot_of();
+    if (DeviceRuntime *const made = slot.runtime) {
+        return made;
     }
-    return found->second;
+    std::lock_guard<std::mutex> lock(slot.making);
+    if (slot.runtime == nullptr) {
+        const Result<DeviceRuntime *> made = make_runtime(device);
+        if (!made) {
+            return made;
+        }
+        slot.runtime = *made;
+    }
+    return slot.runtime.load();
 }
 
 std::string to_string(const Device &device) {

@@ -36,7 +36,7 @@ Status on_device(const Execution &execution, const Launches &launches) {
         return Status();
     }
     const std::string text = context.text;
-    return text.rfind("device '", 0) == 0 ? Status(StatusCode::kInternal, text) : device_error(execution.device->info().device, StatusCode::kInternal, "a generated kernel refused: " + text);
+    return text.rfind("device '", 0) == 0 ? Status(context.exhausted ? StatusCode::kResourceExhausted : StatusCode::kInternal, text) : device_error(execution.device->info().device, StatusCode::kInternal, "a generated kernel refused: " + text);
 }
 
 /// Tables that kernels read, in memory of the device that the plan owns: laid out first, then copied once.

@@ -28,8 +28,9 @@ public:
     virtual const char *name() const = 0;
     /// Of what run() is given, any alignment.
     virtual size_t workspace_bytes() const = 0;
-    /// When a plan is prepared, before run(); until then nothing of the device is taken.
-    virtual Status prepare() = 0;
+    /// When a plan is prepared, before run(), for each product that it will run, of matrices that lie like these; until then nothing of the
+    /// device is taken. Multiplies once, for libraries load their kernels when they first need them, and waits.
+    virtual Status prepare(const Sizes &sizes, const Matrix &x, const Matrix &y) = 0;
     /// w is (f, k, c), dense. False with a message in the context.
     virtual bool run(const Sizes &sizes, const Matrix &x, const float *w, const Matrix &y, float scale, void *workspace, KernelContext &context) const = 0;
 };

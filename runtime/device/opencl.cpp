@@ -130,7 +130,7 @@ std::string failure(const std::string &what, cl_int error) {
     return what + " failed with error " + std::to_string(error);
 }
 
-Status failed(Device device, const char *what, cl_int error) {
+Status failed(Device device, const std::string &what, cl_int error) {
     const bool memory = error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES || error == CL_OUT_OF_HOST_MEMORY;
     return device_error(device, memory ? StatusCode::kResourceExhausted : StatusCode::kInternal, failure(what, error));
 }
@@ -269,7 +269,7 @@ public:
         if (kernel == nullptr) {
             kernel = cl().clCreateKernel(m->program, launch.entry, &error);
             if (kernel == nullptr) {
-                return fail(context, failure("clCreateKernel", error));
+                return fail(context, failed(info_.device, "clCreateKernel", error));
             }
             m->kernels.emplace(launch.entry, kernel);
         }
@@ -282,7 +282,7 @@ public:
             error = cl().clSetKernelArg(kernel, i, launch.shared_bytes > 0 ? static_cast<size_t>(launch.shared_bytes) : 1, nullptr);
         }
         if (error != CL_SUCCESS) {
-            return fail(context, failure("clSetKernelArg", error));
+            return fail(context, failed(info_.device, "clSetKernelArg", error));
         }
         size_t global[3], local[3];
         for (int d = 0; d < 3; d++) {
@@ -290,7 +290,7 @@ public:
             global[d] = static_cast<size_t>(launch.blocks[d]) * local[d];
         }
         error = cl().clEnqueueNDRangeKernel(queue(context.stream), kernel, 3, nullptr, global, local, 0, nullptr, nullptr);
-        return error == CL_SUCCESS || fail(context, failure(std::string("clEnqueueNDRangeKernel of ") + launch.entry, error));
+        return error == CL_SUCCESS || fail(context, failed(info_.device, std::string("clEnqueueNDRangeKernel of ") + launch.entry, error));
     }
 
     void unload_idle_modules() override {
@@ -320,7 +320,7 @@ private:
         const size_t length = strnlen(source, bytes);
         const cl_program program = cl().clCreateProgramWithSource(context_, 1, &source, &length, &error);
         if (program == nullptr) {
-            fail(context, failure("clCreateProgramWithSource", error));
+            fail(context, failed(info_.device, "clCreateProgramWithSource", error));
             return nullptr;
         }
         auto made = std::make_unique<Module>(program);
@@ -330,7 +330,8 @@ private:
             cl().clGetProgramBuildInfo(program, device_, CL_PROGRAM_BUILD_LOG, 0, nullptr, &length_of_log);
             std::string log(length_of_log, '\0');
             cl().clGetProgramBuildInfo(program, device_, CL_PROGRAM_BUILD_LOG, log.size(), log.data(), nullptr);
-            fail(context, failure("clBuildProgram", error) + ": " + log.c_str());
+            const Status status = failed(info_.device, "clBuildProgram", error);
+            fail(context, Status(status.code(), status.message() + ": " + log.c_str()));
             return nullptr;
         }
         return made;

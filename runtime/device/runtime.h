@@ -91,6 +91,8 @@ public:
 
 /// False, with the message in the context unless there is one.
 bool fail(KernelContext &context, const std::string &message);
+/// The same of a failure of the device or a library: on_device() returns its message, and its code where memory ran out.
+bool fail(KernelContext &context, const Status &status);
 /// A message about a device: it begins with the device's name.
 Status device_error(Device device, StatusCode code, const std::string &text);
 
@@ -100,7 +102,8 @@ Status own_stream(Device device, const void *stream);
 Result<FoundDevice> find_device(Device device);
 Result<FoundDevice> find_cuda_device(int ordinal);
 Result<FoundDevice> find_opencl_device(int ordinal);
-/// The runtime of a device, made when first asked for; or why there is none, the same answer every time.
+/// The runtime of a device, made by whoever asks first, which nobody waits for who asks for another; or why there is none. Who asks after a
+/// failure tries again.
 Result<DeviceRuntime *> device_runtime(Device device);
 
 /// Makes the runtime of a device that was found; called once for each.

@@ -2,6 +2,8 @@
 // workspace and matrices must be memory of the device.
 #include <complex>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include "device/cublas_library.h"
 #include "device/standin_library.h"
@@ -67,6 +69,11 @@ FOURFOLD_EXPORT int cublasCgemmStridedBatched(void *handle, int a_as, int b_as, 
     const Made &made = handles.at(handle);
     if (const int error = record("cublasCgemmStridedBatched", made.stream); error != cublas::kSuccess) {
         return error;
+    }
+    // A kernel for such matrices, at its first call.
+    static std::set<std::tuple<int, int, int, int, int, int>> &loaded = *new std::set<std::tuple<int, int, int, int, int, int>>;
+    if (loaded.emplace(m, n, k, a_pitch, b_pitch, c_pitch).second) {
+        record("cublas loads a kernel");
     }
     const auto on_device = [&](const void *data, long long numbers) { return state().on_device(reinterpret_cast<uintptr_t>(data), static_cast<size_t>(numbers) * sizeof(Complex)); };
     const bool valid = a_as == cublas::kTransposed && b_as == cublas::kAsItIs && m > 0 && n > 0 && k > 0 && count > 0 && count <= 65535 && a_pitch >= k && b_pitch >= k && c_pitch >= m && made.workspace != nullptr &&

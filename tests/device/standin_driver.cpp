@@ -216,7 +216,13 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     }
 }
 int cuDevicePrimaryCtxRetain(Context *context, int device) {
-    std::lock_guard<std::mutex> lock(state.mutex);
+    std::unique_lock<std::mutex> lock(state.mutex);
+    DriverCall call;
+    call.name = "cuDevicePrimaryCtxRetain";
+    if (const int error = enter(call); error != kSuccess && error != kInvalidContext) {  // it needs none
+        return error;
+    }
+    state.wait_while_slow(lock);
     state.retained++;
     *context = reinterpret_cast<Context>(static_cast<intptr_t>(device + 1));
     return kSuccess;
@@ -251,10 +257,7 @@ int cuModuleLoadDataEx(cuda::Module *result, const void *image, unsigned options
     if (error != kSuccess || !valid) {
         return error != kSuccess ? error : kInvalidPtx;
     }
-    state.loading++;
-    state.changed.notify_all();
-    state.changed.wait(lock, [] { return !state.slow_loads; });
-    state.loading--;
+    state.wait_while_slow(lock);
     state.loaded++;
     *result = reinterpret_cast<cuda::Module>(module.get());
     modules.insert(module.release());

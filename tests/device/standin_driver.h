@@ -46,8 +46,8 @@ struct StandIn {
     std::function<void(const std::vector<uintptr_t> &)> launched;
     /// Streams whose work is done as soon as it does not wait for an event; that of the others is done when somebody waits for it.
     std::function<bool(const void *stream)> eager;
-    bool slow_loads = false;      ///< cuModuleLoadDataEx does not return while this is set
-    int loading = 0;              ///< calls of it that wait so
+    bool slow_loads = false;      ///< cuModuleLoadDataEx and cuDevicePrimaryCtxRetain do not return while this is set
+    int loading = 0;              ///< calls of them that wait so
     std::condition_variable changed;
     long loaded = 0, unloaded = 0;  ///< modules
     long retained = 0;              ///< primary contexts
@@ -128,7 +128,13 @@ struct StandIn {
         slow_loads = slow;
         changed.notify_all();
     }
-    /// Until so many calls of cuModuleLoadDataEx wait.
+    void wait_while_slow(std::unique_lock<std::mutex> &lock) {
+        loading++;
+        changed.notify_all();
+        changed.wait(lock, [&] { return !slow_loads; });
+        loading--;
+    }
+    /// Until so many calls wait so.
     void wait_for_loading(int calls_that_wait) {
         std::unique_lock<std::mutex> lock(mutex);
         changed.wait(lock, [&] { return loading >= calls_that_wait; });

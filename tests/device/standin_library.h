@@ -27,7 +27,12 @@ inline int record(const char *name, int astray, const void *stream = nullptr) {
     if (!state().has_stream(stream, name)) {
         return astray;
     }
-    const auto failure = state().failures.find(name);
+    const auto failure = state().failures.find(name), next = state().next_failures.find(name);
+    if (next != state().next_failures.end()) {
+        const int error = next->second;
+        state().next_failures.erase(next);
+        return error;
+    }
     return failure != state().failures.end() ? failure->second : 0;
 }
 
