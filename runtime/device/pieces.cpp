@@ -107,7 +107,7 @@ Result<std::unique_ptr<ConvolutionInPieces>> ConvolutionInPieces::create(const C
             within.workspace_limit = std::min(options.workspace_limit, device_bytes - static_cast<size_t>(tensors));
             const Result<Plan> plan = Plan::create(piece, within);
             status = plan.status();
-            if (plan && tensors + static_cast<double>(plan->packed_filter_bytes() + plan->workspace_bytes_unpacked()) <= static_cast<double>(device_bytes)) {
+            if (plan && tensors + static_cast<double>(plan->workspace_bytes_unpacked()) <= static_cast<double>(device_bytes)) {
                 std::unique_ptr<ConvolutionInPieces> made(new ConvolutionInPieces(problem, *plan, **device));
                 status = made->reserve();
                 if (status.ok()) {
@@ -150,7 +150,7 @@ Status ConvolutionInPieces::reserve() {
     status = status.ok() ? allocate(filters_, w) : status;
     status = status.ok() ? allocate(packed_, plan_.packed_filter_bytes()) : status;
     status = status.ok() ? allocate(bias_, floats(p.out_channels)) : status;
-    return status.ok() ? allocate(workspace_, plan_.workspace_bytes_unpacked()) : status;
+    return status.ok() ? allocate(workspace_, plan_.workspace_bytes_unpacked() - plan_.packed_filter_bytes()) : status;
 }
 
 int64_t ConvolutionInPieces::pieces() const {

@@ -9,8 +9,63 @@
 #include "checks.h"
 #include "device/pieces.h"
 #include "device/stager.h"
+#include "views.h"
 
 namespace fourfold {
+namespace {
+
+/// What an operation reads and writes, in bytes.
+struct TensorBytes {
+    size_t in = 0, second_in = 0, residual = 0, bias = 0, filters = 0, out = 0, second_out = 0;
+
+    explicit TensorBytes(const Conv2dProblem &p) {
+        const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
+        const size_t x = floats(p.input_elements()), w = floats(p.filter_elements()), y = floats(p.output_elements());
+        in = x;
+        out = y;
+        switch (p.operation) {
+        case Operation::kForward:
+            bias = floats(p.out_channels);
+            filters = w;
+            break;
+        case Operation::kBackwardData:
+            in = y;
+            out = x;
+            bias = floats(p.in_channels);
+            filters = w;
+            break;
+        case Operation::kBackwardFilters:
+            second_in = y;
+            out = w;
+            second_out = floats(p.out_channels);
+            break;
+        case Operation::kUnfold:
+            out = floats(p.column_elements());
+            break;
+        case Operation::kFold:
+            in = floats(p.column_elements());
+            out = x;
+            break;
+        default:
+            break;
+        }
+        residual = p.residual ? out : 0;
+    }
+    double all() const {
+        double sum = 0.0;
+        for (const size_t bytes : {in, second_in, residual, bias, filters, out, second_out}) {
+            sum += static_cast<double>(bytes);
+        }
+        return sum;
+    }
+};
+
+/// What a plan of the problem would need more than it may have.
+Status too_much(Device device, const Conv2dProblem &problem, double bytes, size_t most) {
+    return device_error(device, StatusCode::kResourceExhausted, problem.to_string() + ": takes " + std::to_string(static_cast<size_t>(bytes)) + " bytes of memory and may have " + std::to_string(most));
+}
+
+}  // namespace
 
 struct StagedPlan::Impl {
     Impl(const Plan &p, DeviceRuntime &on)
@@ -46,67 +101,22 @@ struct StagedPlan::Impl {
         return memory.status();
     }
 
-    /// What is needed on the device, and the most that is copied at once.
-    struct Need {
-        DeviceBuffer *buffer;
-        size_t bytes;
-    };
-    Result<std::vector<Need>> needs(size_t &most_copied) {
-        const Conv2dProblem &p = plan.problem();
-        const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
-        const size_t x = floats(p.input_elements()), w = floats(p.filter_elements()), y = floats(p.output_elements());
-        const size_t columns = p.moves_columns() ? floats(p.column_elements()) : 0;
-        size_t in = x, out = y, second_in = 0, second_out = 0, channels = 0;
-        switch (p.operation) {
-        case Operation::kForward:
-            channels = floats(p.out_channels);
-            break;
-        case Operation::kBackwardData:
-            in = y;
-            out = x;
-            channels = floats(p.in_channels);
-            break;
-        case Operation::kBackwardFilters:
-            second_in = y;
-            out = w;
-            second_out = floats(p.out_channels);
-            break;
-        case Operation::kUnfold:
-            out = columns;
-            break;
-        case Operation::kFold:
-            in = columns;
-            out = x;
-            break;
-        default:
-            return bad("operation of '" + p.to_string() + "' is no plan's");
-        }
-        most_copied = std::max({in, second_in, out, has_filters ? w : 0});
-        return std::vector<Need>{
-            {&input, in}, {&second_input, second_in}, {&residual, p.residual ? out : 0}, {&bias, channels}, {&filters, has_filters ? w : 0}, {&packed, plan.packed_filter_bytes()}, {&workspace, has_filters ? plan.workspace_bytes_unpacked() : plan.workspace_bytes()}, {&output, out}, {&second_output, second_out}};
-    }
-
     /// kResourceExhausted where more than `most` bytes of the device are needed.
     Status reserve_all(size_t most) {
-        size_t most_copied = 0;
-        const Result<std::vector<Need>> all = needs(most_copied);
-        if (!all) {
-            return all.status();
-        }
-        double bytes = 0.0;
-        for (const Need &need : *all) {
-            bytes += static_cast<double>(need.bytes);
-        }
+        const TensorBytes t(plan.problem());
+        // The filters are packed into a block of their own.
+        const size_t packed_bytes = plan.packed_filter_bytes(), scratch = has_filters ? plan.workspace_bytes_unpacked() - packed_bytes : plan.workspace_bytes();
+        const double bytes = t.all() + static_cast<double>(packed_bytes) + static_cast<double>(scratch);
         if (bytes > static_cast<double>(most)) {
-            return device_error(device, StatusCode::kResourceExhausted, plan.problem().to_string() + ": takes " + std::to_string(static_cast<size_t>(bytes)) + " bytes of memory and may have " + std::to_string(most));
+            return too_much(device, plan.problem(), bytes, most);
         }
-        for (const Need &need : *all) {
-            if (Status status = reserve(*need.buffer, need.bytes); !status.ok()) {
+        for (const auto &[buffer, needed] : {std::pair(&input, t.in), {&second_input, t.second_in}, {&residual, t.residual}, {&bias, t.bias}, {&filters, t.filters}, {&packed, packed_bytes}, {&workspace, scratch}, {&output, t.out}, {&second_output, t.second_out}}) {
+            if (Status status = reserve(*buffer, needed); !status.ok()) {
                 return status;
             }
         }
         const Status status = launched.make(runtime);
-        return status.ok() ? stager.make(runtime, most_copied) : status;
+        return status.ok() ? stager.make(runtime, std::max({t.in, t.second_in, t.out, t.filters})) : status;
     }
 
     /// Sizes of x, w and y, and of columns.
@@ -126,6 +136,20 @@ struct StagedPlan::Impl {
     Sizes column_sizes() const {
         const Conv2dProblem &p = plan.problem();
         return {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
+    }
+
+    /// Of the result.
+    Sizes out_sizes() const {
+        switch (plan.problem().operation) {
+        case Operation::kForward:
+            return result_sizes();
+        case Operation::kBackwardFilters:
+            return filter_sizes();
+        case Operation::kUnfold:
+            return column_sizes();
+        default:
+            return image_sizes();
+        }
     }
 
     /// Whether the view is of memory without gaps: then it is copied as it lies.
@@ -157,11 +181,20 @@ struct StagedPlan::Impl {
         there.data = to.floats();
         return stager.send(to.data(), view.data, to.bytes(), stream);
     }
-    Status fetch(const char *name, const DeviceBuffer &from, const MutableView &view, void *stream) {
-        if (view.data == nullptr) {
-            return bad(std::string(name) + " is null");
+    Status fetch(const DeviceBuffer &from, void *to, void *stream) {
+        return stager.fetch(to, from.data(), from.bytes(), stream);
+    }
+    /// Whether the result lies as upload() was told: bytes are copied as they are.
+    Status check_result(const MutableView &view) const {
+        if (output_view.data == nullptr) {
+            return bad("nothing was uploaded; there is no result to download");
         }
-        return stager.fetch(view.data, from.data(), from.bytes(), stream);
+        Status status = check(result_name(), view, out_sizes());
+        const Layout layout = plan.problem().operation == Operation::kUnfold ? Layout::kNchw : plan.problem().layout;
+        StridedOut here, there;
+        status = status.ok() ? resolve(result_name(), view, layout, out_sizes(), Role::kFilterGradient, here) : status;
+        status = status.ok() ? resolve(result_name(), output_view, layout, out_sizes(), Role::kFilterGradient, there) : status;
+        return !status.ok() || std::equal(here.s, here.s + 4, there.s) ? status : bad(std::string(result_name()) + " has other strides than when it was uploaded");
     }
 
     /// For every call, before anything is put into its stream.
@@ -244,10 +277,25 @@ Result<StagedPlan> StagedPlan::create(const Conv2dProblem &problem, const PlanOp
     }
     // Not the last byte: drivers take some for themselves.
     const size_t limit = std::min(device_bytes, (*runtime)->free_bytes() / 16 * 15);
-    PlanOptions within = options;
-    within.workspace_limit = std::min(options.workspace_limit, limit);
-    const Result<Plan> plan = Plan::create(problem, within);
-    Result<StagedPlan> whole = plan ? Impl::create(*plan, limit) : Result<StagedPlan>(plan.status());
+    // The workspace has what the tensors leave, and on a second try what the packed filters, whose size the first one told, leave of that.
+    if (Status status = problem.validate(); !status.ok()) {
+        return status;
+    }
+    const double tensors = TensorBytes(problem).all();
+    double beside = tensors;
+    Status planned;
+    Result<StagedPlan> whole = too_much(options.device, problem, tensors, limit);
+    for (int i = 0; i < 2 && beside <= static_cast<double>(limit); i++) {
+        PlanOptions within = options;
+        within.workspace_limit = std::min(options.workspace_limit, limit - static_cast<size_t>(beside));
+        const Result<Plan> plan = Plan::create(problem, within);
+        planned = plan.status();
+        whole = plan ? Impl::create(*plan, limit) : Result<StagedPlan>(planned);
+        if (whole || !plan || whole.status().code() != StatusCode::kResourceExhausted) {
+            break;
+        }
+        beside = tensors + static_cast<double>(plan->packed_filter_bytes());
+    }
     // What lacks is memory of the device, not a workspace of the caller's.
     const auto explained = [&](const Status &status) {
         const bool memory = status.code() == StatusCode::kResourceExhausted && status.message().rfind("device '", 0) != 0;
@@ -262,7 +310,7 @@ Result<StagedPlan> StagedPlan::create(const Conv2dProblem &problem, const PlanOp
     }
     Result<std::unique_ptr<ConvolutionInPieces>> pieces = ConvolutionInPieces::create(problem, options, limit);
     if (!pieces) {
-        return explained(plan.status().code() == StatusCode::kUnsupported ? plan.status() : pieces.status());
+        return explained(planned.code() == StatusCode::kUnsupported ? planned : pieces.status());
     }
     auto impl = std::make_unique<Impl>((*pieces)->plan(), **runtime);
     impl->pieces = std::move(*pieces);
@@ -292,9 +340,7 @@ Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &
     const bool from_output = p.operation == Operation::kBackwardData;
     const Sizes in = from_output ? result_sizes() : p.operation == Operation::kFold ? column_sizes()
                                                                                     : image_sizes();
-    const Sizes out = p.operation == Operation::kForward ? result_sizes() : p.operation == Operation::kBackwardFilters ? filter_sizes()
-                                                                        : p.operation == Operation::kUnfold            ? column_sizes()
-                                                                                                                       : image_sizes();
+    const Sizes out = out_sizes();
     Status status = check(result_name(), result(t), out);
     if (status.ok()) {
         output_view = result(t);
@@ -365,9 +411,13 @@ Status StagedPlan::download(const Tensors &t, const ExecutionContext &context) {
     Impl &s = *impl_;
     Status status = s.at_once();
     status = status.ok() ? s.enter(context) : status;
-    status = !status.ok() ? status : s.fetch(s.result_name(), s.output, s.result(t), context.stream);
-    const bool more = status.ok() && s.second_output.bytes() > 0 && t.grad_bias != nullptr;
-    return more ? s.fetch("grad_bias", s.second_output, MutableView(t.grad_bias), context.stream) : status;
+    status = status.ok() ? s.check_result(s.result(t)) : status;
+    const bool more = s.second_output.bytes() > 0 && t.grad_bias != nullptr;
+    if (status.ok() && more && !s.second_output_wanted) {
+        status = bad("grad_bias was null when the tensors were uploaded; it was not computed");
+    }
+    status = status.ok() ? s.fetch(s.output, s.result(t).data, context.stream) : status;
+    return status.ok() && more ? s.fetch(s.second_output, t.grad_bias, context.stream) : status;
 }
 
 Status StagedPlan::execute(const Tensors &tensors, const ExecutionContext &context) {

@@ -181,6 +181,54 @@ TEST_F(Staging, WhatCannotBeDoneInPieces) {
     EXPECT_EQ(StagedPlan::create(problem, PlanOptions()).status().code(), StatusCode::kInvalidArgument);
 }
 
+/// The workspace has what tensors and packed filters leave of the memory: fewer images at a time rather than pieces, or no plan.
+TEST_F(Staging, TheLimitIsOfTensorsAndWorkspaceTogether) {
+    const Conv2dProblem forward = parse_problem("b8 ic16 i16 oc16 f3 p1");
+    for (const Operation operation : {Operation::kForward, Operation::kBackwardData}) {
+        Operands operands(gradient_of(forward, operation), 11);
+        const size_t tensors = 2u * 8 * 16 * 16 * 16 * 4 + 2u * 16 * 16 * 9 * 4 + 4096, image = 16u * 9 * 16 * 16 * 4;
+        const size_t limit = tensors + 6 * image;
+        Result<StagedPlan> staged = StagedPlan::create(operands.problem, options(Algorithm::kIm2col), limit);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        EXPECT_EQ(staged->pieces(), 1) << operands.to_string();
+        EXPECT_LE(staged->plan().workspace_bytes(), 6 * image);
+        const Status status = staged->execute(operands.tensors());
+        ASSERT_TRUE(status.ok()) << status.message();
+        EXPECT_TRUE(matches(operands, operands.expected(), 1e-6));
+    }
+    // Filters that are most of it: what they leave is known when a first plan has told their packed size.
+    const Conv2dProblem filters = parse_problem("b4 ic64 i8 oc64 f5 p2");
+    const size_t w = 64u * 64 * 25 * 4, columns = 64u * 25 * 64 * 4, images = 2u * 4 * 64 * 64 * 4 + 64 * 4;
+    const Result<StagedPlan> staged = StagedPlan::create(filters, options(Algorithm::kIm2col), images + 2 * w + 2 * columns);
+    ASSERT_TRUE(staged.ok()) << staged.status().message();
+    EXPECT_EQ(staged->pieces(), 1);
+}
+
+TEST_F(Staging, DownloadTakesOnlyWhatWasUploaded) {
+    Operands operands(parse_problem("bwd-filters b2 ic5 i9 oc7 f3 p1"), 11);
+    Result<StagedPlan> staged = StagedPlan::create(operands.problem, options());
+    ASSERT_TRUE(staged.ok()) << staged.status().message();
+    Tensors tensors = operands.tensors(), other = tensors;
+    EXPECT_NE(staged->download(tensors).message().find("nothing was uploaded"), std::string::npos);
+    tensors.grad_bias = nullptr;
+    ASSERT_TRUE(staged->upload(tensors).ok());
+    ASSERT_TRUE(staged->launch().ok());
+    EXPECT_EQ(staged->download(other).message(), "grad_bias was null when the tensors were uploaded; it was not computed");
+    other = tensors;
+    other.grad_filters.data = nullptr;
+    EXPECT_EQ(staged->download(other).message(), "grad_filters is null");
+    std::vector<float> wide(7 * 5 * 3 * 4, 5.0f);
+    other.grad_filters = MutableView(wide.data(), 60, 12, 4, 1);
+    EXPECT_NE(staged->download(other).message().find("grad_filters has gaps"), std::string::npos);
+    other.grad_filters = MutableView(wide.data(), 45, 1, 15, 5);
+    EXPECT_EQ(staged->download(other).message(), "grad_filters has other strides than when it was uploaded");
+    EXPECT_EQ(wide, std::vector<float>(wide.size(), 5.0f));
+    // The same strides, said in words.
+    other.grad_filters = MutableView(tensors.grad_filters.data, 45, 9, 3, 1);
+    EXPECT_TRUE(staged->download(other).ok());
+    EXPECT_TRUE(matches(operands, operands.expected(), 1e-6));
+}
+
 TEST_F(Staging, ThreadsShareAPlan) {
     Operands first(parse_problem("b2 ic8 i12 oc8 f3 p1"), 1), second(first.problem, 2);
     const Result<Plan> plan = Plan::create(first.problem, options());

@@ -23,7 +23,7 @@ class StagedPlan {
 public:
     /// Errors: kInvalidArgument (a plan of the CPU), kResourceExhausted (memory of the device).
     static Result<StagedPlan> create(const Plan &plan);
-    /// Plans the problem for options.device within `device_bytes` of its memory, or what is free there where that is less (OpenCL does not
+    /// Plans the problem for options.device within `device_bytes` of its memory, tensors and packed filters included, or what is free there where that is less (OpenCL does not
     /// tell: half of all). A forward convolution that needs more, such as of an image larger than the memory, is done in pieces: some images,
     /// or strips of rows with what their filters overlap, at a time. While one piece is computed the next is copied there and the one
     /// before back, beside the caller's stream. Errors: as above, and Plan::create's; kResourceExhausted where one row of an image, or another
@@ -48,7 +48,8 @@ public:
     Status upload(const Tensors &tensors, const ExecutionContext &context = {});
     /// Second part: the computation alone, put into the stream and not waited for.
     Status launch(const ExecutionContext &context = {});
-    /// Third part: waits, and copies the results to where `tensors` has them.
+    /// Third part: waits, and copies the results to where `tensors` has them, with the strides that upload() was given. Errors:
+    /// kInvalidArgument where they differ, or nothing was uploaded, or grad_bias was not asked for then.
     Status download(const Tensors &tensors, const ExecutionContext &context = {});
 
     /// The plan that it was made for; of a piece, where the work is done in pieces.
