@@ -22,6 +22,7 @@
 #include "content_hash.h"
 #include "files.h"
 #include "fourfold/tuning.h"
+#include "tables.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -42,22 +43,15 @@ std::string machine_words(Device device) {
     return fmt::format("{}; {} L1, {} L2, {} L3; {} threads", m.cpu, bytes_text(m.l1_bytes), bytes_text(m.l2_bytes), bytes_text(m.l3_bytes), m.hardware_threads);
 }
 
-/// The variants that a choice names, each with its content hash.
-std::vector<std::pair<std::string, std::string>> variants_of(const std::string &choice) {
-    std::vector<std::pair<std::string, std::string>> variants;
-    std::istringstream words(choice);
-    for (std::string word; words >> word;) {
-        if (const std::string hash = variant_hash(word); !hash.empty()) {
-            variants.emplace_back(word, hash);
-        }
+/// The contents of all that the choice runs, for the machine of the key that record_key() made.
+std::string contents_of(const std::string &key, const std::string &choice) {
+    std::istringstream parts(key);
+    std::string isa;
+    for (int i = 0; i < 4; ++i) {
+        std::getline(parts, isa, '|');
     }
-    return variants;
-}
-
-/// The contents of all of them.
-std::string contents_of(const std::string &choice) {
     std::string text;
-    for (const auto &[name, hash] : variants_of(choice)) {
+    for (const auto &[name, hash] : choice_contents(choice, isa)) {
         text += name + " " + hash + "\n";
     }
     return hash_text(text);
@@ -119,7 +113,7 @@ Record make_record(const Conv2dProblem &problem, const PlanOptions &options, con
     r.threads = options.threads;
     r.cache = options.cache;
     r.choice = choice;
-    r.variants = variants_of(choice);
+    r.variants = choice_contents(choice, name.isa);
     return r;
 }
 
@@ -262,7 +256,7 @@ Result<int> Journal::load() {
         rest.remove_prefix(end + 1);
         const Json line = Json::parse(whole, nullptr, false);
         const std::string key = word(line, "key"), choice = word(line, "choice"), failure = word(line, "failure");
-        if (!choice.empty() && word(line, "contents") != contents_of(choice)) {
+        if (!choice.empty() && word(line, "contents") != contents_of(key, choice)) {
             ++dropped;
             continue;
         }
@@ -286,11 +280,11 @@ Journal::Left Journal::left(const std::string &key, const std::string &choice) c
 }
 
 Status Journal::sample(const std::string &key, const std::string &choice, double seconds) {
-    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(choice)}, {"s", seconds}}).dump() + "\n", false);
+    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"s", seconds}}).dump() + "\n", false);
 }
 
 Status Journal::failure(const std::string &key, const std::string &choice, const Failure &failure) {
-    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(choice)}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, Json::error_handler_t::replace) + "\n", false);
+    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, Json::error_handler_t::replace) + "\n", false);
 }
 
 }  // namespace fourfold::cli

@@ -136,6 +136,7 @@ struct AlgorithmEntry {
     Planner plan_filter_gradient = nullptr;  ///< bwd-filters, whose sum runs over images and pixels; null: not by this algorithm
     Planner plan_columns = nullptr;          ///< unfold and fold; null: not by this algorithm
     Planner plan_data_gradient = nullptr;    ///< bwd-data, where it is not the adjoint problems' forward plans (backward_data.cpp)
+    std::vector<const char *> stages = {};   ///< of a GPU's: those that its plans run beside the variants that their choices name
 };
 
 /// The list of algorithms: adding one adds a line here.

@@ -28,7 +28,7 @@ struct Record {
     CacheState cache = CacheState::kWarm;
     // The value.
     std::string choice;           ///< "winograd winograd_forward_avx512_m4 winograd_product_avx512_r8_v2"
-    std::vector<std::pair<std::string, std::string>> variants;  ///< those that the choice names, each with its content hash
+    std::vector<std::pair<std::string, std::string>> variants;  ///< what the choice runs, by content hash: choice_contents() of the build that measured
     bool winner = false;          ///< confirmed as the problem's choice; otherwise one of the others that were tried
     std::string failure;          ///< empty, or its class: "compile", "crash", "timeout", "wrong", "refused"
     double seconds_min = 0.0, seconds_median = 0.0;

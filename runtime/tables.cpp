@@ -72,6 +72,18 @@ std::string_view hash_of(std::string_view name) {
     return at == hashes.end() ? std::string_view() : at->second;
 }
 
+/// The contents of the stages that a GPU's algorithm runs unnamed; empty where there are none.
+std::string unnamed_contents(std::string_view algorithm, std::string_view target) {
+    std::string text;
+    for (const AlgorithmEntry &entry : device_algorithms()) {
+        for (const DeviceVariant &v : device_variants()) {
+            const bool runs = algorithm == entry.name && target == v.target && std::any_of(entry.stages.begin(), entry.stages.end(), [&](const char *stage) { return std::strcmp(stage, v.variant.stage) == 0; });
+            text += runs ? std::string(v.variant.name) + " " + v.variant.hash + "\n" : "";
+        }
+    }
+    return text.empty() ? text : hash_text(text);
+}
+
 uint64_t text_hash(std::string_view text) {
     return hash_bytes(text.data(), text.size());
 }
@@ -126,8 +138,30 @@ std::string join(const std::vector<std::string> &parts) {
 
 }  // namespace
 
+std::vector<std::pair<std::string, std::string>> choice_contents(const std::string &choice, const std::string &isa) {
+    std::vector<std::pair<std::string, std::string>> list;
+    every_word(choice, [&](std::string_view word) {
+        if (const std::string_view hash = hash_of(word); !hash.empty()) {
+            list.emplace_back(word, hash);
+        }
+        return true;
+    });
+    const std::string_view algorithm = split_choice(choice).first;
+    if (std::string unnamed = unnamed_contents(algorithm, isa); !unnamed.empty()) {
+        list.emplace_back(std::string(algorithm) + "_" + isa, std::move(unnamed));
+    }
+    return list;
+}
+
 bool is_current(const Record &record) {
     const auto [algorithm, words] = split_choice(record.choice);
+    if (is_device_target(record.isa)) {
+        const std::vector<std::pair<std::string, std::string>> contents = choice_contents(record.choice, record.isa);
+        const bool same = std::all_of(contents.begin(), contents.end(), [&](const auto &v) { return std::find(record.variants.begin(), record.variants.end(), v) != record.variants.end(); });
+        if (!same) {
+            return false;
+        }
+    }
     return is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
                if (word.find('=') != std::string_view::npos || word == own) {
                    return true;

@@ -151,7 +151,10 @@ private:
     std::vector<TableInfo> infos_;
 };
 
-/// Every variant that the choice names is built in, with the contents that were measured.
+/// The variants that a choice names, each with its content hash, and, of the target of a GPU, as "<algorithm>_<target>" the contents of
+/// all other stages that the algorithm's plans run.
+std::vector<std::pair<std::string, std::string>> choice_contents(const std::string &choice, const std::string &isa);
+/// All of them are built in, with the contents that were measured.
 bool is_current(const Record &record);
 
 /// How many generations lie between two microarchitectures of one vendor; nothing between strangers. Tables of other ISA levels

@@ -22,6 +22,7 @@
 #include "fourfold/fourfold.h"
 #include "fourfold/staged_plan.h"
 #include "support/spawn.h"
+#include "tables.h"
 
 namespace fourfold::test {
 namespace {
@@ -782,11 +783,8 @@ TEST_F(CudaRuntime, FailuresComeBackInWords) {
 /// A table with one record of the GPU that is named so.
 std::string record_of(const std::string &gpu, const char *target, const std::string &problem, const std::string &choice) {
     std::string variants;
-    for (size_t begin = 0; begin < choice.size();) {
-        const size_t end = std::min(choice.find(' ', begin), choice.size());
-        const std::string word = choice.substr(begin, end - begin), hash = variant_hash(word);
-        variants += hash.empty() ? "" : (variants.empty() ? "\"" : ",\"") + word + "\":\"" + hash + "\"";
-        begin = end + 1;
+    for (const auto &[name, hash] : choice_contents(choice, target)) {
+        variants += (variants.empty() ? "\"" : ",\"") + name + "\":\"" + hash + "\"";
     }
     return "{\"format\":\"fourfold-records\",\"version\":1}\n{\"problem\":\"" + problem + "\",\"accuracy\":\"default\",\"microarchitecture\":\"" + gpu + "\",\"isa\":\"" + target +
            "\",\"threads\":1,\"cache\":\"warm\",\"role\":\"winner\",\"choice\":\"" + choice + "\",\"ms_min\":0.1,\"ms_median\":0.1,\"samples\":9,\"ms_predicted\":0.2,\"variants\":{" + variants + "}}\n";

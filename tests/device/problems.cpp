@@ -1,11 +1,15 @@
 // Every algorithm of a GPU against the double-precision reference: named cases, random ones, every variant, views.
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "algorithm.h"
 #include "device/device_test.h"
 #include "registry.h"
 #include "support/problems.h"
@@ -146,11 +150,13 @@ TEST_F(DeviceProblems, EveryStageAndChoice) {
     struct Tracer final : RegistryTracer {
         std::mutex mutex;
         std::set<std::string> called_variants;
+        std::set<const Variant *> called_now;
         void looked_up(const Variant &) override {
         }
         void called(const Variant &variant, const int32_t *, int, double) override {
             std::lock_guard<std::mutex> lock(mutex);
             called_variants.insert(variant.name);
+            called_now.insert(&variant);
         }
     } tracer;
     for (const auto &[text, operations] : {
@@ -175,6 +181,14 @@ TEST_F(DeviceProblems, EveryStageAndChoice) {
                 const Status status = run_plan(*plan, operands);
                 registry_tracer = nullptr;
                 ASSERT_TRUE(status.ok()) << c.choice << ", " << operands.to_string() << ": " << status.message();
+                // Records are valid for what the choice names and the entry lists.
+                for (const AlgorithmEntry &entry : device_algorithms()) {
+                    for (const Variant *v : tracer.called_now) {
+                        const bool listed = std::any_of(entry.stages.begin(), entry.stages.end(), [&](const char *stage) { return std::strcmp(stage, v->stage) == 0; });
+                        EXPECT_TRUE(entry.algorithm != c.algorithm || listed || (" " + c.choice + " ").find(std::string(" ") + v->name + " ") != std::string::npos) << c.choice << " runs " << v->name;
+                    }
+                }
+                tracer.called_now.clear();
                 EXPECT_TRUE(matches(operands, expected, error_limit(c.algorithm))) << c.choice;
             }
         }

@@ -137,14 +137,21 @@ TEST_F(DeviceTiers, OtherGpusAndCpusSayNothing) {
 TEST_F(DeviceTiers, WhatCannotBeUsedIsCounted) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
     const std::string choice = choices_of(p).back().choice;
-    Record stale = timed(p, choice, 1e-4), foreign = stale;
-    ASSERT_FALSE(stale.variants.empty());
-    stale.variants[0].second = "0123456789abcdef";
+    Record foreign = timed(p, choice, 1e-4);
+    const Record good = foreign;
+    // Of what the choice names, and of all stages that its algorithm runs beside: other contents, or none.
+    ASSERT_GE(good.variants.size(), 2u);
+    std::vector<Record> records(2 * good.variants.size(), good);
+    for (size_t i = 0; i < good.variants.size(); i++) {
+        records[2 * i].variants[i].second = "0123456789abcdef";
+        records[2 * i + 1].variants.erase(records[2 * i + 1].variants.begin() + static_cast<std::ptrdiff_t>(i));
+    }
     foreign.isa = "cuda999";
-    const Result<TableInfo> info = load({stale, foreign});
+    records.push_back(foreign);
+    const Result<TableInfo> info = load(records);
     ASSERT_TRUE(info.ok());
     EXPECT_EQ(info->records, 0);
-    EXPECT_EQ(info->stale, 1);
+    EXPECT_EQ(info->stale, static_cast<int>(records.size()) - 1);
     EXPECT_EQ(info->foreign, 1);
     EXPECT_EQ(plan_of(p).tier(), Tier::kCostModel);
 }
