@@ -89,26 +89,14 @@ Status make_executable(const fs::path &path) {
 
 }  // namespace
 
-Status export_bundle(const std::string &folder, const std::vector<Shape> &shapes, const TuneFlags &flags) {
-    const Result<PlanOptions> options = tuning_options(flags);
-    if (!options) {
-        return options.status();
-    }
-    if (options->device == Device::kCpu) {
-        return bad("--export-bundle is for GPUs: give --device cuda or opencl; a CPU is tuned where it is, by this command");
-    }
-    const fs::path path(folder);
+namespace {
+
+/// The bundle's files in its folder, which is there.
+Status fill_bundle(const fs::path &path, const std::vector<Shape> &shapes, const Json &manifest) {
     std::error_code error;
-    if (fs::exists(path, error) && !(fs::is_directory(path, error) && fs::is_empty(path, error))) {
-        return bad(fmt::format("--export-bundle: '{}' exists; a bundle is made in a new folder or an empty one", folder));
-    }
-    const std::map<std::string, std::string> variants = variants_for(options->device.kind);
-    if (variants.empty()) {
-        return {StatusCode::kUnsupported, fmt::format("this build has no variants for device '{}' to measure", to_string(options->device))};
-    }
     fs::create_directories(path / "lib" / "compiler", error);
     if (error) {
-        return {StatusCode::kInternal, fmt::format("cannot make folder '{}': {}", folder, error.message())};
+        return {StatusCode::kInternal, fmt::format("cannot make folder '{}': {}", path.string(), error.message())};
     }
     std::string problems = "name,problem\n";
     for (const Shape &shape : shapes) {
@@ -116,8 +104,6 @@ Status export_bundle(const std::string &folder, const std::vector<Shape> &shapes
         std::replace_if(name.begin(), name.end(), [](char c) { return c == ',' || c == '\n' || c == '#' || c == '"'; }, '.');
         problems += name + "," + shape.problem.to_string() + "\n";
     }
-    Json manifest = {{"format", kFormat}, {"version", kVersion}, {"library", version()}, {"device", to_string(Device(options->device.kind))}, {"accuracy", flags.accuracy}, {"workspace_max", flags.workspace_max}, {"problems", shapes.size()}};
-    manifest["variants"] = variants;
     Status status = write_file((path / "problems.csv").string(), problems);
     status = status ? write_file((path / "manifest.json").string(), manifest.dump(1) + "\n") : status;
     status = status ? write_file((path / "measure").string(), kScript) : status;
@@ -129,6 +115,50 @@ Status export_bundle(const std::string &folder, const std::vector<Shape> &shapes
         const bool compiler = name.string().rfind("libstdc++", 0) == 0 || name.string().rfind("libgcc_s", 0) == 0;
         status = status ? copy_into(library, path / "lib" / (compiler ? "compiler" : "") / name) : status;
     }
+    return status;
+}
+
+}  // namespace
+
+Status export_bundle(const std::string &folder, const std::vector<Shape> &shapes, const TuneFlags &flags, const std::map<std::string, std::string> &search) {
+    const Result<PlanOptions> options = tuning_options(flags);
+    if (!options) {
+        return options.status();
+    }
+    if (options->device == Device::kCpu) {
+        return bad("--export-bundle is for GPUs: give --device cuda or opencl; a CPU is tuned where it is, by this command");
+    }
+    if (options->device.ordinal != 0) {
+        return bad(fmt::format("--device {}: a bundle is for all GPUs of a kind; which of a machine's is measured on is said there (./measure --device {})", flags.device, flags.device));
+    }
+    const fs::path path(folder);
+    std::error_code error;
+    const bool there = fs::exists(path, error);
+    if (there && !(fs::is_directory(path, error) && fs::is_empty(path, error))) {
+        return bad(fmt::format("--export-bundle: '{}' exists; a bundle is made in a new folder or an empty one", folder));
+    }
+    const std::map<std::string, std::string> variants = variants_for(options->device.kind);
+    if (variants.empty()) {
+        return {StatusCode::kUnsupported, fmt::format("this build has no variants for device '{}' to measure", to_string(options->device))};
+    }
+    Json manifest = {{"format", kFormat}, {"version", kVersion}, {"library", version()}, {"device", to_string(options->device)}, {"accuracy", flags.accuracy}, {"workspace_max", flags.workspace_max}, {"problems", shapes.size()}};
+    manifest["search"] = search;
+    manifest["variants"] = variants;
+    // The topmost folder that this makes.
+    fs::path made = path;
+    while (!there && made.has_parent_path() && made.has_filename() && !fs::exists(made.parent_path(), error)) {
+        made = made.parent_path();
+    }
+    const Status status = fill_bundle(path, shapes, manifest);
+    if (!status) {
+        if (there) {
+            for (const fs::directory_entry &entry : fs::directory_iterator(path, error)) {
+                fs::remove_all(entry.path(), error);
+            }
+        } else {
+            fs::remove_all(made, error);
+        }
+    }
     if (status) {
         fmt::print("{}: {} problems for device '{}', {} variants; take the folder to the machine that has one, run ./measure there, and bring results.json back: fourfold tune --import results.json --out schedules/tuned/\n", folder, shapes.size(), to_string(Device(options->device.kind)), variants.size());
     }
@@ -139,7 +169,7 @@ namespace {
 
 /// What a bundle says of itself, as far as measuring needs it. Errors: kInvalidArgument for what export_bundle did not write, or
 /// wrote in another build.
-Status read_manifest(const std::string &path, TuneFlags &flags) {
+Status read_manifest(const std::string &path, TuneFlags &flags, std::map<std::string, std::string> &search) {
     const Result<std::string> text = read_file(path);
     if (!text) {
         return text.status();
@@ -170,16 +200,36 @@ Status read_manifest(const std::string &path, TuneFlags &flags) {
     if (word("library") != version() || same != own.size() || same != variants->size()) {
         return bad(fmt::format("'{}' is of another build: of its {} variants this program (fourfold {}) has {} with the same contents; measure with the program of the bundle", path, variants->size(), version(), same));
     }
+    const auto given = manifest.find("search");
+    if (given == manifest.end() || !given->is_object() || !std::all_of(given->begin(), given->end(), [](const Json &value) { return value.is_string(); })) {
+        return broken("it does not say how to search");
+    }
+    search = given->get<std::map<std::string, std::string>>();
     flags.device = word("device");
     flags.accuracy = word("accuracy");
     flags.workspace_max = word("workspace_max");
     return {};
 }
 
-Status measure(const std::string &folder, const std::string &device, TuneFlags flags) {
+Status measure(CLI::App &verb, const std::string &folder, const std::string &device, TuneFlags &flags) {
     const fs::path path(folder);
-    if (Status status = read_manifest((path / "manifest.json").string(), flags); !status) {
+    std::map<std::string, std::string> search;
+    if (Status status = read_manifest((path / "manifest.json").string(), flags, search); !status) {
         return status;
+    }
+    for (const auto &[name, value] : search) {
+        CLI::Option *option = search_option(verb, name);
+        try {
+            if (option != nullptr && option->count() == 0) {
+                option->add_result(value);
+                option->run_callback();
+            }
+        } catch (const CLI::Error &) {
+            option = nullptr;
+        }
+        if (option == nullptr) {
+            return bad(fmt::format("'{}' is no manifest of a bundle: it searches with {} {}", (path / "manifest.json").string(), name, value));
+        }
     }
     if (!device.empty()) {
         const Result<Device> named = parse_device(device);
@@ -312,7 +362,7 @@ Action add_measure(CLI::App &verb) {
     verb.add_option("--out", flags->tune.out, "the results (default: results.json in the bundle); what they have already is not measured again");
     add_search_flags(verb, flags->tune);
     verb.footer("The second of three steps, for GPUs of machines that cannot build fourfold: tune --export-bundle packs, measure measures, as tune does, where the GPU is, and tune --import makes a table. The bundle's own ./measure runs this verb.");
-    return [flags] { return measure(flags->bundle, flags->device, flags->tune); };
+    return [flags, &verb] { return measure(verb, flags->bundle, flags->device, flags->tune); };
 }
 
 }  // namespace fourfold::cli

@@ -8,6 +8,7 @@
 //     folder/results.json     a table (runtime/record.h), once it has measured
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,10 @@
 
 namespace fourfold::cli {
 
-/// Makes the folder, which must not exist or be empty. No device is asked for. Errors: kInvalidArgument (a folder with something in
-/// it), kUnsupported (no variants for such a device), kInternal (cannot write).
-Status export_bundle(const std::string &folder, const std::vector<Shape> &shapes, const TuneFlags &flags);
+/// Makes the folder, which must not exist or be empty, and nothing where it fails. `search` are options of add_search_flags(), by name, that
+/// measure is to use unless it is given others. No device is asked for. Errors: kInvalidArgument (a folder with something in it, the number
+/// of a GPU), kUnsupported (no variants for such a device), kInternal (cannot write).
+Status export_bundle(const std::string &folder, const std::vector<Shape> &shapes, const TuneFlags &flags, const std::map<std::string, std::string> &search);
 
 /// The usable records of GPUs in the results (files, or bundles) into the table `out`, or, where that is a folder, one table of each
 /// GPU there, merged with what it has. Lines that cannot be used are skipped and counted. Errors: kInvalidArgument (no table,

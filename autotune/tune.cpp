@@ -524,6 +524,26 @@ std::string header_of(const PlanOptions &options) {
 
 }  // namespace
 
+constexpr const char *kSearchFlags[] = {"--budget", "--trials", "--patience", "--hopeless", "--candidate-timeout", "--seed"};
+
+CLI::Option *search_option(CLI::App &verb, const std::string &name) {
+    const bool known = std::find(std::begin(kSearchFlags), std::end(kSearchFlags), name) != std::end(kSearchFlags);
+    return known ? verb.get_option_no_throw(name) : nullptr;
+}
+
+Result<std::map<std::string, std::string>> given_search_flags(CLI::App &verb, const TuneFlags &flags) {
+    if (const Result<double> seconds = parse_duration(flags.budget); !flags.budget.empty() && !seconds) {
+        return seconds.status();
+    }
+    std::map<std::string, std::string> given;
+    for (const char *name : kSearchFlags) {
+        if (const CLI::Option *const option = search_option(verb, name); option->count() > 0) {
+            given[name] = option->results().back();
+        }
+    }
+    return given;
+}
+
 void add_search_flags(CLI::App &verb, TuneFlags &flags) {
     verb.add_option("--budget", flags.budget, "time for all problems together: 90s, 10m, 2h (default: none); a quarter of it is for confirming new winners, and what is not confirmed in time changes nothing");
     verb.add_option("--trials", flags.trials, "at most so many candidates a problem are tried, the incumbent and those that fail included (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
@@ -601,7 +621,7 @@ Action add_tune(CLI::App &verb) {
     CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form");
     verb.add_option("--operation", flags->operations, "each problem as these operations instead of its own: fwd, bwd-data, bwd-filters, unfold, fold")->delimiter(',');
     verb.add_option("--layout", flags->layouts, "each problem in these layouts instead of its own: nchw, nhwc")->delimiter(',');
-    verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins. A folder: the table there that is called after the machine");
+    CLI::Option *out = verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins. A folder: the table there that is called after the machine");
     verb.add_option("--device", flags->device, "cpu, cuda or opencl; cuda:1 is the second GPU. A GPU's records are known by its model")->capture_default_str();
     add_search_flags(verb, *flags);
     verb.add_option("--workspace-max", flags->workspace_max, "no candidates with more bytes of workspace: 65536, 64K, 1.5G");
@@ -610,10 +630,10 @@ Action add_tune(CLI::App &verb) {
     verb.add_flag("--cold", flags->cold, "caches evicted before each sample: records of their own");
     CLI::Option *resume = verb.add_flag("--resume", flags->resume, "continue what was interrupted: problems with a winner are left out, samples taken are kept");
     CLI::Option *verify = verb.add_flag("--verify-only", flags->verify_only, "measure the table's winners and runners-up again; write nothing")->excludes(resume);
-    CLI::Option *bundle = verb.add_option("--export-bundle", flags->bundle, "measure nothing: pack the problems and this program into a new folder, for a machine that has the GPU and not this build (fourfold measure)")->excludes(resume)->excludes(verify);
+    CLI::Option *bundle = verb.add_option("--export-bundle", flags->bundle, "measure nothing: pack the problems and this program into a new folder, for a machine that has the GPU and not this build (fourfold measure); --budget and its like are what measure uses unless it is given others")->excludes(resume)->excludes(verify)->excludes(out);
     CLI::Option *import = verb.add_option("--import", flags->results, "measure nothing: add these results of bundles to the table")->excludes(shapes)->excludes(problems)->excludes(bundle)->excludes(resume)->excludes(verify);
     verb.footer("Each candidate first runs in a process of its own and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes; where the incumbent fails, it must do well in one.");
-    return [flags, shapes, problems, bundle, import] {
+    return [flags, shapes, problems, bundle, import, &verb] {
         if (bundle->count() == 0 && flags->out.empty()) {
             return bad("--out is required; see fourfold tune --help");
         }
@@ -628,7 +648,8 @@ Action add_tune(CLI::App &verb) {
             return list.status();
         }
         if (bundle->count() > 0) {
-            return export_bundle(flags->bundle, *list, *flags);
+            const Result<std::map<std::string, std::string>> search = given_search_flags(verb, *flags);
+            return search ? export_bundle(flags->bundle, *list, *flags, *search) : search.status();
         }
         const Result<Device> device = parse_device(flags->device);
         flags->out = device ? table_path(flags->out, machine_name(*device).microarchitecture) : flags->out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,10 @@ struct TuneFlags {
 
 /// How long and how hard candidates are searched, and with which data.
 void add_search_flags(CLI::App &verb, TuneFlags &flags);
+/// One of them; null for another name.
+CLI::Option *search_option(CLI::App &verb, const std::string &name);
+/// Those that were given, with their values. Errors: kInvalidArgument for a budget that is no time.
+Result<std::map<std::string, std::string>> given_search_flags(CLI::App &verb, const TuneFlags &flags);
 
 /// What plans the flags admit. Errors: kInvalidArgument.
 Result<PlanOptions> tuning_options(const TuneFlags &flags);

@@ -215,6 +215,45 @@ TEST_F(TunedGpu, WhatIsImportedIsOfThisBuildOrCounted) {
     EXPECT_FALSE(std::filesystem::exists(folder / "n.json"));
 }
 
+TEST_F(TunedGpu, ABundleSearchesAsItWasToldWhenItWasPacked) {
+    ASSERT_TRUE(exits_with(0, fourfold_command({"tune", "--device", "opencl", "--export-bundle", folder / "bundle", "--problem", kOne, "--trials", "2", "--hopeless", "1e6", "--budget", "5m", "--seed", "7"})));
+    const std::string path = folder / "bundle/manifest.json";
+    const Json manifest = Json::parse(read_bytes(path));
+    EXPECT_EQ(manifest["search"], Json({{"--trials", "2"}, {"--hopeless", "1e6"}, {"--budget", "5m"}, {"--seed", "7"}}));
+    const auto results = [&](const std::vector<std::string> &more) {
+        std::filesystem::remove(folder / "bundle/results.json");
+        std::vector<std::string> command = {folder / "bundle/measure"};
+        command.insert(command.end(), more.begin(), more.end());
+        EXPECT_TRUE(exits_with(0, spawn(command)));
+        int count = 0;
+        for (const Json &line : lines_of(read_bytes(folder / "bundle/results.json"))) {
+            count += line.contains("choice");
+        }
+        return count;
+    };
+    EXPECT_EQ(results({}), 2);
+    EXPECT_EQ(results({"--trials", "3"}), 3) << "what measure is given comes first";
+    for (const Json &search : {Json(), Json(5), Json({{"--trials", 2}}), Json({{"--out", "x"}}), Json({{"--trials", "many"}}), Json({{"--hopeless", "0"}})}) {
+        Json changed = manifest;
+        changed["search"] = search;
+        write_bytes(path, changed.dump());
+        EXPECT_TRUE(exits_with(2, spawn({folder / "bundle/measure"}), {"no manifest of a bundle"})) << search;
+    }
+}
+
+TEST_F(TunedGpu, AnExportThatFailsLeavesNothing) {
+    SpawnOptions full;
+    full.largest_file = 1 << 16;
+    const auto fails = [&](const std::string &bundle) {
+        return exits_with(1, spawn({FOURFOLD_COMMAND, "tune", "--device", "opencl", "--export-bundle", bundle, "--problem", kOne}, full), {"cannot copy"});
+    };
+    EXPECT_TRUE(fails(folder / "new/bundle"));
+    EXPECT_FALSE(std::filesystem::exists(folder / "new"));
+    std::filesystem::create_directory(folder / "empty");
+    EXPECT_TRUE(fails(folder / "empty"));
+    EXPECT_TRUE(std::filesystem::is_empty(folder / "empty"));
+}
+
 TEST_F(TunedGpu, ABundleThatIsNoneOfThisProgramIsRefused) {
     ASSERT_TRUE(exits_with(0, exported()));
     const std::string path = folder / "bundle/manifest.json";
@@ -263,6 +302,9 @@ TEST(TuneGpu, BadArguments) {
     EXPECT_FALSE(std::filesystem::exists(table));
     EXPECT_TRUE(exits_with(2, tune({"--problem", kOne, "--export-bundle", bundle}), {"for GPUs"}));
     EXPECT_TRUE(exits_with(2, tune({"--device", "opencl", "--export-bundle", bundle}), {"--shapes or --problem"}));
+    EXPECT_TRUE(exits_with(2, tune({"--device", "opencl", "--problem", kOne, "--export-bundle", bundle, "--out", table}), {"--out"}));
+    EXPECT_TRUE(exits_with(2, tune({"--device", "opencl:1", "--problem", kOne, "--export-bundle", bundle}), {"opencl:1", "measured on is said there"}));
+    EXPECT_TRUE(exits_with(2, tune({"--device", "opencl", "--problem", kOne, "--export-bundle", bundle, "--budget", "soon"}), {"--budget is 'soon'"}));
     EXPECT_TRUE(exits_with(2, tune({"--import", folder / "absent.json", "--out", table}), {"absent.json"}));
     EXPECT_TRUE(exits_with(2, tune({"--import", folder / "absent.json"}), {"--out is required"}));
     EXPECT_TRUE(exits_with(2, tune({"--import", folder / "absent.json", "--problem", kOne, "--out", table}), {"--import"}));
