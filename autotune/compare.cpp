@@ -140,6 +140,10 @@ void print_table(const Report &report, const ContestOptions &options) {
     for (const char *title : {"chosen", "GFLOP/s", "% peak", "chosen/best"}) {
         columns.push_back({title, 7});
     }
+    const bool copies = !report.device.empty();
+    if (copies) {
+        columns.push_back({"copies ms", 9});
+    }
     const Table table(columns);
     for (const ReportGroup &group : report.groups) {
         fmt::print("\n{}\n{}", group.title, table.header());
@@ -162,6 +166,9 @@ void print_table(const Report &report, const ContestOptions &options) {
                 const double rate = item.problem.flops() / chosen->min_seconds;
                 cells.insert(cells.end(), {to_string(chosen->algorithm), fmt::format("{:.1f}", rate / 1e9), report.limits.peak_flops > 0 ? fmt::format("{:.1f}", 100 * rate / report.limits.peak_flops) : "-",
                                            fmt::format("{:.2f}", chosen->min_seconds / best_seconds(item.entries))});
+                if (copies) {
+                    cells.push_back(chosen->transfer_seconds > 0 ? milliseconds_text(chosen->transfer_seconds) : "-");
+                }
             }
             fmt::print("{}", table.row(cells));
         }

@@ -26,7 +26,7 @@ struct Contender {
     std::optional<Plan> plan;
     std::optional<SeparablePlan> separable;  ///< instead of the plan; its filters are its own
     AlignedBuffer packed;
-    std::optional<StagedPlan> staged;  ///< of a plan on a GPU
+    DeviceBuffer device_packed;  ///< of a plan on a GPU
 
     bool planned() const {
         return plan || separable;
@@ -91,11 +91,11 @@ public:
                 bytes = is_left(c) ? std::max(bytes, c.workspace_needed()) : bytes;
             }
             // Contenders take turns, so they share one workspace; touched here, so that no page is new when timed.
-            workspace_ = AlignedBuffer(bytes);
+            workspace_ = AlignedBuffer(on_device() ? 1 : bytes);
             if (data_ == nullptr || workspace_.data() == nullptr) {
                 skip_rest("memory ran out");
             } else {
-                std::memset(workspace_.data(), 0, bytes);
+                std::memset(workspace_.data(), 0, workspace_.bytes());
                 pack();
                 check();
                 time();
@@ -120,7 +120,7 @@ private:
         c.entry.outcome = outcome;
         c.entry.reason = std::move(reason);
         c.plan.reset();
-        c.staged.reset();
+        c.device_packed = DeviceBuffer();
         c.separable.reset();
         c.packed = AlignedBuffer();
     }
@@ -274,9 +274,13 @@ private:
     }
 
     void pack() {
+        if (on_device()) {
+            time_transfers();
+            send();
+        }
         for (Contender &c : contenders_) {
             if (is_left(c) && on_device()) {
-                stage(c);
+                pack_on_device(c);
                 continue;
             }
             // No packed form: the plan reads the filters as they are.
@@ -296,44 +300,108 @@ private:
         return options_.plan.device != Device::kCpu;
     }
 
-    /// Everything to the device, where it stays: times are of the computation alone, the copies' are apart.
-    void stage(Contender &c) {
-        Result<StagedPlan> staged = StagedPlan::create(*c.plan);
-        if (!staged) {
-            drop(c, Outcome::kSkipped, staged.status().message());
-            return;
+    /// Times of computation have none for copies. Those are every contender's, measured once, by what a user of the host's data calls; its
+    /// memory goes before the contest's is taken.
+    void time_transfers() {
+        for (const Contender &c : contenders_) {
+            Result<StagedPlan> staged = is_left(c) ? StagedPlan::create(*c.plan) : Result<StagedPlan>(Status(StatusCode::kUnsupported, ""));
+            if (!staged) {
+                continue;
+            }
+            Tensors tensors = data_->tensors(problem_, AlignedBuffer(), data_->output.data());
+            Status status = staged->upload(tensors);
+            tensors.filters = Filters();  // packed now
+            const auto begin = std::chrono::steady_clock::now();
+            status = status ? staged->upload(tensors) : status;
+            const auto sent = std::chrono::steady_clock::now();
+            status = status ? staged->launch() : status;
+            status = status ? synchronize(options_.plan.device) : status;
+            const auto computed = std::chrono::steady_clock::now();
+            status = status ? staged->download(tensors) : status;
+            if (status) {
+                transfer_seconds_ = std::chrono::duration<double>((sent - begin) + (std::chrono::steady_clock::now() - computed)).count();
+                break;
+            }
         }
-        c.staged.emplace(std::move(*staged));
-        const Tensors tensors = data_->tensors(problem_, AlignedBuffer(), data_->output.data());
-        Status status = c.staged->upload(tensors);
-        Tensors images = tensors;
-        images.filters = Filters();  // packed now
-        const auto begin = std::chrono::steady_clock::now();
-        status = status ? c.staged->upload(images) : status;
-        status = status ? synchronize(options_.plan.device) : status;
-        const auto sent = std::chrono::steady_clock::now();
-        status = status ? c.staged->launch() : status;
-        status = status ? synchronize(options_.plan.device) : status;
-        const auto computed = std::chrono::steady_clock::now();
-        status = status ? c.staged->download(images) : status;
-        const auto end = std::chrono::steady_clock::now();
+    }
+
+    /// One copy of the tensors, and of the largest workspace that the device has room for: contenders take turns.
+    void send() {
+        const Device device = options_.plan.device;
+        const ProblemData &d = *data_;
+        Status status;
+        const auto copy = [&](DeviceBuffer &to, const FloatBuffer &from, int64_t elements) {
+            Result<DeviceBuffer> memory = DeviceBuffer::allocate(device, from.data() != nullptr ? static_cast<size_t>(elements) * sizeof(float) : 0);
+            status = status ? memory.status() : status;
+            if (status) {
+                to = std::move(*memory);
+                status = copy_to_device(device, to.data(), from.data(), to.bytes());
+            }
+        };
+        copy(device_.input, d.input, problem_.operation == Operation::kFold ? problem_.column_elements() : problem_.input_elements());
+        copy(device_.filters, d.filters, problem_.filter_elements());
+        copy(device_.bias, d.bias, problem_.out_channels);
+        copy(device_.residual, d.residual, ProblemData::result_elements(problem_));
+        copy(device_.grad_output, d.grad_output, problem_.output_elements());
+        copy(device_.result, d.output, ProblemData::result_elements(problem_));
         if (!status) {
-            drop(c, Outcome::kWrong, status.message());
+            skip_rest(status.message());
+        }
+        while (any_left()) {
+            size_t most = 0;
+            for (const Contender &c : contenders_) {
+                most = is_left(c) ? std::max(most, c.workspace_needed()) : most;
+            }
+            Result<DeviceBuffer> workspace = DeviceBuffer::allocate(device, most);
+            if (workspace) {
+                device_.workspace = std::move(*workspace);
+                return;
+            }
+            for (Contender &c : contenders_) {
+                if (is_left(c) && c.workspace_needed() == most) {
+                    drop(c, Outcome::kSkipped, workspace.status().message());
+                }
+            }
+        }
+    }
+
+    void pack_on_device(Contender &c) {
+        c.entry.transfer_seconds = transfer_seconds_;
+        if (options_.include_packing || c.packed_filter_bytes() == 0) {
             return;
         }
-        c.entry.transfer_seconds = std::chrono::duration<double>((sent - begin) + (end - computed)).count();
+        Result<DeviceBuffer> packed = DeviceBuffer::allocate(options_.plan.device, c.packed_filter_bytes());
+        if (!packed) {
+            drop(c, Outcome::kSkipped, packed.status().message());
+            return;
+        }
+        c.device_packed = std::move(*packed);
+        Status status = c.plan->pack_filters(device_filters(), c.device_packed, device_.workspace);
+        status = status ? synchronize(options_.plan.device) : status;
+        if (!status) {
+            drop(c, Outcome::kWrong, "pack_filters failed: " + status.message());
+        }
+    }
+
+    ConstView device_filters() const {
+        ConstView filters = data_->filter_view(problem_);
+        filters.data = device_.filters.floats();
+        return filters;
     }
 
     /// The computation on the device, waited for.
-    Status compute(Contender &c, Profile *profile = nullptr) const {
+    Status compute(Contender &c, Profile *profile) const {
+        Tensors t = data_->tensors(problem_, AlignedBuffer(), device_.result.floats());
+        t.input.data = device_.input.floats();
+        t.grad_output.data = device_.grad_output.floats();
+        t.residual.data = device_.residual.floats();
+        t.bias = device_.bias.floats();
+        const bool packed = c.device_packed.bytes() > 0;
+        t.filters = packed ? Filters(ConstMemoryBlock(c.device_packed)) : device_.filters.bytes() > 0 ? Filters(device_filters()) : Filters();
         ExecutionContext context;
         context.profile = profile;
-        if (options_.include_packing && c.plan->packed_filter_bytes() > 0) {
-            if (Status status = c.staged->pack_filters(data_->filter_view(problem_)); !status) {
-                return status;
-            }
-        }
-        const Status status = c.staged->launch(context);
+        const size_t bytes = packed || c.packed_filter_bytes() == 0 ? c.plan->workspace_bytes() : c.plan->workspace_bytes_unpacked();
+        const Status status = c.plan->execute(t, {device_.workspace.data(), bytes}, context);
         return status ? synchronize(options_.plan.device) : status;
     }
 
@@ -341,7 +409,7 @@ private:
         if (is_stopped()) {
             return {StatusCode::kInternal, "interrupted"};
         }
-        if (c.staged) {
+        if (on_device()) {
             return compute(c, profile);
         }
         const Tensors tensors = data_->tensors(problem_, c.packed, data_->output.data());
@@ -366,9 +434,10 @@ private:
             }
             float *y = data_->output.data();
             std::fill(y, y + ProblemData::result_elements(problem_), std::nanf(""));
-            Status status = execute(c);
-            if (status && c.staged) {
-                status = c.staged->download(data_->tensors(problem_, AlignedBuffer(), y));
+            Status status = on_device() ? copy_to_device(options_.plan.device, device_.result.data(), y, device_.result.bytes()) : Status();
+            status = status ? execute(c) : status;
+            if (status && on_device()) {
+                status = copy_to_host(options_.plan.device, y, device_.result.data(), device_.result.bytes());
             }
             if (!status) {
                 drop(c, Outcome::kWrong, "execute failed: " + status.message());
@@ -437,6 +506,10 @@ private:
     std::vector<Contender> contenders_;
     std::unique_ptr<ProblemData> data_;
     AlignedBuffer workspace_;
+    struct {
+        DeviceBuffer input, filters, bias, residual, grad_output, result, workspace;
+    } device_;
+    double transfer_seconds_ = 0.0;
 };
 
 }  // namespace

@@ -120,6 +120,7 @@ Result<Report> read_report(const std::string &path) {
         e.workspace_bytes = static_cast<size_t>(std::clamp(number("workspace_bytes", 0.0), 0.0, 1e18));
         e.packed_filter_bytes = static_cast<size_t>(std::clamp(number("packed_filter_bytes", 0.0), 0.0, 1e18));
         e.max_error = number("max_error", -1.0);
+        e.transfer_seconds = std::max(0.0, number("transfer_ms", 0.0)) / 1e3;
         const std::string outcome = cell("outcome");
         for (Outcome known : {Outcome::kTimed, Outcome::kSkipped, Outcome::kRefused, Outcome::kWrong}) {
             e.outcome = outcome == to_string(known) ? known : e.outcome;
@@ -248,7 +249,7 @@ std::string made_with() {
 
 std::string to_csv(const Report &report) {
     std::string out =
-        "group,name,problem,axis,value,algorithm,variant,chosen,outcome,reason,ms_min,ms_median,gflops,peak_share,workspace_bytes,packed_filter_bytes,max_error,"
+        "group,name,problem,axis,value,algorithm,variant,chosen,outcome,reason,ms_min,ms_median,gflops,peak_share,workspace_bytes,packed_filter_bytes,max_error,transfer_ms,"
         "device,machine,microarchitecture,isa,threads,peak_gflops,memory_gb_s,date,version,made_with,commit,samples_ms\n";
     for (const ReportGroup &group : report.groups) {
         for (const ReportItem &item : group.items) {
@@ -261,6 +262,7 @@ std::string to_csv(const Report &report) {
                 out += timed ? fmt::format("{:.6g},{:.6g},{:.5g},{},", e.min_seconds * 1e3, e.median_seconds * 1e3, rate / 1e9, report.limits.peak_flops > 0 ? fmt::format("{:.4f}", rate / report.limits.peak_flops) : "") : ",,,,";
                 out += planned ? fmt::format("{},{},", e.workspace_bytes, e.packed_filter_bytes) : ",,";
                 out += e.max_error >= 0 ? fmt::format("{:.3g},", e.max_error) : ",";
+                out += e.transfer_seconds > 0 ? fmt::format("{:.6g},", e.transfer_seconds * 1e3) : ",";
                 out += fmt::format("{},{},{},{},{},{:.5g},{:.4g},{},{},{},{},{}\n", csv_cell(report.device), csv_cell(report.cpu), csv_cell(report.microarchitecture), report.isa, report.limits.threads,
                                    report.limits.peak_flops / 1e9, report.limits.bandwidth() / 1e9, report.date, report.version, csv_cell(report.made_with), csv_cell(report.commit), samples_text(e.seconds));
             }

@@ -60,6 +60,8 @@ std::string table(const Report &report, const ReportGroup &group, const Report *
         "<details><summary>all numbers</summary><div class=\"scroll\"><table>\n<tr><th class=\"l\">name</th><th class=\"l\">algorithm</th><th class=\"l\">variant</th><th>ms min</th>"
         "<th>ms median</th>";
     out += before != nullptr ? "<th>median before</th><th>before / now</th>" : "";
+    const bool copies = !report.device.empty();
+    out += copies ? "<th>copies ms</th>" : "";
     out += "<th>GFLOP/s</th><th>of peak</th><th>workspace</th><th>packed filters</th><th>max error</th></tr>\n";
     for (const ReportItem &item : group.items) {
         bool first = true;
@@ -72,10 +74,11 @@ std::string table(const Report &report, const ReportGroup &group, const Report *
                     const Entry *old = timed_entry(*before, item.problem, e.algorithm);
                     out += old != nullptr ? fmt::format("<td>{}</td><td>{:.2f}</td>", milliseconds_text(old->median_seconds), old->median_seconds / e.median_seconds) : "<td>-</td><td>-</td>";
                 }
+                out += copies ? fmt::format("<td>{}</td>", e.transfer_seconds > 0 ? milliseconds_text(e.transfer_seconds) : "-") : "";
                 out += fmt::format("<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", short_number(gflops(item, e)), report.limits.peak_flops > 0 ? fmt::format("{:.1f}%", gflops(item, e) * 1e11 / report.limits.peak_flops) : "-",
                                    bytes_text(e.workspace_bytes), bytes_text(e.packed_filter_bytes), error_text(e.max_error));
             } else {
-                out += fmt::format("<td class=\"l {}\" colspan=\"{}\">{}: {}</td></tr>\n", e.outcome == Outcome::kWrong ? "bad" : "soft", before != nullptr ? 10 : 8, to_string(e.outcome), escaped(e.reason));
+                out += fmt::format("<td class=\"l {}\" colspan=\"{}\">{}: {}</td></tr>\n", e.outcome == Outcome::kWrong ? "bad" : "soft", 8 + 2 * (before != nullptr) + copies, to_string(e.outcome), escaped(e.reason));
             }
             first = false;
         }
@@ -124,8 +127,8 @@ std::string fact(const std::string &value, const std::string &what) {
 std::string heading(const Report &report) {
     std::string out = "<h1>fourfold: all algorithms compared</h1>\n";
     out += fmt::format("<p class=\"soft\">{}<br>{}, {}{}. Time is the least of several samples of execute alone, filters packed, every result checked "
-                       "against a double-precision reference first.</p>\n",
-                       escaped(report.machine_text()), escaped(report.library_text()), escaped(report.date), report.seconds > 0 ? fmt::format(", {:.0f} s of measuring", report.seconds) : "");
+                       "against a double-precision reference first{}.</p>\n",
+                       escaped(report.machine_text()), escaped(report.library_text()), escaped(report.date), report.seconds > 0 ? fmt::format(", {:.0f} s of measuring", report.seconds) : "", report.device.empty() ? "" : "; copies to the device and back are besides, and stand apart");
     const ChoiceSummary summary = summarize_choices(report);
     out += "<div class=\"facts\">\n";
     if (summary.problems > 0) {

@@ -1,5 +1,6 @@
 // `fourfold compare`: what it keeps when it is interrupted or cannot write, and what its page and its plots say.
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <regex>
 #include <string>
@@ -8,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "command/command.h"
+#include "fourfold/fourfold.h"
 
 namespace fourfold::test {
 namespace {
@@ -44,6 +46,35 @@ TEST(Compare, AnInterruptKeepsWhatWasMeasured) {
     const Outcome early = signalled(compare, SIGINT, [&](const std::string &out) { return has(out, "\n"); });
     ASSERT_TRUE(exits_with(1, early, {"interrupted before the first problem was measured"}));
     EXPECT_FALSE(std::filesystem::exists(results));
+}
+
+TEST(Compare, CopiesToAGpuStandApart) {
+    if (const Result<DeviceInfo> info = device_info(Device::opencl()); !info) {
+        GTEST_SKIP() << "skipped: " << info.status().message();
+    }
+    const TemporaryFolder folder;
+    const Outcome outcome = fourfold_command({"compare", "--device", "opencl", "--problem", "b2 ic3 i12 oc4 f3 p1 residual", "--problem", "bwd-filters b2 ic3 i12 oc4 f3 p1", "--sweep", "none", "--quick", "--out", folder / "out"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    EXPECT_TRUE(says(outcome, "copies ms")) << outcome.out;
+    const std::string results = read_bytes(folder / "out/results.csv");
+    EXPECT_TRUE(has(results, ",transfer_ms,"));
+    EXPECT_TRUE(has(read_bytes(folder / "out/index.html"), "<th>copies ms</th>"));
+    // Kept where the page is made again.
+    ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "out/results.csv", "--out", folder / "again"})));
+    const auto copies = [](const std::string &text) {
+        std::vector<std::string> cells;
+        for (const std::string &line : lines_of(text)) {
+            if (const size_t end = line.find(",\"opencl: "); has(line, ",timed,")) {
+                const size_t begin = line.rfind(',', end - 1) + 1;
+                cells.push_back(line.substr(begin, end - begin));
+                EXPECT_GT(std::atof(cells.back().c_str()), 0.0) << line;
+            }
+        }
+        return cells;
+    };
+    EXPECT_GE(copies(results).size(), 4u);
+    EXPECT_EQ(copies(read_bytes(folder / "again/results.csv")), copies(results));
+    EXPECT_TRUE(exits_with(0, fourfold_command({"bench", "--device", "opencl", "--algorithm", "all", "--include-packing", "--problem", "b2 ic3 i12 oc4 f3 p1"})));
 }
 
 TEST(Compare, APlotThatCannotBeWrittenCostsNothingElse) {

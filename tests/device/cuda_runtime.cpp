@@ -16,6 +16,9 @@
 
 #include <gtest/gtest.h>
 
+#if defined(FOURFOLD_HAVE_AUTOTUNE)
+#include "contest.h"
+#endif
 #include "device/frequency_product.h"
 #include "device/stager.h"
 #include "device/standin_driver.h"
@@ -848,6 +851,35 @@ TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
         }
     }
 }
+
+#if defined(FOURFOLD_HAVE_AUTOTUNE)
+/// bench and compare: contenders take turns with one copy of the tensors and one workspace.
+TEST_F(CudaRuntime, AContestHoldsOneCopyOfItsTensors) {
+    const Conv2dProblem problem = problem_of("b1 ic8 i512 oc8 f3 p1");
+    cli::ContestOptions options;
+    options.algorithms = {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFftTiled, Algorithm::kWinograd};
+    options.plan.device = Device::cuda();
+    options.check = false;  // launches compute nothing
+    options.measure.min_time = 0.0;
+    const size_t before = standin()->allocated;
+    const std::vector<cli::Entry> entries = cli::run_contest(problem, options);
+    size_t workspace = 0, all = 0;
+    const size_t tensors = static_cast<size_t>(problem.input_elements() + problem.output_elements()) * sizeof(float);
+    int timed = 0;
+    for (const cli::Entry &e : entries) {
+        EXPECT_EQ(e.outcome, cli::Outcome::kTimed) << to_string(e.algorithm) << ": " << e.reason;
+        EXPECT_GT(e.transfer_seconds, 0.0);
+        workspace = std::max(workspace, e.workspace_bytes);
+        all += e.workspace_bytes + tensors;
+        timed += e.outcome == cli::Outcome::kTimed;
+    }
+    ASSERT_EQ(timed, 4);
+    const size_t slack = 4 * kMebibyte;  // tables, packed filters
+    ASSERT_GT(all, tensors + workspace + slack);
+    EXPECT_LE(standin()->most_allocated - before, tensors + workspace + slack);
+    EXPECT_EQ(standin()->allocated, before);
+}
+#endif
 
 /// What a process says that plans on a machine with these GPUs; null: without the stand-in. With `report` the stand-in says at the end what
 /// was taken and given back.
