@@ -1,5 +1,6 @@
 // direct on a GPU: every thread sums some output channels of some pixels over channels and taps, reading the image where it lies (an
-// implicit GEMM), one launch for all images, bias, residual and post-op included. The gradient of the input is the same with
+// implicit GEMM), or, where groups have one input channel, a tile of it in shared memory; one launch for all images, bias, residual and
+// post-op included. The gradient of the input is the same with
 // channels exchanged and strides dividing; that of the filters sums over pixels in parts. Zero and constant padding are read as such;
 // other modes are padded first, or folded back after.
 #include "device/device_plan.h"
@@ -94,6 +95,61 @@ private:
     size_t zeros_ = 0, padded_offset_ = 0;
 };
 
+/// fwd where groups have one input channel: depthwise layers and single-channel images.
+class DevicePlanePlan final : public AlgorithmPlan {
+public:
+    DevicePlanePlan(const PlanRequest &request, const Variant &kernel)
+        : problem_(request.problem), device_(*request.device), post_(kernel_post_op(problem_)), pad_(device_, problem_), packer_(device_, problem_, false, kernel.parameter("m", 1), tables_), stage_{&kernel, problem_}, zeros_(tables_.add_zeros(static_cast<size_t>(problem_.out_channels))) {
+        variant = choice = kernel.name;
+        layout = "device direct m" + std::to_string(kernel.parameter("m", 1));
+    }
+
+    Status block(size_t workspace_limit) {
+        Arena arena;
+        padded_offset_ = arena.reserve_floats(pad_.floats());
+        workspace_bytes = serial_workspace_bytes = arena.bytes();
+        if (workspace_bytes > workspace_limit) {
+            return workspace_exhausted(workspace_bytes, workspace_limit);
+        }
+        packed_bytes = packer_.packed_bytes();
+        const DeviceModel model(device_.info());
+        const double bytes = 4.0 * (static_cast<double>(problem_.input_elements()) + static_cast<double>(problem_.output_elements())), padded = 8.0 * static_cast<double>(workspace_bytes / sizeof(float));
+        serial_seconds = predicted_seconds = stage_.seconds(model, bytes + padded) + (padded > 0 ? padded / model.bytes_per_second + model.launch_seconds : 0.0);
+        details = stage_.text() + (pad_.needed() ? "; padded first" : "");
+        Status status = images_within_reach(problem_);
+        return status.ok() ? stage_.within_limits() : status;
+    }
+
+    Status prepare() override {
+        Status status = tables_.upload(device_);
+        return status.ok() ? compile_modules(*this, device_, problem_) : status;
+    }
+
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, const Execution &execution) const override {
+        return on_device(execution, [&](KernelContext &context) { return packer_.pack(filters, floats_at(packed, 0), tables_, context); });
+    }
+
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
+        float *const padded = floats_at(workspace, padded_offset_);
+        return on_device(execution, [&](KernelContext &context) {
+            if (pad_.needed() && !pad_.run(t.input, padded, context)) {
+                return false;
+            }
+            return stage_.run(packer_.view(floats_at(packed, 0)), pad_.needed() ? pad_.view(padded) : t.input, {pad_.height(), pad_.width()}, pad_.top(), pad_.left(), pad_.value(), t.bias != nullptr ? t.bias : tables_.floats(zeros_), t.residual, post_, t.output, context);
+        });
+    }
+
+private:
+    const Conv2dProblem problem_;
+    DeviceRuntime &device_;
+    const KernelPostOp post_;
+    DeviceTables tables_;
+    const DevicePad pad_;
+    const DeviceFilterPacker packer_;
+    const PlaneStage stage_;
+    size_t zeros_ = 0, padded_offset_ = 0;
+};
+
 /// bwd-filters.
 class DeviceFilterGradientPlan final : public AlgorithmPlan {
 public:
@@ -161,11 +217,22 @@ private:
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_direct(const PlanRequest &request) {
     const bool gradient = request.problem.operation == Operation::kBackwardData;
-    return best_device_variant<DeviceDirectPlan>(request, "conv_implicit", [&](const Variant &kernel, const auto &consider) {
+    Result<std::unique_ptr<AlgorithmPlan>> implicit = best_device_variant<DeviceDirectPlan>(request, "conv_implicit", [&](const Variant &kernel, const auto &consider) {
         if (has_parameter(kernel, gradient ? "form=transposed" : "form=forward")) {
             consider(std::make_unique<DeviceDirectPlan>(request, kernel));
         }
     });
+    if (gradient || request.problem.in_channels != request.problem.groups) {
+        return implicit;
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> plane = best_device_variant<DevicePlanePlan>(request, "conv_plane", [&](const Variant &kernel, const auto &consider) {
+        consider(std::make_unique<DevicePlanePlan>(request, kernel));
+    });
+    if (implicit && plane) {
+        return (*plane)->ranked_seconds < (*implicit)->ranked_seconds ? std::move(plane) : std::move(implicit);
+    }
+    const bool named = !request.options.variant.empty() && forced_device_variant(request, "conv_plane").ok();
+    return plane || (!implicit && named) ? std::move(plane) : std::move(implicit);
 }
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_direct(const PlanRequest &request) {

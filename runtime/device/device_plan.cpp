@@ -289,6 +289,57 @@ std::string ImplicitStage::text() const {
     return std::to_string(kernel->parameter("m", 1)) + " output channels x " + std::to_string(kernel->parameter("n", 1)) + " pixels a thread, " + std::to_string(32 * kernel->parameter("w", 1)) + " threads a block; partial sums of " + std::to_string(channel_block()) + " channels x " + std::to_string(tap_block()) + " taps";
 }
 
+bool PlaneStage::run(const KernelBuffer<float, 5> &filters, const StridedIn &x, ImplicitStage::Image in, int64_t top, int64_t left, float value, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &y, KernelContext &context) const {
+    const Conv2dProblem &p = problem;
+    const bool adds = residual.data != nullptr;
+    const int64_t outputs = p.out_channels / p.groups, at_once = images_at_once({x.s[0], y.s[0], residual.s[0]}, p.groups, p.batch);
+    const ImplicitStage::Image size = {p.out_height(), p.out_width()};
+    const auto i32 = [](int64_t v) { return static_cast<int32_t>(v); };
+    for (int64_t n = 0; n < p.batch; n += at_once) {
+        const int64_t images = std::min(at_once, p.batch - n);
+        const KernelBuffer<float, 5> to = grouped(y.data, y.s, size, outputs, p.groups, n, images), more = grouped(adds ? residual.data : y.data, adds ? residual.s : y.s, size, outputs, p.groups, n, images);
+        // A filter of one row or column has no dilation there.
+        if (!call(*kernel, context, filters, images_of(x.data, x.s, in, p.groups, n, images), Floats<2>(bias, {{outputs, 1}, {p.groups, outputs}}), more, int32_t{adds}, i32(p.filter_width), i32(p.filter_height), i32(p.stride_h), i32(p.stride_w), i32(p.filter_height > 1 ? p.dilation_h : 1), i32(p.filter_width > 1 ? p.dilation_w : 1), i32(top), i32(left), value, post.kind, post.lo, post.hi, to)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+double PlaneStage::shared_bytes() const {
+    const Conv2dProblem &p = problem;
+    const int64_t rows = static_cast<int64_t>(kernel->parameter("n", 1)) * kernel->parameter("w", 1);
+    const auto reach = [](int64_t pixels, int64_t step, int64_t taps, int64_t dilation) { return static_cast<double>(pixels - 1) * static_cast<double>(step) + static_cast<double>(taps - 1) * static_cast<double>(dilation) + 1.0; };
+    return sizeof(float) * reach(32, p.stride_w, p.filter_width, p.dilation_w) * reach(rows, p.stride_h, p.filter_height, p.dilation_h);
+}
+
+Status PlaneStage::within_limits() const {
+    constexpr double most = 48 << 10;
+    const int64_t rows = ceil_div(problem.out_channels / problem.groups, static_cast<int64_t>(kernel->parameter("m", 1)));
+    if (problem.groups > 65535 || rows > 65535) {
+        return Status(StatusCode::kUnsupported, std::to_string(problem.groups) + " groups of " + std::to_string(problem.out_channels / problem.groups) + " outputs need more blocks than a GPU's grid has with " + kernel->name);
+    }
+    if (const double bytes = shared_bytes(); bytes > most) {
+        return Status(StatusCode::kUnsupported, "a block's part of the image takes " + std::to_string(static_cast<int64_t>(std::min(bytes, 1e18))) + " bytes of shared memory, of which there are " + std::to_string(static_cast<int64_t>(most)));
+    }
+    return Status();
+}
+
+double PlaneStage::seconds(const DeviceModel &model, double bytes) const {
+    const Conv2dProblem &p = problem;
+    const int64_t m = kernel->parameter("m", 1), n = kernel->parameter("n", 1), rows = n * kernel->parameter("w", 1);
+    const double blocks = static_cast<double>(p.batch * p.groups) * static_cast<double>(ceil_div(p.out_width(), 32) * ceil_div(p.out_height(), rows)) * static_cast<double>(ceil_div(p.out_channels / p.groups, m));
+    const double flops = blocks * 2.0 * static_cast<double>(32 * rows * m) * static_cast<double>(p.filter_height * p.filter_width);
+    // A step of a thread: m*n multiplications, n loads of the tile and m of the filters. Before that the tile comes from the cache.
+    const double efficiency = 0.8 * static_cast<double>(m * n) / static_cast<double>(m * n + n + m);
+    return std::max(flops / (model.flops * efficiency) + 0.2 * blocks * shared_bytes() / model.bytes_per_second, bytes / model.bytes_per_second) + model.launch_seconds;
+}
+
+std::string PlaneStage::text() const {
+    const int n = kernel->parameter("n", 1), w = kernel->parameter("w", 1);
+    return std::to_string(kernel->parameter("m", 1)) + " output channels x " + std::to_string(n) + " pixels a thread, blocks of 32x" + std::to_string(n * w) + " pixels with " + std::to_string(static_cast<int64_t>(shared_bytes())) + " bytes of the image in shared memory";
+}
+
 FilterGradientStage::FilterGradientStage(const DeviceRuntime &device, const Variant &kernel, const Conv2dProblem &problem, DeviceTables &tables)
     : problem_(problem), kernel_(kernel), sum_(device_variant(device, "sum_parts")), nowhere_(tables.add(std::vector<int32_t>{std::numeric_limits<int32_t>::min() / 4})) {
 }

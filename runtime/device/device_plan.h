@@ -194,6 +194,20 @@ struct ImplicitStage {
     std::string text() const;
 };
 
+/// conv_plane over all images: groups with one input channel, whose part of the image a block keeps in shared memory.
+struct PlaneStage {
+    const Variant *kernel;
+    Conv2dProblem problem;
+
+    /// x: what is read, its padding before it and its value outside.
+    bool run(const KernelBuffer<float, 5> &filters, const StridedIn &x, ImplicitStage::Image in, int64_t top, int64_t left, float value, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &y, KernelContext &context) const;
+    /// kUnsupported where a grid has too few blocks, kResourceExhausted where shared memory is too small.
+    Status within_limits() const;
+    double shared_bytes() const;
+    double seconds(const DeviceModel &model, double bytes) const;
+    std::string text() const;
+};
+
 /// filter_gradient over the images, then sum_parts into the caller's filters; and the bias gradient, the same with one tap that reads 1.
 /// Where the parts of all images are too many, those of some images at a time are added to a running sum.
 class FilterGradientStage {
