@@ -2,6 +2,7 @@
 // the GPU at hand by the driver when a plan is made, without the limit of 64 registers that Halide's own runtime sets.
 #include <HalideRuntime.h>
 
+#include <atomic>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -26,13 +27,6 @@ const Driver &driver() {
         FOURFOLD_CUDA_FUNCTIONS(FOURFOLD_FIND)
 #undef FOURFOLD_FIND
         d.missing = loaded_library.missing();
-        if (!d.missing.empty()) {
-            return d;
-        }
-        if (const int error = d.cuInit(0); error != kSuccess) {
-            const char *name = nullptr;
-            d.missing = "the NVIDIA driver refuses: cuInit failed with " + (d.cuGetErrorName(error, &name) == kSuccess && name != nullptr ? std::string(name) : std::to_string(error));
-        }
         return d;
     }();
     return loaded;
@@ -46,6 +40,20 @@ std::string error_name(int error) {
 }  // namespace cuda
 
 namespace {
+
+/// Why the driver cannot be used; empty when it can. One that refuses is asked again the next time.
+std::string refusal() {
+    static std::atomic<bool> initialised{false};
+    const cuda::Driver &d = cuda::driver();
+    if (!d.missing.empty() || initialised) {
+        return d.missing;
+    }
+    if (const int error = d.cuInit(0); error != cuda::kSuccess) {
+        return "the NVIDIA driver refuses: cuInit failed with " + cuda::error_name(error);
+    }
+    initialised = true;
+    return std::string();
+}
 
 using cuda::Current;
 using cuda::driver;
@@ -285,7 +293,7 @@ private:
 
 int cuda_device_count() {
     int count = 0;
-    return driver().missing.empty() && driver().cuDeviceGetCount(&count) == cuda::kSuccess ? count : 0;
+    return refusal().empty() && driver().cuDeviceGetCount(&count) == cuda::kSuccess ? count : 0;
 }
 
 Result<FoundDevice> find_cuda_device(int ordinal) {
@@ -293,8 +301,8 @@ Result<FoundDevice> find_cuda_device(int ordinal) {
     DeviceInfo &info = found.info;
     info.device = Device::cuda(ordinal);
     const auto unsupported = [&](const std::string &text) { return device_error(info.device, StatusCode::kUnsupported, text); };
-    if (!driver().missing.empty()) {
-        return unsupported(driver().missing);
+    if (const std::string why = refusal(); !why.empty()) {
+        return unsupported(why);
     }
     if (const int count = cuda_device_count(); ordinal >= count) {
         return unsupported("does not exist; the driver shows " + std::to_string(count) + " GPUs");

@@ -70,7 +70,7 @@ struct Driver {
     std::string missing;  ///< why it cannot be used; empty when it can
 };
 
-/// Loaded and initialised once.
+/// Loaded once.
 const Driver &driver();
 
 /// Makes a context the thread's current one, and the former one again.

@@ -137,6 +137,19 @@ protected:
     }
 };
 
+/// Before all others: a process initialises the driver once.
+TEST_F(CudaRuntime, ADriverThatRefusedIsAskedAgain) {
+    static bool repeated = false;
+    if (std::exchange(repeated, true)) {
+        GTEST_SKIP() << "the driver is initialised since the first time";
+    }
+    standin()->fail_next("cuInit", kOutOfMemory);
+    const Status refused = device_info(Device::cuda()).status();
+    EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
+    EXPECT_EQ(refused.message(), "device 'cuda': the NVIDIA driver refuses: cuInit failed with CUDA_ERROR_OUT_OF_MEMORY");
+    EXPECT_TRUE(device_info(Device::cuda()).ok()) << "a failure must not stick";
+}
+
 TEST_F(CudaRuntime, SaysWhatTheDriverSays) {
     const Result<DeviceInfo> info = device_info(Device::cuda());
     ASSERT_TRUE(info.ok()) << info.status().message();

@@ -171,6 +171,12 @@ extern "C" {
 namespace fourfold::cuda {
 
 int cuInit(unsigned) {
+    std::lock_guard<std::mutex> lock(state.mutex);
+    if (const auto next = state.next_failures.find("cuInit"); next != state.next_failures.end()) {
+        const int error = next->second;
+        state.next_failures.erase(next);
+        return error;
+    }
     return gpus.empty() ? kNoDevice : kSuccess;
 }
 int cuDriverGetVersion(int *version) {
