@@ -81,7 +81,7 @@ private:
         return 4.0;
     }
     /// Emerald Rapids (2 MB of L2, 30 GB/s from L3), one thread, 2026-11-30, milliseconds with 4 | 0.6: 64 -> 64 channels 56x56 0.67 |
-    /// 0.61, batch 8 5.93 | 4.99, 112x112 2.93 | 2.28, 224x224 11.3 | 10.8, 32 -> 64 112x112 1.80 | 1.35. Where filters fill L2, it loses:
+    /// 0.61, batch 8 5.93 | 4.99, 112x112 2.93 | 2.28, 224x224 11.3 | 10.8, 64 -> 96 112x112 b2 8.65 | 7.80, 32 -> 64 1.80 | 1.35. Where filters fill L2, it loses:
     /// 128 -> 128 28x28 0.52 | 0.64.
     double near_share_of_l2() const override {
         return 0.6;

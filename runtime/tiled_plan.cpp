@@ -200,7 +200,7 @@ int64_t TiledPlan::output_tasks(const Block &block) const {
 
 /// A group's filters stay in L2, with room for transforms beside them.
 bool TiledPlan::near_filters() const {
-    return static_cast<double>(packed_bytes) <= 0.4 * static_cast<double>(problem_.groups) * static_cast<double>(machine().l2_bytes);
+    return static_cast<double>(packed_bytes) <= 0.5 * static_cast<double>(problem_.groups) * static_cast<double>(machine().l2_bytes);
 }
 
 bool TiledPlan::gather(const StridedIn &w, const float *from, int64_t outputs, int64_t count, float *to, KernelContext &context) const {
