@@ -2,6 +2,7 @@
 #include "fourfold/layer.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <new>
 #include <optional>
@@ -102,7 +103,12 @@ Result<Conv2dLayer> Conv2dLayer::make(const Conv2dProblem &problem, ConstView fi
     }
     const auto reserve = [](AlignedBuffer &buffer, size_t bytes, const char *what) {
         buffer = bytes > 0 ? AlignedBuffer(bytes) : AlignedBuffer();
-        return buffer.bytes() == bytes ? Status() : Status(StatusCode::kResourceExhausted, "memory ran out: " + bytes_text(bytes) + " for " + what);
+        if (buffer.bytes() != bytes) {
+            return Status(StatusCode::kResourceExhausted, "memory ran out: " + bytes_text(bytes) + " for " + what);
+        }
+        // Kernels compute in lanes that nobody reads: what malloc left there may be denormal, and slow.
+        std::fill_n(static_cast<std::byte *>(buffer.data()), bytes, std::byte{0});
+        return Status();
     };
     if (own.separable) {
         if (Status status = reserve(own.workspace, own.separable->workspace_bytes(), "the workspace"); !status.ok()) {
