@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Head-to-head of fourfold with PyTorch (oneDNN inside), oneDNN itself, OpenCV and SciPy. See bench/README.md.
+"""Head-to-head of fourfold with PyTorch (oneDNN inside), oneDNN itself, OpenCV and SciPy; on a GPU with PyTorch (cuDNN inside). See
+bench/README.md.
 
     .venv-peers/bin/python bench/peers.py --threads 1 --rounds 5
+    PYTHONPATH=build/release/python .venv-peers/bin/python bench/peers.py --device cuda
 
 Per shape, rounds alternate between `fourfold bench` and every peer on the same threads. A ratio is peer time / fourfold time:
 over 1, fourfold is faster.
@@ -15,6 +17,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import cuda
 import onednn
 import report
 import sides
@@ -22,11 +25,14 @@ from problems import FOURFOLD, ROOT, Reference, error_limit, make_data, read_sha
 from results import Row, Side
 
 PEERS = {"torch": sides.Torch, "onednn": onednn.OneDnn, "opencv": sides.OpenCv, "scipy": sides.SciPy}
+GPU_PEERS = {"torch": cuda.Torch}
 PEER_ERROR_LIMIT = 1e-4  # a peer may be less accurate, but must compute the same thing
 SLOW_SECONDS = 2.0  # a side whose one call takes longer is called once a round, in two rounds
 
 
 def fastest(run, seconds, slow):
+    if hasattr(run, "fastest"):  # a GPU's has a clock of its own
+        return run.fastest(seconds)
     best, end = float("inf"), time.perf_counter() + seconds
     if not slow:
         run()  # warms the caches after the other side
@@ -115,19 +121,23 @@ def parse_arguments():
     parser.add_argument("--include-packing", action="store_true", help="give fourfold its filters unpacked in every call, as training does")
     parser.add_argument("--rank-one", action="store_true", help="filters that are outer products, as blurs are: the side opencv-sep, and fourfold's two passes, take part")
     parser.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw", help="of fourfold's input and output; default: %(default)s")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: PyTorch's GPU, for which fourfold's Python package must be on PYTHONPATH; default: %(default)s")
     parser.add_argument("--algorithm", default="auto", help="fourfold's; default: %(default)s")
     parser.add_argument("--cores", metavar="LIST", help="bind every side to these processors, e.g. 0 or 0,1")
     parser.add_argument("--fourfold", type=pathlib.Path, default=FOURFOLD, metavar="PATH", help="default: build/release/bin/fourfold")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "out/bench", metavar="DIR", help="peers.csv and peers.html; default: out/bench")
     options = parser.parse_args()
-    able = [name for name, peer in PEERS.items() if options.operation == "fwd" or peer is sides.Torch]
+    options.all_peers = GPU_PEERS if options.device == "cuda" else PEERS
+    if options.device == "cuda" and options.rank_one:
+        parser.error("--rank-one: two passes are the CPU's")
+    able = [name for name, peer in options.all_peers.items() if options.operation == "fwd" or name == "torch"]
     options.peers = able if options.peers is None else [p for p in options.peers.split(",") if p]
     for name in options.peers:
         if name not in able:
             parser.error(f"no peer '{name}' for {options.operation}; there are: {', '.join(able)}")
     if options.threads < 1 or options.rounds < 1:
         parser.error("--threads and --rounds must be at least 1")
-    if not os.access(options.fourfold, os.X_OK):
+    if options.device == "cpu" and not os.access(options.fourfold, os.X_OK):
         parser.error(f"no command at {options.fourfold}; run ./dev build")
     options.problems = []
     for path in options.shapes or sorted((ROOT / "shapes").glob("*.csv")):
@@ -155,7 +165,7 @@ def main():
     libraries, missing = [], []
     for name in options.peers:
         try:
-            libraries.append(PEERS[name](options.threads))
+            libraries.append(options.all_peers[name](options.threads))
             libraries[-1].set_threads()
         except (ImportError, OSError) as error:
             missing.append(name)
@@ -165,7 +175,10 @@ def main():
         return 1
     import numpy as np
 
-    ours = sides.Fourfold(options.fourfold.resolve(), options.algorithm, options.threads, options.min_time, options.layout, options.include_packing, options.rank_one)
+    if options.device == "cuda":
+        ours = cuda.Fourfold(options.algorithm, options.layout, options.include_packing, options.min_time)
+    else:
+        ours = sides.Fourfold(options.fourfold.resolve(), options.algorithm, options.threads, options.min_time, options.layout, options.include_packing, options.rank_one)
     versions = [ours.version, *(library.version for library in libraries)]
     print(f"{report.cpu_name()}, {options.threads} thread(s), {options.rounds} rounds, {report.terms(options)}\n{' · '.join(versions)}")
     rows = []

@@ -14,6 +14,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
@@ -267,6 +268,54 @@ struct Staged {
             const std::lock_guard<std::mutex> lock(one_at_a_time);
             return plan->execute(t, context);
         }));
+    }
+};
+
+/// A Plan of a GPU on memory of the device, which whoever calls owns: addresses, and strides in elements.
+struct DevicePlan {
+    using There = std::pair<uintptr_t, std::vector<int64_t>>;
+    Plan plan;
+
+    static Plan make(const Conv2dProblem &p, const Options &options) {
+        const PlanOptions o = plan_options(options);
+        if (o.device == Device::cpu()) {
+            throw_error(PyExc_ValueError, "device is 'cpu'; DevicePlan is for GPUs");
+        }
+        return value(without_gil([&] { return Plan::create(p, o); }));
+    }
+    template<typename T>
+    static TensorView<T> view(const char *name, const std::optional<There> &t) {
+        if (!t) {
+            return nullptr;
+        }
+        if (t->second.size() != 4) {
+            throw_error(PyExc_ValueError, std::string(name) + " has " + std::to_string(t->second.size()) + " strides; it must have 4");
+        }
+        return {reinterpret_cast<T *>(t->first), t->second[0], t->second[1], t->second[2], t->second[3]};
+    }
+    MemoryBlock block(uintptr_t workspace) const {
+        return {reinterpret_cast<void *>(workspace), plan.workspace_bytes_unpacked()};
+    }
+    static ExecutionContext context(uintptr_t stream) {
+        ExecutionContext c;
+        c.stream = reinterpret_cast<void *>(stream);
+        return c;
+    }
+    void pack_filters(uintptr_t stream, uintptr_t workspace, const There &filters, uintptr_t packed) const {
+        const ConstView v = view<const float>("filters", std::optional(filters));
+        const MemoryBlock to = {reinterpret_cast<void *>(packed), plan.packed_filter_bytes()};
+        check(without_gil([&] { return plan.pack_filters(v, to, block(workspace), context(stream)); }));
+    }
+    void execute(uintptr_t stream, uintptr_t workspace, const std::optional<There> &input, const std::optional<There> &filters, uintptr_t packed, uintptr_t bias, const std::optional<There> &output, const std::optional<There> &grad_output, const std::optional<There> &grad_input, const std::optional<There> &grad_filters) const {
+        Tensors t;
+        t.input = view<const float>("input", input);
+        t.filters = packed != 0 ? Filters(ConstMemoryBlock{reinterpret_cast<const void *>(packed), plan.packed_filter_bytes()}) : Filters(view<const float>("filters", filters));
+        t.bias = reinterpret_cast<const float *>(bias);
+        t.output = view<float>("output", output);
+        t.grad_output = view<const float>("grad_output", grad_output);
+        t.grad_input = view<float>("grad_input", grad_input);
+        t.grad_filters = view<float>("grad_filters", grad_filters);
+        check(without_gil([&] { return plan.execute(t, block(workspace), context(stream)); }));
     }
 };
 
@@ -564,6 +613,18 @@ NB_MODULE(_core, m) {
         .def("describe", [](const Staged &s) { return s.plan->plan().describe(); }, "Several lines for people, of a piece's plan.")
         .def("pack_filters", &Staged::pack_filters, "filters"_a, "Filters (oc, ic/groups, f0, f1) to the device, once for many calls of execute, which then get none.")
         .def("_execute", &Staged::execute, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "bias"_a = nb::none(), "residual"_a = nb::none(), "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "grad_bias"_a = nb::none(), "profile"_a = nb::none());
+
+    nb::class_<DevicePlan>(m, "DevicePlan", "A plan of a GPU for memory of the device: an address, or a pair of an address and strides.")
+        .def("__init__", [](DevicePlan *self, const Conv2dProblem &problem, const Options &options) { new (self) DevicePlan{DevicePlan::make(problem, options)}; }, "problem"_a, "options"_a)
+        .def_prop_ro("problem", [](const DevicePlan &p) { return p.plan.problem(); })
+        .def_prop_ro("algorithm", [](const DevicePlan &p) { return to_string(p.plan.algorithm()); })
+        .def_prop_ro("variant", [](const DevicePlan &p) { return p.plan.variant(); })
+        .def_prop_ro("workspace_bytes", [](const DevicePlan &p) { return p.plan.workspace_bytes_unpacked(); }, "Of every call.")
+        .def_prop_ro("packed_filter_bytes", [](const DevicePlan &p) { return p.plan.packed_filter_bytes(); })
+        .def("describe", [](const DevicePlan &p) { return p.plan.describe(); }, "Several lines for people.")
+        .def("pack_filters", &DevicePlan::pack_filters, "stream"_a, "workspace"_a, "filters"_a, "packed"_a, "Filters to packed_filter_bytes bytes at packed, once for many calls of execute.")
+        .def("execute", &DevicePlan::execute, "stream"_a, "workspace"_a, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "packed"_a = 0, "bias"_a = 0, "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "Into the stream, not waited for.");
+    m.def("synchronize", [](const std::string &device, uintptr_t stream) { check(without_gil([&, d = value(parse_device(device))] { return synchronize(d, reinterpret_cast<void *>(stream)); })); }, "device"_a, "stream"_a = 0, "Waits for what is in a GPU's stream, 0 for its default one.");
 
     nb::class_<Spectra>(m, "Spectra", "What a TrainingPlan's transforms write and its products read.")
         .def_prop_ro("nbytes", [](const Spectra &s) { return s.block.bytes(); });

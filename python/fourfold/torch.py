@@ -1,4 +1,4 @@
-"""fourfold in PyTorch, on the CPU in float32: operators with autograd, layers, and a swap of a model's layers.
+"""fourfold in PyTorch, in float32 on the CPU and on CUDA: operators with autograd, layers, and a swap of a model's layers.
 
     print(fourfold.torch.replace(model))       # nn.Conv2d and nn.ConvTranspose2d now compute by fourfold; what not, and why
 
@@ -12,8 +12,11 @@ the other two of its three, its tangents are its own, so derivatives of any orde
 (torch.func.jvp, torch.autograd.forward_ad). All are registered through torch.library, with shapes for torch.compile. Tensors are read
 where they lie, contiguous or channels_last; any other memory is copied first. Plans are kept by problem, the last 1,024 of them; threads
 are torch.get_num_threads(). Where no mode, transform, autocast, tracer or profiler listens, calls pass PyTorch's dispatcher by. The layers
-compute by conv2d_inference and conv_transpose2d_inference, which keep packed filters, where no gradient is asked for; everything else packs
-them in each call. Forward mode needs private names of PyTorch: a version without them has everything else.
+compute by conv2d_inference and conv_transpose2d_inference, which on the CPU keep packed filters, where no gradient is asked for; everything
+else packs them in each call. Forward mode needs private names of PyTorch: a version without them has everything else.
+
+Tensors on CUDA are computed on their current stream, by a build with CUDA; nothing waits, and the workspace is PyTorch's allocator's. Their
+calls are all dispatched. Spectral products are the CPU's alone.
 """
 
 import functools
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
-from . import Plan, _by, _caches, _four, _kept, _layout, _padding_mode, _reads, _spectral_plan, _spectral_sizes, _two
+from . import Plan, _by, _caches, _core, _four, _kept, _layout, _padding_mode, _problem, _reads, _spectral_plan, _spectral_sizes, _two
 from ._core import KeptFilters, TorchCalls
 
 __all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "conv_transpose2d", "replace", "spectral_product"]
@@ -60,11 +63,47 @@ def _refuse_tangents(tensors):
 
 @_kept(1024)
 def _plan(operation, layout, batch, channels, size, out_channels, filter_size, stride, padding, dilation, groups, padding_mode, threads,
-          packs_each_time=True):
-    return Plan(f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
-                f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} "
-                f"{_padding_mode(padding_mode)} {layout}",
-                threads=threads, packs_each_time=packs_each_time)
+          packs_each_time=True, device=None):
+    problem = (f"{operation} b{batch} ic{channels} i{_by('size', size)} oc{out_channels} f{_by('filters', filter_size)} "
+               f"s{_by('stride', stride)} p{','.join(map(str, padding))} d{_by('dilation', dilation)} g{groups} "
+               f"{_padding_mode(padding_mode)} {layout}")
+    return Plan(problem, threads=threads, packs_each_time=packs_each_time) if device is None else _DevicePlan(problem, device)
+
+
+def _gpu_of(t):
+    """fourfold's name of the tensor's GPU; None for the CPU."""
+    return f"cuda:{t.device.index or 0}" if t.device.type == "cuda" else None
+
+
+def _stream_of(t):
+    return torch.cuda.current_stream(t.device).cuda_stream
+
+
+class _DevicePlan:
+    """A GPU's plan. The allocator gives the workspace's memory, and that of copies, to others only in the stream's order."""
+
+    def __init__(self, problem, device):
+        self.plan = _core.DevicePlan(_problem(problem), _core.Options(device=device, packs_each_time=True))
+        p = self.plan.problem
+        x, w, y = p.input_shape, p.filter_shape, p.output_shape
+        *self.shapes, self.result = {"fwd": dict(input=x, filters=w, bias=y[1:2], output=y), "bwd-data": dict(grad_output=y, filters=w, bias=x[1:2], grad_input=x),
+                                     "bwd-filters": dict(input=x, grad_output=y, grad_filters=w)}[p.operation].items()
+        self.format = _FORMATS["nchw" if p.operation == "bwd-filters" else p.layout]
+
+    def compute(self, copies, arguments):
+        tensors = {}
+        for (name, shape), t, format in zip(self.shapes, arguments, copies):
+            if t is not None and tuple(t.shape) != shape:
+                raise ValueError(f"{name} has shape {tuple(t.shape)}; the problem needs {shape}")
+            tensors[name] = t if format is None else t.contiguous(memory_format=format)
+        name, shape = self.result
+        device, stream = arguments[0].device, _stream_of(arguments[0])
+        result = tensors[name] = torch.empty(shape, dtype=torch.float32, device=device, memory_format=self.format)
+        workspace = torch.empty(max(1, self.plan.workspace_bytes), dtype=torch.uint8, device=device)
+        bias = tensors.pop("bias", None)
+        self.plan.execute(stream, workspace.data_ptr(), bias=0 if bias is None else bias.data_ptr(),
+                          **{name: (t.data_ptr(), t.stride()) for name, t in tensors.items()})
+        return result
 
 
 def _check(**tensors):
@@ -73,8 +112,10 @@ def _check(**tensors):
             continue
         if t.dtype != torch.float32:
             raise NotImplementedError(f"{name} is {t.dtype}; fourfold.torch computes torch.float32")
-        if t.device.type not in ("cpu", "meta"):
-            raise NotImplementedError(f"{name} is on {t.device}; fourfold.torch computes on the CPU")
+        if t.device.type not in ("cpu", "cuda", "meta"):
+            raise NotImplementedError(f"{name} is on {t.device}; fourfold.torch computes on the CPU and on CUDA")
+        if t.device != next(iter(tensors.values())).device:
+            raise ValueError(f"{name} is on {t.device}, and {next(iter(tensors))} on {next(iter(tensors.values())).device}; they must be on one device")
         if t.dim() != (1 if name == "bias" else 4):
             raise ValueError(f"{name} has shape {tuple(t.shape)}; it must have {1 if name == 'bias' else 4} dimensions")
 
@@ -179,7 +220,9 @@ _caches.append(_calls)
 
 
 def _planned(plan, copies, operation, *arguments):
-    """The result of a call by this plan, which equal calls are computed by from now on. copies: for each tensor None or a memory format."""
+    """The result of a call by this plan, which equal calls are computed by from now on, those on the CPU. copies: for each tensor None or a memory format."""
+    if isinstance(plan, _DevicePlan):
+        return plan.compute(copies, arguments)
     _calls.keep(operation, arguments, plan, operation in (CONV2D_INFERENCE, TRANSPOSED_INFERENCE), copies)
     return _calls.again(operation, arguments)
 
@@ -192,10 +235,10 @@ def _forward(operation, input, weight, bias, stride, padding, dilation, groups, 
     if result is not None:
         return result
     _check(input=input, weight=weight, bias=bias)
-    layout = _layout_of(input)
+    layout, gpu = _layout_of(input), _gpu_of(input)
     read, pads = _without_surplus(input, padding)
     plan = _plan("fwd", layout, max(1, input.shape[0]), input.shape[1], tuple(read.shape[2:]), weight.shape[0], tuple(weight.shape[2:]),
-                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads(), operation == CONV2D)
+                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads(), operation == CONV2D or gpu is not None, gpu)
     if input.shape[0] == 0:
         _check_channels("input", input.shape[1], weight.shape[1] * groups)
         return _conv2d_meta(input, weight, bias, stride, padding, dilation, groups, padding_mode)
@@ -213,9 +256,10 @@ def _transposed(operation, grad_output, weight, bias, size, stride, padding, dil
     if result is not None:
         return result
     _check(grad_output=grad_output, weight=weight, bias=bias)
-    layout = _layout_of(grad_output)
+    layout, gpu = _layout_of(grad_output), _gpu_of(grad_output)
     plan = _plan("bwd-data", layout, max(1, grad_output.shape[0]), weight.shape[1] * groups, tuple(size), weight.shape[0], tuple(weight.shape[2:]),
-                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads(), operation == BACKWARD_DATA)
+                 tuple(stride), tuple(padding), tuple(dilation), groups, padding_mode, torch.get_num_threads(), operation == BACKWARD_DATA or gpu is not None,
+                 gpu)
     if grad_output.shape[0] == 0:
         _check_channels("input", grad_output.shape[1], weight.shape[0])
         return _backward_data_meta(grad_output, weight, bias, size, stride, padding, dilation, groups, padding_mode)
@@ -237,7 +281,7 @@ def _filter_gradient(operation, input, grad_output, filter_size, stride, padding
     layout = _layout_of(input)
     read, pads = _without_surplus(input, padding)
     plan = _plan("bwd-filters", layout, input.shape[0], input.shape[1], tuple(read.shape[2:]), grad_output.shape[1], tuple(filter_size),
-                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads())
+                 tuple(stride), pads, tuple(dilation), groups, padding_mode, torch.get_num_threads(), device=_gpu_of(input))
     return _planned(plan, (_copied(read, layout), _copied(grad_output, layout)), operation, read, grad_output, filter_size, stride, pads, dilation,
                     groups, padding_mode)
 
@@ -253,10 +297,11 @@ class _Operator:
     """One of torch.ops.fourfold: kernel computes it, fake its result's shape; number: its calls are kept under it. recorded, set below, is a
     call with a node for autograd."""
 
-    def __init__(self, schema, kernel, fake, number=None):
+    def __init__(self, schema, kernel, fake, number=None, devices=("CPU",)):
         name = schema.split("(")[0]
         _library.define(schema + " -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
-        _library.impl(name, _uncompiled(kernel), "CPU")
+        for device in devices:
+            _library.impl(name, _uncompiled(kernel), device)
         torch.library.register_fake(f"fourfold::{name}", fake, lib=_library)
         self.name, self.overload, self.kernel, self.number = name, getattr(torch.ops.fourfold, name).default, kernel, number
 
@@ -275,8 +320,9 @@ _uncompiled = getattr(torch, "_disable_dynamo", lambda kernel: kernel)
 
 def _convolution_operator(number, name, tensors, kernel, fake):
     operator = _Operator(f"{name}({tensors}, SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, str padding_mode)",
-                         functools.partial(kernel, number), fake, number)
-    torch.library.register_autocast(f"fourfold::{name}", "cpu", torch.float32, lib=_library)  # what other layers left in bfloat16
+                         functools.partial(kernel, number), fake, number, ("CPU", "CUDA"))
+    for device in ("cpu", "cuda"):
+        torch.library.register_autocast(f"fourfold::{name}", device, torch.float32, lib=_library)  # what other layers left in bfloat16
     return operator
 
 
@@ -355,7 +401,7 @@ def _needs_gradients(a, b, bias=None):
 
 
 def _register_kernel(operator, kernel):
-    for key in ("AutogradCPU", "AutogradMeta"):
+    for key in ("AutogradCPU", "AutogradCUDA", "AutogradMeta"):
         _library.impl(operator.name, kernel, key, with_keyset=True)
 
 
@@ -660,8 +706,8 @@ def _reason_to_keep(module):
         return f"{type(module).__name__} is neither nn.Conv2d nor nn.ConvTranspose2d"
     if module.weight.dtype != torch.float32:
         return f"its weight is {module.weight.dtype}; fourfold.torch computes torch.float32"
-    if module.weight.device.type != "cpu":
-        return f"its weight is on {module.weight.device}; fourfold.torch computes on the CPU"
+    if module.weight.device.type not in ("cpu", "cuda"):
+        return f"its weight is on {module.weight.device}; fourfold.torch computes on the CPU and on CUDA"
     return None
 
 

@@ -1,6 +1,7 @@
 """fourfold.torch against PyTorch's own convolutions: values, gradients of both orders, torch.library's checks, layers, replace()."""
 
 import copy
+import ctypes
 import gc
 import os
 import pickle
@@ -19,6 +20,7 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp
 
+import fourfold
 import fourfold.torch as ff
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples"))
@@ -632,6 +634,137 @@ class Eager(Case):
             layer = ff.Conv2d(4, 4, 3)
             with torch.no_grad():
                 self.close(layer(self.x), F.conv2d(self.x, layer.weight, layer.bias))
+
+
+class Elsewhere(Case):
+    """Tensors that are not on the CPU never reach the calls that are kept; the dispatcher has them."""
+
+    REST = ((1, 1), (0, 0, 0, 0), (1, 1), 1, "zeros")
+
+    def refuses(self, calls, x, w):
+        self.assertIsNone(calls.again(ff.CONV2D, (x, w, None, *self.REST)))
+        self.assertIs(calls.eager(ff.CONV2D, self.fail, (x, w, None, *self.REST)), NotImplemented)
+        with self.assertRaisesRegex(ValueError, "not float32 in the CPU's memory"):
+            calls.keep(ff.CONV2D, (x, w, None, *self.REST), fourfold.Plan("b2 ic4 i8 oc4 f3"), False, (None,) * 3)
+
+    def test_meta(self):
+        x, w = random(2, 4, 8, 8), random(4, 4, 3, 3)
+        ff.conv2d(x, w)
+        for exchange in (getattr(torch.Tensor, "__dlpack_c_exchange_api__", None), None):
+            calls = ff.TorchCalls(ff._torch() | {"exchange": exchange}, ff._quiet())
+            calls.keep(ff.CONV2D, (x, w, None, *self.REST), fourfold.Plan("b2 ic4 i8 oc4 f3"), False, (None,) * 3)
+            self.assertIsNotNone(calls.again(ff.CONV2D, (x, w, None, *self.REST)))
+            for x_, w_ in [(x.to("meta"), w), (x, w.to("meta")), (x.to("meta"), w.to("meta"))]:
+                self.refuses(calls, x_, w_)
+
+    def test_memory_of_a_gpu(self):
+        """The CPU's tensors, said to be on another device: as DLPack tells it, and as attributes do."""
+        class Mine(torch.Tensor):
+            is_cpu = False
+
+        x, w = random(2, 4, 8, 8), random(4, 4, 3, 3)
+        self.refuses(ff.TorchCalls(ff._torch() | {"exchange": None}, ff._quiet()), x.as_subclass(Mine), w)
+        capsule = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+        if capsule is None:
+            return
+        api, name = ctypes.pythonapi, b"dlpack_exchange_api"
+        api.PyCapsule_GetPointer.restype, api.PyCapsule_GetPointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+        api.PyCapsule_New.restype, api.PyCapsule_New.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+        read = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
+        table = (ctypes.c_void_p * 7).from_buffer_copy((ctypes.c_void_p * 7).from_address(api.PyCapsule_GetPointer(capsule, name)))
+        theirs, device = read(table[5]), 1
+
+        def ours(tensor, out):
+            code = theirs(tensor, out)
+            ctypes.c_int32.from_address(out + 8).value = device  # DLTensor::device.device_type, which follows the address
+            return code
+
+        ours = read(ours)
+        table[5] = ctypes.cast(ours, ctypes.c_void_p).value
+        calls = ff.TorchCalls(ff._torch() | {"exchange": api.PyCapsule_New(ctypes.addressof(table), name, None)}, ff._quiet())
+        calls.keep(ff.CONV2D, (x, w, None, *self.REST), fourfold.Plan("b2 ic4 i8 oc4 f3"), False, (None,) * 3)
+        self.close(calls.again(ff.CONV2D, (x, w, None, *self.REST)), F.conv2d(x, w))
+        device = 2  # CUDA's
+        self.refuses(calls, x, w)
+
+    def test_operators(self):
+        for operator in ("conv2d", "conv2d_backward_data", "conv2d_backward_weight", "conv2d_inference", "conv_transpose2d_inference"):
+            for key in ("CUDA", "AutogradCUDA", "AutocastCUDA"):
+                self.assertTrue(torch._C._dispatch_has_kernel_for_dispatch_key(f"fourfold::{operator}", key), (operator, key))
+        with torch._subclasses.FakeTensorMode():
+            x, w = torch.empty(2, 4, 8, 8, device="cuda"), torch.empty(4, 4, 3, 3, device="cuda", requires_grad=True)
+            self.assertEqual(ff.conv2d(x, w).device.type, "cuda")
+
+
+@unittest.skipUnless(any(d["device"] == "opencl" and "PoCL" in d["driver"] for d in fourfold.devices()), "no PoCL, whose device reads the CPU's tensors")
+class Devices(Case):
+    """The way of tensors on CUDA, taken by the CPU's: their addresses are those of PoCL's device."""
+
+    def setUp(self):
+        make, self.streams = ff._DevicePlan.__init__, []
+
+        class Waits:  # the CPU's allocator knows no streams
+            def __init__(self, plan):
+                self.plan, self.workspace_bytes = plan, plan.workspace_bytes
+
+            def execute(self, *arguments, **tensors):
+                self.plan.execute(*arguments, **tensors)
+                fourfold._core.synchronize("opencl")
+
+        def waits(self, *arguments):
+            make(self, *arguments)
+            self.plan = Waits(self.plan)
+
+        for thing, name, value in [(ff, "_gpu_of", lambda t: "opencl"), (ff, "_stream_of", lambda t: self.streams.append(t.device) or 0),
+                                   (ff._DevicePlan, "__init__", waits), (ff, "_calls", ff.TorchCalls(ff._torch(), []))]:  # all dispatched
+            patch = unittest.mock.patch.object(thing, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def tearDown(self):
+        self.assertEqual(len(ff._calls), 0)
+
+    def test_gradients(self):
+        for stride, padding, dilation, groups in CASES:
+            with self.subTest(stride=stride, padding=padding, dilation=dilation, groups=groups):
+                tensors = random(2, 6, 11, 10), random(12, 6 // groups, 3, 4), random(12)
+                arguments = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+                self.same_gradients(lambda x, w, b: ff.conv2d(x, w, b, **arguments), lambda x, w, b: F.conv2d(x, w, b, **arguments), tensors)
+        self.assertGreater(len(self.streams), 5 * len(CASES))
+
+    def test_layouts_and_layers(self):
+        x, w = random(2, 6, 9, 8).contiguous(memory_format=torch.channels_last), random(4, 6, 3, 3).contiguous(memory_format=torch.channels_last)
+        y = ff.conv2d(x, w, padding=1)
+        self.assertTrue(y.is_contiguous(memory_format=torch.channels_last))
+        self.close(y, F.conv2d(x, w, padding=1))
+        layer, transposed = ff.Conv2d(6, 8, 3, padding="same", padding_mode="reflect"), ff.ConvTranspose2d(6, 4, 3, stride=2, output_padding=1)
+        with torch.no_grad():
+            for ours, theirs in [(layer, nn.Conv2d(6, 8, 3, padding="same", padding_mode="reflect")), (transposed, nn.ConvTranspose2d(6, 4, 3, stride=2, output_padding=1))]:
+                theirs.load_state_dict(ours.state_dict())
+                self.close(ours(x), theirs(x))
+                ours.weight.data.mul_(2)  # which no version counter tells
+                theirs.load_state_dict(ours.state_dict())
+                self.close(ours(x), theirs(x))
+        self.assertEqual(ff.conv2d(x[:0], w).shape, (0, 4, 7, 6))
+
+    def test_errors(self):
+        with self.assertRaisesRegex(ValueError, "weight is on meta, and input on cpu; they must be on one device"):
+            ff._forward(ff.CONV2D, random(1, 2, 5, 5), random(2, 2, 3, 3).to("meta"), None, [1, 1], [0] * 4, [1, 1], 1, "zeros")
+        with self.assertRaisesRegex(ValueError, r"filters has shape \(2, 1, 3, 3\); the problem needs \(2, 2, 3, 3\)"):
+            ff.conv2d(random(1, 2, 5, 5), random(2, 1, 3, 3))
+        with self.assertRaisesRegex(ValueError, r"bias has shape \(3,\); the problem needs \(2,\)"):
+            ff.conv2d(random(1, 2, 5, 5), random(2, 2, 3, 3), random(3))
+        with self.assertRaisesRegex(ValueError, r"grad_output has shape \(1, 2, 2, 3\); the problem needs \(1, 2, 3, 3\)"):
+            torch.ops.fourfold.conv2d_backward_weight(random(1, 2, 5, 5), random(1, 2, 2, 3), [3, 3], [1, 1], [0] * 4, [1, 1], 1, "zeros")
+        plan = fourfold._core.DevicePlan(fourfold.Problem("b1 ic2 i5 oc2 f3"), fourfold._core.Options(device="opencl"))
+        with self.assertRaisesRegex(ValueError, "input has 3 strides"):
+            plan.execute(0, 0, input=(64, (1, 2, 3)))
+        with self.assertRaisesRegex(ValueError, "input is null"):
+            plan.execute(0, 0)
+        with self.assertRaisesRegex(ValueError, "stream is not null"):
+            plan.execute(64, 0)
+        with self.assertRaisesRegex(ValueError, "for GPUs"):
+            fourfold._core.DevicePlan(fourfold.Problem("b1 ic2 i5 oc2 f3"), fourfold._core.Options())
 
 
 class OtherVersions(unittest.TestCase):
