@@ -207,8 +207,8 @@ public:
         return result.is_none() ? kernel(*arguments) : result;
     }
 
-    /// Makes the call of these arguments one that is found. Errors: ValueError (shapes that are not the problem's).
-    void keep(int operation, nb::tuple arguments, nb::object object, bool keeps, nb::tuple copies) {
+    /// Makes the call of these arguments one that is found, and computes it. Errors: ValueError (shapes that are not the problem's).
+    nb::object keep(int operation, nb::tuple arguments, nb::object object, bool keeps, nb::tuple copies) {
         const Plan plan = nb::cast<const Plan &>(object);
         const Conv2dProblem &p = plan.problem();
         Arguments a;
@@ -227,8 +227,10 @@ public:
             clear();
         }
         const bool last = p.layout == Layout::kNhwc && (forward || backward_data);
-        calls_[a.key] = std::make_shared<Call>(Call{std::move(object), plan, keeps, std::move(copies), nb::make_tuple(size[0], size[1], size[2], size[3]),
-                                                    nb::borrow(name(last ? "channels_last" : "contiguous_format"))});
+        const auto call = std::make_shared<const Call>(Call{std::move(object), plan, keeps, std::move(copies), nb::make_tuple(size[0], size[1], size[2], size[3]),
+                                                           nb::borrow(name(last ? "channels_last" : "contiguous_format"))});
+        calls_[a.key] = call;
+        return compute(call, a);
     }
 
     void clear() {
@@ -413,7 +415,7 @@ private:
         if (call->keeps) {
             const nb::object holder = kept_filters_(a.objects[1]);
             auto &kept = nb::cast<KeptFilters &>(holder);
-            packed = kept.filters(given[1], a.objects[1], call->object);
+            packed = kept.filters(given[1], copies[1].is_valid() ? nb::handle(copies[1]) : a.objects[1], call->object);
             t.filters = nb::cast<const AlignedBuffer &>(packed);
         } else if (!backward_filters) {
             t.filters = given[1].view<const float>(p.layout);

@@ -60,11 +60,12 @@ public:
         }
         slots_ = 1;
         lay_out(b);
-        while ((workspace_bytes > workspace_limit || heap_bytes_ > kReach) && b.strip > m_) {
+        const auto beyond_reach = [&] { return std::max(static_cast<double>(heap_bytes_), direct_ != nullptr && extend_ ? 4.0 * extended_floats(b.strip) : 0.0) > static_cast<double>(kReach); };
+        while ((workspace_bytes > workspace_limit || beyond_reach()) && b.strip > m_) {
             b.strip = round_up((b.strip + 1) / 2, m_);
             lay_out(b);
         }
-        if (heap_bytes_ > kReach) {
+        if (beyond_reach()) {
             return Status(StatusCode::kUnsupported, "the rows of one register tile are over 2^30 bytes, more than a kernel call can reach");
         }
         if (workspace_bytes > workspace_limit) {

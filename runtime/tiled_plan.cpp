@@ -91,7 +91,8 @@ Status TiledPlan::block(size_t workspace_limit) {
         const double least = (near ? near_share_of_l2() : block_share_of_l2()) * l2;
         const double bytes = near ? least : std::clamp(packed / static_cast<double>(p.groups) / 2, least, std::max(least, l3 / 3));
         int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(bytes / per_row), 1, rows_);
-        rows = ceil_div(rows_, ceil_div(rows_, rows));
+        const int64_t blocks = ceil_div(rows_, rows);
+        rows = ceil_div(rows_, private_ ? round_up(blocks, threads) : blocks);
         divide(rows, threads);
         while (workspace_bytes > workspace_limit && rows > 1) {
             rows = (rows + 1) / 2;
@@ -113,7 +114,9 @@ Status TiledPlan::block(size_t workspace_limit) {
             private_ = true;
             divide_within(true, threads_);
             const int64_t blocks = p.groups * group_blocks();
-            private_ = blocks >= threads_ && workspace_bytes + static_cast<size_t>(threads_ - 1) * slot_bytes_ <= workspace_limit;
+            // So many that they end together, or nearly.
+            const bool even = blocks % threads_ == 0 || blocks >= 4 * threads_;
+            private_ = even && workspace_bytes + static_cast<size_t>(threads_ - 1) * slot_bytes_ <= workspace_limit;
         }
         if (!private_) {
             divide_within(false, threads_);
@@ -310,7 +313,9 @@ void TiledPlan::predict() {
     const double calls = groups * (static_cast<double>(bands_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes)) + blocks * 16);
     const double serial = transforms + multiply + moved / 30e9 + transformed + calls * model.call_seconds;
     serial_seconds = serial + 2e-6;
-    predicted_seconds = serial / CostModel::parallel(threads_, private_ ? problem_.groups * group_blocks() : block_bands_ * channel_blocks_) + 2e-6;
+    const int64_t own = problem_.groups * group_blocks();
+    const double at_once = private_ ? std::min(CostModel::parallel(threads_, own), static_cast<double>(own) / static_cast<double>(ceil_div(own, threads_))) : CostModel::parallel(threads_, block_bands_ * channel_blocks_);
+    predicted_seconds = serial / at_once + 2e-6;
 }
 
 bool TiledPlan::transform_input(const ForwardTensors &t, std::byte *workspace, const Block &block, int64_t task, int slot, KernelContext &context) const {

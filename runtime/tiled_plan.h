@@ -8,6 +8,8 @@
 //     runs of points                    product            -> Y[point][tile][part][output]
 //     band of tile rows x 16 outputs    inverse -> store (bias, residual, post-op) -> y
 //
+// Where the filters leave room in L2, blocks are small enough to stay there, and a task is all three phases of one.
+//
 // Stride and dilation by decimation (channel_blocks.h): phases are further channels, lattices further tiles.
 #pragma once
 

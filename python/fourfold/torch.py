@@ -223,8 +223,7 @@ def _planned(plan, copies, operation, *arguments):
     """The result of a call by this plan, which equal calls are computed by from now on, those on the CPU. copies: for each tensor None or a memory format."""
     if isinstance(plan, _DevicePlan):
         return plan.compute(copies, arguments)
-    _calls.keep(operation, arguments, plan, operation in (CONV2D_INFERENCE, TRANSPOSED_INFERENCE), copies)
-    return _calls.again(operation, arguments)
+    return _calls.keep(operation, arguments, plan, operation in (CONV2D_INFERENCE, TRANSPOSED_INFERENCE), copies)
 
 
 CONV2D, BACKWARD_DATA, BACKWARD_WEIGHT, CONV2D_INFERENCE, TRANSPOSED_INFERENCE = range(5)

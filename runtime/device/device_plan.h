@@ -201,7 +201,7 @@ struct PlaneStage {
 
     /// x: what is read, its padding before it and its value outside.
     bool run(const KernelBuffer<float, 5> &filters, const StridedIn &x, ImplicitStage::Image in, int64_t top, int64_t left, float value, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &y, KernelContext &context) const;
-    /// kUnsupported where a grid has too few blocks, kResourceExhausted where shared memory is too small.
+    /// kUnsupported where a grid has too few blocks or shared memory is too small.
     Status within_limits() const;
     double shared_bytes() const;
     double seconds(const DeviceModel &model, double bytes) const;

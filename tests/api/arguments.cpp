@@ -595,6 +595,17 @@ TEST(Options, WhatIsNotThereIsUnsupported) {
     }
 }
 
+/// Rows between their padding are read by a kernel call, whose indices have 32 bits.
+TEST(Options, PaddedRowsStayWithinAKernelsReach) {
+    PlanOptions options;
+    options.algorithm = Algorithm::kDirect;
+    options.threads = 1;
+    const Result<Plan> plan = Plan::create(parse_problem("b1 ic1 i7x67108864 oc1 f3 p1 reflect"), options);
+    if (plan.ok() && plan->variant().rfind("conv_depthwise", 0) == 0) {
+        EXPECT_LT(plan->workspace_bytes(), size_t{1} << 31) << plan->describe();
+    }
+}
+
 TEST(Options, OtherOperationsWorkOrSayWhyNot) {
     for (const char *text : {"bwd-data b1 ic3 i9 oc4 f3 p1", "bwd-filters b1 ic3 i9 oc4 f3 p1", "unfold b1 ic3 i9 oc4 f3 p1", "fold b1 ic3 i9 oc4 f3 p1",
                              "spectral b1 ic3 i9 oc4"}) {

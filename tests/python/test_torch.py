@@ -424,6 +424,16 @@ class KeptFilters(Case):
         patch.start()
         self.addCleanup(patch.stop)
 
+    def test_weights_that_repeat_one_filter(self):
+        blur = torch.full((1, 1, 3, 3), 1 / 9).expand(4, 1, 3, 3)
+        layer = ff.Conv2d(4, 4, 3, padding=1, groups=4, bias=False)
+        layer.weight.data = blur
+        x = random(2, 4, 9, 8)
+        with torch.no_grad():
+            for _ in range(2):
+                self.close(layer(x), F.conv2d(x, blur, padding=1, groups=4))
+        self.assertEqual(self.packed, 1)
+
     def test_packed_once_and_again_when_the_weight_changes(self):
         def exchange(layer):
             layer.weight.data = layer.weight.data * 2
