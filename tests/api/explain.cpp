@@ -87,7 +87,10 @@ TEST(Explain, PackingEachTimeCounts) {
         options.packs_each_time = true;
         const std::vector<Candidate> each_time = *explain(p, options);
         const auto chosen = [](const std::vector<Candidate> &list) { return *std::find_if(list.begin(), list.end(), [](const Candidate &c) { return c.chosen; }); };
-        EXPECT_LE(chosen(each_time).packed_filter_bytes, chosen(packed).packed_filter_bytes) << text;
+        // What was measured with filters packed beforehand may decide there, and no more here.
+        if (Plan::create(p)->tier() == Tier::kCostModel) {
+            EXPECT_LE(chosen(each_time).packed_filter_bytes, chosen(packed).packed_filter_bytes) << text;
+        }
         for (const Candidate &c : each_time) {
             if (c.supported && c.algorithm != Algorithm::kNaive) {
                 EXPECT_GE(c.corrected_seconds, chosen(each_time).corrected_seconds) << text << ", " << c.choice;
