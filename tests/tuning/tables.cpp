@@ -373,7 +373,7 @@ TEST_F(Tiers, ALayerComparesTwoPassesWithWhatWasMeasured) {
         EXPECT_TRUE(layer.ok()) << layer.status().message();
         return layer.ok() && layer->separable();
     };
-    const Conv2dProblem large = parse_problem("b1 ic1 i300x400 oc1 f15 p7"), small = parse_problem("b1 ic1 i100 oc1 f3 p1");
+    const Conv2dProblem large = parse_problem("b1 ic1 i300x400 oc1 f9 p4"), small = parse_problem("b1 ic1 i100 oc1 f3 p1");
     ASSERT_TRUE(separable(large));
     ASSERT_FALSE(separable(small));
     const std::string chosen = plan_of(large, one_thread()).choice();
