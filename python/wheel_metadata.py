@@ -1,6 +1,6 @@
 """The wheel's version, which is CMake's, and its licence, by the FFT libraries that it is linked to. scikit-build-core asks before it runs CMake,
 so the libraries are looked for here as CMake does it; python/CMakeLists.txt stops where it decided otherwise. FOURFOLD_FFTW and
-FOURFOLD_KISSFFT in the environment (AUTO, ON or OFF) hold for both."""
+FOURFOLD_KISSFFT in the environment (AUTO, ON or OFF, or CMake's other constants: fourfold_choice in cmake/FourfoldOptions.cmake) hold for both."""
 
 import os
 import pathlib
@@ -10,8 +10,12 @@ import subprocess
 
 def _linked(option, module):
     choice = os.environ.get(option, "AUTO").upper()
+    if re.fullmatch(r"1|ON|YES|TRUE|Y", choice):
+        return True
+    if re.fullmatch(r"|0|OFF|NO|FALSE|N|IGNORE|(.*-)?NOTFOUND", choice):
+        return False
     if choice != "AUTO":
-        return choice == "ON"
+        raise ValueError(f"{option} is '{os.environ[option]}'; it takes AUTO, ON or OFF")
     try:
         return subprocess.run(["pkg-config", "--exists", module]).returncode == 0
     except FileNotFoundError:

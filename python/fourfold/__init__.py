@@ -124,8 +124,8 @@ class StagedPlan(_core.StagedPlan):
 class Layer(_core.Layer):
     """A forward or bwd-data problem with its filters (oc, ic/groups, f0, f1) and bias, which are read here and not needed afterwards.
 
-    It sees the filters' values, so those of rank one (blurs, Sobel) are computed as two passes where that is predicted faster. Calls from
-    several threads take turns; Plan is for several at once. Keywords as Plan's.
+    It sees the filters' values, so those of rank one (blurs, Sobel) are computed as two passes where records or the cost model say
+    that is faster. Calls from several threads take turns; Plan is for several at once. Keywords as Plan's.
     """
 
     def __init__(self, problem, filters, bias=None, **options):

@@ -37,12 +37,21 @@ class Wheel(unittest.TestCase):
     def test_licence_without_these_libraries(self):
         root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
         script = "import sys; sys.path.insert(0, 'python'); import wheel_metadata as m; print(m.dynamic_metadata({}, {}))"
-        for fftw, kissfft in (("ON", "OFF"), ("OFF", "ON"), ("OFF", "OFF")):
+        for fftw, kissfft in (("ON", "OFF"), ("OFF", "ON"), ("OFF", "OFF"), ("True", "0"), ("no", "1"), ("", "y")):
             environment = os.environ | {"FOURFOLD_FFTW": fftw, "FOURFOLD_KISSFFT": kissfft, "PYTHONDONTWRITEBYTECODE": "1"}
             said = ast.literal_eval(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=root, check=True).stdout)
-            self.assertEqual("GPL" in said["license"], fftw == "ON")
-            self.assertEqual([name in str(said["license-files"]) for name in ("fftw.txt", "kissfft.txt")], [fftw == "ON", kissfft == "ON"])
+            linked = [choice in ("ON", "True", "1", "y") for choice in (fftw, kissfft)]
+            self.assertEqual("GPL" in said["license"], linked[0])
+            self.assertEqual([name in str(said["license-files"]) for name in ("fftw.txt", "kissfft.txt")], linked)
             self.assertTrue(all(os.path.exists(os.path.join(root, name)) for name in said["license-files"]))
+
+    def test_unknown_choice_of_a_library_is_refused(self):
+        root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+        script = "import sys; sys.path.insert(0, 'python'); import wheel_metadata as m; m.dynamic_metadata({}, {})"
+        environment = os.environ | {"FOURFOLD_FFTW": "maybe", "PYTHONDONTWRITEBYTECODE": "1"}
+        said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=root)
+        self.assertNotEqual(said.returncode, 0)
+        self.assertIn("FOURFOLD_FFTW is 'maybe'", said.stderr)
 
     def test_needs(self):
         self.assertEqual(self.metadata["Name"], "fourfold")

@@ -340,7 +340,7 @@ fourfold_status fourfold_plan_execute(const fourfold_plan *plan, const fourfold_
 /* -------------------------------------------------------------------------------------------------------------- layer */
 
 /* A convolution that owns plan, packed filters and workspace: Conv2dLayer of layer.h. It sees the filters' values, so filters of
- * rank one (blurs, Sobel) are computed as two passes where that is predicted faster. One call of fourfold_layer_run at a time. */
+ * rank one (blurs, Sobel) are computed as two passes where records or the cost model say that is faster. One call of fourfold_layer_run at a time. */
 typedef struct fourfold_layer fourfold_layer;
 /* *layer becomes a new layer for a forward or bwd-data problem, or NULL on failure. filters (oc, ic/groups, f0, f1) and bias (one value
  * for each channel of the result, or NULL) are read here and not needed afterwards. options may be NULL: the defaults. */

@@ -14,7 +14,7 @@ namespace fourfold {
 
 /// One convolution with its filters and bias: fwd, or bwd-data, which is also the transposed convolution
 /// (Conv2dProblem::transposed). Since it sees the filters' values, it computes filters of rank one as two passes (SeparablePlan)
-/// where the caller names no algorithm and that is predicted faster.
+/// where the caller names no algorithm and records or the cost model say that is faster.
 ///
 ///     Result<Conv2dLayer> layer = Conv2dLayer::create(problem, w.data(), bias.data());
 ///     Status status = layer->run(x.data(), y.data());
