@@ -9,6 +9,7 @@
 #include "cost_model.h"
 #include "parallel.h"
 #include "strip_input.h"
+#include "thread_split.h"
 #include "variant_choice.h"
 
 namespace fourfold {
@@ -56,13 +57,13 @@ public:
             }
             lay_out(b);
         }
-        predict();
+        serial_seconds = seconds(b);
         serial_workspace_bytes = workspace_bytes;
         split_for_threads(b);
         lay_out(b);
-        b.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
+        b.slots = affordable_slots(threads_, tasks(blocking_), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
-        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks(blocking_));
         // A kernel call indexes its strip with 32 bits.
         if (input_.value().scratch_floats(channels_ * b.groups, readable()) > double(1 << 29)) {
             return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
@@ -72,7 +73,7 @@ public:
         }
         layout = "direct m" + std::to_string(m_) + " rows" + std::to_string(geometry_.row_block);
         packed_bytes = packer_.packed_bytes();
-        details = "strips of " + std::to_string(b.strip * geometry_.row_block) + " output rows, " + (geometry_.row_block > 1 ? std::to_string(geometry_.row_block) + " of them together in a register tile, " : "") + std::to_string(b.oc_block) + " output channels a call, " + std::to_string(b.groups) + " of " + std::to_string(problem_.groups) + " groups a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time; " + std::to_string(geometry_.phases()) + " phases, pitch " + std::to_string(geometry_.pitch) + " for " + std::to_string(geometry_.out_width) + " columns";
+        details = "strips of " + std::to_string(b.strip * geometry_.row_block) + " output rows, " + (geometry_.row_block > 1 ? std::to_string(geometry_.row_block) + " of them together in a register tile, " : "") + std::to_string(b.oc_block) + " output channels a call, " + std::to_string(b.groups) + " of " + std::to_string(problem_.groups) + " groups a task, " + std::to_string(tasks(blocking_)) + " tasks, " + std::to_string(b.slots) + " at a time; " + std::to_string(geometry_.phases()) + " phases, pitch " + std::to_string(geometry_.pitch) + " for " + std::to_string(geometry_.out_width) + " columns";
         return Status();
     }
 
@@ -82,17 +83,17 @@ public:
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const PaddedBias bias = bias_.fill(t.bias, workspace);
-        return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+        return parallel_for(execution, blocking_.slots, tasks(blocking_), [&](int64_t index, int slot, KernelContext &context) {
             return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
         });
     }
 
 private:
-    int64_t strips() const {
-        return ceil_div(geometry_.out_height, blocking_.strip);
+    int64_t strips(const Blocking &b) const {
+        return ceil_div(geometry_.out_height, b.strip);
     }
-    int64_t tasks() const {
-        return problem_.batch * ceil_div(problem_.groups, blocking_.groups) * strips() * blocking_.oc_parts;
+    int64_t tasks(const Blocking &b) const {
+        return problem_.batch * ceil_div(problem_.groups, b.groups) * strips(b) * b.oc_parts;
     }
     /// Elements of a channel's strip that a kernel call may touch.
     int64_t readable() const {
@@ -132,29 +133,33 @@ private:
 
     /// Register tiles over all strips of this height.
     int64_t tiles(int64_t strip) const {
-        const int64_t full = geometry_.out_height / strip, rest = geometry_.out_height % strip;
-        return full * ceil_div(geometry_.flat_pixels(strip), columns_) + (rest > 0 ? ceil_div(geometry_.flat_pixels(rest), columns_) : 0);
+        return geometry_.out_height / strip * strip_tiles(strip) + strip_tiles(geometry_.out_height % strip);
+    }
+    int64_t strip_tiles(int64_t rows) const {
+        return rows > 0 ? ceil_div(geometry_.flat_pixels(rows), columns_) : 0;
     }
 
-    /// Enough tasks for all threads to finish together, if the work is worth a wake-up.
+    /// Tasks with which the threads are expected to end first, if the work is worth a wake-up.
     void split_for_threads(Blocking &b) const {
         if (threads_ <= 1 || problem_.flops() < 2e6) {
             return;
         }
-        const int64_t wanted = 4 * threads_;
-        const auto count = [&] {
-            return problem_.batch * ceil_div(problem_.groups, b.groups) * ceil_div(geometry_.out_height, b.strip) * b.oc_parts;
-        };
-        while (count() < wanted && b.groups > 1) {
+        while (tasks(b) < 4 * threads_ && b.groups > 1) {
             b.groups = (b.groups + 1) / 2;
         }
-        while (count() < wanted && b.strip * geometry_.pitch >= 4 * columns_ && b.strip >= 2 * geometry_.rows.shift_max + 2) {
-            b.strip = (b.strip + 1) / 2;
-        }
-        const int64_t blocks = ceil_div(outputs_, m_);
-        if (count() < wanted) {
-            b.oc_parts = std::min(blocks, ceil_div(wanted, count()));
-        }
+        const int64_t fewest = strips(b), blocks = ceil_div(outputs_, m_);
+        const auto split = [&](const ThreadSplit &s) {
+            Blocking c = b;
+            c.strip = s.strips == fewest ? b.strip : ceil_div(geometry_.out_height, s.strips);
+            c.oc_parts = s.parts;
+            return c;
+        };
+        b = split(best_split(threads_, tasks(b) / fewest, fewest, geometry_.out_height, blocks, [&](const ThreadSplit &s) {
+            const Blocking c = split(s);
+            const int64_t rest = geometry_.out_height % c.strip, planes = tasks(c) / strips(c);
+            const double part = static_cast<double>(ceil_div(blocks, c.oc_parts));
+            return seconds(c) * share_of_slowest(threads_, planes * (geometry_.out_height / c.strip), part * static_cast<double>(strip_tiles(c.strip)), rest > 0 ? planes : 0, part * static_cast<double>(strip_tiles(rest)));
+        }));
     }
 
     void lay_out(const Blocking &b) {
@@ -174,29 +179,30 @@ private:
         workspace_bytes = arena.bytes();
     }
 
-    void predict() {
+    /// What one thread is expected to take.
+    double seconds(const Blocking &b) const {
         const CostModel model(kernel_.isa);
         const Conv2dProblem &p = problem_;
         const double images = static_cast<double>(p.batch);
-        const double steps = images * static_cast<double>(p.groups) * static_cast<double>(tiles(blocking_.strip)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(channels_ * geometry_.taps());
-        const double halo = static_cast<double>(geometry_.plane_rows(blocking_.strip)) / static_cast<double>(blocking_.strip);
+        const double steps = images * static_cast<double>(p.groups) * static_cast<double>(tiles(b.strip)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(channels_ * geometry_.taps());
+        const double halo = static_cast<double>(geometry_.plane_rows(b.strip)) / static_cast<double>(b.strip);
         double moved = 0.0;
         if (!geometry_.in_place_shape) {
-            moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo * static_cast<double>(blocking_.oc_parts);
+            moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo * static_cast<double>(b.oc_parts);
         }
         if (geometry_.pitch != geometry_.out_width || p.residual || geometry_.row_block > 1) {
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());
         }
-        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips()) : 1.0);
-        const double calls = static_cast<double>(tasks()) * (3.0 + 2.0 * static_cast<double>(ceil_div(outputs_, blocking_.oc_block)));
-        serial_seconds = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
+        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips(b)) : 1.0);
+        const double calls = static_cast<double>(tasks(b)) * (3.0 + 2.0 * static_cast<double>(ceil_div(outputs_, b.oc_block)));
+        return steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
 
     bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, KernelContext &context) const {
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
-        const int64_t first_row = index % strips() * blocking_.strip;
-        index /= strips();
+        const int64_t first_row = index % strips(blocking_) * blocking_.strip;
+        index /= strips(blocking_);
         const int64_t runs = ceil_div(problem_.groups, blocking_.groups);
         const int64_t g = index % runs * blocking_.groups;
         const int64_t image = index / runs;

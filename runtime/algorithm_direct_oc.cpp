@@ -13,6 +13,7 @@
 #include "cost_model.h"
 #include "parallel.h"
 #include "strip_input.h"
+#include "thread_split.h"
 #include "variant_choice.h"
 
 namespace fourfold {
@@ -110,7 +111,7 @@ public:
         serial_workspace_bytes = workspace_bytes;
         split_for_threads(best);
         lay_out(best);
-        best.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
+        best.slots = affordable_slots(threads_, tasks(blocking_), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(best);
         // A copy's form is known here, an image's strides only at the call.
         for (Kind &kind : kinds_) {
@@ -118,10 +119,10 @@ public:
             kind.terms.resize(static_cast<size_t>(2 * table_terms(kind.order, best.channels)));
             fill_tables(kind.order, copies(), kind.rows, kind.positions.data(), kind.terms.data());
         }
-        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks(blocking_));
         layout = "direct m" + std::to_string(width_) + " rows1";
         packed_bytes = packer_.packed_bytes();
-        details = (best.images > 1 ? std::to_string(best.images) + " images" : "strips of " + std::to_string(best.strip) + " output rows") + " a task, " + (padded_ ? "padded, " : "read in place, ") + std::to_string(kinds_[0].order.groups.size()) + " groups of pixels, " + std::to_string(best.channels) + " of " + std::to_string(channels_) + " input channels at once, " + std::to_string(tasks()) + " tasks, " + std::to_string(best.slots) + " at a time";
+        details = (best.images > 1 ? std::to_string(best.images) + " images" : "strips of " + std::to_string(best.strip) + " output rows") + " a task, " + (padded_ ? "padded, " : "read in place, ") + std::to_string(kinds_[0].order.groups.size()) + " groups of pixels, " + std::to_string(best.channels) + " of " + std::to_string(channels_) + " input channels at once, " + std::to_string(tasks(blocking_)) + " tasks, " + std::to_string(best.slots) + " at a time";
         return Status();
     }
 
@@ -138,17 +139,17 @@ public:
                 fill_tables(kind.order, {t.input.data, s[0], s[1], s[2], s[3]}, kind.rows, ints_at(workspace, kind.positions_offset), ints_at(workspace, kind.terms_offset));
             }
         }
-        return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+        return parallel_for(execution, blocking_.slots, tasks(blocking_), [&](int64_t index, int slot, KernelContext &context) {
             return task(t, in_place, floats_at(packed, 0), bias, workspace, static_cast<size_t>(slot), index, context);
         });
     }
 
 private:
-    int64_t strips() const {
-        return ceil_div(out_height_, blocking_.strip);
+    int64_t strips(const Blocking &b) const {
+        return ceil_div(out_height_, b.strip);
     }
-    int64_t tasks() const {
-        return ceil_div(problem_.batch, blocking_.images) * problem_.groups * strips() * blocking_.oc_parts;
+    int64_t tasks(const Blocking &b) const {
+        return ceil_div(problem_.batch, b.images) * problem_.groups * strips(b) * b.oc_parts;
     }
     int64_t rows_read(int64_t strip) const {
         return (strip - 1) * problem_.stride_h + (problem_.filter_height - 1) * problem_.dilation_h + 1;
@@ -179,22 +180,28 @@ private:
         return static_cast<double>(b.images * b.channels) * static_cast<double>(plane(b.strip)) > double(1 << 29) || static_cast<double>(pixels(b)) * static_cast<double>(width_) > double(1 << 29);
     }
 
-    /// Enough tasks for all threads to finish together, if the work is worth a wake-up.
+    /// Tasks with which the threads are expected to end first, if the work is worth a wake-up.
     void split_for_threads(Blocking &b) const {
         if (threads_ <= 1 || problem_.flops() < 2e6) {
             return;
         }
-        const int64_t wanted = 4 * threads_;
-        const auto count = [&] {
-            return ceil_div(problem_.batch, b.images) * problem_.groups * ceil_div(out_height_, b.strip) * b.oc_parts;
-        };
-        while (count() < wanted && b.images > 1) {
+        while (tasks(b) < 4 * threads_ && b.images > 1) {
             b.images = (b.images + 1) / 2;
         }
-        b.oc_parts = std::min(panels_, ceil_div(wanted, count()));
-        while (count() < wanted && b.images == 1 && b.strip * out_width_ >= 4 * r_ && b.strip >= 2 * problem_.filter_height) {
-            b.strip = (b.strip + 1) / 2;
-        }
+        const int64_t fewest = strips(b);
+        const auto split = [&](const ThreadSplit &s) {
+            Blocking c = b;
+            c.strip = s.strips == fewest ? b.strip : ceil_div(out_height_, s.strips);
+            c.oc_parts = s.parts;
+            return c;
+        };
+        b = split(best_split(threads_, tasks(b) / fewest, fewest, b.images > 1 ? fewest : out_height_, panels_, [&](const ThreadSplit &s) {
+            const Blocking c = split(s);
+            const int64_t rest = out_height_ % c.strip, planes = tasks(c) / strips(c);
+            const double part = static_cast<double>(ceil_div(panels_, c.oc_parts));
+            const auto tiles = [&](int64_t rows) { return part * static_cast<double>(ceil_div(c.images * rows * out_width_, r_)); };
+            return predict(c) * share_of_slowest(threads_, planes * (out_height_ / c.strip), tiles(c.strip), rest > 0 ? planes : 0, tiles(rest));
+        }));
     }
 
     void lay_out(const Blocking &b) {
@@ -247,10 +254,11 @@ private:
         const double results = 4.0 * images * groups * static_cast<double>(panels_ * width_) * static_cast<double>(out_height_ * out_width_);
         double moved = 2.0 * results + (p.residual ? results : 0.0) + (chunks - 1.0) * results;
         if (padded_) {
-            moved += 3 * 4.0 * passes * static_cast<double>(b.images * p.in_channels) * static_cast<double>(plane(b.strip));
+            moved += 3 * 4.0 * passes * static_cast<double>(b.images * p.in_channels) * static_cast<double>(plane(b.strip) * b.oc_parts);
         }
-        // All filters stay in L2 from strip to strip if they fit in beside a strip's x.
-        const double resident = packer_.packed_floats() / groups + static_cast<double>(b.images * b.channels) * touched(b.strip);
+        // All filters stay in L2 from strip to strip if they fit in beside a strip's x; threads that share one strip read a part each.
+        const double sharing = static_cast<double>(passes == 1.0 ? std::min<int64_t>(b.oc_parts, threads_) : 1);
+        const double resident = packer_.packed_floats() / groups / sharing + static_cast<double>(b.images * b.channels) * touched(b.strip);
         const double filters = packer_.packed_floats() * 4.0 * (resident > kCacheShare * static_cast<double>(machine().l2_bytes) / sizeof(float) ? passes : 1.0);
         // A step's filters and, for a run of pixels, a line of x come from L2, not quite hidden behind the arithmetic.
         const double step_cycles = model.tile_cycles(static_cast<int>(r_), vectors) + 0.3 * static_cast<double>(width_ / kLanes + 1);
@@ -402,9 +410,9 @@ private:
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
         Piece piece{};
-        piece.first_row = index % strips() * blocking_.strip;
+        piece.first_row = index % strips(blocking_) * blocking_.strip;
         piece.rows = std::min(blocking_.strip, out_height_ - piece.first_row);
-        index /= strips();
+        index /= strips(blocking_);
         piece.g = index % problem_.groups;
         piece.image = index / problem_.groups * blocking_.images;
         piece.images = std::min(blocking_.images, problem_.batch - piece.image);

@@ -8,6 +8,7 @@
 #include "cost_model.h"
 #include "parallel.h"
 #include "strip_input.h"
+#include "thread_split.h"
 #include "variant_choice.h"
 
 namespace fourfold {
@@ -51,13 +52,13 @@ public:
             }
             lay_out(b);
         }
-        predict();
+        serial_seconds = seconds(b);
         serial_workspace_bytes = workspace_bytes;
         split_for_threads(b);
         lay_out(b);
-        b.slots = affordable_slots(threads_, tasks(), slot_bytes_, workspace_bytes, workspace_limit);
+        b.slots = affordable_slots(threads_, tasks(blocking_), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
-        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks());
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks(blocking_));
         if (input_.value().scratch_floats(channels_, readable()) > double(1 << 29) || static_cast<double>(depth_) * static_cast<double>(column_pitch_) > double(1 << 29)) {
             return Status(StatusCode::kUnsupported, "one output row reads over 2^31 bytes of input, more than a kernel call can reach");
         }
@@ -66,7 +67,7 @@ public:
         }
         layout = "im2col m" + std::to_string(m_);
         packed_bytes = packer_.packed_bytes();
-        details = (in_place_columns() ? std::string("columns read in place, ") : std::string("columns unfolded, ")) + (b.images > 1 ? std::to_string(b.images) + " images side by side, " : "") + "strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(b.segment) + " columns of a row at once, " + std::to_string(b.oc_block) + " output channels a product, " + std::to_string(tasks()) + " tasks, " + std::to_string(b.slots) + " at a time";
+        details = (in_place_columns() ? std::string("columns read in place, ") : std::string("columns unfolded, ")) + (b.images > 1 ? std::to_string(b.images) + " images side by side, " : "") + "strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(b.segment) + " columns of a row at once, " + std::to_string(b.oc_block) + " output channels a product, " + std::to_string(tasks(blocking_)) + " tasks, " + std::to_string(b.slots) + " at a time";
         return Status();
     }
 
@@ -76,17 +77,17 @@ public:
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const PaddedBias bias = bias_.fill(t.bias, workspace);
-        return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
+        return parallel_for(execution, blocking_.slots, tasks(blocking_), [&](int64_t index, int slot, KernelContext &context) {
             return task(t, floats_at(packed, 0), bias, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
         });
     }
 
 private:
-    int64_t strips() const {
-        return ceil_div(geometry_.out_height, blocking_.strip);
+    int64_t strips(const Blocking &b) const {
+        return ceil_div(geometry_.out_height, b.strip);
     }
-    int64_t tasks() const {
-        return ceil_div(problem_.batch, blocking_.images) * problem_.groups * strips() * blocking_.oc_parts;
+    int64_t tasks(const Blocking &b) const {
+        return ceil_div(problem_.batch, b.images) * problem_.groups * strips(b) * b.oc_parts;
     }
     /// Columns of a product: a segment of a row, whole rows, or whole images.
     static int64_t columns(const Blocking &b) {
@@ -135,21 +136,24 @@ private:
         return b;
     }
 
-    /// Enough tasks for all threads to finish together, if the work is worth a wake-up.
+    /// Tasks with which the threads are expected to end first, if the work is worth a wake-up.
     void split_for_threads(Blocking &b) const {
         if (threads_ <= 1 || problem_.flops() < 2e6) {
             return;
         }
-        const int64_t wanted = 4 * threads_;
-        const auto count = [&] {
-            return ceil_div(problem_.batch, b.images) * problem_.groups * ceil_div(geometry_.out_height, b.strip) * b.oc_parts;
+        const int64_t fewest = strips(b), blocks = ceil_div(outputs_, m_);
+        const auto split = [&](const ThreadSplit &s) {
+            Blocking c = b;
+            c.strip = s.strips == fewest ? b.strip : ceil_div(geometry_.out_height, s.strips);
+            c.oc_parts = s.parts;
+            return c;
         };
-        while (count() < wanted && b.images == 1 && b.strip * b.segment >= 4 * tile_ && b.strip > 1) {
-            b.strip = (b.strip + 1) / 2;
-        }
-        if (count() < wanted) {
-            b.oc_parts = std::min(ceil_div(outputs_, m_), ceil_div(wanted, count()));
-        }
+        b = split(best_split(threads_, tasks(b) / fewest, fewest, b.images > 1 ? fewest : geometry_.out_height, blocks, [&](const ThreadSplit &s) {
+            const Blocking c = split(s);
+            const int64_t rest = geometry_.out_height % c.strip, planes = tasks(c) / strips(c);
+            const double part = static_cast<double>(ceil_div(blocks, c.oc_parts));
+            return seconds(c) * share_of_slowest(threads_, planes * (geometry_.out_height / c.strip), part * static_cast<double>(strip_tiles(c, c.strip)), rest > 0 ? planes : 0, part * static_cast<double>(strip_tiles(c, rest)));
+        }));
     }
 
     /// Register tiles of columns over the whole batch.
@@ -161,11 +165,10 @@ private:
     }
 
     int64_t image_tiles(const Blocking &b) const {
-        const int64_t full = geometry_.out_height / b.strip, rest = geometry_.out_height % b.strip;
-        if (b.segment < geometry_.out_width) {
-            return geometry_.out_height * ceil_div(geometry_.out_width, tile_);
-        }
-        return full * ceil_div(b.strip * b.segment, tile_) + (rest > 0 ? ceil_div(rest * b.segment, tile_) : 0);
+        return geometry_.out_height / b.strip * strip_tiles(b, b.strip) + strip_tiles(b, geometry_.out_height % b.strip);
+    }
+    int64_t strip_tiles(const Blocking &b, int64_t rows) const {
+        return b.segment < geometry_.out_width ? rows * ceil_div(geometry_.out_width, tile_) : ceil_div(b.images * rows * b.segment, tile_);
     }
 
     void lay_out(const Blocking &b) {
@@ -191,27 +194,28 @@ private:
         workspace_bytes = arena.bytes();
     }
 
-    void predict() {
+    /// What one thread is expected to take.
+    double seconds(const Blocking &b) const {
         const CostModel model(kernel_.isa);
         const Conv2dProblem &p = problem_;
         const double images = static_cast<double>(p.batch), groups = static_cast<double>(p.groups);
-        const double steps = groups * static_cast<double>(tiles(blocking_)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(depth_);
+        const double steps = groups * static_cast<double>(tiles(b)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(depth_);
         double moved = 0.0;
         if (!geometry_.in_place_shape) {
-            const double halo = static_cast<double>(geometry_.plane_rows(blocking_.strip)) / static_cast<double>(blocking_.strip);
+            const double halo = static_cast<double>(geometry_.plane_rows(b.strip)) / static_cast<double>(b.strip);
             moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo;
         }
         if (!in_place_columns()) {
             moved += 1.5 * 4.0 * images * groups * static_cast<double>(depth_) * static_cast<double>(geometry_.out_height * round_up(geometry_.out_width, vector_lanes(kernel_.isa)));
         }
-        moved *= static_cast<double>(blocking_.oc_parts);
+        moved *= static_cast<double>(b.oc_parts);
         if (p.residual) {
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());
         }
-        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images / static_cast<double>(blocking_.images) * static_cast<double>(strips()) : 1.0);
-        const double segments = static_cast<double>(ceil_div(geometry_.out_width, blocking_.segment));
-        const double calls = static_cast<double>(tasks()) * (static_cast<double>(blocking_.images) * 3.0 + segments * (1.0 + static_cast<double>(ceil_div(outputs_, blocking_.oc_block))));
-        serial_seconds = steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
+        const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images / static_cast<double>(b.images) * static_cast<double>(strips(b)) : 1.0);
+        const double segments = static_cast<double>(ceil_div(geometry_.out_width, b.segment));
+        const double calls = static_cast<double>(tasks(b)) * (static_cast<double>(b.images) * 3.0 + segments * (1.0 + static_cast<double>(ceil_div(outputs_, b.oc_block))));
+        return steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
 
     /// The pixels of one product: columns [q, q + width) of `rows` output rows of `images` images, of group g.
@@ -235,9 +239,9 @@ private:
         const int64_t part = index % blocking_.oc_parts;
         index /= blocking_.oc_parts;
         Piece piece{};
-        piece.first_row = index % strips() * blocking_.strip;
+        piece.first_row = index % strips(blocking_) * blocking_.strip;
         piece.rows = std::min(blocking_.strip, geometry_.out_height - piece.first_row);
-        index /= strips();
+        index /= strips(blocking_);
         piece.g = index % problem_.groups;
         piece.image = index / problem_.groups * blocking_.images;
         piece.images = std::min(blocking_.images, problem_.batch - piece.image);
