@@ -189,6 +189,8 @@ private:
         double moved = 0.0;
         if (!geometry_.in_place_shape) {
             moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo * static_cast<double>(b.oc_parts);
+        } else {
+            moved += 4.0 * static_cast<double>(p.input_elements()) * static_cast<double>(b.oc_parts - 1);
         }
         if (geometry_.pitch != geometry_.out_width || p.residual || geometry_.row_block > 1) {
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());

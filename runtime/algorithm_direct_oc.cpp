@@ -255,6 +255,8 @@ private:
         double moved = 2.0 * results + (p.residual ? results : 0.0) + (chunks - 1.0) * results;
         if (padded_) {
             moved += 3 * 4.0 * passes * static_cast<double>(b.images * p.in_channels) * static_cast<double>(plane(b.strip) * b.oc_parts);
+        } else {
+            moved += 4.0 * static_cast<double>(p.input_elements()) * static_cast<double>(b.oc_parts - 1);
         }
         // All filters stay in L2 from strip to strip if they fit in beside a strip's x; threads that share one strip read a part each.
         const double sharing = static_cast<double>(passes == 1.0 ? std::min<int64_t>(b.oc_parts, threads_) : 1);

@@ -209,6 +209,9 @@ private:
             moved += 1.5 * 4.0 * images * groups * static_cast<double>(depth_) * static_cast<double>(geometry_.out_height * round_up(geometry_.out_width, vector_lanes(kernel_.isa)));
         }
         moved *= static_cast<double>(b.oc_parts);
+        if (in_place_columns() && geometry_.in_place_shape) {
+            moved += 4.0 * static_cast<double>(p.input_elements()) * static_cast<double>(b.oc_parts - 1);
+        }
         if (p.residual) {
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());
         }
