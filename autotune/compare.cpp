@@ -1,4 +1,5 @@
 // fourfold compare: every algorithm on many problems, as a table, results.csv and a page with plots.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -112,7 +113,9 @@ Result<ContestOptions> contest_options(const CompareFlags &flags) {
             if (!algorithm) {
                 return algorithm.status();
             }
-            options.algorithms.push_back(*algorithm);
+            if (std::find(options.algorithms.begin(), options.algorithms.end(), *algorithm) == options.algorithms.end()) {
+                options.algorithms.push_back(*algorithm);
+            }
         }
     }
     return options;
@@ -181,7 +184,11 @@ void print_differences(const std::vector<Difference> &list) {
         fmt::print("\nno problem and algorithm was timed both here and there: nothing to compare\n");
         return;
     }
-    const Table table({{"name", 24, true}, {"algorithm", 9, true}, {"ms before", 9}, {"ms now", 9}, {"before/now", 10}, {"p", 6}, {"", 6, true}});
+    size_t name = 4;
+    for (const Difference &d : list) {
+        name = std::max(name, d.name.size());
+    }
+    const Table table({{"name", static_cast<int>(name), true}, {"algorithm", 9, true}, {"ms before", 9}, {"ms now", 9}, {"before/now", 10}, {"p", 6}, {"", 6, true}});
     fmt::print("\n{}", table.header());
     int better = 0, worse = 0, same = 0;
     double logs = 0.0;
@@ -360,8 +367,12 @@ Status compare(const CompareFlags &flags) {
 
     print_table(*report, *options);
     const ChoiceSummary summary = summarize_choices(*report);
-    fmt::print("\n* is what auto chose: the fastest, within 2%, for {} of {} problems; {:.2f} times the best time on average{}\n", summary.fastest, summary.problems, summary.mean_ratio,
-               summary.worst_name.empty() ? "" : fmt::format(", {:.2f} at worst ({})", summary.worst_ratio, summary.worst_name));
+    if (summary.problems > 0) {
+        fmt::print("\n* is what auto chose: the fastest, within 2%, for {} of {} problems; {:.2f} times the best time on average{}\n", summary.fastest, summary.problems, summary.mean_ratio,
+                   summary.worst_name.empty() ? "" : fmt::format(", {:.2f} at worst ({})", summary.worst_ratio, summary.worst_name));
+    } else {
+        fmt::print("\n* is what auto chose; no problem has two algorithms that were timed to rank it among\n");
+    }
     if (before != nullptr) {
         if (before->origin() != report->origin()) {
             fmt::print("\nwarning: the times before are of {}, those now of {}: what differs may be the machine\n", before->origin(), report->origin());

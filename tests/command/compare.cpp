@@ -1,4 +1,5 @@
 // `fourfold compare`: what it keeps when it is interrupted or cannot write, and what its page and its plots say.
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -24,6 +25,16 @@ TEST(Compare, NeedsAProblem) {
     const TemporaryFolder folder;
     EXPECT_TRUE(exits_with(2, fourfold_command({"compare", "--sweep", "none", "--out", folder / "out"}), {"--sweep none leaves no problem"}));
     EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+}
+
+TEST(Compare, OneAlgorithmIsNoContest) {
+    const TemporaryFolder folder;
+    // Named twice, it is one.
+    const Outcome outcome = fourfold_command({"compare", "--problem", "b1 ic2 i6 oc2 f3", "--sweep", "none", "--algorithms", "direct,direct", "--threads", "1", "--quick", "--out", folder / "out"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    EXPECT_EQ(lines_of(read_bytes(folder / "out/results.csv")).size(), 2u) << "a line of names, and one algorithm";
+    EXPECT_TRUE(says(outcome, "* is what auto chose; no problem has two algorithms")) << outcome.out;
+    EXPECT_FALSE(says(outcome, "the best time on average")) << outcome.out;
 }
 
 TEST(Compare, AnInterruptKeepsWhatWasMeasured) {
@@ -139,7 +150,20 @@ TEST(Compare, TwoResultsSideBySide) {
     write_bytes(folder / "now.csv", example("1a2b3c4-dirty", 1).text());
     write_bytes(folder / "before.csv", example("v9.8-7-g6f5e4d3", 8).text());
     ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "now.csv", "--out", folder / "alone"})));
-    ASSERT_TRUE(exits_with(0, fourfold_command({"compare", "--results", folder / "now.csv", "--against", folder / "before.csv", "--out", folder / "both"})));
+    const Outcome outcome = fourfold_command({"compare", "--results", folder / "now.csv", "--against", folder / "before.csv", "--out", folder / "both"});
+    ASSERT_TRUE(exits_with(0, outcome));
+    // In columns, however long a name is.
+    size_t column = std::string::npos, rows = 0;
+    for (const std::string &line : lines_of(outcome.out)) {
+        if (has(line, "algorithm  ms before")) {
+            column = line.find("algorithm  ms before");
+        } else if (line.ends_with(" better")) {
+            rows++;
+            const std::string cells = line.substr(std::min(column, line.size()));
+            EXPECT_TRUE(cells.starts_with("direct ") || cells.starts_with("fft ")) << outcome.out;
+        }
+    }
+    EXPECT_EQ(rows, 5u) << outcome.out;
     const std::string alone = read_bytes(folder / "alone/index.html"), both = read_bytes(folder / "both/index.html");
     // The sweep: a faint line for each algorithm, and one in the legend.
     EXPECT_EQ(count(alone, "<path class=\"faint\""), 0u);
