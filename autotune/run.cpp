@@ -543,7 +543,7 @@ Action add_run(CLI::App &verb) {
     CLI::Option *padding = verb.add_option("--padding", flags->padding, "one number, top,bottom,left,right, or valid, same, full (default: valid; same for an image)");
     CLI::Option *padding_mode = verb.add_option("--padding-mode", flags->padding_mode,
                                                 "zeros, constant:VALUE, reflect, symmetric, replicate or circular (default: zeros; for an image reflect; symmetric, then replicate, where it is too small); "
-                                                "scipy.ndimage's constant (grid-constant), nearest, mirror and wrap (grid-wrap) are zeros, replicate, reflect and circular, and its reflect (grid-mirror) is symmetric here; "
+                                                "scipy.ndimage's constant (grid-constant), nearest, mirror and wrap (grid-wrap) are zeros, replicate, reflect and circular, and its reflect (grid-mirror) is symmetric here; scipy.signal's fill and symm are zeros and symmetric; "
                                                 "NumPy's edge is replicate");
     CLI::Option *mode = verb.add_option("--mode", flags->mode, "SciPy's name for the padding: full, same or valid")->check(CLI::IsMember({"full", "same", "valid"}))->excludes(padding);
     CLI::Option *boundary = verb.add_option("--boundary", flags->boundary, "SciPy's name for the padding mode: fill (zeros, or --fill-value), wrap (circular) or symm (symmetric)")->check(CLI::IsMember({"fill", "wrap", "symm"}))->excludes(padding_mode);

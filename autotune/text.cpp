@@ -92,6 +92,7 @@ Status parse_padding_mode(std::string_view text, Conv2dProblem &problem) {
         {"nearest", PaddingMode::kReplicate},     {"edge", PaddingMode::kReplicate},
         {"mirror", PaddingMode::kReflect},        {"grid-mirror", PaddingMode::kSymmetric},
         {"wrap", PaddingMode::kCircular},         {"grid-wrap", PaddingMode::kCircular},
+        {"fill", PaddingMode::kZeros},            {"symm", PaddingMode::kSymmetric},
     };
     const std::string_view word = trim(text);
     for (const auto &[name, mode] : modes) {

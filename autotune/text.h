@@ -23,7 +23,7 @@ Result<std::pair<int64_t, int64_t>> parse_pair(std::string_view text, std::strin
 /// Sets the problem's padding from one number, "top,bottom,left,right", or valid, same, full. The sizes must be set before.
 Status parse_padding(std::string_view text, Conv2dProblem &problem);
 /// Sets the problem's padding mode from "zeros", "constant:0.3", "reflect", ..., or from a name of SciPy's or NumPy's that means
-/// the same: constant, nearest, edge, mirror, wrap, grid-constant, grid-mirror, grid-wrap. scipy.ndimage's reflect, which repeats
+/// the same: constant, nearest, edge, mirror, wrap, grid-constant, grid-mirror, grid-wrap, fill, symm. scipy.ndimage's reflect, which repeats
 /// the edge, is symmetric here.
 Status parse_padding_mode(std::string_view text, Conv2dProblem &problem);
 /// "4096", "64K", "64KiB", "1.5G", ... in powers of 1024.

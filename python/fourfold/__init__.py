@@ -231,7 +231,8 @@ def conv2d(x, w, bias=None, *, stride=1, padding=0, dilation=1, groups=1, paddin
     x (b, ic, i0, i1), w (oc, ic/groups, f0, f1), bias (oc); returns y (b, oc, o0, o1), which lies in memory as x does.
     stride and dilation: a number or (rows, columns). padding: a number, (rows, columns), (top, bottom, left, right), "valid",
     "same" (o = ceil(i / stride)) or "full". padding_mode: "zeros", "constant:V", "reflect", "symmetric", "replicate", "circular",
-    or NumPy's "constant", "edge", "wrap" and scipy.ndimage's "nearest", "mirror", "grid-mirror", ... (whose "reflect" is "symmetric").
+    or NumPy's "constant", "edge", "wrap" and scipy.ndimage's "nearest", "mirror", "grid-mirror", ... (whose "reflect" is "symmetric"),
+    scipy.signal's "fill" and "symm".
     filter_mode: "corr", or "conv" for flipped filters. post_op: "relu", "clamp:LO,HI"; residual, of y's shape, is added before.
     """
     x, layout = _image("x", x)
@@ -410,9 +411,9 @@ def _bias(bias):
 
 
 _PADDING_MODES = ("zeros", "constant:V", "reflect", "symmetric", "replicate", "circular")
-# scipy.ndimage's and NumPy's names, as the command takes them. SciPy's reflect is not NumPy's, PyTorch's and ours: that is its mirror.
+# SciPy's and NumPy's names, as the command takes them. SciPy's reflect is not NumPy's, PyTorch's and ours: that is its mirror.
 _OTHER_MODES = {"constant": "zeros", "grid-constant": "zeros", "nearest": "replicate", "edge": "replicate", "mirror": "reflect",
-                "grid-mirror": "symmetric", "wrap": "circular", "grid-wrap": "circular"}
+                "grid-mirror": "symmetric", "wrap": "circular", "grid-wrap": "circular", "fill": "zeros", "symm": "symmetric"}
 
 
 def _padding_mode(value):

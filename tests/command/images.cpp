@@ -453,6 +453,8 @@ TEST(Images, SciPysNamesMeanTheSame) {
         {{"--padding-mode", "wrap"}, {"--padding-mode", "circular"}},
         {{"--padding-mode", "grid-mirror"}, {"--padding-mode", "symmetric"}},
         {{"--padding-mode", "constant"}, {"--padding-mode", "zeros"}},
+        {{"--padding-mode", "symm"}, {"--padding-mode", "symmetric"}},
+        {{"--padding-mode", "fill"}, {"--padding-mode", "zeros"}},
     };
     for (const auto &[theirs, ours] : same) {
         const NpyArray a = raw(folder, folder / "x.pgm", "log:5", theirs), b = raw(folder, folder / "x.pgm", "log:5", ours);

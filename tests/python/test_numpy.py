@@ -315,8 +315,8 @@ class Columns(unittest.TestCase):
 
     def test_padding_modes(self):
         x = random(1, 2, 6, 5)
-        for numpy, names in {"reflect": ("reflect", "mirror"), "symmetric": ("symmetric", "grid-mirror"), "edge": ("replicate", "nearest", "edge"),
-                             "wrap": ("circular", "wrap", "grid-wrap"), "constant": ("zeros", "constant", "grid-constant", "constant:0")}.items():
+        for numpy, names in {"reflect": ("reflect", "mirror"), "symmetric": ("symmetric", "grid-mirror", "symm"), "edge": ("replicate", "nearest", "edge"),
+                             "wrap": ("circular", "wrap", "grid-wrap"), "constant": ("zeros", "constant", "grid-constant", "fill", "constant:0")}.items():
             for name in names:
                 with self.subTest(name):
                     columns = fourfold.unfold(x, 3, padding=1, padding_mode=name)
@@ -661,7 +661,7 @@ class Errors(unittest.TestCase):
             (ValueError, "padding is None; it must be a number", lambda: fourfold.conv2d(x, w, padding=None)),
             (ValueError, "groups is 1.0; it must be a whole number", lambda: fourfold.conv2d(x, w, groups=1.0)),
             (ValueError, "padding_mode is 'relu'; it must be zeros", lambda: fourfold.conv2d(x, w, padding_mode="relu")),
-            (ValueError, "padding_mode is 'symm'; it must be zeros.* symmetric .*symm", lambda: fourfold.conv2d(x, w, padding_mode="symm")),
+            (ValueError, "padding_mode is 'REFLECT'; it must be zeros.* symmetric .*symm", lambda: fourfold.conv2d(x, w, padding_mode="REFLECT")),
             (ValueError, r"padding_mode is \['zeros'\]; it must be zeros", lambda: fourfold.conv2d(x, w, padding_mode=["zeros"])),
             (ValueError, "padding_mode is 'constant:1 relu'; it must be zeros", lambda: fourfold.unfold(x, 3, padding_mode="constant:1 relu")),
             (ValueError, "filter_mode is 'relu'; it must be corr or conv", lambda: fourfold.conv2d(x, w, filter_mode="relu")),
