@@ -82,6 +82,14 @@ install(CODE [[
     endif()
 ]] ALL_COMPONENTS)
 
+# Builds what is installed, without tests and examples.
+add_custom_target(fourfold_installed)
+foreach(target fourfold fourfold_c fourfold_man)
+    if(TARGET ${target})
+        add_dependencies(fourfold_installed ${target})
+    endif()
+endforeach()
+
 add_custom_target(uninstall
     COMMAND ${CMAKE_COMMAND} -DBUILD_DIRECTORY=${PROJECT_BINARY_DIR} -P "${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake"
     COMMENT "Removing what was installed from here"

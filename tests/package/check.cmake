@@ -10,6 +10,28 @@ function(must_fail pattern)
 endfunction()
 
 file(REMOVE_RECURSE "${WORK}")
+
+# What `./dev install` builds is all that is installed from the build directory.
+if(GENERATOR STREQUAL "Ninja")
+    run("${MAKE}" -C "${BUILD}" -t inputs fourfold_installed)
+    set(built "\n${output}")
+    file(READ "${BUILD}/cmake_install.cmake" script)
+    string(REGEX MATCHALL "\"${BUILD}/(runtime|autotune|bin)/[^\"]*\"" files "${script}")
+    list(FILTER files EXCLUDE REGEX "cmake_install.cmake")
+    list(LENGTH files count)
+    if(count LESS 1)
+        message(FATAL_ERROR "nothing is installed from ${BUILD}")
+    endif()
+    foreach(file IN LISTS files)
+        string(REGEX REPLACE "^\"${BUILD}/(.*)\"$" "\\1" file "${file}")
+        string(REGEX REPLACE "\\.so\\.[0-9.]+$" ".so" file "${file}")  # which Ninja lists, of a library's names
+        string(FIND "${built}" "\n${file}\n" at)
+        if(at EQUAL -1)
+            message(FATAL_ERROR "the target fourfold_installed does not build ${file}, which is installed")
+        endif()
+    endforeach()
+endif()
+
 set(configure ${CMAKE_COMMAND} -G "${GENERATOR}" -DCMAKE_MAKE_PROGRAM=${MAKE} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_FLAGS=${FLAGS})
 
 # `cmake --install`, but with a list of files of its own: that in the build directory is of what the user installed.
