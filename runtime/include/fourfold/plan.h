@@ -47,7 +47,7 @@ enum class FftRigor {
 /// algorithm is not held back, except that winograd takes its largest tile, F(6x6,3x3), only when kRelaxed.
 enum class Accuracy {
     kStrict,   ///< 2e-6: no winograd
-    kDefault,  ///< 2e-5: winograd's F(2x2,3x3) and F(4x4,3x3); these stay below 3e-6 as measured
+    kDefault,  ///< 2e-5: winograd's F(2x2,3x3) to F(5x5,3x3); these stay below 3e-6 as measured
     kRelaxed,  ///< 1e-4: F(6x6,3x3) too; 6e-6 as measured
 };
 
