@@ -17,6 +17,13 @@ dpkg-query -W -f '${Package} ${Version}, depends on ${Depends}\n' fourfold
 fourfold --version
 fourfold explain --problem 'b8 ic64 i56 oc64 f3 p1'
 
+step 'images'
+for from in progressive.jpg rgba.png deflate16.tif; do
+    fourfold run --input "$source/tests/fuzz/corpus/image/$from" --filters gaussian:5 --output "$work/blurred.png"
+    [[ $(head -c 4 "$work/blurred.png") == $'\x89PNG' ]] || { echo "$from was not blurred into a PNG" >&2; exit 1; }
+    rm "$work/blurred.png"
+done
+
 step "find_package, $(cmake --version | head -n 1)"
 cmake -S "$source/tests/package/cmake_consumer" -B "$work/cmake" -DEXAMPLE="$source/examples/ten_lines.cpp" -DCMAKE_BUILD_TYPE=Release >"$work/log"
 cmake --build "$work/cmake" >"$work/log"
