@@ -316,7 +316,7 @@ Status write_report(const std::filesystem::path &folder, const Report &report, c
             written += path + ", ";
         }
     }
-    written += fmt::format("{} plots in {}", plots, (folder / "svg").string());
+    written += fmt::format("{} plot{} in {}", plots, plots == 1 ? "" : "s", (folder / "svg").string());
     return failure;
 }
 

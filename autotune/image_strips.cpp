@@ -40,7 +40,7 @@ Status convolve_in_strips(const Conv2dProblem &problem, ConstView filters, const
         }
         if (rows == 1) {
             const std::string limit = fmt::format("the image does not fit a workspace of {} bytes even a row at a time: a copy of what one output row reads takes {}", options.workspace_limit, copied);
-            return {StatusCode::kResourceExhausted, made ? limit : limit + ", and of what is left: " + status.message()};
+            return {StatusCode::kResourceExhausted, made || left.workspace_limit == 0 ? limit : limit + ", and of what is left: " + status.message()};
         }
     }
     auto *const from = static_cast<float *>(copy.data());
