@@ -60,23 +60,26 @@ void print_variants(bool verbose) {
     }
 }
 
-/// "sm_80: 40 registers, 0 bytes shared; sm_90: ..." for machine code with this hash; empty where it was not seen by ptxas.
+/// "sm_80: 40 registers, 0 bytes shared; sm_90: ...; 2 wide loads, 0 shuffles" for machine code with this hash; empty where it was not seen by ptxas.
 std::string resources(const std::string &hash) {
     std::istringstream lines(kPtxasTable);
-    std::string text;
+    std::string text, counts;
     for (std::string line; std::getline(lines, line);) {
         std::istringstream fields(line);
-        std::string variant, of, arch, registers, shared;
+        std::string variant, of, arch, registers, shared, wide, shuffles;
         std::getline(fields, variant, ',');
         std::getline(fields, of, ',');
         std::getline(fields, arch, ',');
         std::getline(fields, registers, ',');
         std::getline(fields, shared, ',');
+        std::getline(fields, wide, ',');
+        std::getline(fields, shuffles, ',');
         if (of == hash) {
             text += fmt::format("{}{}: {} registers, {} bytes shared", text.empty() ? "" : "; ", arch, registers, shared);
+            counts = fmt::format("; {} wide loads, {} shuffles", wide, shuffles);
         }
     }
-    return text;
+    return text + counts;
 }
 
 void print_device_variants(bool verbose) {

@@ -14,6 +14,7 @@
 #include "generators/conv_implicit.h"
 
 #include "generators/post_op.h"
+#include "generators/wide_loads.h"
 #include "schedules/cuda/conv_implicit.h"
 
 using namespace Halide;
@@ -50,15 +51,18 @@ public:
     Output<Buffer<float, 5>> out{"out"};
 
     void generate() {
-        Var &q = stages.q, &p = stages.p, &i = stages.i, &g = stages.g, &image = stages.n, &jl = stages.jl, &u = stages.u, &jb = stages.jb, &b = stages.b;
+        Var &q = stages.q, &p = stages.p, &i = stages.i, &g = stages.g, &image = stages.n, &jl = stages.jl, &u = stages.u, &jb = stages.jb, &b = stages.b, &ii = stages.ii, &ib = stages.ib;
         const int lanes = stages.lanes, vectors = n;
         const Expr taps = packed.dim(1).extent(), channels = packed.dim(2).extent();
         const Expr tap_blocks = (taps + tap_block - 1) / tap_block;
         RDom k(0, channel_block, 0, tap_block, "k");
         RDom kb(0, blocks, "kb");
-        const Expr tap = b % tap_blocks * tap_block + k.y, channel = b / tap_blocks * channel_block + k.x;
-        k.where(tap < taps && channel < channels);
-        const Expr t = unsafe_promise_clamped(tap, 0, taps - 1), c = unsafe_promise_clamped(channel, 0, channels - 1);
+        const auto tap = [&](const Expr &y) { return b % tap_blocks * tap_block + y; };
+        const auto channel = [&](const Expr &x) { return b / tap_blocks * channel_block + x; };
+        k.where(tap(k.y) < taps && channel(k.x) < channels);
+        const auto tap_of = [&](const Expr &y) { return unsafe_promise_clamped(tap(y), 0, taps - 1); };
+        const auto channel_of = [&](const Expr &x) { return unsafe_promise_clamped(channel(x), 0, channels - 1); };
+        const Expr t = tap_of(k.y), c = channel_of(k.x);
 
         // A block of threads may reach beyond the last output channel.
         const Expr pixel = (jb * vectors + u) * lanes + jl;
@@ -78,23 +82,27 @@ public:
         }
         const Expr at = x(clamp(column, 0, width - 1), clamp(row, 0, height - 1), c, g, image);
 
-        Func block("block"), total("total");
-        block(jl, u, i, jb, g, image, b) = 0.0f;
-        block(jl, u, i, jb, g, image, b) += packed(i % m, t, c, min(i / m, packed.dim(3).extent() - 1), g) * select(inside, at, value);
-        total(jl, u, i, jb, g, image) = 0.0f;
-        total(jl, u, i, jb, g, image) += block(jl, u, i, jb, g, image, kb);
+        Func filters("filters"), block("block"), total("total");
+        // A function of its own, so that a thread may load its m together.
+        Var ky("ky"), kx("kx");
+        filters(ii, ib, g, b, kx, ky) = packed(ii, tap_of(ky), channel_of(kx), min(ib, packed.dim(3).extent() - 1), g);
+        block(jl, u, ii, ib, jb, g, image, b) = 0.0f;
+        block(jl, u, ii, ib, jb, g, image, b) += filters(ii, ib, g, b, k.x, k.y) * select(inside, at, value);
+        total(jl, u, ii, ib, jb, g, image) = 0.0f;
+        total(jl, u, ii, ib, jb, g, image) += block(jl, u, ii, ib, jb, g, image, kb);
         const Expr pixels = out_width * out_height;
         RDom tile(0, vectors, 0, lanes, 0, (pixels + lanes * vectors - 1) / (lanes * vectors), "tile");
         const Expr to = (tile.z * vectors + tile.x) * lanes + tile.y;
         tile.where(to < pixels);
         const Expr to_q = unsafe_promise_clamped(to % out_width, 0, out_width - 1), to_p = unsafe_promise_clamped(to / out_width, 0, out_height - 1);
-        const Expr v = total(tile.y, tile.x, i, tile.z, g, image) + bias(i, g);
+        const Expr v = total(tile.y, tile.x, i % m, i / m, tile.z, g, image) + bias(i, g);
         out(q, p, i, g, image) = undef<float>();
         out(to_q, to_p, i, g, image) = fourfold::post_op(select(use_residual != 0, v + residual(to_q, to_p, i, g, image), v), post, lo, hi);
 
         stages.out = out;
         stages.total = total;
         stages.block = block;
+        stages.filters = filters;
         stages.c = k.x;
         stages.t = k.y;
         stages.kb = kb.x;
@@ -115,6 +123,9 @@ public:
         residual.dim(0).set_stride(Expr());
         out.dim(0).set_stride(Expr());
         packed.dim(0).set_extent(m);
+        if (m % 4 == 0) {
+            fourfold::require_wide_loads(packed);
+        }
         packed.dim(1).set_stride(m);
         fourfold::cuda::schedule(stages, {m, n, threads});
     }

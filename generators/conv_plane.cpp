@@ -11,6 +11,7 @@
 #include "generators/conv_plane.h"
 
 #include "generators/post_op.h"
+#include "generators/wide_loads.h"
 #include "schedules/cuda/conv_plane.h"
 
 using namespace Halide;
@@ -44,21 +45,23 @@ public:
     Output<Buffer<float, 5>> out{"out"};
 
     void generate() {
-        Var &q = stages.q, &p = stages.p, &i = stages.i, &g = stages.g, &image = stages.n, &jl = stages.jl, &jr = stages.jr, &a = stages.a, &d = stages.d;
+        Var &q = stages.q, &p = stages.p, &i = stages.i, &g = stages.g, &image = stages.n, &jl = stages.jl, &jr = stages.jr, &a = stages.a, &d = stages.d, &ii = stages.ii, &ib = stages.ib;
         const int each = n, rows = each * threads;
         // A block's part of the image, beginning where its first pixel reads.
         const Expr width = x.dim(0).extent(), height = x.dim(1).extent();
         const Expr at_column = a * (kLanes * step_column) + stages.column - left, at_row = d * (rows * step_row) + stages.line - top;
         const Expr inside = at_column >= 0 && at_column < width && at_row >= 0 && at_row < height;
-        Func tile("tile"), row("row"), total("total");
+        Func tile("tile"), filters("filters"), row("row"), total("total");
         tile(stages.column, stages.line, g, image, a, d) = select(inside, x(clamp(at_column, 0, width - 1), clamp(at_row, 0, height - 1), g, image), value);
 
         RDom kx(0, filter_width, "kx"), ky(0, filter_height, "ky");
-        Var k("k");
-        row(jl, jr, i, g, image, a, d, k) = 0.0f;
-        row(jl, jr, i, g, image, a, d, k) += packed(i % m, k * filter_width + kx, 0, min(i / m, packed.dim(3).extent() - 1), g) * tile(jl * step_column + kx * dilation_column, jr * step_row + k * dilation_row, g, image, a, d);
-        total(jl, jr, i, g, image, a, d) = 0.0f;
-        total(jl, jr, i, g, image, a, d) += row(jl, jr, i, g, image, a, d, ky);
+        Var k("k"), tap("tap");
+        // A function of its own, so that a thread may load its m together.
+        filters(ii, tap, ib, g) = packed(ii, tap, 0, min(ib, packed.dim(3).extent() - 1), g);
+        row(jl, jr, ii, ib, g, image, a, d, k) = 0.0f;
+        row(jl, jr, ii, ib, g, image, a, d, k) += filters(ii, k * filter_width + kx, ib, g) * tile(jl * step_column + kx * dilation_column, jr * step_row + k * dilation_row, g, image, a, d);
+        total(jl, jr, ii, ib, g, image, a, d) = 0.0f;
+        total(jl, jr, ii, ib, g, image, a, d) += row(jl, jr, ii, ib, g, image, a, d, ky);
 
         const Expr out_width = out.dim(0).extent(), out_height = out.dim(1).extent();
         RDom at(0, each, 0, kLanes, 0, threads, 0, (out_width + kLanes - 1) / kLanes, 0, (out_height + rows - 1) / rows, "at");
@@ -66,13 +69,14 @@ public:
         // Both are less, said so that bounds do not follow from it: every block's tile is of one size.
         at.where(((to_q - out_width) & (to_p - out_height)) < 0);
         const Expr q_of = unsafe_promise_clamped(to_q, 0, out_width - 1), p_of = unsafe_promise_clamped(to_p, 0, out_height - 1);
-        const Expr v = total(at[1], line, i, g, image, at[3], at[4]) + bias(i, g);
+        const Expr v = total(at[1], line, i % m, i / m, g, image, at[3], at[4]) + bias(i, g);
         out(q, p, i, g, image) = undef<float>();
         out(q_of, p_of, i, g, image) = fourfold::post_op(select(use_residual != 0, v + residual(q_of, p_of, i, g, image), v), post, lo, hi);
 
         stages.out = out;
         stages.total = total;
         stages.row = row;
+        stages.filters = filters;
         stages.tile = tile;
         stages.kx = kx;
         stages.ky = ky;
@@ -93,6 +97,9 @@ public:
         residual.dim(0).set_stride(Expr());
         out.dim(0).set_stride(Expr());
         packed.dim(0).set_extent(m);
+        if (m % 4 == 0) {
+            fourfold::require_wide_loads(packed);
+        }
         packed.dim(1).set_stride(m);
         fourfold::cuda::schedule(stages, {m, n, threads});
     }

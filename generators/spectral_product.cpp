@@ -8,6 +8,7 @@
 #include "generators/spectral_product.h"
 
 #include "generators/post_op.h"
+#include "generators/wide_loads.h"
 #include "schedules/cpu/spectral_product.h"
 #include "schedules/cuda/spectral_product.h"
 
@@ -33,7 +34,14 @@ public:
         Var part("part"), f("f"), k("k"), g("g"), n("n");
         RDom c(0, packed.dim(3).extent(), "c");
         Func sum("sum");
-        const Expr xr = x(0, f, c, g, n), xi = x(1, f, c, g, n);
+        Expr xr = x(0, f, c, g, n), xi = x(1, f, c, g, n);
+        if (get_target().has_gpu_feature()) {
+            // A function of its own, so that a thread may load both parts together.
+            Var channel("channel");
+            stages.pairs(part, f, channel, g, n) = x(part, f, channel, g, n);
+            xr = stages.pairs(0, f, c, g, n);
+            xi = stages.pairs(1, f, c, g, n);
+        }
         // Threads of a GPU may reach beyond the last block of output channels.
         const Expr block = get_target().has_gpu_feature() ? min(k / k_tile, packed.dim(4).extent() - 1) : k / k_tile;
         const Expr wr = packed(f % lanes, 0, k % k_tile, c, block, f / lanes, g);
@@ -43,7 +51,14 @@ public:
                                 sum(f, k, g, n)[1] + xr * wi + xi * wr);
         out(part, f, k, g, n) = select(part == 0, sum(f, k, g, n)[0], sum(f, k, g, n)[1]);
 
-        stages = {out, sum, part, f, k, g, n, c.x};
+        stages.out = out;
+        stages.sum = sum;
+        stages.part = part;
+        stages.f = f;
+        stages.k = k;
+        stages.g = g;
+        stages.n = n;
+        stages.c = c.x;
     }
 
     void schedule() {
@@ -59,6 +74,8 @@ public:
         packed.dim(2).set_extent(k_tile).set_stride(2 * lanes);
         packed.dim(3).set_stride(2 * lanes * k_tile);
         if (get_target().has_gpu_feature()) {
+            fourfold::require_wide_loads(x, 0, 2);
+            x.dim(1).set_stride(2);
             fourfold::cuda::schedule(stages, {n_tile, k_tile, lanes});
         } else {
             fourfold::cpu::schedule(stages, {n_tile, k_tile, lanes}, get_target());

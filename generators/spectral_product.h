@@ -10,6 +10,7 @@ struct SpectralProductStages {
     Halide::Func sum;  ///< (f, k, g, n), a complex Tuple, updated over the input channels c
     Halide::Var part{"part"}, f{"f"}, k{"k"}, g{"g"}, n{"n"};
     Halide::RVar c;
+    Halide::Func pairs{"pairs"};  ///< on GPUs: (part, f, channel, g, n), the input
 };
 
 }  // namespace fourfold

@@ -7,6 +7,7 @@
 #include "generators/winograd_product.h"
 
 #include "generators/post_op.h"
+#include "generators/wide_loads.h"
 #include "schedules/cpu/winograd_product.h"
 #include "schedules/cuda/winograd_product.h"
 
@@ -36,12 +37,28 @@ public:
         c.where(term < channels);
         const Expr channel = unsafe_promise_clamped(term, 0, channels - 1);
         Func sum("sum"), total("total");
-        // Threads of a GPU may reach beyond the last block of output channels.
-        const Expr block = get_target().has_gpu_feature() ? min(k / width, packed.dim(3).extent() - 1) : k / width;
-        sum(k, tile, f, b) += x(channel, 0, tile, f) * packed(k % width, 0, channel, block, f);
+        if (get_target().has_gpu_feature()) {
+            // Functions of their own, so that a thread may load several together. Threads may reach beyond the last block of output channels.
+            Func &filters = stages.filters, &tiles = stages.tiles;
+            const Expr at = unsafe_promise_clamped(b * kBlock + stages.channel, 0, channels - 1);
+            filters(stages.kk, stages.kb, stages.channel, b, f) = packed(stages.kk, 0, at, min(stages.kb, packed.dim(3).extent() - 1), f);
+            tiles(tile, stages.channel, b, f) = x(at, 0, tile, f);
+            sum(k, tile, f, b) += tiles(tile, c, b, f) * filters(k % width, k / width, c, b, f);
+        } else {
+            sum(k, tile, f, b) += x(channel, 0, tile, f) * packed(k % width, 0, channel, k / width, f);
+        }
         total(k, tile, f) += sum(k, tile, f, cb);
         out(k, part, tile, f) = total(k, tile, f);
-        stages = {out, total, sum, k, part, tile, f, b, c.x, cb.x};
+        stages.out = out;
+        stages.total = total;
+        stages.sum = sum;
+        stages.k = k;
+        stages.part = part;
+        stages.tile = tile;
+        stages.f = f;
+        stages.b = b;
+        stages.c = c.x;
+        stages.cb = cb.x;
     }
 
     void schedule() {
@@ -51,7 +68,6 @@ public:
         packed.dim(0).set_extent(16 * v);
         x.dim(1).set_extent(1);
         packed.dim(1).set_extent(1);
-        packed.dim(2).set_stride(16 * v);
         out.dim(1).set_extent(1);
         if (get_target().has_gpu_feature()) {
             // Tiles are innermost there.
@@ -59,8 +75,12 @@ public:
             x.dim(2).set_stride(1);
             out.dim(0).set_stride(Expr());
             out.dim(2).set_stride(1);
+            fourfold::require_wide_loads(packed);
+            fourfold::require_wide_loads(x, 2);
+            packed.dim(2).set_stride(16 * v);
             fourfold::cuda::schedule_winograd_product(stages, r, v);
         } else {
+            packed.dim(2).set_stride(16 * v);
             fourfold::cpu::schedule(stages, {r, v}, get_target());
         }
     }

@@ -175,7 +175,7 @@ public:
             return workspace_exhausted(workspace_bytes, workspace_limit);
         }
         const DeviceModel model(device_.info());
-        serial_seconds = predicted_seconds = problem_.flops() / (0.3 * model.flops) + 3.0 * static_cast<double>(workspace_bytes) / model.bytes_per_second + 4 * model.launch_seconds;
+        serial_seconds = predicted_seconds = stage_.seconds(model) + 3.0 * static_cast<double>(workspace_bytes) / model.bytes_per_second + 4 * model.launch_seconds;
         details = stage_.text() + (pad_.needed() ? "; padded first" : "");
         Status status = images_within_reach(problem_);
         return status.ok() ? stage_.within_reach() : status;

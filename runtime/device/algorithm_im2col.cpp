@@ -253,7 +253,7 @@ public:
             return workspace_exhausted(workspace_bytes, workspace_limit);
         }
         const DeviceModel model(device_.info());
-        serial_seconds = predicted_seconds = problem_.flops() / (0.3 * model.flops) + 3.0 * static_cast<double>(workspace_bytes) / model.bytes_per_second + 5 * model.launch_seconds;
+        serial_seconds = predicted_seconds = stage_.seconds(model) + 3.0 * static_cast<double>(workspace_bytes) / model.bytes_per_second + 5 * model.launch_seconds;
         details = "columns of all images; " + stage_.text();
         Status status = images_within_reach();
         return status.ok() ? stage_.within_reach() : status;

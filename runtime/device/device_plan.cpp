@@ -360,8 +360,19 @@ double FilterGradientStage::lay_out(double most) {
     return part_floats() * static_cast<double>(images_ * row_blocks_ + (images_ < p.batch ? 2 : 0));
 }
 
+double FilterGradientStage::seconds(const DeviceModel &model) const {
+    const Conv2dProblem &p = problem_;
+    const int64_t m = kernel_.parameter("m", 1), lanes = kernel_.parameter("l", 1), sums = p.in_channels / p.groups * p.filter_height * p.filter_width;
+    // A thread has a channel and tap to itself, 64 to a block, or shares its pixels with a warp, four to a block.
+    const double threads = static_cast<double>(p.batch * p.groups * ceil_div(p.out_channels / p.groups, m)) * static_cast<double>(lanes == 1 ? round_up(sums, 64) : 32 * round_up(sums, 4));
+    const double steps = static_cast<double>(p.out_height()) * static_cast<double>(lanes == 1 ? p.out_width() : ceil_div(p.out_width(), lanes));
+    // A step: m multiplications, m loads of gy and one of x with its checks. Then each part's lanes are folded.
+    const double folds = lanes == 1 ? 0.0 : static_cast<double>(12 * m * row_blocks_);
+    return threads * (steps * static_cast<double>(2 * m + 2) + folds) * 2.0 / (0.8 * model.flops);
+}
+
 std::string FilterGradientStage::text() const {
-    return std::to_string(problem_.batch * row_blocks_) + " parts" + (images_ < problem_.batch ? ", of " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images at a time" : "");
+    return std::to_string(kernel_.parameter("m", 1)) + " output channels a " + (kernel_.parameter("l", 1) == 1 ? "thread" : "warp") + ", " + std::to_string(problem_.batch * row_blocks_) + " parts" + (images_ < problem_.batch ? ", of " + std::to_string(images_) + " of " + std::to_string(problem_.batch) + " images at a time" : "");
 }
 
 Status FilterGradientStage::within_reach() const {

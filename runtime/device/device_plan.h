@@ -217,8 +217,10 @@ public:
     Status within_reach() const;
     /// Floats of parts, rows to a part and images at a time chosen so that they stay below `most` where that is possible.
     double lay_out(double most);
-    /// What lay_out chose.
+    /// What lay_out chose, and how threads share the work.
     std::string text() const;
+    /// Predicted seconds of the sums, after lay_out.
+    double seconds(const DeviceModel &model) const;
     /// x: what the taps read, of in.height x in.width pixels; with taps_as_channels the columns of unfold, already shifted.
     bool run(const StridedIn &x, ImplicitStage::Image in, const int32_t *rows, const int32_t *columns, float value, bool taps_as_channels, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const;
 

@@ -4,9 +4,11 @@
 //
 // The tile has (31*s1 + (f1 - 1)*d1 + 1) * ((n*w - 1)*s0 + (f0 - 1)*d0 + 1) floats, 8.3 KB for 15x15 filters, which a plan keeps within 48 KiB
 // (PlaneStage). Its extents do not depend on the block: otherwise Halide looks for the largest in a loop over all blocks on the host.
-// Registers (ptxas 13.0, sm_80): m=1 40 of 255, m=4 70, no spills.
+// Registers (ptxas 13.0, sm_80): m=1 40 of 255, m=4 71, no spills.
 // Evidence of speed: none yet, no GPU was at hand (2026-11-30). Exact results on PoCL.
 #include "schedules/cuda/conv_plane.h"
+
+#include "schedules/cuda/wide_loads.h"
 
 using namespace Halide;
 
@@ -29,12 +31,13 @@ void schedule(ConvPlaneStages &s, PlaneTile tile) {
         .unroll(s.u)
         .never_partition_all();
     for (Func f : {s.total, s.row}) {
-        f.bound_extent(s.jr, tile.n).bound_extent(s.i, tile.m).reorder(s.i, s.jr, s.jl).unroll(s.i).unroll(s.jr).never_partition_all();
+        f.bound_extent(s.jr, tile.n).bound_extent(s.ii, tile.m).bound_extent(s.ib, 1).reorder(s.ii, s.jr, s.jl).unroll(s.ii).unroll(s.jr).never_partition_all();
     }
     s.total.compute_at(s.out, s.lane);
-    s.total.update().reorder(s.i, s.jr, s.ky).unroll(s.i).unroll(s.jr).never_partition_all();
+    s.total.update().reorder(s.ii, s.jr, s.ky).unroll(s.ii).unroll(s.jr).never_partition_all();
     s.row.compute_at(s.total, s.ky);
-    s.row.update().reorder(s.i, s.jr, s.kx).unroll(s.i).unroll(s.jr).never_partition_all();
+    s.row.update().reorder(s.ii, s.jr, s.kx).unroll(s.ii).unroll(s.jr).never_partition_all();
+    load_wide(s.filters, s.ii, tile.m, LoopLevel(s.row, s.kx));
     s.tile.compute_at(s.out, block)
         .store_in(MemoryType::GPUShared)
         .split(s.column, xo, xi, 32, TailStrategy::GuardWithIf)

@@ -4,6 +4,11 @@
 
 namespace fourfold::cuda {
 
-void schedule(FilterGradientStages &stages, int m);
+/// m output channels in the registers of a thread, whose pixels `lanes` threads share.
+struct FilterGradientTile {
+    int m, lanes;
+};
+
+void schedule(FilterGradientStages &stages, FilterGradientTile tile, const Halide::Target &target);
 
 }  // namespace fourfold::cuda

@@ -1,6 +1,6 @@
 // GPU schedule of spectral_product: a warp is a pack of frequencies, so that spectra and packed filters are read side by side; four
 // warps of a block take neighbouring blocks of output channels and share the spectra of x in L1. A step of a thread loads
-// 2*n + 2*k floats for 4*n*k FMAs. Images are whole tiles: the caller rounds their number up.
+// n pairs of floats and 2*k floats for 4*n*k FMAs. Images are whole tiles: the caller rounds their number up.
 #include "schedules/cuda/spectral_product.h"
 
 using namespace Halide;
@@ -27,6 +27,7 @@ void schedule(SpectralProductStages &s, SpectralTile tile) {
     s.sum.compute_at(s.out, fi).store_in(MemoryType::Register);
     s.sum.bound_extent(s.f, 1).bound_extent(s.g, 1).bound_extent(s.k, tile.k).bound_extent(s.n, tile.n).unroll(s.k).unroll(s.n);
     s.sum.update().reorder(s.k, s.n, s.c).unroll(s.k).unroll(s.n);
+    s.pairs.compute_at(s.sum, s.c).store_in(MemoryType::Register).bound(s.part, 0, 2).bound_extent(s.n, tile.n).vectorize(s.part).unroll(s.n);
 }
 
 }  // namespace fourfold::cuda

@@ -1,7 +1,9 @@
 // GPU schedule of winograd_product: tiles are the innermost dimension of both sides, 32*r to a warp; a step of a thread loads r values
-// of a channel's tiles and 16*v of the filters, which all its warp reads, for 16*v*r FMAs. Four warps of a block take neighbouring
-// blocks of output channels. Tiles are whole warps: the caller rounds their number up.
+// of a channel's tiles together and 16*v of the filters, by fours, which all its warp reads, for 16*v*r FMAs. Four warps of a block take
+// neighbouring blocks of output channels. Tiles are whole warps: the caller rounds their number up.
 #include "schedules/cuda/winograd_product.h"
+
+#include "schedules/cuda/wide_loads.h"
 
 using namespace Halide;
 
@@ -30,6 +32,8 @@ void schedule_winograd_product(WinogradProductStages &s, int r, int v) {
     s.total.update().reorder(s.k, s.tile, s.cb).unroll(s.k).unroll(s.tile);
     in_registers(s.sum, LoopLevel(s.total, s.cb));
     s.sum.update().reorder(s.k, s.tile, s.c).unroll(s.k).unroll(s.tile);
+    load_wide(s.filters, s.kk, width, LoopLevel(s.sum, s.c));
+    load_wide(s.tiles, s.tile, r, LoopLevel(s.sum, s.c));
 }
 
 }  // namespace fourfold::cuda

@@ -274,6 +274,45 @@ TEST_F(DeviceProblems, TilesInSharedMemory) {
     EXPECT_NE(refused.message().find("bytes of shared memory, of which there are 49152"), std::string::npos) << refused.message();
 }
 
+/// Gradients of filters with a warp to a channel and tap: rows around a warp's length, fewer sums than warps in a block and more, output channels
+/// around those of a thread. Plans take it where sums are too few for a thread each.
+TEST_F(DeviceProblems, PixelsSharedByAWarp) {
+    std::vector<std::string> variants;
+    for (const VariantInfo &v : list_device_variants()) {
+        if (v.runnable && v.device == test_device() && v.stage == "filter_gradient" && v.parameters.find("l=32") != std::string::npos) {
+            variants.push_back(v.name);
+        }
+    }
+    ASSERT_GE(variants.size(), 2u);
+    for (const char *text : {
+             "b1 ic1 i5x32 oc5 f1",
+             "b2 ic3 i7x31 oc3 f3 p1 g3",
+             "b1 ic2 i9x70 oc9 f2x3 p1 s1x2 reflect",
+             "b3 ic4 i6x33 oc4 f5 p2 g4 nhwc",
+             "b1 ic1 i4x65 oc4 f3 p3 constant:0.5 conv",
+             "b2 ic6 i40x3 oc8 f3 p1 d1x2 g2",
+         }) {
+        for (bool regions : {false, true}) {
+            Operands operands(gradient_of(parse_problem(text), Operation::kBackwardFilters), 7, Values::kUniform, Placement::kGuardBytes, regions);
+            const reference::Forward expected = operands.expected();
+            for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col}) {
+                for (const std::string &variant : variants) {
+                    PlanOptions o = options(algorithm);
+                    o.variant = variant;
+                    EXPECT_EQ(expect_equal(o, operands, expected), 1) << text;
+                }
+            }
+        }
+    }
+    const auto chosen = [&](const char *text) { return Plan::create(gradient_of(parse_problem(text), Operation::kBackwardFilters), options(Algorithm::kDirect))->variant(); };
+    for (const char *few : {"b8 ic64 i56 oc64 f3 p1 g64", "b1 ic1 i200 oc4 f5 p2"}) {
+        EXPECT_NE(chosen(few).find("_l32"), std::string::npos) << few << ": " << chosen(few);
+    }
+    for (const char *many : {"b8 ic64 i56 oc64 f3 p1", "b8 ic256 i7 oc256 f1"}) {
+        EXPECT_EQ(chosen(many).find("_l32"), std::string::npos) << many << ": " << chosen(many);
+    }
+}
+
 TEST_F(DeviceProblems, WorkspaceLimit) {
     // im2col stores columns: the whole batch's, fewer images', or it says what one image needs.
     const Conv2dProblem problem = parse_problem("b4 ic4 i12 oc4 f3 p1");
