@@ -1,7 +1,6 @@
 // Plan, explain and the checks at the door: everything past this file works on validated problems and tensors.
 #include "fourfold/plan.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,13 +9,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <new>
-#include <set>
 #include <sstream>
 
 #include "algorithm.h"
 #include "backward_filters.h"
+#include "capture.h"
 #include "checks.h"
 #include "device/runtime.h"
 #include "fft/fft.h"
@@ -473,34 +471,6 @@ Status all_refused(const std::vector<Planned> &list) {
     return Status(code, "no algorithm can do this: " + reasons);
 }
 
-/// FOURFOLD_CAPTURE: each problem once per process, as a line that `fourfold tune --shapes` reads.
-void capture(const Conv2dProblem &problem) {
-    static const char *const path = environment("FOURFOLD_CAPTURE");
-    if (path == nullptr || *path == '\0') {
-        return;
-    }
-    static std::mutex mutex;
-    static std::set<std::string> seen;
-    const std::string text = tuning_problem(problem).to_string();
-    std::lock_guard<std::mutex> lock(mutex);
-    if (!seen.insert(text).second) {
-        return;
-    }
-    std::string name = text;
-    std::replace(name.begin(), name.end(), ' ', '_');
-    std::replace(name.begin(), name.end(), ',', '.');
-    const std::string line = name + "," + text + "\n";
-    // One write a line, so that processes may share the file.
-    const int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (file < 0 || write(file, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-        static std::once_flag once;
-        std::call_once(once, [] { std::fprintf(stderr, "fourfold: cannot write FOURFOLD_CAPTURE's file '%s'\n", path); });
-    }
-    if (file >= 0) {
-        close(file);
-    }
-}
-
 void say(const Plan &plan) {
     static const char *const value = environment("FOURFOLD_VERBOSE");
     static const bool verbose = value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
@@ -596,8 +566,10 @@ struct Plan::Impl {
 Result<Plan> Plan::create(const Conv2dProblem &problem, const PlanOptions &options) {
     try {
         Result<Plan> plan = make(problem, options);
-        if (plan && !measuring_choices()) {
+        if (plan) {
             capture(problem);
+        }
+        if (plan && !measuring_choices()) {
             say(*plan);
         }
         return plan;

@@ -18,6 +18,7 @@
 
 #include "algorithm.h"
 #include "arena.h"
+#include "capture.h"
 #include "checks.h"
 #include "cost_model.h"
 #include "geometry.h"
@@ -378,7 +379,11 @@ Result<SeparablePlan> SeparablePlan::create(const Conv2dProblem &problem, ConstV
 
 Result<SeparablePlan> SeparablePlan::create(const Conv2dProblem &problem, const SeparableFilters &filters, const PlanOptions &options) {
     try {
-        return make(problem, filters, options);
+        Result<SeparablePlan> plan = make(problem, filters, options);
+        if (plan) {
+            capture(problem);
+        }
+        return plan;
     } catch (const std::bad_alloc &) {
         return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
     }
@@ -396,6 +401,7 @@ Result<SeparablePlan> SeparablePlan::make(const Conv2dProblem &problem, const Se
         return bad("the factors are of " + std::to_string(filters.channels) + " filters of " + std::to_string(filters.height) + "x" + std::to_string(filters.width) + " with " + std::to_string(filters.columns.size()) + " and " +
                    std::to_string(filters.rows.size()) + " values; '" + problem.to_string() + "' has " + std::to_string(problem.out_channels) + " of " + std::to_string(problem.filter_height) + "x" + std::to_string(problem.filter_width));
     }
+    const PlansOfParts passes;
     auto impl = std::make_shared<Impl>();
     impl->problem = problem;
     impl->threads = options.threads;

@@ -583,6 +583,15 @@ TEST(Environment, ChoiceBlockAndCapture) {
     }
     const std::vector<std::string> lines = lines_of(read_bytes(folder / "captured.csv"));
     EXPECT_EQ(lines.size(), 3u) << "each problem once a process";
+    {
+        // Filters of rank one are asked about as two passes, which are no problems of the program's.
+        write_bytes(folder / "x.pgm", "P5\n200 150\n255\n" + std::string(200 * 150, 'x'));
+        const Environment capture("FOURFOLD_CAPTURE", folder / "blur.csv");
+        ASSERT_TRUE(exits_with(0, fourfold_command({"run", "--input", folder / "x.pgm", "--filters", "gaussian:15", "--output", folder / "y.pgm"})));
+    }
+    const std::vector<std::string> blur = lines_of(read_bytes(folder / "blur.csv"));
+    ASSERT_EQ(blur.size(), 1u) << read_bytes(folder / "blur.csv");
+    EXPECT_NE(blur[0].find("f15"), std::string::npos) << blur[0];
     const Outcome tune = fourfold_command({"tune", "--shapes", folder / "captured.csv", "--out", folder / "t.json", "--trials", "1"});
     ASSERT_TRUE(exits_with(0, tune)) << tune.err;
     EXPECT_TRUE(says(tune, "2 problems to tune")) << tune.out;
