@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <new>
 #include <random>
 
 #include <fmt/format.h>
@@ -115,9 +116,25 @@ Status run_spectral(const SpectralFlags &flags) {
     return write_npy(flags.output, y.shape, y.data.data());
 }
 
-std::vector<Complex> random_spectrum(int64_t elements, uint64_t seed) {
+/// Aligned as arrays of libraries are, so that vectors keep to cache lines: 0.8 of the time of channel-first products (Emerald Rapids).
+template<typename T>
+struct AlignedAllocator {
+    using value_type = T;
+    T *allocate(size_t n) {
+        return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t(kAlignment)));
+    }
+    void deallocate(T *p, size_t) {
+        ::operator delete(p, std::align_val_t(kAlignment));
+    }
+    friend bool operator==(const AlignedAllocator &, const AlignedAllocator &) {
+        return true;
+    }
+};
+using Spectrum = std::vector<Complex, AlignedAllocator<Complex>>;
+
+Spectrum random_spectrum(int64_t elements, uint64_t seed) {
     std::mt19937_64 engine(seed);
-    std::vector<Complex> data(static_cast<size_t>(elements));
+    Spectrum data(static_cast<size_t>(elements));
     const auto uniform = [&] { return static_cast<float>(static_cast<double>(engine() >> 11) * 0x1p-52 - 1.0); };
     for (Complex &v : data) {
         const float re = uniform();
@@ -135,7 +152,7 @@ struct Indexer {
 };
 
 /// max|y - y_ref| / max(sum |x||w|) at some thousands of elements, in double.
-double max_error(const SpectralProblem &p, const std::vector<Complex> &a, const std::vector<Complex> &b, const std::vector<Complex> &y) {
+double max_error(const SpectralProblem &p, const Spectrum &a, const Spectrum &b, const Spectrum &y) {
     const int64_t f = p.frequencies(), ic = p.in_channels, oc = p.out_channels;
     const bool last = p.order == SpectralOrder::kBijc;
     const Indexer x = last ? Indexer{f * ic, 1, ic} : Indexer{f * ic, f, 1}, g = last ? Indexer{f * oc, 1, oc} : Indexer{f * oc, f, 1};
@@ -205,7 +222,8 @@ Status explain_spectral(const std::string &text, const PlanFlags &flags) {
     if (!plan) {
         return plan.status();
     }
-    fmt::print("{}\n{:.3g} GFLOP\n\none way, the generated product; its register tile computes least beyond the edges:\n{}\n", problem->to_string(), problem->flops() / 1e9, trim(plan->describe()));
+    fmt::print("{}\n{:.3g} GFLOP\n\n{}:\n{}\n", problem->to_string(), problem->flops() / 1e9,
+               problem->order == SpectralOrder::kBijc ? "one way, the generated product; its register tile computes least beyond the edges" : "two ways: where spectra lie, or between transpositions; the least predicted time of one thread", trim(plan->describe()));
     return {};
 }
 
@@ -232,8 +250,8 @@ Result<std::vector<SpectralPlan>> spectral_plans(const SpectralProblem &problem,
     for (const VariantInfo &v : list_variants()) {
         SpectralOptions named = options;
         named.variant = v.name;
-        if (v.stage == "complex_gemm" && v.runnable) {
-            if (Result<SpectralPlan> plan = SpectralPlan::create(problem, named)) {  // not of a lower ISA level
+        if ((v.stage == "complex_gemm" || v.stage == "complex_multiply") && v.runnable) {
+            if (Result<SpectralPlan> plan = SpectralPlan::create(problem, named)) {  // not of a lower ISA level, or the other order
                 plans.push_back(std::move(*plan));
             }
         }
@@ -268,8 +286,8 @@ Status bench_spectral(const std::vector<std::string> &problems, const SpectralBe
         const bool gradient = p.operation == Operation::kBackwardFilters, data = p.operation == Operation::kBackwardData;
         const int64_t f = p.frequencies();
         const int64_t sizes[3] = {p.batch * p.in_channels * f, p.in_channels * p.out_channels * f, p.batch * p.out_channels * f};
-        const std::vector<Complex> a = random_spectrum(data ? sizes[2] : sizes[0], 1), b = random_spectrum(gradient ? sizes[2] : sizes[1], 2);
-        std::vector<Complex> y(static_cast<size_t>(gradient ? sizes[1] : data ? sizes[0] : sizes[2]));
+        const Spectrum a = random_spectrum(data ? sizes[2] : sizes[0], 1), b = random_spectrum(gradient ? sizes[2] : sizes[1], 2);
+        Spectrum y(static_cast<size_t>(gradient ? sizes[1] : data ? sizes[0] : sizes[2]));
         std::vector<std::unique_ptr<TimedSpectral>> timed;
         std::vector<std::function<Status()>> runs;
         for (SpectralPlan &plan : *plans) {

@@ -70,7 +70,7 @@ def complex_peers(np, torch, shape, order):
     equation = EQUATION[order]
     peers = {"numpy-einsum": lambda: np.einsum(equation, x, w)}
     if torch:
-        tx, tw = torch.from_numpy(x), torch.from_numpy(w)
+        tx, tw = torch.from_numpy(x).clone(), torch.from_numpy(w).clone()  # aligned, as fourfold's are
         peers["torch-einsum"] = lambda: torch.einsum(equation, tx, tw)
         if order == "bijc":
             peers["torch-matmul"] = lambda: torch.matmul(tx.permute(1, 2, 0, 3), tw).permute(2, 0, 1, 3)

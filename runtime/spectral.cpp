@@ -4,19 +4,28 @@
 //     bwd-data      rows = images, depth = oc, columns = ic        gx = gy w^H
 //     bwd-filters   rows = ic, depth = images, columns = oc        gw = x^H gy
 //
-// for blocks of neighbouring frequencies. The right operand goes into panels (frequency, columns/w, depth, w), once when filters
-// are packed; with channels last, unpacked filters of whole panels are read where they are, and so are the left operand and the
-// result; channel-first blocks are transposed on their way through the cache. Sums run in blocks of at most 256 terms, in an order
-// that no blocking of frequencies, rows or threads changes.
+// for blocks of neighbouring frequencies, in one of two ways:
+//
+//     complex_gemm       lanes along columns. The right operand goes into panels (frequency, columns/w, depth, w), once when filters
+//                        are packed; with channels last, unpacked filters of whole panels are read where they are, and so are the
+//                        left operand and the result; channel-first blocks are transposed on their way through the cache.
+//     complex_multiply   lanes along frequencies, of channel-first spectra. Nothing is transposed: the left operand and the result
+//                        stay where they are, the right one goes into blocks (frequency/p, columns, depth, p), so that what is read
+//                        for each tile of rows lies together. As bwd-filters is conj(x) gy, with x on the right, its
+//                        rows are oc and its columns ic.
+//
+// Sums run in blocks of at most 256 terms, in an order that no blocking of frequencies, rows or threads changes.
 #include "fourfold/spectral.h"
 
 #include <algorithm>
 #include <array>
+#include <iomanip>
 #include <new>
 #include <sstream>
 
 #include "arena.h"
 #include "checks.h"
+#include "cost_model.h"
 #include "kernel.h"
 #include "parallel.h"
 #include "registry.h"
@@ -28,6 +37,8 @@ namespace {
 constexpr int64_t kSumBlock = 256;
 /// What a task transposes at a time: to be in the L2 where panels are few, and else more, since each block of rows reads all panels.
 constexpr double kTransposedBytes = 512e3, kMostTransposedBytes = 2e6;
+/// What complex_multiply reads in the L2: of the right operand for every tile of rows, of the left one for every tile of columns.
+constexpr double kRightBytes = 1 << 19, kLeftBytes = 1 << 18;
 
 /// A caller's tensor: strides of images (oc for filters), channels (ic for filters) and frequencies.
 template<typename T>
@@ -42,6 +53,11 @@ template<typename T>
 struct Matrix {
     T *data = nullptr;
     int64_t outer = 0, inner = 0, f = 0;
+};
+
+/// The sizes of the product.
+struct ProductSizes {
+    int64_t rows = 1, depth = 1, columns = 1;
 };
 
 /// The right operand in panels of w columns, and strides of depth, panels and frequencies.
@@ -123,9 +139,13 @@ struct SpectralPlan::Impl {
     SpectralProblem problem;
     SpectralOptions options;
     const Variant *gemm = nullptr, *transpose = nullptr;
+    const Variant *planes = nullptr;  ///< of complex_multiply, where that is the way; gemm is null then
     std::string variant;
     int64_t tile_rows = 1, tile_columns = 1;
+    int64_t tile_frequencies = 1;  ///< of complex_multiply
     int64_t rows = 1, depth = 1, columns = 1;
+    double seconds_gemm = 0.0, seconds_planes = 0.0;  ///< predicted for one thread; 0: not asked
+    int64_t packed_block = 1;  ///< frequencies of a block of complex_multiply's right operand
     int64_t block = 1;       ///< frequencies of a task
     int64_t row_block = 1;   ///< rows of a transposed block
     PackedHeader header{};
@@ -140,10 +160,13 @@ struct SpectralPlan::Impl {
     }
     /// Complex numbers of one frequency's panels.
     int64_t panels() const {
-        return ceil_div(columns, tile_columns) * depth * tile_columns;
+        return planes != nullptr ? columns * depth : ceil_div(columns, tile_columns) * depth * tile_columns;
     }
-    /// Filters as the caller has them are panels already.
+    /// Filters as the caller has them are panels already, or planes that are read once.
     bool in_place() const {
+        if (planes != nullptr) {
+            return rows <= tile_rows;
+        }
         return problem.operation == Operation::kForward && !channel_first() && columns % tile_columns == 0;
     }
     size_t packed_bytes() const {
@@ -153,6 +176,9 @@ struct SpectralPlan::Impl {
         return (packed && !filter_gradient() ? slot_bytes : slot_bytes_unpacked) * static_cast<size_t>(slots());
     }
     int64_t tasks() const {
+        if (planes != nullptr) {
+            return ceil_div(problem.frequencies(), packed_block) * ceil_div(packed_block, block);
+        }
         return ceil_div(problem.frequencies(), block);
     }
     int slots() const {
@@ -168,16 +194,119 @@ struct SpectralPlan::Impl {
         return {{problem.out_channels, problem.in_channels, problem.height, problem.half_width}, true};
     }
 
+    ProductSizes gemm_sizes() const;
+    ProductSizes planes_sizes() const;
+    double gemm_seconds() const;
+    double planes_seconds(const Variant &v) const;
     void choose_tile();
+    void choose_planes();
     void choose_blocks();
+    void choose_plane_blocks();
     Matrix<const Complex> right_of_filters(const Spectra<const Complex> &w) const {
         const bool forward = problem.operation == Operation::kForward;
         return {w.data, forward ? w.n : w.c, forward ? w.c : w.n, w.f};
     }
+    void copy_planes(const Matrix<const Complex> &right, int64_t f, int64_t count, Complex *to, KernelContext &context) const;
+    bool multiply_planes(const Matrix<const Complex> &left, const Matrix<const Complex> &right, const Matrix<Complex> &result, int64_t count, bool accumulate, KernelContext &context) const;
+    Status run_planes(const Matrix<const Complex> &left, const Matrix<const Complex> &right, const Complex *packed, const Matrix<Complex> &result, bool accumulate, std::byte *workspace, const Execution &execution) const;
     bool make_panels(const Matrix<const Complex> &right, int64_t f, int64_t count, Complex *to, KernelContext &context) const;
     bool multiply(const Matrix<const Complex> &left, const Panels &right, const Matrix<Complex> &result, int64_t row_count, int64_t count, bool accumulate, KernelContext &context) const;
     Status run(const Matrix<const Complex> &left, const Matrix<const Complex> &right, const Complex *packed, const Matrix<Complex> &result, bool accumulate, std::byte *workspace, const Execution &execution) const;
 };
+
+ProductSizes SpectralPlan::Impl::gemm_sizes() const {
+    const int64_t n = problem.batch, ic = problem.in_channels, oc = problem.out_channels;
+    return filter_gradient() ? ProductSizes{ic, n, oc} : problem.operation == Operation::kBackwardData ? ProductSizes{n, oc, ic} : ProductSizes{n, ic, oc};
+}
+
+ProductSizes SpectralPlan::Impl::planes_sizes() const {
+    const ProductSizes s = gemm_sizes();
+    return filter_gradient() ? ProductSizes{s.columns, s.depth, s.rows} : s;
+}
+
+/// Of a channel-first problem: the tiles, the panels from the L2 for each tile of rows, and the transpositions.
+double SpectralPlan::Impl::gemm_seconds() const {
+    const CostModel model(gemm->isa);
+    const ProductSizes s = gemm_sizes();
+    const double vectors = static_cast<double>(ceil_div(2 * tile_columns, model.lanes)), r = static_cast<double>(tile_rows), f = static_cast<double>(problem.frequencies());
+    const double tiles = static_cast<double>(ceil_div(s.rows, tile_rows)) * static_cast<double>(ceil_div(s.columns, tile_columns));
+    const double fma = 2.0 * r * vectors / (model.lanes >= 8 ? 2.0 : 1.0);
+    const double compute = tiles * static_cast<double>(s.depth) * f * std::max({fma, (2.0 * r + vectors) / 2.0, 4.0}) / model.hertz;
+    const double panel = tiles * static_cast<double>(s.depth * tile_columns) * f * sizeof(Complex) / 100e9;
+    const double right = filter_gradient() ? static_cast<double>(s.depth) * static_cast<double>(s.columns) : 0.0;
+    const double moved = 2.0 * (static_cast<double>(s.rows) * static_cast<double>(s.depth + s.columns) + right) * f * sizeof(Complex) / 10e9;
+    return std::max(compute, panel) + moved;
+}
+
+/// The tiles, what they read of the right operand from the L2, and memory, which takes stores into few streams better.
+double SpectralPlan::Impl::planes_seconds(const Variant &v) const {
+    const CostModel model(v.isa);
+    const ProductSizes s = planes_sizes();
+    const int64_t r = v.parameter("r", 1), w = v.parameter("w", 1), n = v.parameter("v", 1), f = problem.frequencies();
+    const double vectors = static_cast<double>(ceil_div(2 * f, n * model.lanes) * n), streams = static_cast<double>(r * w);
+    const double tiles = static_cast<double>(ceil_div(s.rows, r)) * static_cast<double>(ceil_div(s.columns, w));
+    // Two FMAs for each product, and two shuffles of the right operand on one of their ports; without FMA the shuffles find others.
+    const double arithmetic = model.lanes >= 8 ? streams + static_cast<double>(w) : 2.0 * streams;
+    const double step = std::max({arithmetic, static_cast<double>(r + w) / 2.0, 4.0 / static_cast<double>(n)});
+    const double compute = tiles * static_cast<double>(s.depth) * vectors * step / model.hertz;
+    const double number = static_cast<double>(f) * sizeof(Complex);
+    const double planes_read = static_cast<double>(s.depth) * number;
+    // Of few frequencies even the right operand may be more than the L2 holds.
+    const bool fits = static_cast<double>(s.depth) * static_cast<double>(s.columns) * 64.0 <= 2.0 * kRightBytes;
+    const double right = static_cast<double>(ceil_div(s.rows, r)) * static_cast<double>(s.columns) * planes_read / (fits ? 100e9 : 30e9);
+    const double left = static_cast<double>(s.rows) * planes_read * (1.0 / 24e9 + static_cast<double>(ceil_div(s.columns, w) - 1) / 100e9);
+    const double stores = static_cast<double>(s.rows) * static_cast<double>(s.columns) * number / 20e9 * (1.0 + 0.05 * (streams - 1.0));
+    return std::max({compute, right, left}) + stores;
+}
+
+/// Of complex_multiply the least predicted time, if that is less than complex_gemm's, or if it is named.
+void SpectralPlan::Impl::choose_planes() {
+    if (!channel_first()) {
+        return;
+    }
+    const Variant *best = nullptr;
+    for (const Variant *v : variants_of("complex_multiply")) {
+        if (options.variant.empty() || options.variant == v->name) {
+            const double seconds = planes_seconds(*v);
+            if (best == nullptr || seconds < seconds_planes) {
+                best = v;
+                seconds_planes = seconds;
+            }
+        }
+    }
+    seconds_gemm = gemm != nullptr ? gemm_seconds() : 0.0;
+    if (best == nullptr || (gemm != nullptr && seconds_gemm <= seconds_planes)) {
+        return;
+    }
+    planes = best;
+    gemm = nullptr;
+    tile_rows = best->parameter("r", 1);
+    tile_columns = best->parameter("w", 1);
+    tile_frequencies = best->parameter("v", 1) * vector_lanes(best->isa) / 2;
+    const ProductSizes s = planes_sizes();
+    rows = s.rows;
+    depth = s.depth;
+    columns = s.columns;
+}
+
+/// Blocks of the right operand do not depend on threads, for they are what is packed; a task has one or a part of one.
+void SpectralPlan::Impl::choose_plane_blocks() {
+    const int64_t frequencies = problem.frequencies();
+    const double number = static_cast<double>(depth) * sizeof(Complex);
+    const double most = std::min(kRightBytes / (static_cast<double>(columns) * number), kLeftBytes / (static_cast<double>(tile_rows) * number));
+    const int64_t whole = std::max<int64_t>(tile_frequencies, 8);
+    packed_block = std::min(frequencies, std::max<int64_t>(1, static_cast<int64_t>(most) / whole) * whole);
+    block = packed_block;
+    if (options.threads > 1) {
+        block = std::min(block, round_up(ceil_div(frequencies, int64_t{4} * options.threads), whole));
+        // Tasks end where blocks do.
+        block = std::min(packed_block, round_up(ceil_div(packed_block, ceil_div(packed_block, block)), whole));
+    }
+    Arena arena;
+    slot_bytes = arena.bytes();
+    panel_offset = arena.reserve(in_place() ? 0.0 : static_cast<double>(block) * static_cast<double>(panels()) * sizeof(Complex));
+    slot_bytes_unpacked = arena.bytes();
+}
 
 /// The tile that computes least beyond the edges; of equals the first of the list.
 void SpectralPlan::Impl::choose_tile() {
@@ -222,6 +351,60 @@ void SpectralPlan::Impl::choose_blocks() {
     slot_bytes = arena.bytes();
     panel_offset = arena.reserve(in_place() ? 0.0 : static_cast<double>(block) * panel);
     slot_bytes_unpacked = arena.bytes();
+}
+
+/// `count` frequencies from f on, as (columns, depth, count).
+void SpectralPlan::Impl::copy_planes(const Matrix<const Complex> &right, int64_t f, int64_t count, Complex *to, KernelContext &context) const {
+    const StageTimer timer(context.profile, "copy_planes");
+    for (int64_t k = 0; k < columns; k++) {
+        for (int64_t d = 0; d < depth; d++) {
+            std::copy_n(right.data + f + k * right.outer + d * right.inner, count, to + (k * depth + d) * count);
+        }
+    }
+}
+
+/// Of `count` frequencies, which are neighbours in all three.
+bool SpectralPlan::Impl::multiply_planes(const Matrix<const Complex> &left, const Matrix<const Complex> &right, const Matrix<Complex> &result, int64_t count, bool accumulate, KernelContext &context) const {
+    const float sign = problem.operation == Operation::kForward ? 1.0f : -1.0f;
+    const int64_t fs = within_complex_reach(count, 1), rs = within_complex_reach(rows, std::max(left.outer, result.outer)), cs = within_complex_reach(columns, std::max(right.outer, result.inner));
+    const int64_t ds = std::min(kSumBlock, within_complex_reach(depth, std::max(left.inner, right.inner)));
+    for (int64_t r = 0; r < rows; r += rs) {
+        for (int64_t c = 0; c < columns; c += cs) {
+            for (int64_t f = 0; f < count; f += fs) {
+                for (int64_t d = 0; d < depth; d += ds) {
+                    const int64_t nr = std::min(rs, rows - r), nc = std::min(cs, columns - c), nf = std::min(fs, count - f), nd = std::min(ds, depth - d);
+                    const Floats<3> x(parts(left.data + f + r * left.outer + d * left.inner), {{2 * nf, 1}, {nd, 2 * left.inner}, {nr, 2 * left.outer}});
+                    const Floats<3> w(parts(right.data + f + c * right.outer + d * right.inner), {{2 * nf, 1}, {nd, 2 * right.inner}, {nc, 2 * right.outer}});
+                    const Floats<3> out(parts(result.data + f + r * result.outer + c * result.inner), {{2 * nf, 1}, {nc, 2 * result.inner}, {nr, 2 * result.outer}});
+                    const int32_t add = accumulate || d > 0 ? 1 : 0;
+                    if (!call(*planes, context, x, w, sign, out, add, out)) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+    return true;
+}
+
+Status SpectralPlan::Impl::run_planes(const Matrix<const Complex> &left, const Matrix<const Complex> &right, const Complex *packed, const Matrix<Complex> &result, bool accumulate, std::byte *workspace, const Execution &execution) const {
+    const size_t slot_size = packed != nullptr ? slot_bytes : slot_bytes_unpacked;
+    return parallel_for(execution, slots(), tasks(), [&](int64_t index, int slot, KernelContext &context) {
+        const int64_t per_block = ceil_div(packed_block, block), first = index / per_block * packed_block, within = index % per_block * block;
+        const int64_t f = first + within, size = std::min(packed_block, problem.frequencies() - first), count = std::min(block, size - within);
+        if (count <= 0) {
+            return true;  // the last block may have fewer parts
+        }
+        Matrix<const Complex> planes_at = {right.data + f, right.outer, right.inner, 1};
+        if (packed != nullptr) {
+            planes_at = {packed + first * panels() + within, depth * size, size, 1};
+        } else if (!in_place()) {
+            auto *to = reinterpret_cast<Complex *>(workspace + static_cast<size_t>(slot) * slot_size + panel_offset);
+            copy_planes(right, f, count, to, context);
+            planes_at = {to, depth * count, count, 1};
+        }
+        return multiply_planes({left.data + f, left.outer, left.inner, 1}, planes_at, {result.data + f, result.outer, result.inner, 1}, count, accumulate, context);
+    });
 }
 
 bool SpectralPlan::Impl::make_panels(const Matrix<const Complex> &right, int64_t f, int64_t count, Complex *to, KernelContext &context) const {
@@ -348,21 +531,27 @@ Result<SpectralPlan> SpectralPlan::make(const SpectralProblem &problem, const Sp
     if (!status.ok()) {
         return status;
     }
-    const bool filters = problem.operation == Operation::kBackwardFilters, data = problem.operation == Operation::kBackwardData;
-    impl->rows = filters ? problem.in_channels : problem.batch;
-    impl->depth = filters ? problem.batch : data ? problem.out_channels : problem.in_channels;
-    impl->columns = data ? problem.in_channels : problem.out_channels;
+    const ProductSizes sizes = impl->gemm_sizes();
+    impl->rows = sizes.rows;
+    impl->depth = sizes.depth;
+    impl->columns = sizes.columns;
     impl->transpose = find_variant("complex_transpose");
     impl->choose_tile();
-    if (impl->gemm == nullptr) {
-        return bad("variant '" + options.variant + "' is no variant of complex_gemm for this CPU; see list_variants()");
+    impl->choose_planes();
+    if (impl->planes != nullptr) {
+        impl->variant = impl->planes->name;
+        impl->choose_plane_blocks();
+    } else if (impl->gemm != nullptr) {
+        impl->variant = impl->gemm->name;
+        impl->choose_blocks();
+    } else {
+        return bad("variant '" + options.variant + "' is no variant of complex_gemm" + (impl->channel_first() ? " or complex_multiply" : "") + " for this CPU; see list_variants()");
     }
-    impl->variant = impl->gemm->name;
-    impl->choose_blocks();
     SpectralProblem packed = problem;
     packed.batch = 1;
-    if (!filters) {
-        impl->header = make_header(std::string(version()) + "|panels of " + std::to_string(impl->tile_columns) + "|" + packed.to_string(), impl->packed_bytes() - sizeof(PackedHeader));
+    if (!impl->filter_gradient()) {
+        const std::string form = impl->planes != nullptr ? "planes of " + std::to_string(impl->packed_block) : "panels of " + std::to_string(impl->tile_columns);
+        impl->header = make_header(std::string(version()) + "|" + form + "|" + packed.to_string(), impl->packed_bytes() - sizeof(PackedHeader));
     }
     SpectralPlan plan;
     plan.impl_ = std::move(impl);
@@ -399,11 +588,16 @@ std::string SpectralPlan::describe() const {
     s << "problem    " << p.problem.to_string() << "\n"
       << "variant    " << p.variant << "\n"
       << "blocking   " << p.rows << " x " << p.depth << " by " << p.depth << " x " << p.columns << " at " << p.problem.frequencies() << " frequencies, " << p.block << " at a time";
-    if (p.channel_first()) {
+    if (p.planes != nullptr) {
+        s << ", read where they lie";
+    } else if (p.channel_first()) {
         s << ", " << p.row_block << " rows transposed in the cache at a time";
     }
-    s << "\n"
-      << "memory     workspace " << bytes_text(workspace_bytes()) << " (filters unpacked: " << bytes_text(workspace_bytes_unpacked()) << "), packed filters " << bytes_text(packed_filter_bytes()) << "\n"
+    s << "\n";
+    if (p.seconds_gemm > 0.0 && p.seconds_planes > 0.0) {
+        s << std::setprecision(3) << "predicted  " << 1e3 * p.seconds_planes << " ms by complex_multiply, where spectra lie; " << 1e3 * p.seconds_gemm << " ms by complex_gemm, between transpositions\n";
+    }
+    s << "memory     workspace " << bytes_text(workspace_bytes()) << " (filters unpacked: " << bytes_text(workspace_bytes_unpacked()) << "), packed filters " << bytes_text(packed_filter_bytes()) << "\n"
       << "threads    " << p.options.threads << "\n";
     return s.str();
 }
@@ -429,7 +623,13 @@ Status SpectralPlan::pack_filters(ConstSpectrumView filters, MemoryBlock packed,
     std::memset(bytes + p.packed_bytes() - kAlignment, 0, kAlignment);
     auto *panels = reinterpret_cast<Complex *>(bytes + sizeof(PackedHeader));
     const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
-    status = parallel_for(execution, p.slots(), p.tasks(), [&](int64_t index, int, KernelContext &kernel) {
+    const int64_t tasks = p.planes != nullptr ? ceil_div(p.problem.frequencies(), p.packed_block) : p.tasks();
+    status = parallel_for(execution, p.slots(), tasks, [&](int64_t index, int, KernelContext &kernel) {
+        if (p.planes != nullptr) {
+            const int64_t first = index * p.packed_block;
+            p.copy_planes(p.right_of_filters(w), first, std::min(p.packed_block, p.problem.frequencies() - first), panels + first * p.panels(), kernel);
+            return true;
+        }
         const int64_t f = index * p.block;
         return p.make_panels(p.right_of_filters(w), f, std::min(p.block, p.problem.frequencies() - f), panels + f * p.panels(), kernel);
     });
@@ -502,6 +702,10 @@ Status SpectralPlan::execute(const SpectralTensors &t, MemoryBlock workspace, co
     // gw's rows are ic and its columns oc.
     const Matrix<Complex> result = gradient ? Matrix<Complex>{out.data, out.c, out.n, out.f} : Matrix<Complex>{out.data, out.n, out.c, out.f};
     const Execution execution = {context.executor != nullptr ? *context.executor : default_executor(), context.profile};
+    if (p.planes != nullptr) {
+        const Matrix<Complex> turned = gradient ? Matrix<Complex>{result.data, result.inner, result.outer, result.f} : result;
+        return p.run_planes(gradient ? right : left, gradient ? left : right, packed, turned, t.accumulate, static_cast<std::byte *>(workspace.data), execution);
+    }
     return p.run(left, right, packed, result, t.accumulate, static_cast<std::byte *>(workspace.data), execution);
 }
 

@@ -200,7 +200,7 @@ TEST(SpectralProduct, AllocatesNothing) {
         GTEST_SKIP() << "malloc cannot be counted in this build";
     }
     default_executor().run(8, [](void *, int) {}, nullptr);
-    for (const char *text : {"spectral b9 ic13 i8x5 oc21", "spectral b9 ic13 i8x5 oc21 bcij", "spectral b3 ic1 i28x15 oc32"}) {
+    for (const char *text : {"spectral b9 ic13 i8x5 oc21", "spectral b9 ic13 i8x5 oc21 bcij", "spectral b3 ic1 i28x15 oc32", "spectral b9 ic3 i28x15 oc32 bcij"}) {
         for (int threads : {1, 3}) {
             const Result<SpectralProblem> p = SpectralProblem::parse(text);
             ASSERT_TRUE(p.ok()) << p.status().message();

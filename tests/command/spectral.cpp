@@ -121,6 +121,16 @@ TEST(Spectral, BenchAndExplain) {
     const Outcome explained = fourfold_command({"explain", "--problem", "spectral b3 ic4 i8x5 oc6"});
     ASSERT_TRUE(exits_with(0, explained));
     EXPECT_NE(explained.out.find("complex_gemm"), std::string::npos) << explained.out;
+    // Channel-first has two ways, each with variants of its own.
+    const Outcome first = fourfold_command({"explain", "--problem", "spectral b128 ic1 i28x15 oc32 bcij"});
+    ASSERT_TRUE(exits_with(0, first));
+    EXPECT_NE(first.out.find("complex_multiply_"), std::string::npos) << first.out;
+    EXPECT_NE(first.out.find("predicted"), std::string::npos) << first.out;
+    const Outcome both = fourfold_command({"bench", "--problem", "spectral b3 ic4 i8x5 oc6 bcij", "--threads", "1", "--json", "--all-variants"});
+    ASSERT_TRUE(exits_with(0, both));
+    EXPECT_NE(both.out.find("complex_multiply_"), std::string::npos) << both.out;
+    EXPECT_NE(both.out.find("complex_gemm_"), std::string::npos) << both.out;
+    EXPECT_EQ(all.out.find("complex_multiply_"), std::string::npos) << all.out;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <complex>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -184,8 +185,13 @@ TEST(SpectralProduct, LongPositiveSums) {
 TEST(SpectralProduct, EveryVariant) {
     Random random(test_seed());
     for (const VariantInfo &variant : list_variants()) {
-        if (variant.stage == "complex_gemm" && variant.isa == machine().isa) {
+        const bool planes = variant.stage == "complex_multiply";
+        if ((variant.stage == "complex_gemm" || planes) && variant.isa == machine().isa) {
             for (SpectralOrder order : kOrders) {
+                if (planes && order == SpectralOrder::kBijc) {
+                    EXPECT_EQ(SpectralPlan::create({Operation::kForward, 1, 1, 1, 1, 1, order}, {0, variant.name}).status().code(), StatusCode::kInvalidArgument);
+                    continue;
+                }
                 for (Operation operation : kOperations) {
                     check({operation, 13, 9, 3, 4, 37, order}, random, {0, variant.name});
                     check({operation, 37, 23, 5, 3, 7, order}, random, {0, variant.name});
@@ -193,6 +199,39 @@ TEST(SpectralProduct, EveryVariant) {
             }
         }
     }
+}
+
+TEST(SpectralProduct, EveryVariantWhereSpectraLie) {
+    // Less than a vector and ragged ones, all tiles ragged, sums in several parts, one channel, and blocks that the right operand is cut into.
+    const int64_t sizes[][5] = {{1, 1, 1, 1, 1}, {3, 2, 1, 3, 2}, {5, 1, 9, 7, 7}, {7, 5, 28, 15, 11}, {2, 300, 3, 11, 3}, {300, 2, 3, 11, 2}, {2, 3, 3, 11, 300}, {5, 70, 9, 11, 40}};
+    const uint64_t seed = test_seed();
+    SCOPED_TRACE(seed_note(seed));
+    Random random(seed);
+    int variants = 0;
+    for (const VariantInfo &variant : list_variants()) {
+        if (variant.stage == "complex_multiply" && variant.isa == machine().isa) {
+            variants++;
+            for (const auto &s : sizes) {
+                for (Operation operation : kOperations) {
+                    for (int threads : {1, 3}) {
+                        check({operation, s[0], s[1], s[2], s[3], s[4], SpectralOrder::kBcij}, random, {threads, variant.name});
+                    }
+                }
+            }
+        }
+    }
+    EXPECT_GT(variants, 0);
+}
+
+TEST(SpectralProduct, OneChannelIsReadWhereItLies) {
+    for (Operation operation : kOperations) {
+        const SpectralPlan plan = make({operation, 128, 1, 28, 15, 32, SpectralOrder::kBcij}, {1, ""});
+        EXPECT_EQ(plan.variant().rfind("complex_multiply", 0), 0u) << plan.variant();
+        EXPECT_NE(plan.describe().find("by complex_multiply, where spectra lie"), std::string::npos) << plan.describe();
+    }
+    // A vector would have one number of a plane.
+    const SpectralPlan plan = make({Operation::kForward, 128, 32, 1, 1, 64, SpectralOrder::kBcij}, {1, ""});
+    EXPECT_EQ(plan.variant().rfind("complex_gemm", 0), 0u) << plan.variant();
 }
 
 double inner(const Numbers &a, const Numbers &b) {
@@ -223,11 +262,19 @@ TEST(SpectralProduct, ThreadsChangeNoBit) {
     Random random(test_seed());
     for (Operation operation : kOperations) {
         for (SpectralOrder order : kOrders) {
+            std::vector<std::string> names = {""};
+            for (const VariantInfo &variant : list_variants()) {
+                if (variant.stage == "complex_multiply" && variant.isa == machine().isa && order == SpectralOrder::kBcij) {
+                    names.push_back(variant.name);
+                }
+            }
             const Case c({operation, 19, 21, 13, 7, 35, order}, random);
-            const Numbers one = c.run(make(c.p, {1, ""}), false, false, c.before(), Placement::kGuardBytes);
-            for (int threads : {2, 3, 8}) {
-                const Numbers more = c.run(make(c.p, {threads, ""}), true, false, c.before(), Placement::kGuardBytes);
-                EXPECT_EQ(0, std::memcmp(one.data(), more.data(), one.size() * sizeof(Complex))) << c.p.to_string() << ", " << threads << " threads";
+            for (const std::string &name : names) {
+                const Numbers one = c.run(make(c.p, {1, name}), false, false, c.before(), Placement::kGuardBytes);
+                for (int threads : {2, 3, 8}) {
+                    const Numbers more = c.run(make(c.p, {threads, name}), true, false, c.before(), Placement::kGuardBytes);
+                    EXPECT_EQ(0, std::memcmp(one.data(), more.data(), one.size() * sizeof(Complex))) << c.p.to_string() << ", " << threads << " threads " << name;
+                }
             }
         }
     }
@@ -262,6 +309,51 @@ TEST(SpectralProduct, RegionsOfLargerTensors) {
     EXPECT_EQ(plan.execute(t, workspace).code(), StatusCode::kInvalidArgument) << "a gap between rows";
     t.input = ConstSpectrumView(wide.data(), 2 * f * 5, 2, 30, 10);
     EXPECT_EQ(plan.execute(t, workspace).code(), StatusCode::kInvalidArgument) << "channels apart";
+}
+
+TEST(SpectralProduct, RegionsOfLargerTensorsChannelFirst) {
+    // Of all three: the first of two planes of each channel, of three images or filters.
+    Random random(test_seed());
+    for (const VariantInfo &variant : list_variants()) {
+        if ((variant.stage != "complex_multiply" && variant.stage != "complex_gemm") || variant.isa != machine().isa) {
+            continue;
+        }
+        for (Operation operation : kOperations) {
+            const SpectralProblem p{operation, 3, 4, 5, 7, 6, SpectralOrder::kBcij};
+            const Case c(p, random);
+            const int64_t f = p.frequencies();
+            const auto widened = [&](const Numbers &data) {
+                Numbers wide(2 * data.size(), Complex(NAN, NAN));
+                for (size_t i = 0; i < data.size(); i++) {
+                    wide[i / static_cast<size_t>(f) * static_cast<size_t>(2 * f) + i % static_cast<size_t>(f)] = data[i];
+                }
+                return wide;
+            };
+            const auto view = [&](auto *data, int64_t channels) { return TensorView<std::remove_pointer_t<decltype(data)>>(data, channels * 2 * f, 2 * f, 7, 1); };
+            const Numbers x = widened(c.input), w = widened(c.filters), y = widened(c.output);
+            Numbers wide = widened(c.before());
+            const Numbers before = wide;
+            const SpectralPlan plan = make(p, {1, variant.name});
+            const AlignedBuffer workspace(plan.workspace_bytes_unpacked());
+            SpectralTensors t;
+            t.accumulate = true;
+            t.input = view(x.data(), 4);
+            t.filters = SpectralFilters(view(w.data(), 4));
+            t.grad_output = view(y.data(), 6);
+            t.output = view(wide.data(), 6);
+            t.grad_input = t.grad_filters = view(wide.data(), 4);
+            const Status status = plan.execute(t, workspace);
+            ASSERT_TRUE(status.ok()) << status.message();
+            EXPECT_EQ(wide.size(), before.size());
+            const Numbers expected = c.run(plan, false, true, c.before(), Placement::kGuardBytes);
+            for (size_t i = 0; i < wide.size(); i++) {
+                const size_t plane = i / static_cast<size_t>(2 * f), at = i % static_cast<size_t>(2 * f);
+                const bool inside = at < static_cast<size_t>(f);
+                const Complex value = inside ? expected[plane * static_cast<size_t>(f) + at] : before[i];
+                ASSERT_EQ(0, std::memcmp(&value, &wide[i], sizeof value)) << p.to_string() << " " << variant.name << ", element " << i;
+            }
+        }
+    }
 }
 
 TEST(SpectralProduct, BadArguments) {

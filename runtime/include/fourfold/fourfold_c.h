@@ -400,7 +400,7 @@ fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem 
 typedef struct fourfold_spectral_options {
     size_t struct_size; /* sizeof this struct, as the caller knows it */
     int32_t threads;     /* as of a plan */
-    const char *variant; /* of complex_gemm, by name; NULL: chosen */
+    const char *variant; /* of complex_gemm or, for FOURFOLD_BCIJ, complex_multiply, by name; NULL: chosen */
 } fourfold_spectral_options;
 /* The defaults: all threads, the variant chosen. */
 fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *options, size_t struct_size);

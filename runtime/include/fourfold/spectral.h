@@ -81,7 +81,7 @@ struct SpectralProblem {
 /// What a spectral plan may take.
 struct SpectralOptions {
     int threads = 0;      ///< at most this many at a time; 0 is one per hardware thread. Results do not depend on it.
-    std::string variant;  ///< of complex_gemm, by name; empty: chosen
+    std::string variant;  ///< of complex_gemm or, for kBcij, complex_multiply, by name; empty: chosen
 };
 
 /// Filter spectra as the caller has them, or a block that SpectralPlan::pack_filters wrote.
@@ -133,7 +133,7 @@ public:
 
     /// The problem that it was made for.
     const SpectralProblem &problem() const;
-    /// "complex_gemm_avx512_r6_w16".
+    /// "complex_gemm_avx512_r6_w16"; channel-first also "complex_multiply_avx512_r4_w3_v1".
     const std::string &variant() const;
     /// Of execute, at most.
     int threads() const;
