@@ -5,6 +5,7 @@
 
 #include "algorithm.h"
 #include "arena.h"
+#include "beyond_l2.h"
 #include "cost_model.h"
 #include "parallel.h"
 #include "plane_layout.h"
@@ -210,7 +211,7 @@ private:
             relative = e.backend == fft_->backend ? e.relative_time : relative;
         }
         // Planes that leave the caches take about twice as long (2160x3840 here).
-        relative *= 4.0 * points > static_cast<double>(machine().l3_bytes) / 2 ? 2.0 : 1.0;
+        relative *= 4.0 * points > beyond_l2(machine().l3_bytes).l3_bytes / 2 ? 2.0 : 1.0;
         const double transform = relative * 2.5 * points * std::log2(points + 1.0) / model.fft_flops_per_second;
         const double images = static_cast<double>(p.batch), groups = static_cast<double>(p.groups);
         const double planes = images * groups * static_cast<double>(channels_ + outputs_);

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "beyond_l2.h"
 #include "kernel.h"
 
 namespace fourfold {
@@ -306,14 +307,17 @@ void TiledPlan::predict() {
     const double arithmetic = steps * static_cast<double>(mults * r_ * width_ / kLanes) * vectors / 2.0 / 0.85 / model.hertz;
     // The first register tile of a block to meet a panel of filters waits for it; to the others it is near.
     const double first = arithmetic / static_cast<double>(block_tiles(block_rows_) / r_);
-    const bool beyond = static_cast<double>(packed_bytes) > 0.65 * static_cast<double>(machine().l3_bytes);
+    const BeyondL2 far = beyond_l2(machine().l3_bytes);
+    const bool beyond = static_cast<double>(packed_bytes) > 0.65 * far.l3_bytes;
     // A panel one block of 16 wide asks for memory too slowly: 13 GB/s, where wider ones get 20 to 33.
-    const double stream = static_cast<double>(packed_bytes) * (near_filters() ? 1.0 : blocks) / (beyond ? 28e9 : 45e9) * (width_ == kLanes ? 2.2 : 1.0);
+    const double stream = static_cast<double>(packed_bytes) * (near_filters() ? 1.0 : blocks) / (beyond ? far.memory_bytes_per_second : far.l3_bytes_per_second) * (width_ == kLanes ? 2.2 : 1.0);
     const double multiply = arithmetic - first + std::max(first, stream);
     const double moved = 4.0 * groups * tiles * 2.0 * static_cast<double>(step_h_ + t_) * static_cast<double>(step_w_) * static_cast<double>(channel_blocks_ * kLanes + padded_outputs()) / 2;
-    // Transforms are written once and read once, from near L2 or from beyond.
     const double block_bytes = transform_floats(block_rows_) * sizeof(float);
-    const double transformed = groups * blocks * block_bytes * 2 / (block_bytes > 1.7 * block_share_of_l2() * static_cast<double>(machine().l2_bytes) ? 15e9 : 40e9);
+    const double l2 = static_cast<double>(machine().l2_bytes);
+    // Blocks that a workspace limit cut down to L2 gain nothing by that: only those that are meant for it count.
+    const bool meant = near_filters() && near_share_of_l2() < 1.0;
+    const double transformed = groups * blocks * block_bytes * 2 / transforms_bytes_per_second(block_bytes, meant ? l2 : 0.0, 1.7 * block_share_of_l2() * l2);
     const double calls = groups * (static_cast<double>(bands_ * (3 * channel_blocks_ + 2 * padded_outputs() / kLanes)) + blocks * 16);
     const double serial = transforms + multiply + moved / 30e9 + transformed + calls * model.call_seconds;
     serial_seconds = serial + 2e-6;
