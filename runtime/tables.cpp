@@ -25,6 +25,8 @@ constexpr double kFarthest = 4.0;  ///< sum of |log ratio| beyond which a proble
 /// distances the values did best with families of networks held out (51 problems, Zen 5, 2026-11-20: 0.95 of the best time;
 /// without a table 0.94, with all of it believed 0.94, with plain means of log(measured / predicted) 0.90).
 constexpr double kTrust = 0.7;
+/// What a machine's records say of a plan as a whole weighs as much as a problem at a distance of 0.23: single neighbours are noise too.
+constexpr double kOverallWeight = 3.0;
 constexpr int kFewRecords = 40;    ///< with fewer a machine's own corrections say less than its relative's
 
 Isa isa_named(const std::string &name, bool &known) {
@@ -475,7 +477,8 @@ double Tables::Ranking::residual(std::string_view algorithm, const std::string &
         const auto at = shares.find(key);
         return at == shares.end() ? 0.0 : at->second;
     };
-    double total = share(fit.by_stage, stage_hash(operation_, algorithm, words)) + share(fit.by_choice, variant_key(hash, operation_)), weights = 1.0;
+    double weights = kOverallWeight;
+    double total = weights * (share(fit.by_stage, stage_hash(operation_, algorithm, words)) + share(fit.by_choice, variant_key(hash, operation_)));
     for (const Neighbour &n : neighbours_) {
         for (const MeasuredProblem::Entry &e : n.problem->entries) {
             if (e.hash == hash && std::isfinite(e.seconds)) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <set>
 #include <sstream>
@@ -265,6 +266,32 @@ TEST_F(Tiers, NeighboursVote) {
     // Nothing like it: the corrected cost model.
     EXPECT_EQ(plan_of(parse_problem("b1 ic1 i2000 oc1 f31")).tier(), Tier::kCostModel);
     EXPECT_EQ(plan_of(p).describe(), plan_of(p).describe());
+}
+
+TEST_F(Tiers, FewFarNeighboursAreBelievedLess) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i20 oc24 f3 p1");
+    const Algorithm loser = plan_of(p).algorithm();
+    std::string text = header_line();
+    std::map<std::string, int> measured;  // how often each choice
+    for (int i : {90, 95, 100, 105, 110, 120}) {
+        Conv2dProblem near = p;
+        near.in_height = near.in_width = i;
+        for (const Candidate &c : choices_of(near, one_thread())) {
+            text += record_line(timed(near, c.choice, c.predicted_seconds * (c.algorithm == loser ? 5.0 : 1.0), false, c.predicted_seconds));
+            measured[c.choice]++;
+        }
+    }
+    ASSERT_TRUE(load_table_text("neighbours", text).ok());
+    std::map<bool, double> corrections;  // of a loser, and of another, that all six measured
+    for (const Candidate &c : choices_of(p, one_thread())) {
+        if (measured[c.choice] == 6) {
+            corrections[c.algorithm == loser] = std::log(c.corrected_seconds / c.predicted_seconds);
+        }
+    }
+    ASSERT_EQ(corrections.size(), 2u);
+    const double believed = (corrections[true] - corrections[false]) / std::log(5.0);
+    EXPECT_GT(believed, 0.3);
+    EXPECT_LT(believed, 0.5) << "measurements of other problems are noise too";
 }
 
 TEST(Generations, AreOfOneVendor) {
