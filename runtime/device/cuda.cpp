@@ -98,7 +98,7 @@ struct Module {
 class CudaRuntime final : public DeviceRuntime {
 public:
     CudaRuntime(const FoundDevice &found, cuda::Context context)
-        : info_(found.info), target_(found.target), context_(context) {
+        : info_(found.info), target_(found.target), shared_bytes_(found.shared_bytes), context_(context) {
     }
 
     const DeviceInfo &info() const override {
@@ -106,6 +106,9 @@ public:
     }
     const char *target() const override {
         return target_.c_str();
+    }
+    size_t shared_bytes() const override {
+        return shared_bytes_;
     }
     void *native_context() const override {
         return context_;
@@ -285,6 +288,7 @@ private:
 
     const DeviceInfo info_;
     const std::string target_;
+    const size_t shared_bytes_;
     const cuda::Context context_;
     ModuleTable<Module> modules_;
 };
@@ -307,7 +311,7 @@ Result<FoundDevice> find_cuda_device(int ordinal) {
     if (const int count = cuda_device_count(); ordinal >= count) {
         return unsupported("does not exist; the driver shows " + std::to_string(count) + " GPUs");
     }
-    int device = 0, major = 0, minor = 0, version = 0;
+    int device = 0, major = 0, minor = 0, shared = 0, version = 0;
     char name[256] = "";
     const cuda::Driver &d = driver();
     const struct {
@@ -320,6 +324,7 @@ Result<FoundDevice> find_cuda_device(int ordinal) {
         {"cuDeviceGetAttribute", d.cuDeviceGetAttribute(&info.compute_units, cuda::kMultiprocessorCount, device)},
         {"cuDeviceGetAttribute", d.cuDeviceGetAttribute(&major, cuda::kCapabilityMajor, device)},
         {"cuDeviceGetAttribute", d.cuDeviceGetAttribute(&minor, cuda::kCapabilityMinor, device)},
+        {"cuDeviceGetAttribute", d.cuDeviceGetAttribute(&shared, cuda::kSharedBytesOfBlock, device)},
         {"cuDriverGetVersion", d.cuDriverGetVersion(&version)},
     };
     for (const auto &step : steps) {
@@ -330,6 +335,7 @@ Result<FoundDevice> find_cuda_device(int ordinal) {
     info.name = name;
     info.driver = "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
     info.capability = 10 * major + minor;
+    found.shared_bytes = static_cast<size_t>(shared);
     // PTX runs on GPUs of its own capability and on all later ones.
     int best = 0;
     for (const DeviceVariant &v : device_variants()) {

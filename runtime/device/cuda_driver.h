@@ -19,7 +19,7 @@ using DevicePointer = unsigned long long;
 // CUresult
 inline constexpr int kSuccess = 0, kOutOfMemory = 2, kNoDevice = 100;
 // CUdevice_attribute
-inline constexpr int kMultiprocessorCount = 16, kCapabilityMajor = 75, kCapabilityMinor = 76;
+inline constexpr int kSharedBytesOfBlock = 8, kMultiprocessorCount = 16, kCapabilityMajor = 75, kCapabilityMinor = 76;
 // CUfunction_attribute
 inline constexpr int kMaxDynamicSharedBytes = 8;
 // CUpointer_attribute, and CUmemorytype as its value

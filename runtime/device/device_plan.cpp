@@ -264,12 +264,17 @@ bool ImplicitStage::run(const KernelBuffer<float, 5> &filters, const StridedIn &
     return true;
 }
 
+Status packed_within_reach(int64_t m, int64_t outputs, int64_t channels, int64_t taps, int64_t groups) {
+    const double floats = static_cast<double>(round_up(outputs, m)) * static_cast<double>(channels * taps) * static_cast<double>(groups);
+    return floats < static_cast<double>(1 << 29) ? Status() : Status(StatusCode::kUnsupported, "packed filters of 2^31 bytes or more are beyond a kernel call's reach");
+}
+
 Status ImplicitStage::within_grid() const {
     const int64_t m = kernel->parameter("m", 1);
-    if (static_cast<double>(round_up(outputs, m)) * static_cast<double>(channels * taps) * static_cast<double>(groups) >= static_cast<double>(1 << 29)) {
-        return Status(StatusCode::kUnsupported, "packed filters of 2^31 bytes or more are beyond a kernel call's reach");
+    if (Status status = packed_within_reach(m, outputs, channels, taps, groups); !status.ok()) {
+        return status;
     }
-    const int64_t rows = ceil_div(outputs, static_cast<int64_t>(kernel->parameter("m", 1)) * kernel->parameter("w", 1));
+    const int64_t rows = ceil_div(outputs, m * kernel->parameter("w", 1));
     if (groups <= 65535 && rows <= 65535) {
         return Status();
     }
@@ -314,15 +319,14 @@ double PlaneStage::shared_bytes() const {
 }
 
 Status PlaneStage::within_limits() const {
-    constexpr double most = 48 << 10;
-    const int64_t rows = ceil_div(problem.out_channels / problem.groups, static_cast<int64_t>(kernel->parameter("m", 1)));
+    const int64_t m = kernel->parameter("m", 1), rows = ceil_div(problem.out_channels / problem.groups, m);
     if (problem.groups > 65535 || rows > 65535) {
         return Status(StatusCode::kUnsupported, std::to_string(problem.groups) + " groups of " + std::to_string(problem.out_channels / problem.groups) + " outputs need more blocks than a GPU's grid has with " + kernel->name);
     }
-    if (const double bytes = shared_bytes(); bytes > most) {
-        return Status(StatusCode::kUnsupported, "a block's part of the image takes " + std::to_string(static_cast<int64_t>(std::min(bytes, 1e18))) + " bytes of shared memory, of which there are " + std::to_string(static_cast<int64_t>(most)));
+    if (const double bytes = shared_bytes(); bytes > static_cast<double>(most_shared)) {
+        return Status(StatusCode::kUnsupported, "a block's part of the image takes " + std::to_string(static_cast<int64_t>(std::min(bytes, 1e18))) + " bytes of shared memory, of which there are " + std::to_string(most_shared));
     }
-    return Status();
+    return packed_within_reach(m, problem.out_channels / problem.groups, 1, problem.filter_height * problem.filter_width, problem.groups);
 }
 
 double PlaneStage::seconds(const DeviceModel &model, double bytes) const {

@@ -59,6 +59,9 @@ private:
     DeviceBuffer memory_;
 };
 
+/// Whether filters, packed for m output channels at a time, are below the 2^31 bytes that a kernel call's indices reach.
+Status packed_within_reach(int64_t m, int64_t outputs, int64_t channels, int64_t taps, int64_t groups);
+
 /// What a device can do, in rough numbers: enough to rank algorithms.
 struct DeviceModel {
     double flops, bytes_per_second, launch_seconds;
@@ -198,10 +201,11 @@ struct ImplicitStage {
 struct PlaneStage {
     const Variant *kernel;
     Conv2dProblem problem;
+    size_t most_shared;  ///< bytes that the device has for a block
 
     /// x: what is read, its padding before it and its value outside.
     bool run(const KernelBuffer<float, 5> &filters, const StridedIn &x, ImplicitStage::Image in, int64_t top, int64_t left, float value, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &y, KernelContext &context) const;
-    /// kUnsupported where a grid has too few blocks or shared memory is too small.
+    /// kUnsupported where a grid has too few blocks, shared memory is too small or packed filters are too large.
     Status within_limits() const;
     double shared_bytes() const;
     double seconds(const DeviceModel &model, double bytes) const;

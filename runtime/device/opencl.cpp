@@ -156,7 +156,7 @@ struct Module {
 class OpenClRuntime final : public DeviceRuntime {
 public:
     OpenClRuntime(const FoundDevice &found, cl_device_id device, cl_context context, cl_command_queue queue)
-        : info_(found.info), device_(device), context_(context), queue_(queue) {
+        : info_(found.info), shared_bytes_(found.shared_bytes), device_(device), context_(context), queue_(queue) {
     }
 
     const DeviceInfo &info() const override {
@@ -164,6 +164,9 @@ public:
     }
     const char *target() const override {
         return "opencl";
+    }
+    size_t shared_bytes() const override {
+        return shared_bytes_;
     }
 
     Result<void *> allocate(size_t bytes) override {
@@ -338,6 +341,7 @@ private:
     }
 
     const DeviceInfo info_;
+    const size_t shared_bytes_;
     const cl_device_id device_;
     const cl_context context_;
     const cl_command_queue queue_;
@@ -368,6 +372,7 @@ Result<FoundDevice> find_opencl_device(int ordinal) {
     info.memory_bytes = device_value<cl_ulong>(device, CL_DEVICE_GLOBAL_MEM_SIZE);
     info.compute_units = static_cast<int>(device_value<cl_uint>(device, CL_DEVICE_MAX_COMPUTE_UNITS));
     found.target = "opencl";
+    found.shared_bytes = static_cast<size_t>(device_value<cl_ulong>(device, CL_DEVICE_LOCAL_MEM_SIZE));
     return found;
 }
 

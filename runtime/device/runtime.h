@@ -30,6 +30,7 @@ struct Launch {
 struct FoundDevice {
     DeviceInfo info;
     std::string target;  ///< which variants it runs, the best first: "cuda86", "cuda80", ..., "opencl"
+    size_t shared_bytes = 0;  ///< of memory that the threads of a block share, which any launch may have
 };
 
 /// A device in use, with its context: made for the first plan or memory, it lives as long as the process, since nobody knows
@@ -44,6 +45,7 @@ public:
     virtual const DeviceInfo &info() const = 0;
     /// As FoundDevice has it.
     virtual const char *target() const = 0;
+    virtual size_t shared_bytes() const = 0;
     /// The CUcontext that other libraries are to use; null on OpenCL.
     virtual void *native_context() const {
         return nullptr;

@@ -2,8 +2,8 @@
 // threads put into shared memory first. Lanes are neighbouring pixels, so that loads of the tile meet 32 banks (with stride 2, 16);
 // a thread holds n rows of them, n*m FMAs for n loads of the tile and m of the filters, which all the block reads.
 //
-// The tile has (31*s1 + (f1 - 1)*d1 + 1) * ((n*w - 1)*s0 + (f0 - 1)*d0 + 1) floats, 8.3 KB for 15x15 filters, which a plan keeps within 48 KiB
-// (PlaneStage). Its extents do not depend on the block: otherwise Halide looks for the largest in a loop over all blocks on the host.
+// The tile has (31*s1 + (f1 - 1)*d1 + 1) * ((n*w - 1)*s0 + (f0 - 1)*d0 + 1) floats, 8.3 KB for 15x15 filters, which a plan keeps within what
+// the device has (PlaneStage). Its extents do not depend on the block: otherwise Halide looks for the largest in a loop over all blocks on the host.
 // Registers (ptxas 13.0, sm_80): m=1 40 of 255, m=4 71, no spills.
 // Evidence of speed: none yet, no GPU was at hand (2026-11-30). Exact results on PoCL.
 #include "schedules/cuda/conv_plane.h"

@@ -61,6 +61,7 @@ static_assert(cublas::kTransposed == CUBLAS_OP_T);
 static_assert(fourfold::cuda::kSuccess == CUDA_SUCCESS);
 static_assert(fourfold::cuda::kOutOfMemory == CUDA_ERROR_OUT_OF_MEMORY);
 static_assert(fourfold::cuda::kNoDevice == CUDA_ERROR_NO_DEVICE);
+static_assert(fourfold::cuda::kSharedBytesOfBlock == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK);
 static_assert(fourfold::cuda::kMultiprocessorCount == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 static_assert(fourfold::cuda::kCapabilityMajor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(fourfold::cuda::kCapabilityMinor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -161,6 +162,51 @@ TEST_F(CudaRuntime, SaysWhatTheDriverSays) {
     const Result<DeviceInfo> seventh = device_info(Device::cuda(7));
     EXPECT_EQ(seventh.status().code(), StatusCode::kUnsupported);
     EXPECT_EQ(seventh.status().message(), "device 'cuda:7': does not exist; the driver shows 3 GPUs");
+}
+
+/// Of the GPUs the third has less (CMakeLists.txt), and launches that ask for more are refused.
+TEST_F(CudaRuntime, SharedMemoryIsTheDevices) {
+    PlanOptions options;
+    options.algorithm = Algorithm::kDirect;
+    for (const VariantInfo &v : list_device_variants()) {
+        options.variant = v.runnable && v.device == Device::cuda() && v.stage == "conv_plane" ? v.name : options.variant;
+    }
+    ASSERT_FALSE(options.variant.empty());
+    size_t most[2] = {0, 0};
+    for (const auto &[device, shared, at] : {std::tuple(Device::cuda(), size_t{49152}, &most[0]), {Device::cuda(2), size_t{16384}, &most[1]}}) {
+        options.device = device;
+        const auto problem = [](int64_t filter) { return problem_of(("b1 ic1 i300 oc1 f" + std::to_string(filter)).c_str()); };
+        int64_t filter = 1;
+        for (; Plan::create(problem(filter), options).ok(); filter++) {
+        }
+        const Status refused = Plan::create(problem(filter), options).status();
+        EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
+        EXPECT_NE(refused.message().find(" bytes of shared memory, of which there are " + std::to_string(shared)), std::string::npos) << refused.message();
+        PlanOptions any = options;
+        any.variant.clear();
+        EXPECT_EQ(Plan::create(problem(filter), any)->variant().rfind("conv_implicit", 0), 0u) << "the other form needs none";
+        // The largest that is planned can be launched.
+        Result<StagedPlan> staged = StagedPlan::create(problem(filter - 1), options);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        std::vector<float> x(300 * 300), w(static_cast<size_t>(filter * filter)), y(300 * 300);
+        Tensors t;
+        t.input = x.data();
+        t.filters = w.data();
+        t.output = y.data();
+        standin()->clear();
+        const Status status = staged->execute(t);
+        EXPECT_TRUE(status.ok()) << status.message();
+        for (const DriverCall &call : standin()->recorded("cuLaunchKernel")) {
+            *at = std::max(*at, call.bytes);
+        }
+        EXPECT_LE(*at, shared);
+        EXPECT_GT(*at, shared * 9 / 10) << "a variant was refused that fits";
+    }
+    // In 32-bit indices packed filters count too.
+    options.device = Device::cuda();
+    const Status packed = Plan::create(problem_of("b1 ic1 i90 oc200000 f52"), options).status();
+    EXPECT_EQ(packed.code(), StatusCode::kUnsupported);
+    EXPECT_NE(packed.message().find("packed filters of 2^31 bytes or more"), std::string::npos) << packed.message();
 }
 
 TEST_F(CudaRuntime, MemoryGoesAndComesBack) {

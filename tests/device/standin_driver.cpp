@@ -37,16 +37,17 @@ constexpr int kInvalidValue = 1, kInvalidDevice = 101, kInvalidPtx = 218, kInval
 struct Kernel {
     std::string name;
     std::vector<bool> pointers;  ///< of its parameters: whether it is an address
-    size_t shared_bytes = 48 << 10;
+    size_t shared_bytes = 0;  ///< that a launch may have
     bool unloaded = false;
 };
 struct Module {
     std::map<std::string, std::unique_ptr<Kernel>> kernels;
 };
 
-std::vector<int> capabilities() {
-    const char *text = std::getenv("FOURFOLD_STANDIN_GPUS");
-    std::istringstream list(text != nullptr ? text : "90");
+/// A number for each GPU.
+std::vector<int> numbers(const char *variable, const char *otherwise) {
+    const char *text = std::getenv(variable);
+    std::istringstream list(text != nullptr ? text : otherwise);
     std::vector<int> found;
     for (std::string one; std::getline(list, one, ',');) {
         found.push_back(std::atoi(one.c_str()));
@@ -61,7 +62,11 @@ size_t memory_bytes() {
 
 // Never destroyed: buffers in static variables are freed late.
 StandIn &state = *new StandIn;
-const std::vector<int> &gpus = *new std::vector<int>(capabilities());
+const std::vector<int> &gpus = *new std::vector<int>(numbers("FOURFOLD_STANDIN_GPUS", "90"));
+const std::vector<int> &shared_bytes = *new std::vector<int>(numbers("FOURFOLD_STANDIN_SHARED", ""));
+int shared_bytes_of(size_t device) {
+    return device < shared_bytes.size() ? shared_bytes[device] : 48 << 10;
+}
 std::set<const void *> &modules = *new std::set<const void *>, &unloaded_modules = *new std::set<const void *>;
 // With no destructor: what is unloaded when the process ends comes after the thread's own objects.
 thread_local std::array<cuda::Context, 64> contexts;
@@ -208,6 +213,9 @@ int cuDeviceTotalMem_v2(size_t *bytes, int) {
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     const int capability = gpus[static_cast<size_t>(device)];
     switch (attribute) {
+    case kSharedBytesOfBlock:
+        *value = shared_bytes_of(static_cast<size_t>(device));
+        return kSuccess;
     case kMultiprocessorCount:
         *value = 132;
         return kSuccess;
@@ -262,6 +270,9 @@ int cuModuleLoadDataEx(cuda::Module *result, const void *image, unsigned options
     const int error = enter(call);
     if (error != kSuccess || !valid) {
         return error != kSuccess ? error : kInvalidPtx;
+    }
+    for (const auto &[name, kernel] : module->kernels) {
+        kernel->shared_bytes = static_cast<size_t>(shared_bytes_of(reinterpret_cast<uintptr_t>(contexts[context_count - 1]) - 1));
     }
     state.wait_while_slow(lock);
     state.loaded++;
@@ -326,6 +337,7 @@ int cuLaunchKernel(Function function, unsigned bx, unsigned by, unsigned bz, uns
     const unsigned blocks[3] = {bx, by, bz}, threads[3] = {tx, ty, tz};
     std::memcpy(call.blocks, blocks, sizeof blocks);
     std::memcpy(call.threads, threads, sizeof threads);
+    call.bytes = shared;
     if (const int error = enter(call); error != kSuccess) {
         return error;
     }

@@ -4,6 +4,7 @@
 //
 // What it shows is read from the environment when it is loaded:
 //   FOURFOLD_STANDIN_GPUS     compute capabilities, one for each GPU: "90" or "75,90"; empty: none (default 90)
+//   FOURFOLD_STANDIN_SHARED   bytes of shared memory that a block has, one for each GPU; those that it does not name have 49152
 //   FOURFOLD_STANDIN_MEMORY   bytes of each GPU (default 2^30)
 //   FOURFOLD_STANDIN_REPORT   "1": when the process ends it prints what was taken and given back (report())
 #pragma once
@@ -31,7 +32,7 @@ struct DriverCall {
     std::string target;    ///< of cuModuleLoadDataEx: the PTX's, "sm_80"
     const void *image = nullptr;  ///< of cuModuleLoadDataEx: the PTX
     const void *host = nullptr;   ///< of copies: the host's memory
-    size_t bytes = 0;             ///< of copies and allocations
+    size_t bytes = 0;             ///< of copies and allocations; of launches, shared memory
     std::thread::id thread;
 };
 
