@@ -138,14 +138,17 @@ Status ConvolutionInPieces::reserve() {
         return memory.status();
     };
     const size_t x = floats(p.input_elements()), y = floats(p.output_elements()), w = floats(p.filter_elements());
-    Status status = copies_.make(device_);
-    status = status.ok() ? stager_.make(device_, std::max({x, y, w})) : status;
+    Status status = sends_.make(device_);
+    status = status.ok() ? fetches_.make(device_) : status;
+    status = status.ok() ? sender_.make(device_, std::max({x, p.residual ? y : 0, w})) : status;
+    status = status.ok() ? fetcher_.make(device_, y) : status;
     for (Slot &slot : slots_) {
         status = status.ok() ? allocate(slot.input, x) : status;
         status = status.ok() ? allocate(slot.residual, p.residual ? y : 0) : status;
         status = status.ok() ? allocate(slot.output, y) : status;
         status = status.ok() ? slot.sent.make(device_) : status;
         status = status.ok() ? slot.computed.make(device_) : status;
+        status = status.ok() ? slot.fetched.make(device_) : status;
     }
     status = status.ok() ? allocate(filters_, w) : status;
     status = status.ok() ? allocate(packed_, plan_.packed_filter_bytes()) : status;
@@ -178,7 +181,7 @@ Status ConvolutionInPieces::pack_filters(ConstView filters, const ExecutionConte
     status = resolve("filters", filters, p.layout, sizes, Role::kFilters, w);
     if (status.ok()) {
         // In any order on the host, as (oc, ic, f0, f1) on the device.
-        status = stager_.send(filters_.data(), filters_.bytes(), context.stream, [&](void *piece, size_t offset, size_t bytes) {
+        status = sender_.send(filters_.data(), filters_.bytes(), context.stream, [&](void *piece, size_t offset, size_t bytes) {
             for (size_t i = 0; i < bytes / sizeof(float); i++) {
                 auto at = static_cast<int64_t>(offset / sizeof(float) + i);
                 const int64_t column = at % sizes[3], row = (at /= sizes[3]) % sizes[2], channel = (at /= sizes[2]) % sizes[1];
@@ -197,15 +200,15 @@ Status ConvolutionInPieces::send(const ForwardTensors &t, int64_t piece) {
     Slot &slot = slots_[piece % 2];
     const bool last = p.layout == Layout::kNhwc;
     const int64_t image = first_image(piece), row = first_row(piece);
-    // Who computed from the slot before is done: its result was fetched on the same stream.
-    Status status;
+    // After who computed from the slot before.
+    Status status = device_.wait_in_stream(sends_.get(), slot.computed.get());
     const Images<const float> x = {t.input, last, p.in_channels, p.in_width};
     const int64_t origin = row * p.stride_h - p.pad_top, line = x.line(), planes = last ? 1 : p.in_channels;
     const float outside = p.padding_mode == PaddingMode::kConstant ? p.padding_value : 0.0f;
     const bool constant = p.padding_mode == PaddingMode::kZeros || p.padding_mode == PaddingMode::kConstant;
     // `bytes` from `begin` on of the piece's input.
     const auto stage = [&](size_t begin, size_t bytes) {
-        return stager_.send(reinterpret_cast<std::byte *>(slot.input.floats()) + begin, bytes, copies_.get(), [&](void *to, size_t offset, size_t count_bytes) {
+        return sender_.send(reinterpret_cast<std::byte *>(slot.input.floats()) + begin, bytes, sends_.get(), [&](void *to, size_t offset, size_t count_bytes) {
             x.lines(q.in_height, static_cast<int64_t>((begin + offset) / sizeof(float)), static_cast<int64_t>(count_bytes / sizeof(float)), [&](int64_t done, int64_t n, int64_t channel, int64_t j, int64_t first, int64_t count) {
                 float *const target = static_cast<float *>(to) + done;
                 const int64_t from = origin + j;
@@ -226,19 +229,19 @@ Status ConvolutionInPieces::send(const ForwardTensors &t, int64_t piece) {
         const size_t first = floats(plane * q.in_height * line), inside = first + floats(begin * line), behind = first + floats(end * line);
         status = begin > 0 ? stage(first, inside - first) : status;
         if (status.ok() && end > begin) {
-            status = device_.begin_copy_to_device(reinterpret_cast<std::byte *>(slot.input.floats()) + inside, x.at(image + plane / planes, plane % planes, origin + begin), behind - inside, copies_.get());
+            status = device_.begin_copy_to_device(reinterpret_cast<std::byte *>(slot.input.floats()) + inside, x.at(image + plane / planes, plane % planes, origin + begin), behind - inside, sends_.get());
         }
         status = status.ok() && end < q.in_height ? stage(behind, floats((q.in_height - end) * line)) : status;
     }
     if (status.ok() && p.residual) {
         const Images<const float> r = {t.residual, last, p.out_channels, p.out_width()};
-        status = stager_.send(slot.residual.data(), slot.residual.bytes(), copies_.get(), [&](void *to, size_t offset, size_t bytes) {
+        status = sender_.send(slot.residual.data(), slot.residual.bytes(), sends_.get(), [&](void *to, size_t offset, size_t bytes) {
             r.lines(q.out_height(), static_cast<int64_t>(offset / sizeof(float)), static_cast<int64_t>(bytes / sizeof(float)), [&](int64_t done, int64_t n, int64_t channel, int64_t j, int64_t first, int64_t count) {
                 r.read(image + n, channel, row + j, first, count, static_cast<float *>(to) + done);
             });
         });
     }
-    return status.ok() ? device_.record(slot.sent.get(), copies_.get()) : status;
+    return status.ok() ? device_.record(slot.sent.get(), sends_.get()) : status;
 }
 
 Status ConvolutionInPieces::compute(int64_t piece, bool bias, const ExecutionContext &context) {
@@ -249,7 +252,9 @@ Status ConvolutionInPieces::compute(int64_t piece, bool bias, const ExecutionCon
     t.bias = bias ? bias_.floats() : nullptr;
     t.residual = problem_.residual ? ConstView(slot.residual.floats()) : ConstView();
     t.output = slot.output.floats();
+    // Into what was fetched, of the piece before the last.
     Status status = device_.wait_in_stream(context.stream, slot.sent.get());
+    status = status.ok() ? device_.wait_in_stream(context.stream, slot.fetched.get()) : status;
     status = status.ok() ? plan_.execute(t, workspace_, context) : status;
     return status.ok() ? device_.record(slot.computed.get(), context.stream) : status;
 }
@@ -259,20 +264,19 @@ Status ConvolutionInPieces::fetch(const ForwardTensors &t, int64_t piece) {
     Slot &slot = slots_[piece % 2];
     const int64_t image = first_image(piece), row = first_row(piece);
     const Images<float> y = {t.output, p.layout == Layout::kNhwc, p.out_channels, p.out_width()};
-    Status status = device_.wait_in_stream(copies_.get(), slot.computed.get());
+    Status status = device_.wait_in_stream(fetches_.get(), slot.computed.get());
     const int64_t rows = plan_.problem().out_height(), plane_floats = rows * y.line(), planes = y.last ? 1 : p.out_channels;
     if (!output_pinned_) {
-        return !status.ok() ? status : stager_.fetch(slot.output.data(), slot.output.bytes(), copies_.get(), [&](const void *from, size_t offset, size_t bytes) {
+        status = !status.ok() ? status : fetcher_.fetch(slot.output.data(), slot.output.bytes(), fetches_.get(), [&](const void *from, size_t offset, size_t bytes) {
             y.lines(rows, static_cast<int64_t>(offset / sizeof(float)), static_cast<int64_t>(bytes / sizeof(float)), [&](int64_t done, int64_t n, int64_t channel, int64_t j, int64_t first, int64_t count) {
                 y.write(image + n, channel, row + j, first, count, static_cast<const float *>(from) + done);
             });
         });
     }
-    // Not waited for: who computes into the slot next waits for a piece that is sent after this.
-    for (int64_t plane = 0; plane < plan_.problem().batch * planes && status.ok(); plane++) {
-        status = device_.begin_copy_to_host(y.at(image + plane / planes, plane % planes, row), slot.output.floats() + plane * plane_floats, floats(plane_floats), copies_.get());
+    for (int64_t plane = 0; plane < plan_.problem().batch * planes && output_pinned_ && status.ok(); plane++) {
+        status = device_.begin_copy_to_host(y.at(image + plane / planes, plane % planes, row), slot.output.floats() + plane * plane_floats, floats(plane_floats), fetches_.get());
     }
-    return status;
+    return status.ok() ? device_.record(slot.fetched.get(), fetches_.get()) : status;
 }
 
 Status ConvolutionInPieces::run(const Tensors &tensors, const ExecutionContext &context) {
@@ -283,7 +287,7 @@ Status ConvolutionInPieces::run(const Tensors &tensors, const ExecutionContext &
         status = bad("filters are null, and none were packed before");
     }
     if (status.ok() && t.bias != nullptr) {
-        status = stager_.send(bias_.data(), t.bias, bias_.bytes(), context.stream);
+        status = sender_.send(bias_.data(), t.bias, bias_.bytes(), context.stream);
     }
     input_pinned_ = status.ok() && tensors.input.dense && device_.in_host_memory(t.input.data, floats(problem_.input_elements()));
     output_pinned_ = status.ok() && tensors.output.dense && device_.in_host_memory(t.output.data, floats(problem_.output_elements()));
@@ -304,10 +308,11 @@ Status ConvolutionInPieces::execute(const Tensors &tensors, const ExecutionConte
 
 /// Waits until nothing uses the caller's memory or the slots, also after an error: nothing is under way between calls.
 Status ConvolutionInPieces::finish(Status status, void *stream) {
-    const Status copied = device_.synchronize(copies_.get());
-    const Status computed = device_.synchronize(stream);
-    return !status.ok() ? status : copied.ok() ? computed
-                                               : copied;
+    for (void *each : {sends_.get(), fetches_.get(), stream}) {
+        const Status done = device_.synchronize(each);
+        status = status.ok() ? done : status;
+    }
+    return status;
 }
 
 }  // namespace fourfold

@@ -2,7 +2,8 @@
 // by what the filter spans beyond the stride. All pieces are of one size and so of one plan: the last of an axis moves back over what is
 // done already. Rows of padding come from the host, by the padding's mode.
 //
-// While the device computes a piece, the next is copied to it and the one before from it, on a stream beside the caller's.
+// While the device computes a piece, the next is copied to it and the one before from it, each direction on a stream of its own beside the
+// caller's: GPUs have an engine for each.
 #pragma once
 
 #include <memory>
@@ -33,7 +34,7 @@ private:
     /// What a piece holds on the device.
     struct Slot {
         DeviceBuffer input, residual, output;
-        DeviceEvent sent, computed;
+        DeviceEvent sent, computed, fetched;
     };
     ConvolutionInPieces(const Conv2dProblem &problem, const Plan &plan, DeviceRuntime &device)
         : problem_(problem), plan_(plan), device_(device) {
@@ -52,8 +53,8 @@ private:
     const Plan plan_;
     DeviceRuntime &device_;
     DeviceBuffer filters_, packed_, bias_, workspace_;
-    DeviceStream copies_;
-    Stager stager_;
+    DeviceStream sends_, fetches_;
+    Stager sender_, fetcher_;
     Slot slots_[2];
     bool input_pinned_ = false, output_pinned_ = false;  ///< of the last call: dense, and in memory that the device reads and writes itself
     bool packed_once_ = false;

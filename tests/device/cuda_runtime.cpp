@@ -707,15 +707,23 @@ TEST_F(CudaRuntime, PiecesWaitForEachOther) {
     const size_t in = static_cast<size_t>(piece.input_elements()) * sizeof(float), out = static_cast<size_t>(piece.output_elements()) * sizeof(float);
     enum { kAllLate,
            kLaunchesEarly,
-           kCopiesEarly };
+           kCopiesEarly,
+           kSendsEarly,
+           kFetchesEarly };
     const CallersStream stream;
+    const void *fetching = nullptr;  // of fourfold's own streams the one that fetches
     ExecutionContext context;
     context.stream = stream.get();
-    for (const auto &[pinned, order] : {std::pair(false, kAllLate), {false, kLaunchesEarly}, {false, kCopiesEarly}, {true, kAllLate}, {true, kLaunchesEarly}, {true, kCopiesEarly}}) {
+    for (const auto &[pinned, order] : {std::pair(false, kAllLate), {false, kLaunchesEarly}, {false, kCopiesEarly}, {false, kSendsEarly}, {false, kFetchesEarly}, {true, kAllLate}, {true, kLaunchesEarly}, {true, kCopiesEarly}, {true, kSendsEarly}, {true, kFetchesEarly}}) {
         SCOPED_TRACE(std::string(pinned ? "pinned" : "pageable") + ", order " + std::to_string(order));
         standin()->clear();
         if (order != kAllLate) {
-            standin()->eager = [&, launches = order == kLaunchesEarly](const void *s) { return (s == stream.get()) == launches; };
+            standin()->eager = [&, early = order](const void *s) {
+                const bool launches = s == stream.get(), fetches = s == fetching;
+                return early == kLaunchesEarly ? launches : early == kCopiesEarly ? !launches
+                                                        : early == kFetchesEarly  ? fetches
+                                                                                  : !launches && !fetches;
+            };
         }
         if (pinned) {
             standin()->pin(x.data(), x.size() * sizeof(float));
@@ -752,6 +760,7 @@ TEST_F(CudaRuntime, PiecesWaitForEachOther) {
             }
             EXPECT_EQ(wrong, 0) << "of " << y.size();
         }
+        fetching = standin()->recorded("cuMemcpyDtoHAsync").at(0).stream;
         size_t direct = 0;
         for (const DriverCall &call : standin()->recorded("cuMemcpyHtoDAsync")) {
             const auto *host = static_cast<const float *>(call.host);
@@ -761,6 +770,38 @@ TEST_F(CudaRuntime, PiecesWaitForEachOther) {
     }
     standin()->unpin(x.data());
     standin()->unpin(y.data());
+}
+
+/// Results that are never fetched before somebody waits for them: meanwhile all is sent that there are slots for.
+TEST_F(CudaRuntime, WhatIsSentWaitsForNoFetch) {
+    HostData host;
+    const CallersStream stream;
+    ExecutionContext context;
+    context.stream = stream.get();
+    Result<StagedPlan> staged = StagedPlan::create(host.problem, host.options, 6 * kMebibyte);
+    ASSERT_TRUE(staged.ok()) << staged.status().message();
+    ASSERT_GE(staged->pieces(), 4);
+    standin()->pin(host.x.data(), host.x.size() * sizeof(float));
+    standin()->pin(host.y.data(), host.y.size() * sizeof(float));
+    ASSERT_TRUE(staged->execute(host.tensors(), context).ok());
+    const void *const fetching = standin()->recorded("cuMemcpyDtoHAsync").at(0).stream;
+    Tensors tensors = host.tensors();
+    tensors.filters = Filters();  // packed the first time
+    standin()->clear();
+    standin()->eager = [&](const void *s) { return s != fetching; };
+    ASSERT_TRUE(staged->execute(tensors, context).ok());
+    size_t sent = 0;
+    for (const DriverCall &call : standin()->copied) {
+        if (call.name == "cuMemcpyDtoHAsync") {
+            break;
+        }
+        EXPECT_NE(call.stream, stream.get());
+        sent += call.bytes;
+    }
+    // Two pieces are computed; the two after them wait in their slots for the results of these to go.
+    EXPECT_EQ(sent, 4 * static_cast<size_t>(staged->plan().problem().input_elements()) * sizeof(float));
+    standin()->unpin(host.x.data());
+    standin()->unpin(host.y.data());
 }
 
 TEST_F(CudaRuntime, ACallersStreamMayGoWhenItsCallHasReturned) {

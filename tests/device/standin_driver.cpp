@@ -414,10 +414,16 @@ int cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Strea
     }
     // Other memory is read before the call returns.
     if (state.is_pinned(reinterpret_cast<uintptr_t>(from), bytes)) {
-        put(stream, {[=] { std::memcpy(reinterpret_cast<void *>(to), from, bytes); }});
+        put(stream, {[=] {
+                std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+                state.copied.push_back(call);
+            }});
     } else {
         const auto *begin = static_cast<const unsigned char *>(from);
-        put(stream, {[to, read = std::vector<unsigned char>(begin, begin + bytes)] { std::memcpy(reinterpret_cast<void *>(to), read.data(), read.size()); }});
+        put(stream, {[to, call, read = std::vector<unsigned char>(begin, begin + bytes)] {
+                std::memcpy(reinterpret_cast<void *>(to), read.data(), read.size());
+                state.copied.push_back(call);
+            }});
     }
     return kSuccess;
 }
@@ -434,7 +440,10 @@ int cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream stre
     if (!state.on_device(from, bytes)) {
         return kInvalidValue;
     }
-    put(stream, {[=] { std::memcpy(to, reinterpret_cast<const void *>(from), bytes); }});
+    put(stream, {[=] {
+            std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+            state.copied.push_back(call);
+        }});
     if (!state.is_pinned(reinterpret_cast<uintptr_t>(to), bytes)) {
         drain(stream);
     }

@@ -39,6 +39,7 @@ struct DriverCall {
 struct StandIn {
     std::mutex mutex;
     std::vector<DriverCall> calls;
+    std::vector<DriverCall> copied;  ///< the copies in the order in which they were made, which may be later
     /// Results that calls return from now on without doing anything, by name.
     std::map<std::string, int> failures;
     /// The same for the next call alone.
@@ -110,6 +111,7 @@ struct StandIn {
     void clear() {
         std::lock_guard<std::mutex> lock(mutex);
         calls.clear();
+        copied.clear();
         failures.clear();
         next_failures.clear();
         launched = nullptr;
