@@ -1,7 +1,10 @@
 #include "adjoint.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
 #include <numeric>
+#include <utility>
 
 #include "arena.h"
 #include "geometry.h"
@@ -40,6 +43,53 @@ std::vector<AxisPhase> axis_phases(int64_t size, int64_t pad, int64_t stride, in
         }
     }
     return phases;
+}
+
+AdjointAxis::AdjointAxis(std::vector<AxisPhase> list)
+    : phases(std::move(list)) {
+    std::map<std::array<int64_t, 5>, size_t> known;
+    for (const AxisPhase &p : phases) {
+        const auto [at, is_new] = known.try_emplace({p.size, p.taps, p.dilation, p.before, p.after}, of_kind.size());
+        if (is_new) {
+            of_kind.push_back(p);
+        }
+        kind.push_back(at->second);
+        covered += p.count;
+    }
+}
+
+Conv2dProblem adjoint_problem(const Conv2dProblem &p, int64_t images, const AxisPhase &rows, const AxisPhase &columns, bool finishes) {
+    Conv2dProblem q;
+    q.batch = images;
+    q.in_channels = p.out_channels;
+    q.in_height = rows.size;
+    q.in_width = columns.size;
+    q.out_channels = p.in_channels;
+    q.filter_height = rows.taps;
+    q.filter_width = columns.taps;
+    q.pad_top = rows.before;
+    q.pad_bottom = rows.after;
+    q.pad_left = columns.before;
+    q.pad_right = columns.after;
+    q.dilation_h = rows.dilation;
+    q.dilation_w = columns.dilation;
+    q.groups = p.groups;
+    q.filter_mode = p.filter_mode == FilterMode::kCorrelation ? FilterMode::kConvolution : FilterMode::kCorrelation;
+    q.layout = p.layout;
+    if (finishes) {
+        q.post_op = p.post_op;
+        q.clamp_lo = p.clamp_lo;
+        q.clamp_hi = p.clamp_hi;
+        q.residual = p.residual;
+    }
+    return q;
+}
+
+StridedIn adjoint_taps(const Conv2dProblem &p, const StridedIn &exchanged, const AxisPhase &rows, const AxisPhase &columns) {
+    // The first of a phase's taps in the filter as the caller has it.
+    const auto first = [&](const AxisPhase &phase, int64_t taps) { return p.filter_mode == FilterMode::kCorrelation ? phase.tap : taps - 1 - phase.tap - (phase.taps - 1) * phase.tap_step; };
+    const int64_t *s = exchanged.s;
+    return {exchanged.data + first(rows, p.filter_height) * s[2] + first(columns, p.filter_width) * s[3], {s[0], s[1], rows.tap_step * s[2], columns.tap_step * s[3]}};
 }
 
 bool folds_padding(const Conv2dProblem &p) {

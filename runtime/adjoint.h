@@ -24,6 +24,21 @@ int64_t phase_count(int64_t stride, int64_t dilation, int64_t taps);
 /// The phases of an axis of `size` positions that taps reach, ascending in the tap.
 std::vector<AxisPhase> axis_phases(int64_t size, int64_t pad, int64_t stride, int64_t dilation, int64_t taps, int64_t out);
 
+/// The phases of one axis, and which of them make the same problem.
+struct AdjointAxis {
+    std::vector<AxisPhase> phases;
+    std::vector<size_t> kind;        ///< of each phase
+    std::vector<AxisPhase> of_kind;  ///< of each kind, the first phase
+    int64_t covered = 0;             ///< positions in all phases
+
+    explicit AdjointAxis(std::vector<AxisPhase> list);
+};
+/// The forward problem that computes the gradient of `images` images at one pair of phases. `finishes`: it adds the residual and applies the
+/// post-op too.
+Conv2dProblem adjoint_problem(const Conv2dProblem &problem, int64_t images, const AxisPhase &rows, const AxisPhase &columns, bool finishes);
+/// Its filters, of those of the whole problem with channels exchanged.
+StridedIn adjoint_taps(const Conv2dProblem &problem, const StridedIn &exchanged, const AxisPhase &rows, const AxisPhase &columns);
+
 /// Whether pixels are read through the padding too, so that what the padding receives has to be added to them.
 bool folds_padding(const Conv2dProblem &problem);
 /// Adds each pixel of the border of `channels` padded planes to the pixel that it repeats. `planes` are those of one image:

@@ -15,9 +15,7 @@
 // each element of the border adds to the one that it repeats. A constant border has no gradient to pass on.
 // (Source: Dumoulin & Visin, arXiv:1603.07285, chapter 4, for the stride-1 case.)
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <map>
 
 #include "adjoint.h"
 #include "algorithm.h"
@@ -31,27 +29,6 @@ namespace {
 
 /// The most pairs of phases, and the most different problems among them, that are planned.
 constexpr int64_t kMostPhases = int64_t{1} << 20, kMostPlans = int64_t{1} << 10;
-
-/// The phases of one axis, and which of them make the same problem.
-struct Axis {
-    std::vector<AxisPhase> phases;
-    std::vector<size_t> kind;          ///< of each phase
-    std::vector<AxisPhase> of_kind;    ///< of each kind, the first phase
-    int64_t covered = 0;               ///< positions in all phases
-
-    explicit Axis(std::vector<AxisPhase> list)
-        : phases(std::move(list)) {
-        std::map<std::array<int64_t, 5>, size_t> known;
-        for (const AxisPhase &p : phases) {
-            const auto [at, is_new] = known.try_emplace({p.size, p.taps, p.dilation, p.before, p.after}, of_kind.size());
-            if (is_new) {
-                of_kind.push_back(p);
-            }
-            kind.push_back(at->second);
-            covered += p.count;
-        }
-    }
-};
 
 class BackwardDataPlan final : public AlgorithmPlan {
 public:
@@ -90,7 +67,7 @@ public:
         double most_flops = -1.0;
         for (const AxisPhase &a : rows_.of_kind) {
             for (const AxisPhase &b : columns_.of_kind) {
-                most_flops = std::max(most_flops, adjoint(a, b).flops());
+                most_flops = std::max(most_flops, adjoint_problem(problem_, images_, a, b, finishes_in_place()).flops());
             }
         }
         part.rank = nullptr;  // it knows the whole problem only
@@ -99,7 +76,7 @@ public:
             for (size_t j = 0; j < columns_.phases.size(); j++) {
                 std::unique_ptr<AlgorithmPlan> &shared = plans_[plan_index(i, j)];
                 if (shared == nullptr) {
-                    part.problem = adjoint(rows_.phases[i], columns_.phases[j]);
+                    part.problem = adjoint_problem(problem_, images_, rows_.phases[i], columns_.phases[j], finishes_in_place());
                     // A choice is the largest phase's; the others follow where they can.
                     const bool largest = part.problem.flops() == most_flops && flops < most_flops;
                     part.collect = largest ? request.collect : nullptr;
@@ -178,9 +155,7 @@ public:
         }
         for (size_t i = 0; i < rows_.phases.size(); i++) {
             for (size_t j = 0; j < columns_.phases.size(); j++) {
-                const auto [row, row_step] = first_tap(rows_.phases[i], problem_.filter_height);
-                const auto [column, column_step] = first_tap(columns_.phases[j], problem_.filter_width);
-                const StridedIn taps = {exchanged.data + row * exchanged.s[2] + column * exchanged.s[3], {exchanged.s[0], exchanged.s[1], row_step * exchanged.s[2], column_step * exchanged.s[3]}};
+                const StridedIn taps = adjoint_taps(problem_, exchanged, rows_.phases[i], columns_.phases[j]);
                 const AlgorithmPlan &plan = *plans_[plan_index(i, j)];
                 std::byte *const block = packed + packed_offset(i, j);
                 // The last bytes may be alignment only; saved blocks must not carry old memory.
@@ -216,46 +191,9 @@ private:
         return packed_offsets_[i * columns_.phases.size() + j];
     }
 
-    /// The forward problem that computes the gradient at one pair of phases.
-    Conv2dProblem adjoint(const AxisPhase &a, const AxisPhase &b) const {
-        const Conv2dProblem &p = problem_;
-        Conv2dProblem q;
-        q.batch = images_;
-        q.in_channels = p.out_channels;
-        q.in_height = a.size;
-        q.in_width = b.size;
-        q.out_channels = p.in_channels;
-        q.filter_height = a.taps;
-        q.filter_width = b.taps;
-        q.pad_top = a.before;
-        q.pad_bottom = a.after;
-        q.pad_left = b.before;
-        q.pad_right = b.after;
-        q.dilation_h = a.dilation;
-        q.dilation_w = b.dilation;
-        q.groups = p.groups;
-        q.filter_mode = p.filter_mode == FilterMode::kCorrelation ? FilterMode::kConvolution : FilterMode::kCorrelation;
-        q.layout = p.layout;
-        if (finishes_in_place()) {
-            q.post_op = p.post_op;
-            q.clamp_lo = p.clamp_lo;
-            q.clamp_hi = p.clamp_hi;
-            q.residual = p.residual;
-        }
-        return q;
-    }
-
     /// Whether the phases' own plans add bias and residual and apply the post-op.
     bool finishes_in_place() const {
         return !folds_ && !interleaves_;
-    }
-
-    /// The first of a phase's taps in the filter as the caller has it, and their distance.
-    std::pair<int64_t, int64_t> first_tap(const AxisPhase &phase, int64_t taps) const {
-        if (problem_.filter_mode == FilterMode::kCorrelation) {
-            return {phase.tap, phase.tap_step};
-        }
-        return {taps - 1 - phase.tap - (phase.taps - 1) * phase.tap_step, phase.tap_step};
     }
 
     /// Filters (ic, oc/groups, f0, f1) from (oc, ic/groups, f0, f1): by strides, or copied where groups make that impossible.
@@ -402,7 +340,7 @@ private:
     const bool last_;       ///< channels are the last dimension in memory
     const bool folds_;      ///< padding back onto the image
     const int64_t height_, width_;  ///< of the gradient that the phases compute: the padded image's where it is folded
-    const Axis rows_, columns_;
+    const AdjointAxis rows_, columns_;
     bool interleaves_, gaps_, copies_filters_;
     std::vector<std::unique_ptr<AlgorithmPlan>> plans_;  ///< of each kind of rows, those of columns
     std::vector<size_t> packed_offsets_;                 ///< of each phase of the rows, those of the columns

@@ -34,6 +34,36 @@ void clear_taps_outside(const Conv2dProblem &p, const StridedOut &grad_filters) 
     }
 }
 
+Conv2dProblem filter_gradient_problem(const Conv2dProblem &p, int64_t images) {
+    Conv2dProblem q;
+    q.batch = p.in_channels / p.groups;
+    q.in_channels = p.groups * images;
+    q.groups = p.groups;
+    q.out_channels = p.out_channels;
+    q.filter_height = p.out_height();
+    q.filter_width = p.out_width();
+    q.stride_h = p.dilation_h;
+    q.stride_w = p.dilation_w;
+    q.dilation_h = p.stride_h;
+    q.dilation_w = p.stride_w;
+    q.padding_mode = p.padding_mode;
+    q.padding_value = p.padding_value;
+    q.layout = p.layout;
+    q.residual = images < p.batch;
+    q.pad_top = p.pad_top;
+    q.pad_left = p.pad_left;
+    // Of an axis only the first `used` padded positions matter. What is not read is left out where that changes no padding.
+    const bool constant = p.padding_mode == PaddingMode::kZeros || p.padding_mode == PaddingMode::kConstant;
+    const auto set_end = [&](int64_t in, int64_t before, int64_t used, int64_t &size, int64_t &after) {
+        const int64_t end = used - before;
+        size = constant ? std::clamp<int64_t>(end, 1, in) : in;
+        after = std::max<int64_t>(0, end - in);
+    };
+    set_end(p.in_height, p.pad_top, p.dilation_h * (p.filter_height - 1) + p.stride_h * (p.out_height() - 1) + 1, q.in_height, q.pad_bottom);
+    set_end(p.in_width, p.pad_left, p.dilation_w * (p.filter_width - 1) + p.stride_w * (p.out_width() - 1) + 1, q.in_width, q.pad_right);
+    return q;
+}
+
 Status BackwardFiltersPlan::pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const {
     return Status(StatusCode::kInternal, "bwd-filters has no filters to pack");
 }

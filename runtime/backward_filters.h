@@ -58,6 +58,12 @@ std::vector<int32_t> filter_offsets(const StripGeometry &geometry, int64_t strip
 /// The gradient of taps that meet nothing but zero padding is 0, to which transforms add the rounding of other taps.
 void clear_taps_outside(const Conv2dProblem &problem, const StridedOut &grad_filters);
 
+/// Images that are summed in one accumulator: bounds the error of long sums.
+constexpr int64_t kImagesOfASum = 512;
+/// The forward problem in which images and input channels change places and gy is the filter, of `images` images of all groups
+/// (backward_filters_fft.cpp). It may have a few outputs more than the filters, which nobody stores.
+Conv2dProblem filter_gradient_problem(const Conv2dProblem &problem, int64_t images);
+
 class BackwardFiltersPlan : public AlgorithmPlan {
 public:
     Status pack(const StridedIn &, std::byte *, std::byte *, const Execution &) const final;

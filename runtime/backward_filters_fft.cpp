@@ -13,32 +13,10 @@
 namespace fourfold {
 namespace {
 
-constexpr int64_t kImages = 512;  ///< summed in one accumulator: bounds the error of long sums
-
 class FftBackwardFilters final : public BackwardFiltersPlan {
 public:
     explicit FftBackwardFilters(const PlanRequest &request)
-        : BackwardFiltersPlan(request), images_(problem_.groups > 1 ? 1 : ceil_div(problem_.batch, ceil_div(problem_.batch, kImages))) {
-        const Conv2dProblem &p = problem_;
-        Conv2dProblem &q = exchanged_;
-        q.batch = p.in_channels / p.groups;
-        q.in_channels = p.groups * images_;
-        q.groups = p.groups;
-        q.out_channels = p.out_channels;
-        q.filter_height = p.out_height();
-        q.filter_width = p.out_width();
-        q.stride_h = p.dilation_h;
-        q.stride_w = p.dilation_w;
-        q.dilation_h = p.stride_h;
-        q.dilation_w = p.stride_w;
-        q.padding_mode = p.padding_mode;
-        q.padding_value = p.padding_value;
-        q.layout = p.layout;
-        q.residual = images_ < p.batch;
-        q.pad_top = p.pad_top;
-        q.pad_left = p.pad_left;
-        set_end(p.in_height, p.pad_top, p.dilation_h * (p.filter_height - 1) + p.stride_h * (p.out_height() - 1) + 1, q.in_height, q.pad_bottom);
-        set_end(p.in_width, p.pad_left, p.dilation_w * (p.filter_width - 1) + p.stride_w * (p.out_width() - 1) + 1, q.in_width, q.pad_right);
+        : BackwardFiltersPlan(request), images_(problem_.groups > 1 ? 1 : ceil_div(problem_.batch, ceil_div(problem_.batch, kImagesOfASum))), exchanged_(filter_gradient_problem(problem_, images_)) {
     }
 
     Status plan(const AlgorithmEntry &entry, const PlanRequest &request) {
@@ -151,17 +129,9 @@ private:
     int64_t rounds() const {
         return ceil_div(problem_.batch, images_);
     }
-    /// Input size and padding after of an axis of which the first `used` padded positions matter. What is not read is left out
-    /// where that changes no padding; otherwise there are a few outputs more, which nobody stores.
-    void set_end(int64_t in, int64_t before, int64_t used, int64_t &size, int64_t &after) const {
-        const bool constant = problem_.padding_mode == PaddingMode::kZeros || problem_.padding_mode == PaddingMode::kConstant;
-        const int64_t end = used - before;
-        size = constant ? std::clamp<int64_t>(end, 1, in) : in;
-        after = std::max<int64_t>(0, end - in);
-    }
 
     const int64_t images_;  ///< at a time
-    Conv2dProblem exchanged_;
+    const Conv2dProblem exchanged_;
     std::unique_ptr<AlgorithmPlan> plan_, rest_;  ///< of images_ images; of the last ones where they are fewer
     size_t sums_offset_ = 0, totals_offset_ = 0, packed_offset_ = 0, scratch_offset_ = 0;
 };

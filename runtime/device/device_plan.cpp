@@ -429,9 +429,11 @@ bool FilterGradientStage::run(const StridedIn &x, ImplicitStage::Image in, const
     const bool filters = sum(
         row, [&](int64_t first, int64_t count, float *to) { return launch(t.grad_output, x, in, first, count, taps_as_channels ? row : channels, taps_as_channels ? 1 : taps, rows, columns, taps_as_channels ? 1 : p.stride_h, taps_as_channels ? 1 : p.stride_w, value, to, context); },
         [&](float *at) { return filters_at(at, row, taps, p.filter_width, 1); }, filters_at(t.grad_filters.data, s[0], s[1], s[2], s[3]), p.filter_mode == FilterMode::kConvolution, parts, context);
-    if (!filters || t.grad_bias == nullptr) {
-        return filters;
-    }
+    return filters && (t.grad_bias == nullptr || run_bias(x, in, t, parts, tables, context));
+}
+
+bool FilterGradientStage::run_bias(const StridedIn &x, ImplicitStage::Image in, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const {
+    const Conv2dProblem &p = problem_;
     const int32_t *nowhere = tables.ints(nowhere_);
     const auto bias_at = [&](float *data) { return Floats<4>(data, {{1, 1}, {1, 1}, {1, 1}, {p.out_channels, 1}}); };
     return sum(

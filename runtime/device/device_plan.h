@@ -227,6 +227,8 @@ public:
     double seconds(const DeviceModel &model) const;
     /// x: what the taps read, of in.height x in.width pixels; with taps_as_channels the columns of unfold, already shifted.
     bool run(const StridedIn &x, ImplicitStage::Image in, const int32_t *rows, const int32_t *columns, float value, bool taps_as_channels, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const;
+    /// Of the bias alone.
+    bool run_bias(const StridedIn &x, ImplicitStage::Image in, const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const;
 
 private:
     /// The parts of `count` images from `first` on.
@@ -304,5 +306,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_device_columns(const PlanRequest &re
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft_tiled(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_winograd(const PlanRequest &request);
+/// bwd-data by the planner's forward plans (backward_data.cpp).
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_adjoint(Algorithm algorithm, Planner planner, const PlanRequest &request);
+/// bwd-filters by whole-plane transforms (backward_filters_fft.cpp).
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_fft(const PlanRequest &request);
 
 }  // namespace fourfold

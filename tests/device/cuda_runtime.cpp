@@ -164,51 +164,6 @@ TEST_F(CudaRuntime, SaysWhatTheDriverSays) {
     EXPECT_EQ(seventh.status().message(), "device 'cuda:7': does not exist; the driver shows 3 GPUs");
 }
 
-/// Of the GPUs the third has less (CMakeLists.txt), and launches that ask for more are refused.
-TEST_F(CudaRuntime, SharedMemoryIsTheDevices) {
-    PlanOptions options;
-    options.algorithm = Algorithm::kDirect;
-    for (const VariantInfo &v : list_device_variants()) {
-        options.variant = v.runnable && v.device == Device::cuda() && v.stage == "conv_plane" ? v.name : options.variant;
-    }
-    ASSERT_FALSE(options.variant.empty());
-    size_t most[2] = {0, 0};
-    for (const auto &[device, shared, at] : {std::tuple(Device::cuda(), size_t{49152}, &most[0]), {Device::cuda(2), size_t{16384}, &most[1]}}) {
-        options.device = device;
-        const auto problem = [](int64_t filter) { return problem_of(("b1 ic1 i300 oc1 f" + std::to_string(filter)).c_str()); };
-        int64_t filter = 1;
-        for (; Plan::create(problem(filter), options).ok(); filter++) {
-        }
-        const Status refused = Plan::create(problem(filter), options).status();
-        EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
-        EXPECT_NE(refused.message().find(" bytes of shared memory, of which there are " + std::to_string(shared)), std::string::npos) << refused.message();
-        PlanOptions any = options;
-        any.variant.clear();
-        EXPECT_EQ(Plan::create(problem(filter), any)->variant().rfind("conv_implicit", 0), 0u) << "the other form needs none";
-        // The largest that is planned can be launched.
-        Result<StagedPlan> staged = StagedPlan::create(problem(filter - 1), options);
-        ASSERT_TRUE(staged.ok()) << staged.status().message();
-        std::vector<float> x(300 * 300), w(static_cast<size_t>(filter * filter)), y(300 * 300);
-        Tensors t;
-        t.input = x.data();
-        t.filters = w.data();
-        t.output = y.data();
-        standin()->clear();
-        const Status status = staged->execute(t);
-        EXPECT_TRUE(status.ok()) << status.message();
-        for (const DriverCall &call : standin()->recorded("cuLaunchKernel")) {
-            *at = std::max(*at, call.bytes);
-        }
-        EXPECT_LE(*at, shared);
-        EXPECT_GT(*at, shared * 9 / 10) << "a variant was refused that fits";
-    }
-    // In 32-bit indices packed filters count too.
-    options.device = Device::cuda();
-    const Status packed = Plan::create(problem_of("b1 ic1 i90 oc200000 f52"), options).status();
-    EXPECT_EQ(packed.code(), StatusCode::kUnsupported);
-    EXPECT_NE(packed.message().find("packed filters of 2^31 bytes or more"), std::string::npos) << packed.message();
-}
-
 TEST_F(CudaRuntime, MemoryGoesAndComesBack) {
     const size_t before = standin()->allocated;
     {
@@ -251,6 +206,51 @@ TEST_F(CudaRuntime, ADeviceThatFailedIsTriedAgainAndNobodyWaitsForAnother) {
     first = DeviceBuffer();
     standin()->set_slow_loads(false);
     slow.join();
+}
+
+/// Of the GPUs the third has less (CMakeLists.txt), and launches that ask for more are refused. After the test that makes its context.
+TEST_F(CudaRuntime, SharedMemoryIsTheDevices) {
+    PlanOptions options;
+    options.algorithm = Algorithm::kDirect;
+    for (const VariantInfo &v : list_device_variants()) {
+        options.variant = v.runnable && v.device == Device::cuda() && v.stage == "conv_plane" ? v.name : options.variant;
+    }
+    ASSERT_FALSE(options.variant.empty());
+    size_t most[2] = {0, 0};
+    for (const auto &[device, shared, at] : {std::tuple(Device::cuda(), size_t{49152}, &most[0]), {Device::cuda(2), size_t{16384}, &most[1]}}) {
+        options.device = device;
+        const auto problem = [](int64_t filter) { return problem_of(("b1 ic1 i300 oc1 f" + std::to_string(filter)).c_str()); };
+        int64_t filter = 1;
+        for (; Plan::create(problem(filter), options).ok(); filter++) {
+        }
+        const Status refused = Plan::create(problem(filter), options).status();
+        EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
+        EXPECT_NE(refused.message().find(" bytes of shared memory, of which there are " + std::to_string(shared)), std::string::npos) << refused.message();
+        PlanOptions any = options;
+        any.variant.clear();
+        EXPECT_EQ(Plan::create(problem(filter), any)->variant().rfind("conv_implicit", 0), 0u) << "the other form needs none";
+        // The largest that is planned can be launched.
+        Result<StagedPlan> staged = StagedPlan::create(problem(filter - 1), options);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        std::vector<float> x(300 * 300), w(static_cast<size_t>(filter * filter)), y(300 * 300);
+        Tensors t;
+        t.input = x.data();
+        t.filters = w.data();
+        t.output = y.data();
+        standin()->clear();
+        const Status status = staged->execute(t);
+        EXPECT_TRUE(status.ok()) << status.message();
+        for (const DriverCall &call : standin()->recorded("cuLaunchKernel")) {
+            *at = std::max(*at, call.bytes);
+        }
+        EXPECT_LE(*at, shared);
+        EXPECT_GT(*at, shared * 9 / 10) << "a variant was refused that fits";
+    }
+    // In 32-bit indices packed filters count too.
+    options.device = Device::cuda();
+    const Status packed = Plan::create(problem_of("b1 ic1 i90 oc200000 f52"), options).status();
+    EXPECT_EQ(packed.code(), StatusCode::kUnsupported);
+    EXPECT_NE(packed.message().find("packed filters of 2^31 bytes or more"), std::string::npos) << packed.message();
 }
 
 TEST_F(CudaRuntime, PlansCompileAndExecutionsOnlyLaunch) {
@@ -949,6 +949,51 @@ TEST_F(CudaRuntime, ThreadsAndStreamsDoNotMix) {
                 EXPECT_EQ(call.stream, streams[i].get());
             }
         }
+    }
+}
+
+/// After the tests that load modules of gradients themselves.
+TEST_F(CudaRuntime, GradientsByTransformsOnlyLaunch) {
+    for (const auto &[choice, text] : {
+             std::pair("fft transforms=cufft", "bwd-data b3 ic5 i19x17 oc6 f5 p2 relu"),
+             {"fft product=cublas", "bwd-data b2 ic4 i11 oc4 f3 s2 p1 g2 reflect"},
+             {"fft transforms=generated", "bwd-data b2 ic4 i11 oc4 f2 s3"},
+             {"fft_tiled", "bwd-data b2 ic5 i41x57 oc6 f5 p2"},
+             {"winograd", "bwd-data b3 ic4 i19x17 oc6 f3 p1 g2"},
+             {"fft transforms=cufft", "bwd-filters b3 ic5 i19x17 oc6 f5 p2"},
+             {"fft product=cublas", "bwd-filters b600 ic4 i7 oc4 f3 s2 p1 g2 symmetric"},
+         }) {
+        SCOPED_TRACE(std::string(choice) + ": " + text);
+        PlanOptions options;
+        options.device = Device::cuda();
+        options.choice = choice;
+        const Conv2dProblem problem = problem_of(text);
+        Result<StagedPlan> staged = StagedPlan::create(problem, options);
+        ASSERT_TRUE(staged.ok()) << staged.status().message();
+        std::vector<float> x(static_cast<size_t>(problem.input_elements())), w(static_cast<size_t>(problem.filter_elements())), y(static_cast<size_t>(problem.output_elements())), bias(static_cast<size_t>(problem.out_channels));
+        Tensors t;
+        t.grad_output = y.data();
+        if (problem.operation == Operation::kBackwardData) {
+            t.filters = w.data();
+            t.grad_input = x.data();
+        } else {
+            t.input = x.data();
+            t.grad_filters = w.data();
+            t.grad_bias = bias.data();
+        }
+        const CallersStream stream;
+        ExecutionContext context;
+        context.stream = stream.get();
+        ASSERT_TRUE(staged->upload(t, context).ok());
+        standin()->clear();
+        const Status status = staged->launch(context);
+        ASSERT_TRUE(status.ok()) << status.message();
+        const std::set<std::string> allowed = {"cuLaunchKernel", "cuMemsetD8Async", "cufftExecR2C", "cufftExecC2R", "cublasSetStream", "cublasSetWorkspace", "cublasCgemmStridedBatched", "cuEventRecord"};
+        for (const DriverCall &call : standin()->calls) {
+            EXPECT_TRUE(allowed.count(call.name)) << call.name << " while executing";
+            EXPECT_EQ(call.stream, stream.get()) << call.name << " " << call.entry;
+        }
+        EXPECT_FALSE(standin()->recorded("cuLaunchKernel").empty());
     }
 }
 

@@ -30,15 +30,15 @@ protected:
     }
 };
 
-/// Algorithms of GPUs that may refuse no valid problem.
+/// Algorithms of GPUs whose sums of bwd-filters are made in parts.
 inline constexpr Algorithm kDeviceAlgorithms[] = {Algorithm::kDirect, Algorithm::kIm2col};
 /// All of them.
 inline constexpr Algorithm kAllDeviceAlgorithms[] = {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd};
 
-/// Whether it may refuse such an operation: transforms do nothing but forward, columns are im2col's alone.
+/// Whether it may refuse such an operation: columns are im2col's alone.
 inline bool may_refuse(Algorithm algorithm, Operation operation) {
-    const bool transforms = algorithm != Algorithm::kDirect && algorithm != Algorithm::kIm2col, columns = operation == Operation::kUnfold || operation == Operation::kFold;
-    return may_refuse(algorithm) || (transforms && operation != Operation::kForward) || (columns && algorithm != Algorithm::kIm2col);
+    const bool columns = operation == Operation::kUnfold || operation == Operation::kFold;
+    return may_refuse(algorithm) || (columns && algorithm != Algorithm::kIm2col);
 }
 
 }  // namespace fourfold::test

@@ -47,6 +47,9 @@ TEST_F(DeviceGolden, Gradients) {
             expect_result(operands, golden_result(c, operands.expected(), operation));
         }
     }
+    for (Algorithm algorithm : kAllDeviceAlgorithms) {
+        EXPECT_GT(done_[algorithm], 0) << to_string(algorithm);
+    }
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ constexpr Operation kOperations[] = {Operation::kForward, Operation::kBackwardDa
 class DeviceProblems : public DeviceTest {};
 
 TEST_F(DeviceProblems, NamedCases) {
-    std::map<Algorithm, int> done;
+    std::map<std::pair<Algorithm, Operation>, int> done;
     for (const char *text : {
              "b2 ic3 i9x7 oc4 f3 p1",
              "b1 ic1 i1 oc1 f1",
@@ -60,6 +60,9 @@ TEST_F(DeviceProblems, NamedCases) {
              "b1 ic300 i5 oc33 f3 p1",
              "b1 ic1 i70x90 oc1 f15 p7",
              "b2 ic2 i3x4 oc3 f7 p3",
+             "b2 ic4 i11x10 oc6 f2x1 s3x2 p1,0,0,1 residual relu",
+             "b3 ic6 i8x12 oc4 f3 p1 g2 conv",
+             "b2 ic2 i6x7 oc3 f1 s2 circular p1 residual",
          }) {
         const Conv2dProblem forward = parse_problem(text);
         for (Operation operation : kOperations) {
@@ -67,14 +70,18 @@ TEST_F(DeviceProblems, NamedCases) {
                 Operands operands(gradient_of(forward, operation), 7, Values::kUniform, Placement::kGuardBytes, regions);
                 const reference::Forward expected = operands.expected();
                 for (Algorithm algorithm : kAllDeviceAlgorithms) {
-                    done[algorithm] += expect_equal(options(algorithm), operands, expected);
+                    done[{algorithm, operation}] += expect_equal(options(algorithm), operands, expected);
                 }
                 expect_equal(options(), operands, expected, {Placement::kGuardBytes, true});
             }
         }
     }
     for (Algorithm algorithm : kAllDeviceAlgorithms) {
-        EXPECT_GT(done[algorithm], 10) << to_string(algorithm);
+        EXPECT_GT((done[{algorithm, Operation::kForward}]), 10) << to_string(algorithm);
+        EXPECT_GT((done[{algorithm, Operation::kBackwardData}]), 10) << to_string(algorithm);
+    }
+    for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft}) {
+        EXPECT_GT((done[{algorithm, Operation::kBackwardFilters}]), 30) << to_string(algorithm);
     }
 }
 
@@ -332,6 +339,28 @@ TEST_F(DeviceProblems, WorkspaceLimit) {
     const Status status = Plan::create(problem, o).status();
     EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
     EXPECT_NE(status.message().find(std::to_string(one)), std::string::npos) << status.message();
+}
+
+/// By transforms: more images than are summed at once, which leaves some for a last, smaller sum; and a workspace that holds less.
+TEST_F(DeviceProblems, GradientsByTransforms) {
+    for (const char *text : {"bwd-filters b1030 ic2 i5x4 oc3 f3 p1", "bwd-filters b1025 ic4 i3 oc2 f2 g2 conv", "bwd-data b4 ic6 i12x9 oc6 f3 s2 p1 g2 reflect"}) {
+        Operands operands(parse_problem(text), 3);
+        const reference::Forward expected = operands.expected();
+        PlanOptions o = options(Algorithm::kFft);
+        EXPECT_EQ(expect_equal(o, operands, expected), 1);
+        const Result<Plan> whole = Plan::create(operands.problem, o);
+        ASSERT_TRUE(whole.ok()) << whole.status().message();
+        o.workspace_limit = whole->workspace_bytes() * 3 / 4;
+        const Result<Plan> less = Plan::create(operands.problem, o);
+        ASSERT_TRUE(less.ok()) << less.status().message();
+        EXPECT_LE(less->workspace_bytes(), o.workspace_limit);
+        EXPECT_EQ(expect_equal(o, operands, expected), 1);
+        o.workspace_limit = 16;
+        EXPECT_EQ(Plan::create(operands.problem, o).status().code(), StatusCode::kResourceExhausted);
+    }
+    const Status phases = Plan::create(parse_problem("bwd-data b1 ic1 i200 oc1 f64 s64"), options(Algorithm::kFft)).status();
+    EXPECT_EQ(phases.code(), StatusCode::kUnsupported);
+    EXPECT_NE(phases.message().find("has 64x64 phases"), std::string::npos) << phases.message();
 }
 
 /// A gradient of the filters whose parts do not fit: some images at a time, and a running sum.
