@@ -18,6 +18,7 @@
 #include "commands.h"
 #include "fourfold/tuning.h"
 #include "records.h"
+#include "search.h"
 #include "shapes.h"
 #include "table.h"
 #include "text.h"
@@ -27,11 +28,15 @@ namespace {
 
 struct Times {
     double least = 0.0;
+    int samples = 0;
     std::array<double, 2> halves = {0.0, 0.0};  ///< 0 where there is no second sample
 
     /// By one half where there are two.
     double by(size_t half) const {
         return halves[half] > 0.0 ? halves[half] : least;
+    }
+    double noise() const {
+        return halves[0] > 0.0 ? split_half_noise(halves) : 0.0;
     }
 };
 
@@ -73,6 +78,7 @@ std::string family_of(const std::string &name) {
 struct Policy {
     std::string name;
     std::vector<double> efficiency = {};  ///< of each problem
+    std::vector<std::string> choices = {};  ///< of each problem, as chosen() found them; empty: no plan
     std::map<std::string, int> tiers = {};
     int unmeasured = 0;              ///< choices that have no time, and count as the worst that has
 };
@@ -110,7 +116,8 @@ public:
     Policy chosen(const std::string &name) const {
         Policy policy{name};
         for (const Problem &p : problems_) {
-            policy.efficiency.push_back(choose(policy, p));
+            policy.choices.push_back(choose(policy, p));
+            policy.efficiency.push_back(judge(policy, p, policy.choices.back()));
         }
         return policy;
     }
@@ -134,7 +141,7 @@ public:
             }
             for (size_t i = 0; i < problems_.size(); ++i) {
                 if (problems_[i].family == family) {
-                    policy.efficiency[i] = choose(policy, problems_[i]);
+                    policy.efficiency[i] = judge(policy, problems_[i], choose(policy, problems_[i]));
                 }
             }
         }
@@ -223,11 +230,14 @@ public:
     }
 
 private:
-    /// The efficiency of what the loaded tables choose.
-    double choose(Policy &policy, const Problem &p) const {
+    /// What the loaded tables choose; empty where there is no plan.
+    std::string choose(Policy &policy, const Problem &p) const {
         const Result<Plan> plan = Plan::create(p.problem, options_);
         policy.tiers[plan ? to_string(plan->tier()) : "none"]++;
-        return plan ? efficiency(policy, p, plan->choice()) : 0.01;
+        return plan ? plan->choice() : "";
+    }
+    static double judge(Policy &policy, const Problem &p, const std::string &choice) {
+        return choice.empty() ? 0.01 : efficiency(policy, p, choice);
     }
 
     std::vector<Problem> problems_;
@@ -262,6 +272,57 @@ void print_floor(const std::vector<Problem> &problems) {
                geomean(again), quantile(again, 0.05));
 }
 
+/// One problem: what the tables choose against what would be chosen without them.
+struct Duel {
+    bool known = false;  ///< both have times
+    double gain = 1.0;   ///< untuned over chosen time
+    bool slower = false;  ///< by more than the two can be told apart, as `tables diff` tells them
+};
+
+Duel duel_of(const Problem &p, const std::string &chosen, const std::string &untuned) {
+    const auto own = p.times.find(chosen), other = p.times.find(untuned);
+    if (chosen == untuned) {
+        return {!chosen.empty(), 1.0, false};
+    }
+    if (own == p.times.end() || other == p.times.end()) {
+        return {};
+    }
+    const double band = std::max({SearchOptions().tie, own->second.noise(), other->second.noise()});
+    return {true, other->second.least / own->second.least, own->second.least > (1.0 + band) * other->second.least};
+}
+
+/// Whether any problem is slower than without the table; who cannot be told is named, and counts on neither side.
+void print_against_untuned(const std::vector<Problem> &problems, const Policy &tuned, const Policy &untuned) {
+    std::vector<double> gains;
+    std::vector<std::string> slower, unknown;
+    size_t same = 0;
+    for (size_t i = 0; i < problems.size(); ++i) {
+        const Problem &p = problems[i];
+        const Duel duel = duel_of(p, tuned.choices[i], untuned.choices[i]);
+        if (!duel.known) {
+            const bool lacks_own = p.times.count(tuned.choices[i]) == 0;
+            unknown.push_back(fmt::format("  {}: {} has no time here: {}", p.name, lacks_own ? "the table's choice" : "the untuned choice", lacks_own ? tuned.choices[i] : untuned.choices[i]));
+            continue;
+        }
+        gains.push_back(duel.gain);
+        same += tuned.choices[i] == untuned.choices[i];
+        if (duel.slower) {
+            const Times &own = p.times.at(tuned.choices[i]), &other = p.times.at(untuned.choices[i]);
+            slower.push_back(fmt::format("  {}: {:.3f} of the untuned speed, {} ms ({} samples) for {} ms ({})", p.name, duel.gain, milliseconds_text(own.least), own.samples, milliseconds_text(other.least), other.samples));
+        }
+    }
+    fmt::print("none slower than untuned (the cost model alone) beyond noise: {}", gains.empty() ? "unknown" : slower.empty() ? "yes" : fmt::format("no, {} of {} are", slower.size(), gains.size()));
+    if (!gains.empty()) {
+        fmt::print("; of {} problems {} have the same choice, and the table is {:.3f} times as fast (geometric mean), {:.3f} at worst", gains.size(), same, geomean(gains), quantile(gains, 0.0));
+    }
+    fmt::print("{}\n", unknown.empty() ? "" : fmt::format("; {} unknown", unknown.size()));
+    for (const std::vector<std::string> *lines : {&slower, &unknown}) {
+        for (const std::string &line : *lines) {
+            fmt::print("{}\n", line);
+        }
+    }
+}
+
 struct ReportFlags {
     std::string table, times;
     std::vector<std::string> shapes, operations, layouts;
@@ -289,7 +350,7 @@ std::vector<Problem> problems_of(const std::vector<Record> &records, const std::
         p.name = names.count(text) != 0 ? names.at(text) : text;
         p.family = family_of(p.name);
         if (r.failure.empty()) {
-            p.times[r.choice] = {r.seconds_min, r.halves};
+            p.times[r.choice] = {r.seconds_min, r.samples, r.halves};
         }
         p.winner = r.winner ? r.choice : p.winner;
     }
@@ -364,6 +425,7 @@ Status report(const ReportFlags &flags) {
         fmt::print("{}", evaluation.row(table, *policy, policy == &fixed || policy == &single ? 0.0 : base));
     }
     print_floor(problems);
+    print_against_untuned(problems, tuned, untuned);
     const auto [low, high] = Evaluation::interval(held.efficiency);
     fmt::print("{}; 95 % interval over problems {:.3f} to {:.3f}; tiers:", held.name, low, high);
     for (const auto &[tier, count] : held.tiers) {
@@ -374,10 +436,11 @@ Status report(const ReportFlags &flags) {
         fmt::print("{} stale records are left out: this build has other variants\n", stale);
     }
     if (flags.per_shape) {
-        const Table rows({{"this table", 10}, {"cost model", 10}, {"best ms", 9}, {"name", 24, true}, {"choice", 0, true}});
+        const Table rows({{"this table", 10}, {"cost model", 10}, {"of untuned", 10}, {"best ms", 9}, {"name", 24, true}, {"choice", 0, true}});
         fmt::print("\n{}", rows.header());
         for (size_t i = 0; i < problems.size(); ++i) {
-            fmt::print("{}", rows.row({fmt::format("{:.3f}", tuned.efficiency[i]), fmt::format("{:.3f}", untuned.efficiency[i]), milliseconds_text(problems[i].best()), problems[i].name, problems[i].winner}));
+            const Duel duel = duel_of(problems[i], tuned.choices[i], untuned.choices[i]);
+            fmt::print("{}", rows.row({fmt::format("{:.3f}", tuned.efficiency[i]), fmt::format("{:.3f}", untuned.efficiency[i]), duel.known ? fmt::format("{}{:.3f}", duel.slower ? "! " : "", duel.gain) : "-", milliseconds_text(problems[i].best()), problems[i].name, problems[i].winner}));
         }
     }
     return {};

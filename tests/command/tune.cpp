@@ -462,6 +462,55 @@ TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
     EXPECT_TRUE(says(changed, "(0.0 % agree)"));
 }
 
+TEST_F(Tuned, ReportSaysWhetherAnythingIsSlowerThanUntuned) {
+    unload_tables(false);
+    const Conv2dProblem p = *Conv2dProblem::parse("b1 ic8 i9 oc16 f3 p1");
+    PlanOptions options;
+    options.threads = 1;
+    options.choose_for_threads = true;
+    const Plan untuned = *Plan::create(p, options);
+    PlanOptions named = options;
+    named.algorithm = untuned.algorithm() == Algorithm::kDirect ? Algorithm::kIm2col : Algorithm::kDirect;
+    const Plan other = *Plan::create(p, named);
+    const auto line = [&](const Plan &plan, bool winner, double a, double b) {
+        Record r = cli::make_record(p, options, plan.choice());
+        r.winner = winner;
+        r.seconds_min = std::min(a, b) * 1e-3;
+        r.seconds_median = a * 1e-3;
+        r.seconds_predicted = 1e-3;
+        r.halves = {a * 1e-3, b * 1e-3};
+        r.samples = 12;
+        return cli::record_line(r);
+    };
+    const auto report = [&](const std::string &lines, const Arguments &more = {}) {
+        write_bytes(folder / "t.json", cli::header_line() + lines);
+        Arguments arguments = {"report", "--table", folder / "t.json"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const Outcome outcome = fourfold_command(arguments);
+        EXPECT_TRUE(exits_with(0, outcome)) << outcome.err;
+        return outcome;
+    };
+    const std::string none = "none slower than untuned (the cost model alone) beyond noise: ";
+    const Outcome faster = report(line(other, true, 1.00, 1.00) + line(untuned, false, 1.25, 1.25));
+    EXPECT_TRUE(says(faster, none + "yes; of 1 problems 0 have the same choice, and the table is 1.250 times as fast")) << faster.out;
+    // Slower by more than the tie band: named, with both times.
+    const Outcome slower = report(line(other, true, 1.05, 1.05) + line(untuned, false, 1.00, 1.00), {"--per-shape"});
+    EXPECT_TRUE(says(slower, none + "no, 1 of 1 are")) << slower.out;
+    EXPECT_TRUE(says(slower, "  " + p.to_string() + ": 0.952 of the untuned speed, 1.050 ms (12 samples) for 1.000 ms (12)")) << slower.out;
+    EXPECT_TRUE(says(slower, "! 0.952")) << slower.out;
+    // Not by more than its own two halves differ by.
+    EXPECT_TRUE(says(report(line(other, true, 1.04, 1.085) + line(untuned, false, 1.00, 1.00)), none + "yes"));
+    // Nor by its own choice.
+    EXPECT_TRUE(says(report(line(untuned, true, 1.00, 1.00)), none + "yes; of 1 problems 1 have the same choice"));
+    // What was not timed is nobody's.
+    const Outcome unknown = report(line(other, true, 1.00, 1.00), {"--per-shape"});
+    EXPECT_TRUE(says(unknown, none + "unknown; 1 unknown")) << unknown.out;
+    EXPECT_TRUE(says(unknown, "the untuned choice has no time here: " + untuned.choice())) << unknown.out;
+    // By another tune's times.
+    write_bytes(folder / "times.json", cli::header_line() + line(other, false, 1.10, 1.10) + line(untuned, true, 1.00, 1.00));
+    EXPECT_TRUE(says(report(line(other, true, 1.00, 1.00) + line(untuned, false, 1.25, 1.25), {"--times", folder / "times.json"}), none + "no, 1 of 1 are"));
+}
+
 TEST_F(Tuned, ReportLeavesOutWhatIsStaleAndSaysWhatIsHeldOut) {
     const Conv2dProblem p = *Conv2dProblem::parse("b1 ic8 i9 oc16 f3 p1");
     const auto line = [&](Algorithm algorithm, int threads, double seconds, bool winner, bool stale) {
