@@ -633,11 +633,17 @@ Action add_tune(CLI::App &verb) {
     CLI::Option *bundle = verb.add_option("--export-bundle", flags->bundle, "measure nothing: pack the problems and this program into a new folder, for a machine that has the GPU and not this build (fourfold measure); --budget and its like are what measure uses unless it is given others")->excludes(resume)->excludes(verify)->excludes(out);
     CLI::Option *import = verb.add_option("--import", flags->results, "measure nothing: add these results of bundles to the table")->excludes(shapes)->excludes(problems)->excludes(bundle)->excludes(resume)->excludes(verify);
     verb.footer("Each candidate first runs in a process of its own and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes; where the incumbent fails, it must do well in one.");
-    return [flags, shapes, problems, bundle, import, &verb] {
+    return [flags, shapes, problems, bundle, import, out, &verb] {
         if (bundle->count() == 0 && flags->out.empty()) {
             return bad("--out is required; see fourfold tune --help");
         }
         if (import->count() > 0) {
+            for (const CLI::Option *option : verb.get_options()) {
+                if (option->count() > 0 && option != import && option != out) {
+                    const std::string value = option->get_expected_max() > 0 ? " " + option->results().back() : "";
+                    return bad(fmt::format("--import measures nothing, and takes records as they are: it has no use for {}{}", option->get_name(), value));
+                }
+            }
             return import_results(flags->results, flags->out);
         }
         if (shapes->count() + problems->count() == 0) {

@@ -308,6 +308,12 @@ TEST(TuneGpu, BadArguments) {
     EXPECT_TRUE(exits_with(2, tune({"--import", folder / "absent.json", "--out", table}), {"absent.json"}));
     EXPECT_TRUE(exits_with(2, tune({"--import", folder / "absent.json"}), {"--out is required"}));
     EXPECT_TRUE(exits_with(2, tune({"--import", folder / "absent.json", "--problem", kOne, "--out", table}), {"--import"}));
+    for (const std::vector<std::string> &option : {std::vector<std::string>{"--budget", "10m"}, {"--trials", "3"}, {"--patience", "3"}, {"--hopeless", "2"}, {"--candidate-timeout", "9"}, {"--seed", "7"}, {"--device", "cuda"}, {"--accuracy", "strict"},
+                                                   {"--workspace-max", "1G"}, {"--threads", "2"}, {"--operation", "fwd,fold"}, {"--layout", "nhwc"}, {"--cold"}}) {
+        std::vector<std::string> import = {"--import", folder / "absent.json", "--out", table};
+        import.insert(import.end(), option.begin(), option.end());
+        EXPECT_TRUE(exits_with(2, tune(import), {"--import measures nothing", "no use for " + option[0]}));
+    }
     EXPECT_FALSE(std::filesystem::exists(bundle));
 }
 

@@ -193,6 +193,7 @@ const Row kRows[] = {
     {"tune --problem b1_ic3_i8_oc4_f3 --device opencl --export-bundle file", 2, "'file' exists"},
     {"tune --import absent.json --out t.json", 2, "absent.json"},
     {"tune --import x.npy --out t.json", 2, "'x.npy' is no table of measurements"},
+    {"tune --import absent.json --out t.json --budget 10m", 2, "no use for --budget 10m"},
     {"measure absent", 2, "absent/manifest.json"},
 };
 
