@@ -21,6 +21,7 @@
 
 #include "clock.h"
 #include "fourfold/plan.h"
+#include "measure.h"
 
 namespace fourfold::cli {
 namespace {
@@ -245,6 +246,28 @@ MachineLimits measure_machine_limits(int threads, double seconds) {
     });
     limits.triad_bytes = 3 * bytes / triad;
     return limits;
+}
+
+double measure_clock() {
+    constexpr int kBlock = 16, kBlocks = 20000, kRounds = 11;
+    std::vector<double> seconds;
+    uint64_t sum = 1;
+    const uint64_t one = 1;
+    for (int round = 0; round < kRounds; ++round) {
+        const double start = now();
+        for (int i = 0; i < kBlocks; ++i) {
+            // Of registers: additions of constants are folded by some processors before they execute.
+#if defined(__x86_64__)
+            asm volatile(".rept 16\n\tadd %1, %0\n\t.endr" : "+r"(sum) : "r"(one) : "cc");
+#elif defined(__aarch64__)
+            asm volatile(".rept 16\n\tadd %0, %0, %1\n\t.endr" : "+r"(sum) : "r"(one));
+#else
+            return 0.0;
+#endif
+        }
+        seconds.push_back(now() - start);
+    }
+    return kBlock * kBlocks / median(std::move(seconds));
 }
 
 std::string machine_text(const MachineLimits &limits) {

@@ -21,6 +21,10 @@ struct MachineLimits {
 /// Measures each limit for about `seconds` with this many threads and keeps the best repetition. 0: one per hardware thread.
 MachineLimits measure_machine_limits(int threads, double seconds = 0.2);
 
+/// The clock of the core that this runs on, in hertz: the median of some short chains of dependent additions, one a cycle. In a virtual
+/// machine too, where the system does not say. Scalar code: wide vectors may run slower. 0 on processors other than x86-64 and ARM64.
+double measure_clock();
+
 /// "AMD EPYC ... (zen5, avx512), 2 threads: FMA peak 250 GFLOP/s, memory 30 GB/s read, 25 GB/s triad"
 std::string machine_text(const MachineLimits &limits);
 

@@ -57,6 +57,18 @@ std::string contents_of(const std::string &key, const std::string &choice) {
     return hash_text(text);
 }
 
+/// Text of a line, or nothing.
+std::string word_of(const Json &line, const char *name) {
+    const auto at = line.is_object() ? line.find(name) : line.end();
+    return at != line.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+/// A number of a line that is not negative, or -1.
+double number_of(const Json &line, const char *name) {
+    const auto at = line.is_object() ? line.find(name) : line.end();
+    return at != line.end() && at->is_number() && at->get<double>() >= 0.0 ? at->get<double>() : -1.0;
+}
+
 Status cannot_write(const std::string &path) {
     return {StatusCode::kInternal, fmt::format("cannot write '{}': {}", path, std::strerror(errno))};
 }
@@ -67,7 +79,7 @@ std::string header_line() {
     return fmt::format("{{\"format\":\"{}\",\"version\":{}}}\n", kRecordFormat, kRecordVersion);
 }
 
-std::string record_line(const Record &r, Device measured_on) {
+std::string record_line(const Record &r, Device measured_on, double clock_hertz) {
     Json line;
     line["problem"] = r.problem.to_string();
     line["accuracy"] = to_string(r.accuracy);
@@ -94,6 +106,9 @@ std::string record_line(const Record &r, Device measured_on) {
         line["variants"][name] = hash;
     }
     line["machine"] = machine_words(measured_on);
+    if (clock_hertz > 0.0) {
+        line["clock_mhz"] = std::llround(clock_hertz / 1e6);
+    }
     line["library"] = version();
     line["date"] = fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
     return line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
@@ -244,10 +259,6 @@ Result<int> Journal::load() {
     if (!text) {
         return text.status();
     }
-    const auto word = [](const Json &line, const char *name) {
-        const auto at = line.is_object() ? line.find(name) : line.end();
-        return at != line.end() && at->is_string() ? at->get<std::string>() : "";
-    };
     std::string kept;
     int dropped = 0;
     std::string_view rest = *text;
@@ -255,8 +266,9 @@ Result<int> Journal::load() {
         const std::string whole(rest.substr(0, end + 1));
         rest.remove_prefix(end + 1);
         const Json line = Json::parse(whole, nullptr, false);
-        const std::string key = word(line, "key"), choice = word(line, "choice"), failure = word(line, "failure");
-        if (!choice.empty() && word(line, "contents") != contents_of(key, choice)) {
+        const std::string key = word_of(line, "key"), choice = word_of(line, "choice"), failure = word_of(line, "failure");
+        earlier_ = std::max(earlier_, number_of(line, "at"));
+        if (!choice.empty() && word_of(line, "contents") != contents_of(key, choice)) {
             ++dropped;
             continue;
         }
@@ -265,11 +277,12 @@ Result<int> Journal::load() {
             continue;
         }
         Left &left = left_[{key, choice}];
-        if (const auto s = line.find("s"); s != line.end() && s->is_number() && s->get<double>() > 0.0) {
-            left.samples.push_back(s->get<double>());
+        if (const double seconds = number_of(line, "s"); seconds > 0.0) {
+            left.samples.push_back(seconds);
         }
         left.failure = failure.empty() ? left.failure : failure;
     }
+    start_ = clock_();
     const Status status = dropped > 0 ? write_file(path_, kept) : Status();
     return status ? Result<int>(dropped) : status;
 }
@@ -280,11 +293,45 @@ Journal::Left Journal::left(const std::string &key, const std::string &choice) c
 }
 
 Status Journal::sample(const std::string &key, const std::string &choice, double seconds) {
-    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"s", seconds}}).dump() + "\n", false);
+    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"s", seconds}, {"at", elapsed()}}).dump() + "\n", false);
 }
 
 Status Journal::failure(const std::string &key, const std::string &choice, const Failure &failure) {
     return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, Json::error_handler_t::replace) + "\n", false);
+}
+
+Status Journal::settled(const std::string &key, const std::string &winner, const std::string &incumbent) {
+    return append_lines(path_, Json({{"key", key}, {"winner", winner}, {"incumbent", incumbent}, {"at", elapsed()}}).dump() + "\n", false);
+}
+
+Result<std::vector<GainTrace>> Journal::traces() const {
+    const Result<std::string> text = read_file(path_);
+    if (!text) {
+        return text.status();
+    }
+    std::map<std::string, GainTrace> by_key;
+    for (const std::string_view whole : split(*text, '\n')) {
+        const Json line = Json::parse(whole, nullptr, false);
+        const std::string key = word_of(line, "key"), choice = word_of(line, "choice"), winner = word_of(line, "winner");
+        const double at = number_of(line, "at"), seconds = number_of(line, "s");
+        GainTrace &trace = by_key[key];
+        if (!choice.empty() && seconds > 0.0 && at >= 0.0) {
+            trace.samples.push_back({at, choice, seconds});
+        } else if (!word_of(line, "failure").empty()) {
+            const auto failed = [&](const GainTrace::Sample &s) { return s.choice == choice; };
+            trace.samples.erase(std::remove_if(trace.samples.begin(), trace.samples.end(), failed), trace.samples.end());
+        } else if (!winner.empty()) {
+            trace.winner = winner;
+            trace.incumbent = word_of(line, "incumbent");
+        }
+    }
+    std::vector<GainTrace> traces;
+    for (auto &[key, trace] : by_key) {
+        if (!trace.winner.empty()) {
+            traces.push_back(std::move(trace));
+        }
+    }
+    return traces;
 }
 
 }  // namespace fourfold::cli

@@ -1,14 +1,17 @@
 // Tables of measurements as files: writing, appending, merging, comparing. Reading is the library's (runtime/record.h).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "candidate_process.h"
+#include "clock.h"
 #include "fourfold/plan.h"
 #include "fourfold/status.h"
+#include "gain.h"
 #include "record.h"
 #include "tables.h"
 
@@ -16,8 +19,9 @@ namespace fourfold::cli {
 
 /// The header line, newline included.
 std::string header_line();
-/// A record as its line, newline included, with the machine that measured, version and date beside what is matched.
-std::string record_line(const Record &record, Device measured_on = {});
+/// A record as its line, newline included, with the machine that measured, version and date beside what is matched; and the clock that the
+/// machine ran at, in hertz, where it is known.
+std::string record_line(const Record &record, Device measured_on = {}, double clock_hertz = 0.0);
 /// What a record's times are looked up by: problem, accuracy, microarchitecture or GPU, ISA level or GPU target, threads, cache.
 std::string record_key(const Record &record);
 
@@ -56,8 +60,9 @@ public:
         std::vector<double> samples;
         std::string failure;
     };
-    explicit Journal(std::string path)
-        : path_(std::move(path)) {
+    /// `clock`: seconds, monotonic.
+    explicit Journal(std::string path, std::function<double()> clock = now)
+        : path_(std::move(path)), clock_(std::move(clock)), start_(clock_()) {
     }
     const std::string &path() const {
         return path_;
@@ -67,9 +72,20 @@ public:
     Left left(const std::string &key, const std::string &choice) const;
     Status sample(const std::string &key, const std::string &choice, double seconds);
     Status failure(const std::string &key, const std::string &choice, const Failure &failure);
+    /// The search of a problem is over; the choices as tables have them.
+    Status settled(const std::string &key, const std::string &winner, const std::string &incumbent);
+
+    /// Seconds since this began, and what earlier runs took that load() found.
+    double elapsed() const {
+        return earlier_ + clock_() - start_;
+    }
+    /// What the file says of every problem that is settled, those of earlier runs included.
+    Result<std::vector<GainTrace>> traces() const;
 
 private:
     std::string path_;
+    std::function<double()> clock_;
+    double start_, earlier_ = 0.0;
     std::map<std::pair<std::string, std::string>, Left> left_;
 };
 

@@ -21,6 +21,7 @@
 #include "files.h"
 #include "fourfold/tuning.h"
 #include "judged_field.h"
+#include "machine_limits.h"
 #include "measure.h"
 #include "own_process.h"
 #include "progress.h"
@@ -124,6 +125,7 @@ public:
             }
         }
         summarize();
+        print_gain();
         if (all) {
             std::error_code ignored;
             std::filesystem::remove(journal_.path(), ignored);
@@ -271,6 +273,7 @@ private:
         outcome.winner = (*candidates)[winner].choice;
         outcome.seconds = least(samples[winner]);
         std::string lines;
+        const double clock = options_.device == Device::kCpu ? measure_clock() : 0.0;  // a GPU has its own
         for (size_t i = 0; i < candidates->size(); ++i) {
             const Candidate &c = (*candidates)[i];
             Record r = make_record(problem, options_, c.choice);
@@ -280,17 +283,19 @@ private:
             if (found.failed[i]) {
                 r.failure = failures.count(i) != 0 ? failures[i].kind : journal_.left(key, c.choice).failure;
                 outcome.failures[r.failure]++;
-                lines += record_line(r, options_.device);
+                lines += record_line(r, options_.device, clock);
             } else if (!samples[i].empty()) {
                 r.seconds_min = least(samples[i]);
                 r.seconds_median = median(samples[i]);
                 r.halves = half_minima(samples[i]);
                 r.samples = static_cast<int>(samples[i].size());
-                lines += record_line(r, options_.device);
+                lines += record_line(r, options_.device, clock);
                 outcome.sampled++;
             }
         }
-        if (Status status = append_lines(flags_.out, lines, true); !status) {
+        Status status = append_lines(flags_.out, lines, true);
+        status = status ? journal_.settled(key, outcome.winner, outcome.incumbent) : status;
+        if (!status) {
             return status;
         }
         // What was learnt corrects the next predictions.
@@ -332,6 +337,20 @@ private:
         if (count > 0) {
             fmt::print("{:.3f} times the speed from before, geometric mean of {} problems\n", std::exp(logs / count), count);
         }
+    }
+
+    /// How much of the time the gain took, as the journal has it.
+    void print_gain() const {
+        const Result<std::vector<GainTrace>> traces = journal_.traces();
+        if (!traces || total_gain(*traces) <= 0.0) {
+            return;  // nobody has sampled, or nothing is faster
+        }
+        const double all = journal_.elapsed();
+        std::string text;
+        for (const double share : {0.25, 0.5, 0.75, 1.0}) {
+            text += fmt::format("{}{:.0f} % in {}", text.empty() ? "" : ", ", 100 * gain_found(*traces, share * all), duration_text(share * all));
+        }
+        fmt::print("of that gain, in logarithms, had been found: {} (a quarter of the time, half, three quarters, all); {:.0f} % in the first 10 minutes\n", text, 100 * gain_found(*traces, 600.0));
     }
 
     const TuneFlags &flags_;

@@ -141,6 +141,9 @@ TEST_F(Tuned, MakesATableThatPlansFollow) {
         for (const char *key : {"problem", "accuracy", "microarchitecture", "isa", "threads", "cache", "role", "variants", "machine", "library", "date"}) {
             EXPECT_TRUE(r.contains(key)) << key;
         }
+#if defined(__x86_64__) || defined(__aarch64__)
+        EXPECT_GT(r.value("clock_mhz", 0), 100);
+#endif
     }
     // Followed through the environment, and said so.
     const Environment table("FOURFOLD_TABLE", folder / "t.json"), verbose("FOURFOLD_VERBOSE", "1");
@@ -230,6 +233,29 @@ TEST_F(Tuned, TwoDoNotWriteOneTable) {
         const cli::FileLock given_back = std::move(*lock);
     }
     ASSERT_TRUE(exits_with(0, fourfold_command(tune())));
+    EXPECT_EQ(folder.files(), Arguments({"shapes.csv", "t.json"}));
+}
+
+TEST_F(Tuned, SaysHowSoonItFoundTheGain) {
+    // A table whose winner is far from the fastest, so that there is something to gain.
+    unload_tables(false);
+    const Conv2dProblem p = *Conv2dProblem::parse("b1 ic16 i24 oc16 f3 p1");
+    PlanOptions options;
+    options.threads = 1;
+    const Result<std::vector<Candidate>> candidates = list_choices(p, options);
+    ASSERT_TRUE(candidates.ok());
+    const auto slow = std::find_if(candidates->begin(), candidates->end(), [](const Candidate &c) { return c.algorithm == Algorithm::kFft; });
+    ASSERT_NE(slow, candidates->end());
+    Record r = cli::make_record(p, options, slow->choice);
+    r.winner = true;
+    r.seconds_min = r.seconds_median = r.seconds_predicted = 1e-3;
+    r.samples = 1;
+    write_bytes(folder / "t.json", cli::header_line() + cli::record_line(r));
+    const Arguments command = {"tune", "--problem", p.to_string(), "--out", folder / "t.json", "--trials", "4", "--hopeless", "1e6"};
+    const Outcome outcome = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, outcome)) << outcome.err;
+    EXPECT_TRUE(says(outcome, "of that gain, in logarithms, had been found: ")) << outcome.out;
+    EXPECT_TRUE(says(outcome, ", 100 % in 0:") && says(outcome, "(a quarter of the time, half, three quarters, all); 100 % in the first 10 minutes")) << outcome.out;
     EXPECT_EQ(folder.files(), Arguments({"shapes.csv", "t.json"}));
 }
 

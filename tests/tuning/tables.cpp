@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "fourfold/fourfold.h"
+#include "machine_limits.h"
 #include "records.h"
 #include "support/problems.h"
 #include "support/random.h"
@@ -722,6 +723,31 @@ TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
     EXPECT_NE(source.find("{\"t.json\", table2, 1}"), std::string::npos) << source;
     write_bytes(folder / "t.json", "hello\n");
     EXPECT_EQ(spawn({FOURFOLD_EMBED_TABLES, folder / "out.cpp", folder / "t.json"}).exit_code, 1);
+}
+
+TEST_F(Tiers, TheClockIsRecordedAndNotMatched) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const std::string choice = unlikely(p);
+    const Record r = timed(p, choice, 1e-4, true);
+    const std::string without = record_line(r), with = record_line(r, {}, 3.1234e9);
+    EXPECT_EQ(without.find("clock_mhz"), std::string::npos) << "not known";
+    EXPECT_NE(with.find(",\"clock_mhz\":3123,"), std::string::npos) << with;
+    std::string strange = with;
+    strange.replace(strange.find("3123"), 4, "\"fast\"");
+    for (const std::string &line : {without, with, strange}) {
+        unload_tables(false);
+        const Result<TableInfo> info = load_table_text("mine", header_line() + line);
+        ASSERT_TRUE(info.ok());
+        EXPECT_EQ(info->records, 1) << line;
+        EXPECT_EQ(plan_of(p).tier(), Tier::kRecord);
+        EXPECT_EQ(plan_of(p).choice(), choice);
+    }
+#if defined(__x86_64__) || defined(__aarch64__)
+    EXPECT_GT(cli::measure_clock(), 1e8);
+    EXPECT_LT(cli::measure_clock(), 1e10);
+#else
+    EXPECT_EQ(cli::measure_clock(), 0.0);
+#endif
 }
 
 TEST(Journals, HoldEverySampleOfTheCodeAsItIs) {
