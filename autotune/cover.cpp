@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include <fmt/format.h>
+
 namespace fourfold::cli {
 namespace {
 
@@ -68,6 +70,14 @@ std::vector<CoverStep> cover(const std::vector<CoverProblem> &problems, double g
         steps.push_back(step);
     }
     return steps;
+}
+
+std::string curve_lines(const std::string &stage, const std::string &target, const std::vector<CoverStep> &steps, size_t problems, double goal) {
+    std::string text;
+    for (const CoverStep &s : steps) {
+        text += fmt::format("{},{},{},{:.4f},{:.4f},{},{},{:.4f},{}\n", stage, target, s.variants, 1.0 - s.geomean, 1.0 - s.worst, s.within, problems, 1.0 - goal, fmt::join(s.added, " "));
+    }
+    return text;
 }
 
 }  // namespace fourfold::cli

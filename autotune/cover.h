@@ -29,4 +29,9 @@ struct CoverStep {
 /// Efficiency beyond the goal buys nothing.
 std::vector<CoverStep> cover(const std::vector<CoverProblem> &problems, double goal);
 
+/// How many variants buy how much: the lines of a CSV under kCurveHeader, of the stage ("all" where they are of several) and target. A loss is 1 -
+/// efficiency.
+std::string curve_lines(const std::string &stage, const std::string &target, const std::vector<CoverStep> &steps, size_t problems, double goal);
+constexpr const char *kCurveHeader = "stage,target,variants,geomean_loss,worst_loss,within_goal,problems,goal_loss,added\n";
+
 }  // namespace fourfold::cli

@@ -7,6 +7,10 @@
 // and by the parameters); nothing is timed while anything compiles. Then they are candidates as those of tune are: in other
 // processes (judged_field.h), checked before they are timed, by the same search (search.h) against the best built-in variant,
 // in the plan itself; and what is learnt goes into a journal, from which --resume goes on.
+//
+// A schedule may need others: what "goes_with" its stage, of the same size, is compiled with it and is a part of it (tile_inverse of
+// tile_forward). Two stages of one plan whose times depend on each other are searched together as "tile_forward+tile_product": every
+// combination that the planner makes is a candidate then. im2col and gemm are no such pair: im2col reads gemm's tile at run time.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +34,7 @@
 #include "compiled_variants.h"
 #include "content_hash.h"
 #include "contest.h"
+#include "cover.h"
 #include "files.h"
 #include "fourfold/tuning.h"
 #include "judged_field.h"
@@ -39,6 +44,7 @@
 #include "search.h"
 #include "shapes.h"
 #include "table.h"
+#include "tables_reduce.h"
 #include "text.h"
 #include "variant_list.h"
 
@@ -50,8 +56,8 @@ using Json = nlohmann::ordered_json;
 
 struct Flags {
     std::vector<std::string> stages;
-    std::string stage;  ///< the one of these that is being searched
-    std::string build, cache, write;
+    std::string stage;  ///< the one of these that is being searched, or the pair
+    std::string build, cache, write, curve;
     std::vector<std::string> problems, where;
     std::string shapes;
     int jobs = 0, threads = 1, trials = 0;
@@ -62,7 +68,8 @@ struct Flags {
 
 /// One point of the space. The registry points into it, so it stays where it is.
 struct Candidate {
-    std::string parameters, name, symbol, library, object;
+    std::string stage, parameters, name, symbol, library, object;
+    std::vector<Candidate *> needs;  ///< what goes with it, and is not built in
     std::string log;         ///< what its generator said when it failed
     std::string hash = "0";  ///< of the object, once there is one
     bool compiled = false, failed = false;
@@ -88,12 +95,19 @@ std::vector<std::string> combinations(const Json &space) {
     return list;
 }
 
-/// The points of a stage's space that --where leaves.
-std::vector<std::string> points_of(const Json &list, const std::string &stage, const Flags &flags) {
-    std::vector<std::string> points = combinations(list["stages"][stage]["space"]);
+/// "tile_forward+tile_product" in parts.
+std::vector<std::string> stages_in(const std::string &stage) {
+    const std::vector<std::string_view> parts = split(stage, '+');
+    return {parts.begin(), parts.end()};
+}
+
+/// The points of a stage's space that --where leaves. Of a pair a stage may lack the parameter.
+std::vector<std::string> points_of(const Json &list, const std::string &stage, const Flags &flags, bool paired = false) {
+    const Json &space = list["stages"][stage]["space"];
+    std::vector<std::string> points = combinations(space);
     const auto is_left_out = [&](const std::string &parameters) {
         const std::vector<std::string_view> words = split(parameters, ' ');
-        return !std::all_of(flags.where.begin(), flags.where.end(), [&](const std::string &w) { return std::find(words.begin(), words.end(), w) != words.end(); });
+        return !std::all_of(flags.where.begin(), flags.where.end(), [&](const std::string &w) { return (paired && !space.contains(w.substr(0, w.find('=')))) || std::find(words.begin(), words.end(), w) != words.end(); });
     };
     points.erase(std::remove_if(points.begin(), points.end(), is_left_out), points.end());
     return points;
@@ -126,10 +140,10 @@ int in_child(unsigned seconds, const Work &work) {
     return status;
 }
 
-/// A variant in a plan of one problem.
+/// A variant in a plan of one problem, or a pair of them.
 struct Member {
     std::string name;
-    Candidate *candidate = nullptr;  ///< null: built in
+    std::vector<Candidate *> candidates = {};  ///< those in it; empty: all built in
     Algorithm algorithm = Algorithm::kAuto;
     std::string choice;
     double predicted = 0.0;
@@ -137,6 +151,9 @@ struct Member {
     Failure failure;
     std::vector<double> samples;
 
+    bool built_in() const {
+        return candidates.empty();
+    }
     double seconds() const {
         return failure || samples.empty() ? std::numeric_limits<double>::infinity() : *std::min_element(samples.begin(), samples.end());
     }
@@ -146,7 +163,9 @@ struct Member {
 Member plan_member(const Conv2dProblem &problem, const std::string &name, Candidate *candidate, int threads, const std::vector<Algorithm> &algorithms) {
     Member m;
     m.name = name;
-    m.candidate = candidate;
+    if (candidate != nullptr) {
+        m.candidates = {candidate};
+    }
     m.failure = {"refused", "no algorithm has the variant as its main stage"};
     for (Algorithm algorithm : algorithms) {
         PlanOptions options;
@@ -197,8 +216,8 @@ JudgedField field_of(const Problem &problem, const Flags &flags, const std::stri
     return JudgedField(problem.problem, members, field);
 }
 
-/// What beats the built-in variants: its parameters, and where by how much.
-using Winners = std::map<std::string, std::vector<std::pair<std::string, double>>>;
+/// What beats the built-in variants: by stage its parameters, and where by how much.
+using Winners = std::map<std::string, std::map<std::string, std::vector<std::pair<std::string, double>>>>;
 
 fs::path build_directory(const Flags &flags) {
     std::error_code error;
@@ -212,9 +231,15 @@ Result<Json> read_generators(const Flags &flags) {
         return bad("schedules are searched in a build directory, where the generators are (--build): " + text.status().message());
     }
     Json info = Json::parse(*text, nullptr, false);
-    for (const std::string &stage : flags.stages) {
-        if (info.is_discarded() || !info["list"]["stages"].contains(stage)) {
-            return bad("there is no stage '" + stage + "'; fourfold list shows them");
+    for (const std::string &given : flags.stages) {
+        const std::vector<std::string> stages = stages_in(given);
+        for (const std::string &stage : stages) {
+            if (info.is_discarded() || !info["list"]["stages"].contains(stage)) {
+                return bad("there is no stage '" + stage + "'; fourfold list shows them");
+            }
+        }
+        if (stages.size() > 2 || (stages.size() == 2 && stages[0] == stages[1])) {
+            return bad("--stage " + given + ": two different stages can be searched together");
         }
     }
     return info;
@@ -247,7 +272,7 @@ Result<std::vector<Conv2dProblem>> read_problems(const Flags &flags) {
 class Search {
 public:
     Search(const Flags &flags, const Json &generators, const std::vector<Conv2dProblem> &problems)
-        : flags_(flags), start_(now()), build_(build_directory(flags)), generators_(generators), given_(problems) {
+        : flags_(flags), start_(now()), build_(build_directory(flags)), generators_(generators), given_(problems), stages_(stages_in(flags.stage)) {
     }
     ~Search() {
         std::error_code ignored;
@@ -269,6 +294,7 @@ public:
             }
         }
         print_winners();
+        draw_curve();
         if (is_stopped()) {
             return {StatusCode::kInternal, "interrupted; continue with --resume"};
         }
@@ -281,6 +307,10 @@ public:
     const Winners &winners() const {
         return winners_;
     }
+    /// Lines of a CSV, under kCurveHeader.
+    const std::string &curve() const {
+        return curve_;
+    }
 
 private:
     /// Seconds of the budget; not positive without one.
@@ -289,50 +319,121 @@ private:
     }
 
     Status read_space() {
-        std::error_code error;
         const std::string isa = machine().isa;
         target_ = generators_["list"]["targets"][isa];
-        cache_ = fs::path(flags_.cache.empty() ? (build_ / "search").string() : flags_.cache) / (flags_.stage + "_" + isa + "_" + generators_["hashes"][flags_.stage][isa].get<std::string>());
-        fs::create_directories(cache_, error);
-        if (error) {
-            return Status(StatusCode::kInternal, "cannot make the folder " + cache_.string() + ": " + error.message());
+        size_t points = 0;
+        for (const std::string &stage : stages_) {
+            for (const Variant *v : variants_of(stage.c_str())) {
+                built_in_.push_back(v->name);
+            }
         }
-        Result<FileLock> lock = FileLock::take((cache_ / "lock").string(), "the cache of " + flags_.stage);
+        // Candidates become variants only when all are known: what is asked for here are those built in.
+        for (const std::string &stage : stages_) {
+            if (Status status = take_folder(stage); !status) {
+                return status;
+            }
+            const std::vector<std::string> list = points_of(generators_["list"], stage, flags_, stages_.size() > 1);
+            points += list.size();
+            for (const std::string &parameters : list) {
+                if (Status status = add_point(stage, parameters); !status) {
+                    return status;
+                }
+            }
+        }
+        for (const auto &c : candidates_) {
+            add_variant(variant_of(*c));
+        }
+        for (const auto &c : companions_) {
+            add_variant(variant_of(*c));
+        }
+        variants_ = (folder_of(stages_.front()) / fmt::format("variants.{}", getpid())).string();
+        return points > 0 ? Status() : bad("--where leaves nothing of the space of " + flags_.stage);
+    }
+
+    /// Where a stage's candidates are kept.
+    fs::path folder_of(const std::string &stage) const {
+        const std::string isa = machine().isa;
+        return fs::path(flags_.cache.empty() ? (build_ / "search").string() : flags_.cache) / (stage + "_" + isa + "_" + generators_["hashes"][stage][isa].get<std::string>());
+    }
+
+    /// The folder is this process's until it ends.
+    Status take_folder(const std::string &stage) {
+        if (locks_.count(stage) != 0) {
+            return {};
+        }
+        const fs::path folder = folder_of(stage);
+        std::error_code error;
+        fs::create_directories(folder, error);
+        if (error) {
+            return Status(StatusCode::kInternal, "cannot make the folder " + folder.string() + ": " + error.message());
+        }
+        Result<FileLock> lock = FileLock::take((folder / "lock").string(), "the cache of " + stage);
         if (!lock) {
             return lock.status();
         }
-        lock_.emplace(std::move(*lock));
-        variants_ = (cache_ / fmt::format("variants.{}", getpid())).string();
-        for (const Variant *v : variants_of(flags_.stage.c_str())) {
-            built_in_.push_back(v->name);
-        }
-        const std::vector<std::string> points = points_of(generators_["list"], flags_.stage, flags_);
-        for (const std::string &parameters : points) {
-            add_point(parameters, isa);
-        }
-        return !points.empty() ? Status() : bad("--where leaves nothing of the space of " + flags_.stage);
+        locks_.emplace(stage, std::move(*lock));
+        return {};
     }
 
-    void add_point(const std::string &parameters, const std::string &isa) {
+    static Variant variant_of(const Candidate &c) {
+        return {c.stage.c_str(), best_isa(), c.parameters.c_str(), c.name.c_str(), call_nothing, c.hash.c_str()};
+    }
+    static bool is_built_in(const std::string &name) {
+        return std::any_of(built_in_variants().begin(), built_in_variants().end(), [&](const Variant &v) { return name == v.name; });
+    }
+
+    std::unique_ptr<Candidate> make_candidate(const std::string &stage, const std::string &parameters) const {
         std::string suffix;
         for (char letter : parameters) {
             suffix += letter == ' ' ? "_" : letter == '=' ? ""
                                                           : std::string(1, letter);
         }
+        const fs::path folder = folder_of(stage);
         auto c = std::make_unique<Candidate>();
+        c->stage = stage;
         c->parameters = parameters;
-        c->name = flags_.stage + "_" + isa + "_" + suffix;
+        c->name = stage + "_" + machine().isa + "_" + suffix;
         c->symbol = "fourfold_" + c->name;
-        c->library = (cache_ / (suffix + ".so")).string();
-        c->object = (cache_ / (suffix + ".o")).string();
-        c->log = (cache_ / (suffix + ".log")).string();
+        c->library = (folder / (suffix + ".so")).string();
+        c->object = (folder / (suffix + ".o")).string();
+        c->log = (folder / (suffix + ".log")).string();
         // The hash is written in place when it is known, as long as any.
         c->hash.assign(hash_text("").size(), '0');
-        const Variant variant = {flags_.stage.c_str(), best_isa(), c->parameters.c_str(), c->name.c_str(), call_nothing, c->hash.c_str()};
-        if (std::find(built_in_.begin(), built_in_.end(), c->name) == built_in_.end() && fits_registers(variant)) {
-            add_variant(variant);
-            candidates_.push_back(std::move(c));
+        return c;
+    }
+
+    /// A point that is not built in becomes a candidate, with what goes with it.
+    Status add_point(const std::string &stage, const std::string &parameters) {
+        std::unique_ptr<Candidate> c = make_candidate(stage, parameters);
+        if (is_built_in(c->name) || !fits_registers(variant_of(*c))) {
+            return {};
         }
+        for (const auto &[other, entry] : generators_["list"]["stages"].items()) {
+            if (entry.value("goes_with", "") != stage) {
+                continue;
+            }
+            // Of the same size: the parameters that it shares.
+            std::string size;
+            for (const std::string_view word : split(parameters, ' ')) {
+                if (entry["space"].contains(std::string(word.substr(0, word.find('='))))) {
+                    size += (size.empty() ? "" : " ") + std::string(word);
+                }
+            }
+            std::unique_ptr<Candidate> companion = make_candidate(other, size);
+            if (is_built_in(companion->name)) {
+                continue;
+            }
+            auto at = std::find_if(companions_.begin(), companions_.end(), [&](const auto &known) { return known->name == companion->name; });
+            if (at == companions_.end()) {
+                if (Status status = take_folder(other); !status) {
+                    return status;
+                }
+                at = companions_.insert(companions_.end(), std::move(companion));
+            }
+            c->needs.push_back(at->get());
+        }
+        candidates_.push_back(std::move(c));
+        return {};
     }
 
     Status plan_problems() {
@@ -345,6 +446,17 @@ private:
             p.problem = tuning_problem(given);
             p.key = record_key(make_record(p.problem, options, ""));
             if (!seen.insert(p.key).second) {
+                continue;
+            }
+            if (stages_.size() > 1) {
+                const Result<std::vector<fourfold::Candidate>> choices = list_choices(p.problem, options);
+                if (!choices) {
+                    return choices.status();
+                }
+                for (const fourfold::Candidate &c : *choices) {
+                    add_pair(p, c);
+                }
+                problems_.push_back(std::move(p));
                 continue;
             }
             // The algorithms whose main stage this is, where it can do the problem at all, are those that take a built-in variant.
@@ -364,15 +476,44 @@ private:
         return {};
     }
 
+    /// A choice that names a variant of each of the stages.
+    void add_pair(Problem &p, const fourfold::Candidate &choice) const {
+        Member m;
+        for (const std::string &stage : stages_) {
+            std::string named;
+            for (const std::string_view word : split(choice.choice, ' ')) {
+                const std::vector<const Variant *> variants = variants_of(stage.c_str());
+                const bool is_one = std::any_of(variants.begin(), variants.end(), [&](const Variant *v) { return word == v->name; });
+                named = is_one ? std::string(word) : named;
+            }
+            if (named.empty()) {
+                return;
+            }
+            m.name += (m.name.empty() ? "" : " ") + named;
+            const auto at = std::find_if(candidates_.begin(), candidates_.end(), [&](const auto &c) { return c->name == named; });
+            if (at != candidates_.end()) {
+                m.candidates.push_back(at->get());
+            }
+        }
+        m.algorithm = choice.algorithm;
+        m.choice = choice.choice;
+        m.predicted = choice.predicted_seconds;
+        m.workspace = choice.workspace_bytes;
+        m.packed = choice.packed_filter_bytes;
+        p.members.push_back(std::move(m));
+    }
+
     /// Leaves the candidates that have a chance with some problem, at most `trials` of them: the likeliest.
     Status prune() {
         std::map<const Candidate *, double> chance;
         for (const Problem &p : problems_) {
             const double least = p.least_prediction();
             for (const Member &m : p.members) {
-                if (m.candidate != nullptr && !m.failure && m.predicted <= flags_.hopeless * least) {
-                    double &c = chance.emplace(m.candidate, std::numeric_limits<double>::infinity()).first->second;
-                    c = std::min(c, m.predicted / least);
+                for (const Candidate *candidate : m.candidates) {
+                    if (!m.failure && m.predicted <= flags_.hopeless * least) {
+                        double &c = chance.emplace(candidate, std::numeric_limits<double>::infinity()).first->second;
+                        c = std::min(c, m.predicted / least);
+                    }
                 }
             }
         }
@@ -407,7 +548,7 @@ private:
                 return 127;
             });
         };
-        std::vector<std::string> generate = {(build_ / ("generate_" + flags_.stage)).string(), "-g", flags_.stage, "-f", c.symbol, "-n", c.symbol, "-e", "object", "-o", work, "target=" + target_ + "-no_runtime-user_context"};
+        std::vector<std::string> generate = {(build_ / ("generate_" + c.stage)).string(), "-g", c.stage, "-f", c.symbol, "-n", c.symbol, "-e", "object", "-o", work, "target=" + target_ + "-no_runtime-user_context"};
         for (std::string_view word : split(c.parameters, ' ')) {
             generate.emplace_back(word);
         }
@@ -431,7 +572,7 @@ private:
     /// Half of the budget is for compiling, as far as it goes.
     Status compile() {
         std::vector<Candidate *> missing;
-        for (Candidate *c : tried_) {
+        for (Candidate *c : tried_with_needs()) {
             const bool there = fs::exists(c->library) && fs::exists(c->object);
             c->failed = !there && flags_.resume && fs::exists(c->log);
             if (!there && !c->failed) {
@@ -476,10 +617,25 @@ private:
         return read_objects();
     }
 
+    /// The candidates that are tried, each after what it needs, and none twice.
+    std::vector<Candidate *> tried_with_needs() const {
+        std::vector<Candidate *> list;
+        const auto add = [&](Candidate *c) {
+            if (std::find(list.begin(), list.end(), c) == list.end()) {
+                list.push_back(c);
+            }
+        };
+        for (Candidate *c : tried_) {
+            std::for_each(c->needs.begin(), c->needs.end(), add);
+            add(c);
+        }
+        return list;
+    }
+
     /// Their hashes, as the build hashes what it compiles; and what other processes need to know of them.
     Status read_objects() {
         std::vector<CompiledVariant> list;
-        for (Candidate *c : tried_) {
+        for (Candidate *c : tried_with_needs()) {
             if (c->failed || !fs::exists(c->library) || !fs::exists(c->object)) {
                 continue;
             }
@@ -490,13 +646,14 @@ private:
             const std::string hash = hash_text(*object);
             std::copy(hash.begin(), hash.end(), c->hash.begin());
             c->compiled = true;
-            list.push_back({flags_.stage, c->parameters, c->name, c->hash, c->library});
+            list.push_back({c->stage, c->parameters, c->name, c->hash, c->library});
         }
         return write_compiled_variants(variants_, list);
     }
 
     Status open_journal() {
-        journal_.emplace((cache_ / "journal").string());
+        const std::string partner = stages_.size() > 1 ? "_with_" + stages_.back() : "";
+        journal_.emplace((folder_of(stages_.front()) / ("journal" + partner)).string());
         if (flags_.resume) {
             return journal_->load().status();
         }
@@ -505,21 +662,32 @@ private:
         return {};
     }
 
+    static std::vector<const Candidate *> parts_of(const Member &m) {
+        std::vector<const Candidate *> parts(m.candidates.begin(), m.candidates.end());
+        for (const Candidate *c : m.candidates) {
+            parts.insert(parts.end(), c->needs.begin(), c->needs.end());
+        }
+        return parts;
+    }
+
     /// Who can be timed, built in or not, with what an earlier run left; others with their failure.
     std::vector<size_t> entrants(Problem &problem, bool built_in) const {
         std::vector<size_t> list;
         const double least = problem.least_prediction();
         for (size_t i = 0; i < problem.members.size(); ++i) {
             Member &m = problem.members[i];
-            if (m.failure || (m.candidate == nullptr) != built_in) {
+            if (m.failure || m.built_in() != built_in) {
                 continue;
             }
-            if (m.candidate != nullptr && m.candidate->failed) {
-                const Result<std::string> log = read_file(m.candidate->log);
+            const std::vector<const Candidate *> parts = parts_of(m);
+            const auto failed = std::find_if(parts.begin(), parts.end(), [](const Candidate *c) { return c->failed; });
+            if (failed != parts.end()) {
+                const Result<std::string> log = read_file((*failed)->log);
                 m.failure = {"compile", log ? log->substr(0, log->find('\n')) : ""};
                 continue;
             }
-            if (m.candidate != nullptr && (!m.candidate->compiled || m.predicted > flags_.hopeless * least)) {
+            const bool compiled = std::all_of(parts.begin(), parts.end(), [](const Candidate *c) { return c->compiled; });
+            if (!m.built_in() && (!compiled || m.predicted > flags_.hopeless * least)) {
                 continue;
             }
             const Journal::Left left = journal_->left(problem.key, m.choice);
@@ -551,7 +719,9 @@ private:
         const auto enter = [&](size_t i, bool incumbent) {
             const Member &m = problem.members[i];
             ids.push_back(i);
-            list.push_back({to_string(m.algorithm), m.predicted, m.workspace, incumbent, m.samples, false});
+            // Of a pair, what the first stage's variant makes of the problem may be far behind, whatever the second's.
+            const std::string group = stages_.size() > 1 ? " " + m.name.substr(0, m.name.find(' ')) : "";
+            list.push_back({to_string(m.algorithm) + group, m.predicted, m.workspace, incumbent, m.samples, false});
         };
         const Cost cost = [&](size_t i) {
             Member &m = problem.members[ids[i]];
@@ -605,8 +775,10 @@ private:
         const double least = rival != nullptr ? rival->seconds() : std::numeric_limits<double>::infinity();
         print_times(problem, least);
         const Member *winner = found.best < 0 ? nullptr : &problem.members[ids[static_cast<size_t>(found.best)]];
-        if (winner != nullptr && winner->candidate != nullptr && !is_stopped()) {
-            winners_[winner->candidate->parameters].push_back({problem.problem.to_string(), winner->seconds() / least});
+        if (winner != nullptr && !winner->built_in() && !is_stopped()) {
+            for (const Candidate *c : parts_of(*winner)) {
+                winners_[c->stage][c->parameters].push_back({problem.problem.to_string(), winner->seconds() / least});
+            }
         } else if (!is_stopped() && !found.complete && !list.empty()) {
             fmt::print("  the search is not complete; --resume goes on\n");
         }
@@ -619,7 +791,7 @@ private:
         std::vector<const Member *> timed;
         for (const Member &m : problem.members) {
             const bool tried = m.failure || !m.samples.empty();
-            if (m.candidate != nullptr && tried) {
+            if (!m.built_in() && tried) {
                 count[m.failure ? m.failure.kind : "ok"]++;
             }
             if (m.failure && m.failure.kind != "refused") {
@@ -635,20 +807,59 @@ private:
         const Table table({{"ms", 10}, {"of best built-in", 16}, {"samples", 7}, {"hash", 16, true}, {"variant", 0, true}});
         fmt::print("{}", table.header());
         for (const Member *m : timed) {
-            fmt::print("{}", table.row({milliseconds_text(m->seconds()), fmt::format("{:.3f}", m->seconds() / least), std::to_string(m->samples.size()), variant_hash(m->name), m->name + (m->candidate == nullptr ? " (built in)" : "")}));
+            fmt::print("{}", table.row({milliseconds_text(m->seconds()), fmt::format("{:.3f}", m->seconds() / least), std::to_string(m->samples.size()), variant_hash(m->name), m->name + (m->built_in() ? " (built in)" : "")}));
         }
         std::fflush(stdout);
     }
 
     void print_winners() const {
-        fmt::print("\nwinners, for \"{}\" / \"{}\" in schedules/cpu/variants.json:{}\n", flags_.stage, machine().isa, winners_.empty() ? " none; the built-in variants stand" : "");
-        for (const auto &[parameters, wins] : winners_) {
-            fmt::print("\"{}\"", parameters);
-            for (const auto &[problem, ratio] : wins) {
-                fmt::print("   {:.3f} on {}", ratio, problem);
-            }
-            fmt::print("\n");
+        std::set<std::string> stages(stages_.begin(), stages_.end());
+        for (const auto &[stage, found] : winners_) {
+            stages.insert(stage);
         }
+        for (const std::string &stage : stages) {
+            const auto found = winners_.find(stage);
+            fmt::print("\nwinners, for \"{}\" / \"{}\" in schedules/cpu/variants.json:{}\n", stage, machine().isa, found == winners_.end() ? " none; the built-in variants stand" : "");
+            if (found == winners_.end()) {
+                continue;
+            }
+            for (const auto &[parameters, wins] : found->second) {
+                fmt::print("\"{}\"", parameters);
+                for (const auto &[problem, ratio] : wins) {
+                    fmt::print("   {:.3f} on {}", ratio, problem);
+                }
+                fmt::print("\n");
+            }
+        }
+    }
+
+    /// How few of all that were timed, built in or not, would serve these problems.
+    void draw_curve() {
+        std::vector<CoverProblem> measured;
+        for (const Problem &p : problems_) {
+            CoverProblem one;
+            double best = std::numeric_limits<double>::infinity();
+            for (const Member &m : p.members) {
+                best = std::min(best, m.seconds());
+            }
+            for (const Member &m : p.members) {
+                if (std::isfinite(m.seconds())) {
+                    const std::vector<std::string_view> names = split(m.name, ' ');
+                    one.choices.push_back({{names.begin(), names.end()}, best / m.seconds()});
+                }
+            }
+            if (!one.choices.empty()) {
+                measured.push_back(std::move(one));
+            }
+        }
+        constexpr double kGoal = 0.97;
+        const std::vector<CoverStep> steps = cover(measured, kGoal);
+        if (steps.empty()) {
+            return;
+        }
+        fmt::print("\nhow many variants buy how much, {} problems\n", measured.size());
+        print_curve(steps, measured.size(), 100.0 * (1.0 - kGoal));
+        curve_ = curve_lines(flags_.stage, machine().isa, steps, measured.size(), kGoal);
     }
 
     const Flags flags_;
@@ -656,11 +867,11 @@ private:
     const fs::path build_;
     const Json &generators_;
     const std::vector<Conv2dProblem> &given_;
-    fs::path cache_;
-    std::optional<FileLock> lock_;  ///< of the cache
-    std::string target_, variants_;
+    const std::vector<std::string> stages_;  ///< one, or a pair
+    std::map<std::string, FileLock> locks_;  ///< of the stages' folders
+    std::string target_, variants_, curve_;
     std::vector<std::string> built_in_;
-    std::vector<std::unique_ptr<Candidate>> candidates_;
+    std::vector<std::unique_ptr<Candidate>> candidates_, companions_;
     std::vector<Candidate *> tried_;  ///< the likeliest first
     std::vector<Problem> problems_;
     std::optional<Journal> journal_;
@@ -700,8 +911,8 @@ std::vector<std::string> main_stages(const Flags &flags, const Json &list, const
     return likely;
 }
 
-/// Searches one stage in a child; what it wins comes back through a pipe.
-Status search_stage(const Flags &flags, const Json &generators, const std::vector<Conv2dProblem> &problems, Winners &winners) {
+/// Searches one stage, or a pair, in a child; what it wins comes back through a pipe, and its curve.
+Status search_stage(const Flags &flags, const Json &generators, const std::vector<Conv2dProblem> &problems, Winners &winners, std::string &curve) {
     int ends[2];
     if (pipe(ends) != 0) {
         return Status(StatusCode::kInternal, std::string("cannot make a pipe: ") + std::strerror(errno));
@@ -719,7 +930,7 @@ Status search_stage(const Flags &flags, const Json &generators, const std::vecto
         {
             Search search(flags, generators, problems);
             const Status status = search.run();
-            const std::string found = Json{{"code", static_cast<int>(status.code())}, {"message", status.message()}, {"winners", search.winners()}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+            const std::string found = Json{{"code", static_cast<int>(status.code())}, {"message", status.message()}, {"winners", search.winners()}, {"curve", search.curve()}}.dump(-1, ' ', false, Json::error_handler_t::replace);
             size_t done = 0;
             for (ssize_t n = 1; done < found.size() && n > 0; done += static_cast<size_t>(std::max<ssize_t>(n, 0))) {
                 n = write(ends[1], found.data() + done, found.size() - done);
@@ -746,12 +957,18 @@ Status search_stage(const Flags &flags, const Json &generators, const std::vecto
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || answer.is_discarded()) {
         return Status(StatusCode::kInternal, "the search of " + flags.stage + " ended by itself; continue with --resume");
     }
-    winners = answer["winners"].get<Winners>();
+    for (const auto &[stage, found] : answer["winners"].get<Winners>()) {
+        for (const auto &[parameters, where] : found) {
+            std::vector<std::pair<std::string, double>> &all = winners[stage][parameters];
+            all.insert(all.end(), where.begin(), where.end());
+        }
+    }
+    curve += answer["curve"].get<std::string>();
     return Status(static_cast<StatusCode>(answer["code"].get<int>()), answer["message"].get<std::string>());
 }
 
 /// The build's list with what was found.
-Status write_list(const Flags &flags, Json list, const std::map<std::string, Winners> &winners) {
+Status write_list(const Flags &flags, Json list, const Winners &winners) {
     size_t added = 0, all = 0;
     for (const auto &[stage, found] : winners) {
         for (const auto &[parameters, where] : found) {
@@ -787,8 +1004,10 @@ Status search(Flags flags) {
     if (!problems) {
         return problems.status();
     }
-    if (Status status = flags.write.empty() ? Status() : check_writable(flags.write); !status) {
-        return status;
+    for (const std::string &file : {flags.write, flags.curve}) {
+        if (Status status = file.empty() ? Status() : check_writable(file); !status) {
+            return status;
+        }
     }
     if (flags.stages.empty()) {
         flags.stages = main_stages(flags, (*generators)["list"], *problems);
@@ -796,20 +1015,22 @@ Status search(Flags flags) {
             return bad("no stage of these problems' plans has schedules to search" + std::string(flags.where.empty() ? "" : " that --where leaves"));
         }
     }
-    std::map<std::string, Winners> winners;
+    Winners winners;
+    std::string curve;
     Status searched;
     for (size_t i = 0; i < flags.stages.size() && searched; ++i) {
         Flags one = flags;
         one.stage = flags.stages[i];
         // What earlier stages left of the budget serves the later ones.
         one.budget = flags.budget > 0.0 ? std::max(1e-9, (flags.budget - (now() - start)) / static_cast<double>(flags.stages.size() - i)) : 0.0;
-        searched = search_stage(one, *generators, *problems, winners[one.stage]);
+        searched = search_stage(one, *generators, *problems, winners, curve);
         if (i + 1 < flags.stages.size()) {
             fmt::print("\n");
         }
     }
     // What was found before an interruption or a failure is not lost.
-    const Status written = flags.write.empty() ? Status() : write_list(flags, (*generators)["list"], winners);
+    Status written = flags.write.empty() ? Status() : write_list(flags, (*generators)["list"], winners);
+    written = written && !flags.curve.empty() ? write_file(flags.curve, kCurveHeader + curve) : written;
     return searched ? written : searched;
 }
 
@@ -817,10 +1038,11 @@ Status search(Flags flags) {
 
 Action add_search(CLI::App &verb) {
     auto flags = std::make_shared<Flags>();
-    verb.add_option("--stage", flags->stages, "the stage whose schedules are searched, such as gemm; may be repeated; default: the main stages of the problems' likely plans");
+    verb.add_option("--stage", flags->stages, "the stage whose schedules are searched, such as gemm, or two that are searched together, such as tile_forward+tile_product; may be repeated; default: the main stages of the problems' likely plans");
     verb.add_option("--problem", flags->problems, "a problem to search for; may be repeated");
     verb.add_option("--shapes", flags->shapes, "CSV file of problems");
     verb.add_option("--write", flags->write, "the list of variants with the winners, for -DFOURFOLD_VARIANTS=");
+    verb.add_option("--curve", flags->curve, "writes how many variants of each stage, built-in ones among them, buy how much, as CSV: loss in the geometric mean of the problems and at worst");
     verb.add_option("--where", flags->where, "only points of the space with this value, such as m=4; may be repeated");
     verb.add_option("--build", flags->build, "build directory with the generators; default: this program's");
     verb.add_option("--cache", flags->cache, "folder for compiled candidates; default: search/ in the build directory");

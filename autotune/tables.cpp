@@ -151,6 +151,7 @@ Action add_tables(CLI::App &verb) {
     CLI::App *reducing = verb.add_subcommand("reduce", "how many variants buy how much, and a shorter list of them for the build");
     reducing->add_option("tables", reduce->tables, "tables that the variants must serve")->required();
     reducing->add_option("--within", reduce->within, "per cent that a problem may lose")->check(CLI::Range(0.0, 50.0))->capture_default_str();
+    reducing->add_option("--curve", reduce->curve, "writes how many variants buy how much as CSV: variants, loss in the geometric mean and at worst");
     CLI::Option *list = reducing->add_option("--list", reduce->list, "the list that this build was made from: schedules/cpu/variants.json");
     reducing->add_option("--out", reduce->out, "writes the list without what neither the tables nor untuned problems need, for -DFOURFOLD_VARIANTS=")->needs(list);
     reducing->callback([reduce, chosen] { *chosen = [reduce] { return reduce_tables(*reduce); }; });

@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "bad.h"
-#include "cover.h"
 #include "files.h"
 #include "fourfold/tuning.h"
 #include "plan_run.h"
@@ -98,14 +97,6 @@ Result<Measured> measured_by(const std::vector<std::string> &tables) {
     }
     fmt::print("{} problems{}\n", measured.problems.size(), skipped > 0 ? fmt::format("; {} records of other ISA levels or builds skipped", skipped) : "");
     return measured;
-}
-
-void print_curve(const std::vector<CoverStep> &steps, size_t problems, double within) {
-    const Table table({{"variants", 8}, {"geomean", 7}, {"worst", 5}, {fmt::format("within {:g} %", within), 12}, {"added", 0, true}});
-    fmt::print("{}", table.header());
-    for (const CoverStep &s : steps) {
-        fmt::print("{}", table.row({std::to_string(s.variants), fmt::format("{:.3f}", s.geomean), fmt::format("{:.3f}", s.worst), fmt::format("{} of {}", s.within, problems), fmt::format("{}", fmt::join(s.added, " "))}));
-    }
 }
 
 const Variant *variant_named(const std::string &name) {
@@ -233,6 +224,14 @@ private:
 
 }  // namespace
 
+void print_curve(const std::vector<CoverStep> &steps, size_t problems, double within) {
+    const Table table({{"variants", 8}, {"geomean", 7}, {"worst", 5}, {fmt::format("within {:g} %", within), 12}, {"added", 0, true}});
+    fmt::print("{}", table.header());
+    for (const CoverStep &s : steps) {
+        fmt::print("{}", table.row({std::to_string(s.variants), fmt::format("{:.3f}", s.geomean), fmt::format("{:.3f}", s.worst), fmt::format("{} of {}", s.within, problems), fmt::format("{}", fmt::join(s.added, " "))}));
+    }
+}
+
 Status reduce_tables(const ReduceFlags &flags) {
     const Result<Measured> measured = measured_by(flags.tables);
     if (!measured) {
@@ -240,6 +239,11 @@ Status reduce_tables(const ReduceFlags &flags) {
     }
     const std::vector<CoverStep> steps = cover(measured->problems, 1.0 - flags.within / 100.0);
     print_curve(steps, measured->problems.size(), flags.within);
+    if (!flags.curve.empty()) {
+        if (Status status = write_file(flags.curve, kCurveHeader + curve_lines("all", machine().isa, steps, measured->problems.size(), 1.0 - flags.within / 100.0)); !status) {
+            return status;
+        }
+    }
     if (flags.out.empty()) {
         return {};
     }

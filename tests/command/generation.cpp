@@ -152,9 +152,14 @@ std::string file_with(const TemporaryFolder &folder, const std::string &ending) 
 
 TEST(Search, CompilesChecksAndTimesACandidate) {
     TemporaryFolder folder;
-    const std::vector<std::string> command = search_gemm(folder, {"--where", "m=2", "--where", "n=3"});
+    const std::vector<std::string> command = search_gemm(folder, {"--where", "m=2", "--where", "n=3", "--curve", folder / "curve.csv"});
     const Outcome first = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, first));
+    const std::vector<std::string> curve = lines_of(read_bytes(folder / "curve.csv"));
+    ASSERT_EQ(curve.size(), 2u) << "one variant is the best for one problem";
+    EXPECT_EQ(curve[0], "stage,target,variants,geomean_loss,worst_loss,within_goal,problems,goal_loss,added");
+    EXPECT_EQ(curve[1].rfind("gemm," + machine().isa + ",1,0.0", 0), 0u) << curve[1];
+    EXPECT_NE(curve[1].find(",1,1,0.0300,gemm_" + machine().isa), std::string::npos) << curve[1];
     EXPECT_NE(first.out.find("1 candidates, 1 of them to compile"), std::string::npos) << first.out;
     EXPECT_NE(first.out.find("1 ok"), std::string::npos) << first.out;
     EXPECT_NE(first.out.find("gemm_" + machine().isa + "_m2_n3\n"), std::string::npos) << first.out;
@@ -385,6 +390,35 @@ TEST(Search, WritesTheWinnersOfAllStagesIntoAList) {
     const Outcome two = fourfold_command({"search", "--stage", "gemm", "--stage", "conv_direct", "--where", "m=2", "--trials", "1", "--problem", "b1 ic8 i9 oc16 f3", "--hopeless", "1e9", "--build", FOURFOLD_GENERATORS_BUILD, "--cache", folder.path()});
     ASSERT_TRUE(exits_with(0, two));
     EXPECT_EQ(printed_winners(two.out).size(), 2u) << two.out;
+}
+
+TEST(Search, SearchesAPairWithWhatGoesWithIt) {
+    if (kSanitized) {
+        GTEST_SKIP() << "variants of the list are left out";
+    }
+    TemporaryFolder folder;
+    const std::string isa = machine().isa;
+    const std::vector<std::string> command = {"search", "--stage", "tile_forward+tile_product", "--problem", "b1 ic16 i20 oc16 f5 p2", "--where", "t=10", "--where", "r=2", "--where", "v=1", "--where", "mults=3", "--hopeless", "20", "--build", FOURFOLD_GENERATORS_BUILD,
+                                              "--cache", folder.path()};
+    const Outcome outcome = fourfold_command(command);
+    ASSERT_TRUE(exits_with(0, outcome));
+    // The new size needs its inverse. Which pairs are timed is the search's choice: of each size the likeliest, of the best one all.
+    EXPECT_NE(outcome.out.find(", 2 candidates, 3 of them to compile"), std::string::npos) << outcome.out;
+    const std::string forward = "tile_forward_" + isa + "_t10", product = "tile_product_" + isa + "_r2_v1_mults3";
+    bool new_size = false, new_product = false, built_in = false;
+    std::istringstream lines(outcome.out);
+    for (std::string line; std::getline(lines, line);) {
+        const bool has_forward = line.find(forward + " ") != std::string::npos, has_product = line.find(product) != std::string::npos, has_pair = line.find("tile_forward_" + isa) != std::string::npos && line.find("tile_product_" + isa) != std::string::npos;
+        EXPECT_EQ(line.find("refused"), std::string::npos) << line;
+        new_size = new_size || (has_forward && has_pair);
+        new_product = new_product || (has_product && has_pair);
+        built_in = built_in || (has_pair && !has_forward && !has_product && line.find("(built in)") != std::string::npos);
+    }
+    EXPECT_TRUE(new_size && new_product && built_in) << new_size << new_product << built_in << "\n"
+                                                     << outcome.out;
+    EXPECT_EQ(printed_winners(outcome.out).count("tile_forward") + printed_winners(outcome.out).count("tile_product"), 2u) << outcome.out;
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm+gemm", "--problem", "b1 ic8 i9 oc16 f3"}), {"gemm+gemm"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"search", "--build", FOURFOLD_GENERATORS_BUILD, "--stage", "gemm+gem", "--problem", "b1 ic8 i9 oc16 f3"}), {"'gem'"}));
 }
 
 TEST(Search, RefusesBadInput) {

@@ -576,6 +576,12 @@ TEST_F(Tuned, TablesReduceTheListOfVariants) {
     const Outcome curve = fourfold_command({"tables", "reduce", folder / "t.json"});
     ASSERT_TRUE(exits_with(0, curve)) << curve.err;
     EXPECT_TRUE(says(curve, "4 of 4")) << curve.out;
+    ASSERT_TRUE(exits_with(0, fourfold_command({"tables", "reduce", folder / "t.json", "--curve", folder / "curve.csv"})));
+    const std::string written = read_bytes(folder / "curve.csv"), last = lines_of(written).back();
+    EXPECT_EQ(written.rfind("stage,target,variants,", 0), 0u) << written;
+    EXPECT_EQ(last.rfind("all," + machine().isa + ",", 0), 0u) << written;
+    EXPECT_NE(last.find(",4,4,0.0300,"), std::string::npos) << written;
+    EXPECT_TRUE(exits_with(1, fourfold_command({"tables", "reduce", folder / "t.json", "--curve", folder / "no/curve.csv"}), {"no/curve.csv"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "reduce", folder / "t.json", "--out", folder / "l.json"}), {"--list"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "reduce", folder / "t.json", "--list", folder / "t.json", "--out", folder / "l.json"}), {"t.json"}));
     write_bytes(folder / "bad.json", "{\"budget\":{},\"targets\":{},\"stages\":{\"pad\":7}}");

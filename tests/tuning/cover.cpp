@@ -35,6 +35,15 @@ TEST(Cover, CountsNewVariantsOnly) {
     EXPECT_EQ(steps.back().geomean, 1.0);
 }
 
+TEST(Cover, IsWrittenAsACurve) {
+    const std::vector<CoverProblem> problems = {{{{{"a"}, 1.0}, {{"b"}, 0.5}}}, {{{{"b"}, 1.0}, {{"a"}, 0.8}}}};
+    EXPECT_EQ(std::string(kCurveHeader) + curve_lines("gemm", "avx2", cover(problems, 0.97), 2, 0.97),
+              "stage,target,variants,geomean_loss,worst_loss,within_goal,problems,goal_loss,added\n"
+              "gemm,avx2,1,0.1056,0.2000,1,2,0.0300,a\n"
+              "gemm,avx2,2,0.0000,0.0000,2,2,0.0300,b\n");
+    EXPECT_EQ(curve_lines("gemm", "avx2", {}, 0, 0.97), "");
+}
+
 TEST(Cover, AChoiceMayNeedNoVariant) {
     const std::vector<CoverProblem> problems = {{{{{}, 1.0}}}, {{{{"a"}, 1.0}}}};
     EXPECT_EQ(cover(problems, 0.97).back().variants, 1u);
