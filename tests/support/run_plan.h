@@ -75,6 +75,9 @@ double max_error(const Array &y, const reference::Forward &expected);
 ::testing::AssertionResult matches(const Operands &operands, const reference::Forward &expected, double limit);
 /// Bits, not values: NaN equals itself and -0 is not 0.
 bool same_bits(const std::vector<float> &a, const std::vector<float> &b);
+/// The same bits, of sums that other threads may compute elsewhere in a register tile. Kernels that the address sanitizer instruments may sum
+/// the rows of a register tile in orders of their own (LLVM may reassociate): of those the same but for rounding, 1e-6 of the largest.
+bool same_sums(const std::vector<float> &a, const std::vector<float> &b);
 
 /// The algorithms of this version.
 inline constexpr Algorithm kAlgorithms[] = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd};
