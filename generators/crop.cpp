@@ -29,7 +29,7 @@ public:
     Output<Buffer<float, 3>> out{"out"};
 
     void generate() {
-        Var x("x"), y("y"), k("k");
+        Var x("x"), y("y");
         const Expr v = scale * in(x, y, k) + bias(k);
         out(x, y, k) = fourfold::post_op(select(use_residual != 0, v + residual(x, y, k), v), post, lo, hi);
         stages = {out, x};
@@ -50,11 +50,12 @@ public:
         if (get_target().has_gpu_feature()) {
             fourfold::cuda::schedule_map(stages.out);
         } else {
-            fourfold::cpu::schedule_crop(stages, use_residual, post, get_target());
+            fourfold::cpu::schedule_crop(stages, k, layout == fourfold::Layout::nhwc, use_residual, post, get_target());
         }
     }
 
 private:
+    Var k{"k"};
     fourfold::MemoryStages stages;
 };
 
