@@ -473,6 +473,9 @@ private:
             }
             problems_.push_back(std::move(p));
         }
+        if (stages_.size() > 1 && std::none_of(problems_.begin(), problems_.end(), [](const Problem &p) { return !p.members.empty(); })) {
+            return bad("--stage " + flags_.stage + ": no plan of these problems chooses variants of both");
+        }
         return {};
     }
 

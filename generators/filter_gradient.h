@@ -10,7 +10,7 @@ namespace fourfold {
 struct FilterGradientStages {
     Halide::Func out;  ///< (ct, i, g, z), undefined, then updated over the rows of tiles
     Halide::Func sum;  ///< (ct, ii, io, g, z), channel i = io*m + ii, updated over pixels; lane first where there are several
-    std::vector<Halide::Func> folds;  ///< sum, then each the halves of the one before added, down to one lane; empty with one lane
+    std::vector<Halide::Func> folds;  ///< sum, then each the halves of the one before added, down to four lanes; empty with one lane
     Halide::Var lane{"lane"}, ct{"ct"}, i{"i"}, ii{"ii"}, io{"io"}, g{"g"}, z{"z"};
     Halide::RVar row, tile, q, p;
 };

@@ -59,8 +59,13 @@ public:
         }
         serial_seconds = seconds(b);
         serial_workspace_bytes = workspace_bytes;
+        const Blocking serial = b;
         split_for_threads(b);
         lay_out(b);
+        if (workspace_bytes > workspace_limit) {
+            b = serial;
+            lay_out(b);
+        }
         b.slots = affordable_slots(threads_, tasks(blocking_), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(b);
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks(blocking_));
@@ -158,7 +163,8 @@ private:
             const Blocking c = split(s);
             const int64_t rest = geometry_.out_height % c.strip, planes = tasks(c) / strips(c);
             const double part = static_cast<double>(ceil_div(blocks, c.oc_parts));
-            return seconds(c) * share_of_slowest(threads_, planes * (geometry_.out_height / c.strip), part * static_cast<double>(strip_tiles(c.strip)), rest > 0 ? planes : 0, part * static_cast<double>(strip_tiles(rest)));
+            // Parts are not all as large as the largest.
+            return seconds(c) * part * static_cast<double>(c.oc_parts) / static_cast<double>(blocks) * share_of_slowest(threads_, planes * (geometry_.out_height / c.strip), part * static_cast<double>(strip_tiles(c.strip)), rest > 0 ? planes : 0, part * static_cast<double>(strip_tiles(rest)));
         }));
     }
 
@@ -196,7 +202,8 @@ private:
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());
         }
         const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips(b)) : 1.0);
-        const double calls = static_cast<double>(tasks(b)) * (3.0 + 2.0 * static_cast<double>(ceil_div(outputs_, b.oc_block)));
+        const int64_t of_a_part = ceil_div(ceil_div(outputs_, m_), b.oc_parts) * m_;
+        const double calls = static_cast<double>(tasks(b)) * (3.0 + 2.0 * static_cast<double>(ceil_div(of_a_part, b.oc_block)));
         return steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
 

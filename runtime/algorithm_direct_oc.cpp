@@ -109,8 +109,13 @@ public:
         }
         lay_out(best);
         serial_workspace_bytes = workspace_bytes;
+        const Blocking serial = best;
         split_for_threads(best);
         lay_out(best);
+        if (workspace_bytes > workspace_limit) {
+            best = serial;  // a rest of rows has tables of its own
+            lay_out(best);
+        }
         best.slots = affordable_slots(threads_, tasks(blocking_), slot_bytes_, workspace_bytes, workspace_limit);
         lay_out(best);
         // A copy's form is known here, an image's strides only at the call.
@@ -200,7 +205,8 @@ private:
             const int64_t rest = out_height_ % c.strip, planes = tasks(c) / strips(c);
             const double part = static_cast<double>(ceil_div(panels_, c.oc_parts));
             const auto tiles = [&](int64_t rows) { return part * static_cast<double>(ceil_div(c.images * rows * out_width_, r_)); };
-            return predict(c) * share_of_slowest(threads_, planes * (out_height_ / c.strip), tiles(c.strip), rest > 0 ? planes : 0, tiles(rest));
+            // Parts are not all as large as the largest.
+            return predict(c) * part * static_cast<double>(c.oc_parts) / static_cast<double>(panels_) * share_of_slowest(threads_, planes * (out_height_ / c.strip), tiles(c.strip), rest > 0 ? planes : 0, tiles(rest));
         }));
     }
 

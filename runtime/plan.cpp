@@ -831,7 +831,8 @@ Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock w
     }
     const Execution execution = this->execution(context);
     status = plan->filter_gradient(t, static_cast<std::byte *>(workspace.data), execution);
-    if (status.ok()) {
+    // On a GPU the memory is not ours to touch, and the work may not have begun.
+    if (status.ok() && device == nullptr) {
         clear_taps_outside(problem, t.grad_filters);
     }
     return status;

@@ -89,7 +89,8 @@ Status TiledPlan::block(size_t workspace_limit) {
     // Where the filters stay in L2, so do the transforms of a smaller block.
     const double l2 = static_cast<double>(machine().l2_bytes), l3 = static_cast<double>(machine().l3_bytes);
     const auto divide_within = [&](bool near, int threads) {
-        // Threads that share a block have an L2 each, and wait for each other after every stage: 1.5 times as much beside.
+        // Threads that share a block have an L2 each, and wait for each other after every stage: 1.5 times as much beside
+        // (measured with two threads, extrapolated to more).
         // Emerald Rapids, 2 threads, milliseconds with blocks as for one thread | so: 7x7 s2 3 -> 64 224x224 0.77 | 0.62, batch 4 3.63 | 2.68,
         // 7x7 16 -> 16 512x512 15.8 | 8.2, 11x11 3 -> 16 128x128 b4 2.66 | 1.83; networks' dense layers 1.00 to 1.15 times as fast.
         const double least = near ? near_share_of_l2() * l2 : block_share_of_l2() * l2 * (threads > 1 ? 1.5 * threads : 1.0);

@@ -14,7 +14,7 @@ void schedule_crop(MemoryStages &s, const Var &k, bool nhwc, const Expr &use_res
         const int vec = target.natural_vector_size<float>();
         const auto channels = s.out.output_buffer().dim(2);
         Stage dense = s.out.specialize(channels.stride() == 1 && channels.extent() >= vec);
-        dense.reorder(k, s.x).vectorize(k, vec, TailStrategy::GuardWithIf);
+        dense.reorder(k, s.x, s.out.args()[1]).vectorize(k, vec, TailStrategy::GuardWithIf);
         dense.specialize(use_residual == 0 && post == 0);
         dense.specialize(use_residual == 0);
     }

@@ -78,6 +78,32 @@ TEST(WorkspaceLimit, HalvedUntilRefused) {
     }
 }
 
+// More threads divide a plane into more pieces, each of whose kinds may need tables of its own.
+TEST(WorkspaceLimit, HoldsForSeveralThreads) {
+    for (const char *text : {"b1 ic128 i9 oc16 f5", "b1 ic64 i9x8 oc48 f3", "b1 ic40 i33x32 oc24 f3 p1", "b2 ic96 i15 oc32 f5 s2"}) {
+        const Conv2dProblem p = parse_problem(text);
+        for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFftTiled, Algorithm::kWinograd}) {
+            for (const std::string &variant : runnable_variants(algorithm)) {
+                PlanOptions options;
+                options.algorithm = algorithm;
+                options.variant = variant;
+                options.threads = 1;
+                const Result<Plan> one = Plan::create(p, options);
+                if (!one.ok()) {
+                    continue;
+                }
+                options.workspace_limit = one->workspace_bytes();
+                for (int threads : {2, 3, 8}) {
+                    options.threads = threads;
+                    const Result<Plan> plan = Plan::create(p, options);
+                    ASSERT_TRUE(plan.ok()) << text << ", " << variant << ": " << plan.status().message();
+                    EXPECT_LE(plan->workspace_bytes(), options.workspace_limit) << text << ", " << variant << ", " << threads << " threads";
+                }
+            }
+        }
+    }
+}
+
 TEST(WorkspaceLimit, AutoFallsBackToWhatFits) {
     for (const char *text : kProblems) {
         const Conv2dProblem p = parse_problem(text);

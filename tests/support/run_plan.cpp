@@ -342,7 +342,7 @@ bool same_sums(const std::vector<float> &a, const std::vector<float> &b) {
 #ifdef FOURFOLD_INSTRUMENTED
     float largest = 0.0f;
     for (const float x : a) {
-        largest = std::max(largest, std::fabs(x));
+        largest = std::max(largest, std::isfinite(x) ? std::fabs(x) : 0.0f);
     }
     const auto near = [&](float x, float y) { return std::fabs(x - y) <= 1e-6f * largest; };
     return same_bits(a, b) || (a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), near));

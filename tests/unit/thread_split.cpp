@@ -29,7 +29,9 @@ TEST(ThreadSplit, ShareOfSlowestIsNearThatOfASchedule) {
         const double share = share_of_slowest(threads, full, task, partial, last), scheduled = last_end(threads, full, task, partial, last) / all;
         SCOPED_TRACE(::testing::Message() << threads << " threads, " << full << " tasks of " << task << ", " << partial << " of " << last);
         EXPECT_GE(share, 1.0 / threads);
-        EXPECT_LE(std::abs(share - scheduled), 1.05 * task / all);
+        // Exact where all tasks are alike, or the partial ones begin together.
+        const double slack = partial == 0 || full % threads == 0 ? 0.05 : 1.05;
+        EXPECT_LE(std::abs(share - scheduled), slack * task / all + 1e-12);
     }
 }
 

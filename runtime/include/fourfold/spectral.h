@@ -147,7 +147,8 @@ public:
     std::string describe() const;
 
     /// Brings filters into the form that execute reads. The block starts with a header that execute checks, is free of
-    /// pointers, and may be saved and reused by an equal plan of the same build, of any batch.
+    /// pointers, and may be saved and reused by an equal plan of the same build, of any batch that leads to the same
+    /// variant(): SpectralOptions::variant names one.
     Status pack_filters(ConstSpectrumView filters, MemoryBlock packed, const ExecutionContext &context = {}) const;
     /// Computes the problem. Allocates nothing, throws nothing, writes only to the result and the workspace, which must not be
     /// shared with a concurrent call. Errors: kInvalidArgument; the result is then untouched.
