@@ -33,8 +33,8 @@ TEST(Layer, ComputesWhatItsPlanDoes) {
 }
 
 TEST(Layer, TakesRankOneFiltersAsTwoPassesWhenFaster) {
-    Operands operands(parse_problem("b1 ic1 i300x400 oc1 f15 p7 symmetric"), 3);
-    operands.filters.fill(1.0f / 225);
+    Operands operands(parse_problem("b1 ic1 i300x400 oc1 f9 p4 symmetric"), 3);
+    operands.filters.fill(1.0f / 81);
     const Tensors tensors = operands.tensors();
     Result<Conv2dLayer> layer = Conv2dLayer::create(operands.problem, tensors.filters.view, tensors.bias);
     ASSERT_TRUE(layer.ok()) << layer.status().message();
