@@ -152,20 +152,8 @@ private:
         while (tasks(b) < 4 * threads_ && b.groups > 1) {
             b.groups = (b.groups + 1) / 2;
         }
-        const int64_t fewest = strips(b), blocks = ceil_div(outputs_, m_);
-        const auto split = [&](const ThreadSplit &s) {
-            Blocking c = b;
-            c.strip = s.strips == fewest ? b.strip : ceil_div(geometry_.out_height, s.strips);
-            c.oc_parts = s.parts;
-            return c;
-        };
-        b = split(best_split(threads_, tasks(b) / fewest, fewest, geometry_.out_height, blocks, [&](const ThreadSplit &s) {
-            const Blocking c = split(s);
-            const int64_t rest = geometry_.out_height % c.strip, planes = tasks(c) / strips(c);
-            const double part = static_cast<double>(ceil_div(blocks, c.oc_parts));
-            // Parts are not all as large as the largest.
-            return seconds(c) * part * static_cast<double>(c.oc_parts) / static_cast<double>(blocks) * share_of_slowest(threads_, planes * (geometry_.out_height / c.strip), part * static_cast<double>(strip_tiles(c.strip)), rest > 0 ? planes : 0, part * static_cast<double>(strip_tiles(rest)));
-        }));
+        b = divided(b, threads_, tasks(b) / strips(b), geometry_.out_height, geometry_.out_height, ceil_div(outputs_, m_),
+                    [&](const Blocking &c) { return seconds(c); }, [&](const Blocking &, int64_t rows) { return strip_tiles(rows); });
     }
 
     void lay_out(const Blocking &b) {

@@ -193,21 +193,8 @@ private:
         while (tasks(b) < 4 * threads_ && b.images > 1) {
             b.images = (b.images + 1) / 2;
         }
-        const int64_t fewest = strips(b);
-        const auto split = [&](const ThreadSplit &s) {
-            Blocking c = b;
-            c.strip = s.strips == fewest ? b.strip : ceil_div(out_height_, s.strips);
-            c.oc_parts = s.parts;
-            return c;
-        };
-        b = split(best_split(threads_, tasks(b) / fewest, fewest, b.images > 1 ? fewest : out_height_, panels_, [&](const ThreadSplit &s) {
-            const Blocking c = split(s);
-            const int64_t rest = out_height_ % c.strip, planes = tasks(c) / strips(c);
-            const double part = static_cast<double>(ceil_div(panels_, c.oc_parts));
-            const auto tiles = [&](int64_t rows) { return part * static_cast<double>(ceil_div(c.images * rows * out_width_, r_)); };
-            // Parts are not all as large as the largest.
-            return predict(c) * part * static_cast<double>(c.oc_parts) / static_cast<double>(panels_) * share_of_slowest(threads_, planes * (out_height_ / c.strip), tiles(c.strip), rest > 0 ? planes : 0, tiles(rest));
-        }));
+        b = divided(b, threads_, tasks(b) / strips(b), out_height_, b.images > 1 ? strips(b) : out_height_, panels_,
+                    [&](const Blocking &c) { return predict(c); }, [&](const Blocking &c, int64_t rows) { return ceil_div(c.images * rows * out_width_, r_); });
     }
 
     void lay_out(const Blocking &b) {
