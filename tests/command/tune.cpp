@@ -442,6 +442,18 @@ TEST_F(Tuned, OperationsLayoutsThreadsAndColdCachesHaveRecordsOfTheirOwn) {
     EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", out, "--threads", "3"}), {"no records"}));
 }
 
+/// A record of a plan whose halves of the samples took a and b milliseconds.
+std::string measured_line(const Conv2dProblem &p, const PlanOptions &options, const Plan &plan, bool winner, double a, double b, int samples) {
+    Record r = cli::make_record(p, options, plan.choice());
+    r.winner = winner;
+    r.seconds_min = std::min(a, b) * 1e-3;
+    r.seconds_median = a * 1e-3;
+    r.seconds_predicted = 1e-3;
+    r.halves = {a * 1e-3, b * 1e-3};
+    r.samples = samples;
+    return cli::record_line(r);
+}
+
 TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
     // Two choices that this build really has.
     const Conv2dProblem p = *Conv2dProblem::parse("b1 ic8 i9 oc16 f3 p1");
@@ -452,16 +464,7 @@ TEST_F(Tuned, ReportJudgesByHalvesAndByAnotherTune) {
     const std::string header = cli::header_line();
     PlanOptions one_thread;
     one_thread.threads = 1;
-    const auto line = [&](const Plan &plan, bool winner, double a, double b) {
-        Record r = cli::make_record(p, one_thread, plan.choice());
-        r.winner = winner;
-        r.seconds_min = std::min(a, b) * 1e-3;
-        r.seconds_median = a * 1e-3;
-        r.seconds_predicted = 1e-3;
-        r.halves = {a * 1e-3, b * 1e-3};
-        r.samples = 10;
-        return cli::record_line(r);
-    };
+    const auto line = [&](const Plan &plan, bool winner, double a, double b) { return measured_line(p, one_thread, plan, winner, a, b, 10); };
     const auto table = [&](double a, double b, double c, double d) {
         return header + line(first, true, a, b) + line(second, false, c, d);
     };
@@ -498,16 +501,7 @@ TEST_F(Tuned, ReportSaysWhetherAnythingIsSlowerThanUntuned) {
     PlanOptions named = options;
     named.algorithm = untuned.algorithm() == Algorithm::kDirect ? Algorithm::kIm2col : Algorithm::kDirect;
     const Plan other = *Plan::create(p, named);
-    const auto line = [&](const Plan &plan, bool winner, double a, double b) {
-        Record r = cli::make_record(p, options, plan.choice());
-        r.winner = winner;
-        r.seconds_min = std::min(a, b) * 1e-3;
-        r.seconds_median = a * 1e-3;
-        r.seconds_predicted = 1e-3;
-        r.halves = {a * 1e-3, b * 1e-3};
-        r.samples = 12;
-        return cli::record_line(r);
-    };
+    const auto line = [&](const Plan &plan, bool winner, double a, double b) { return measured_line(p, options, plan, winner, a, b, 12); };
     const auto report = [&](const std::string &lines, const Arguments &more = {}) {
         write_bytes(folder / "t.json", cli::header_line() + lines);
         Arguments arguments = {"report", "--table", folder / "t.json"};

@@ -235,15 +235,21 @@ TEST_F(DeviceProblems, EveryVariant) {
     EXPECT_GE(tried, 10);
 }
 
+/// The names of a stage's variants for the device of the test whose parameters hold this.
+std::vector<std::string> variants_here(const std::string &stage, const std::string &parameter = "") {
+    std::vector<std::string> names;
+    for (const VariantInfo &v : list_device_variants()) {
+        if (v.runnable && v.device == test_device() && v.stage == stage && v.parameters.find(parameter) != std::string::npos) {
+            names.push_back(v.name);
+        }
+    }
+    return names;
+}
+
 /// Groups with one input channel by tiles in shared memory: sizes around those of blocks, every kind of padding, strides and dilation, and
 /// what does not fit.
 TEST_F(DeviceProblems, TilesInSharedMemory) {
-    std::vector<std::string> variants;
-    for (const VariantInfo &v : list_device_variants()) {
-        if (v.runnable && v.device == test_device() && v.stage == "conv_plane") {
-            variants.push_back(v.name);
-        }
-    }
+    const std::vector<std::string> variants = variants_here("conv_plane");
     ASSERT_GE(variants.size(), 2u);
     for (const char *text : {
              "b1 ic1 i32 oc1 f1",
@@ -291,12 +297,7 @@ TEST_F(DeviceProblems, TilesInSharedMemory) {
 /// Gradients of filters with a warp to a channel and tap: rows around a warp's length, fewer sums than warps in a block and more, output channels
 /// around those of a thread. Plans take it where sums are too few for a thread each.
 TEST_F(DeviceProblems, PixelsSharedByAWarp) {
-    std::vector<std::string> variants;
-    for (const VariantInfo &v : list_device_variants()) {
-        if (v.runnable && v.device == test_device() && v.stage == "filter_gradient" && v.parameters.find("l=32") != std::string::npos) {
-            variants.push_back(v.name);
-        }
-    }
+    const std::vector<std::string> variants = variants_here("filter_gradient", "l=32");
     ASSERT_GE(variants.size(), 2u);
     for (const char *text : {
              "b1 ic1 i5x32 oc5 f1",
