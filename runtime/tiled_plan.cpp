@@ -91,8 +91,8 @@ Status TiledPlan::block(size_t workspace_limit) {
     const auto divide_within = [&](bool near, int threads) {
         // Threads that share a block have an L2 each, and wait for each other after every stage: 1.5 times as much beside
         // (measured with two threads, extrapolated to more).
-        // Emerald Rapids, 2 threads, milliseconds with blocks as for one thread | so: 7x7 s2 3 -> 64 224x224 0.77 | 0.62, batch 4 3.63 | 2.68,
-        // 7x7 16 -> 16 512x512 15.8 | 8.2, 11x11 3 -> 16 128x128 b4 2.66 | 1.83; networks' dense layers 1.00 to 1.15 times as fast.
+        // Emerald Rapids, 2 threads, milliseconds with blocks as for one thread | so: 7x7 s2 3 -> 64 224x224 0.75 | 0.59, batch 4 3.16 | 2.29,
+        // 7x7 16 -> 16 512x512 13.9 | 7.1, 11x11 3 -> 16 128x128 b4 2.33 | 1.73; networks' dense layers 1.00 to 1.15 times as fast.
         const double least = near ? near_share_of_l2() * l2 : block_share_of_l2() * l2 * (threads > 1 ? 1.5 * threads : 1.0);
         const double bytes = near ? least : std::clamp(packed / static_cast<double>(p.groups) / 2, least, std::max(least, l3 / 3));
         int64_t rows = std::clamp<int64_t>(static_cast<int64_t>(bytes / per_row), 1, rows_);
