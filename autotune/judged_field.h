@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "candidate_field.h"
 #include "fourfold/plan.h"
+#include "fourfold/spectral.h"
 #include "problem_data.h"
 #include "reference.h"
 
@@ -34,12 +36,13 @@ public:
     };
 
     JudgedField(const Conv2dProblem &problem, const std::vector<Member> &members, const Options &options);
+    JudgedField(const SpectralProblem &problem, const std::vector<Member> &members, const Options &options);
     JudgedField(const JudgedField &) = delete;
     JudgedField &operator=(const JudgedField &) = delete;
 
     /// False when memory ran out.
     bool ok() const {
-        return reference_.has_value() && result_.data() != nullptr;
+        return judge_ != nullptr && result_.data() != nullptr;
     }
     /// As CandidateField's; "stopped" once is_stopped().
     Failure sample(size_t i, double &seconds);
@@ -48,11 +51,11 @@ public:
     }
 
 private:
-    Failure judge(size_t i) const;
+    /// `bytes`: of operands and result.
+    void start(const std::string &problem, const std::vector<Member> &members, const Options &options, double bytes);
 
-    std::vector<Algorithm> algorithms_;
     SharedFloats result_;
-    std::optional<Reference> reference_;
+    std::function<Failure(size_t)> judge_;
     std::optional<CandidateField> field_;
 };
 

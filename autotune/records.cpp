@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <sstream>
 #include <tuple>
 
@@ -81,7 +82,10 @@ std::string header_line() {
 
 std::string record_line(const Record &r, Device measured_on, double clock_hertz) {
     Json line;
-    line["problem"] = r.problem.to_string();
+    line["problem"] = r.problem_text();
+    if (r.spectral) {
+        line["kind"] = kSpectralKind;
+    }
     line["accuracy"] = to_string(r.accuracy);
     line["microarchitecture"] = r.microarchitecture;
     line["isa"] = r.isa;
@@ -115,7 +119,15 @@ std::string record_line(const Record &r, Device measured_on, double clock_hertz)
 }
 
 std::string record_key(const Record &r) {
-    return fmt::format("{}|{}|{}|{}|{}|{}", r.problem.to_string(), to_string(r.accuracy), r.microarchitecture, r.isa, r.threads, to_string(r.cache));
+    return fmt::format("{}|{}|{}|{}|{}|{}", r.problem_text(), to_string(r.accuracy), r.microarchitecture, r.isa, r.threads, to_string(r.cache));
+}
+
+Record make_record(const SpectralProblem &problem, const PlanOptions &options, const std::string &choice) {
+    PlanOptions plain;
+    plain.threads = options.threads;
+    Record r = make_record(Conv2dProblem(), plain, choice);
+    r.spectral = problem;
+    return r;
 }
 
 Record make_record(const Conv2dProblem &problem, const PlanOptions &options, const std::string &choice) {
@@ -211,6 +223,7 @@ Result<std::string> merge_tables(const std::vector<NamedTable> &tables) {
     const auto worth = [](const Kept &k) { return std::tie(k.current, k.date, k.record.samples, k.order); };
     std::map<std::pair<std::string, std::string>, Kept> kept;  // by key, then choice
     std::map<std::string, Kept> winners;                       // by key
+    std::set<std::string> unknown;                             // lines of other kinds
     size_t order = 0;
     for (const NamedTable &table : tables) {
         if (!read_table(table.text).header) {
@@ -222,7 +235,11 @@ Result<std::string> merge_tables(const std::vector<NamedTable> &tables) {
             std::string reason;
             const std::string_view line = rest.substr(0, end);
             rest.remove_prefix(end + 1);
-            if (parse_record_line(line, record, reason) != LineKind::kRecord) {
+            const LineKind kind = parse_record_line(line, record, reason);
+            if (kind == LineKind::kUnknown) {
+                unknown.insert(Json::parse(line).dump(-1, ' ', true, Json::error_handler_t::replace) + "\n");
+            }
+            if (kind != LineKind::kRecord) {
                 continue;
             }
             Kept one = {record, Json::parse(line), is_current(record), "", ++order};
@@ -247,6 +264,9 @@ Result<std::string> merge_tables(const std::vector<NamedTable> &tables) {
         const bool wins = winner != winners.end() && winner->second.record.choice == place.second && k.record.failure.empty();
         k.line["role"] = wins ? "winner" : "candidate";
         out += k.line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
+    }
+    for (const std::string &line : unknown) {
+        out += line;
     }
     return out;
 }

@@ -27,6 +27,8 @@ std::string record_key(const Record &record);
 
 /// A record of this machine or its GPU, with the hashes of the variants that the choice names.
 Record make_record(const Conv2dProblem &problem, const PlanOptions &options, const std::string &choice);
+/// The same of a spectral product; of the options the threads count.
+Record make_record(const SpectralProblem &problem, const PlanOptions &options, const std::string &choice);
 
 /// Where a machine's table is: `out`, or, where that is a folder, "sm_90-nvidia-h200.json" in it.
 std::string table_path(const std::string &out, const std::string &microarchitecture);
@@ -42,7 +44,7 @@ Result<std::vector<Record>> read_records(const std::string &path);
 /// One table of several. Of records with the same key and choice that stays which is current in this build; of equals the one with the later
 /// date, then with more samples, then the later file's. The winner of a key is that of its winners which is preferred in the
 /// same order, samples apart, unless the record that stays says that it fails. Lines keep the fields that this version does not
-/// know; sorted, so that tables diff well.
+/// know, and so do records of kinds that it does not know; sorted, so that tables diff well.
 Result<std::string> merge_tables(const std::vector<std::string> &paths);
 
 /// A table as it is merged: its name, for messages, and its text.

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "files.h"
+#include "record.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -55,9 +56,29 @@ Result<Conv2dProblem> parse_valid_problem(const std::string &text) {
     return problem;
 }
 
-Result<std::vector<Shape>> parse_shapes(const std::string &text, const std::string &file) {
+bool is_spectral(std::string_view text) {
+    const std::string padded = " " + std::string(text) + " ";
+    const size_t at = padded.find("spectral");
+    return at != std::string::npos && std::string(" \t_").find(padded[at - 1]) != std::string::npos;
+}
+
+Result<SpectralProblem> parse_valid_spectral(const std::string &text) {
+    const Result<SpectralProblem> problem = SpectralProblem::parse(text);
+    if (problem) {
+        if (Status status = problem->validate(); !status) {
+            return status;
+        }
+    }
+    return problem;
+}
+
+std::string Shape::text() const {
+    return spectral ? spectral->to_string() : tuning_problem(problem).to_string();
+}
+
+Result<std::vector<Shape>> parse_shapes(const std::string &text, const std::string &file, SpectralLines lines) {
     std::vector<Shape> shapes;
-    int number = 0;
+    int number = 0, left_out = 0;
     for (std::string_view raw : split(text, '\n')) {
         ++number;
         const std::string_view line = trim(raw);
@@ -72,6 +93,19 @@ Result<std::vector<Shape>> parse_shapes(const std::string &text, const std::stri
         if (trim(columns[0]) == "name" && (trim(columns[1]) == "b" || trim(columns[1]) == "problem")) {
             continue;
         }
+        const std::string_view rest = unquoted(line.substr(line.find(',') + 1));
+        if (is_spectral(rest)) {
+            const Result<SpectralProblem> spectral = parse_valid_spectral(std::string(rest));
+            if (!spectral) {
+                return bad(spectral.status().message());
+            }
+            if (lines == SpectralLines::kTaken) {
+                shapes.push_back({std::string(unquoted(columns[0])), Conv2dProblem(), *spectral});
+            } else {
+                ++left_out;
+            }
+            continue;
+        }
         // A problem's padding has commas too, but its second field is never a bare number.
         Result<Conv2dProblem> problem = Status(StatusCode::kInvalidArgument, "");
         if (is_number(columns[1])) {
@@ -80,7 +114,7 @@ Result<std::vector<Shape>> parse_shapes(const std::string &text, const std::stri
             }
             problem = from_columns(columns);
         } else {
-            problem = Conv2dProblem::parse(unquoted(line.substr(line.find(',') + 1)));
+            problem = Conv2dProblem::parse(rest);
         }
         if (!problem) {
             return bad(problem.status().message());
@@ -90,15 +124,18 @@ Result<std::vector<Shape>> parse_shapes(const std::string &text, const std::stri
         }
         shapes.push_back({std::string(unquoted(columns[0])), *problem});
     }
+    if (left_out > 0) {
+        fmt::print(stderr, "note: '{}': {} spectral product{} left out; bench takes them by --problem, tune both ways\n", file, left_out, left_out == 1 ? " is" : "s are");
+    }
     if (shapes.empty()) {
         return Status(StatusCode::kInvalidArgument, fmt::format("'{}' has no problems in it", file));
     }
     return shapes;
 }
 
-Result<std::vector<Shape>> read_shapes(const std::string &path) {
+Result<std::vector<Shape>> read_shapes(const std::string &path, SpectralLines spectral) {
     const Result<std::string> text = read_file(path);
-    return text ? parse_shapes(*text, path) : Result<std::vector<Shape>>(text.status());
+    return text ? parse_shapes(*text, path, spectral) : Result<std::vector<Shape>>(text.status());
 }
 
 std::vector<Shape> filter_shapes(const std::vector<Shape> &shapes, const std::string &pattern) {
@@ -113,6 +150,9 @@ Result<std::vector<Shape>> vary(const std::vector<Shape> &shapes, const std::vec
         for (const std::string &operation : operations.empty() ? std::vector<std::string>{""} : operations) {
             for (const std::string &layout : layouts.empty() ? std::vector<std::string>{""} : layouts) {
                 Conv2dProblem p = shape.problem;
+                if (shape.spectral && !layout.empty()) {
+                    return Status(StatusCode::kInvalidArgument, fmt::format("layout '{}' is of convolutions; {} has its order in its problem, bcij or none", layout, shape.name));
+                }
                 if (!operation.empty()) {
                     // One line's first word is what an operation is called everywhere.
                     const Result<Conv2dProblem> named = Conv2dProblem::parse(operation + " b1 ic1 i1 oc1 f1");
@@ -129,10 +169,14 @@ Result<std::vector<Shape>> vary(const std::vector<Shape> &shapes, const std::vec
                     }
                     p.layout = layout == "nhwc" ? Layout::kNhwc : Layout::kNchw;
                 }
-                if (Status status = p.validate(); !status) {
+                Shape varied = {shape.name, p, shape.spectral};
+                if (shape.spectral && !operation.empty()) {
+                    varied.spectral->operation = p.operation;
+                }
+                if (Status status = shape.spectral ? varied.spectral->validate() : p.validate(); !status) {
                     return Status(StatusCode::kInvalidArgument, fmt::format("{}: {}", shape.name, status.message()));
                 }
-                list.push_back({shape.name, p});
+                list.push_back(std::move(varied));
             }
         }
     }

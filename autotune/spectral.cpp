@@ -3,12 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 #include <functional>
-#include <limits>
 #include <memory>
-#include <new>
-#include <random>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -18,6 +14,10 @@
 #include "machine_limits.h"
 #include "measure.h"
 #include "npy.h"
+#include "shapes.h"
+#include "spectral_candidates.h"
+#include "spectral_data.h"
+#include "table.h"
 #include "text.h"
 
 namespace fourfold::cli {
@@ -116,91 +116,7 @@ Status run_spectral(const SpectralFlags &flags) {
     return write_npy(flags.output, y.shape, y.data.data());
 }
 
-/// Aligned as arrays of libraries are, so that vectors keep to cache lines: 0.8 of the time of channel-first products (Emerald Rapids).
-template<typename T>
-struct AlignedAllocator {
-    using value_type = T;
-    T *allocate(size_t n) {
-        return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t(kAlignment)));
-    }
-    void deallocate(T *p, size_t) {
-        ::operator delete(p, std::align_val_t(kAlignment));
-    }
-    friend bool operator==(const AlignedAllocator &, const AlignedAllocator &) {
-        return true;
-    }
-};
-using Spectrum = std::vector<Complex, AlignedAllocator<Complex>>;
-
-Spectrum random_spectrum(int64_t elements, uint64_t seed) {
-    std::mt19937_64 engine(seed);
-    Spectrum data(static_cast<size_t>(elements));
-    const auto uniform = [&] { return static_cast<float>(static_cast<double>(engine() >> 11) * 0x1p-52 - 1.0); };
-    for (Complex &v : data) {
-        const float re = uniform();
-        v = {re, uniform()};
-    }
-    return data;
-}
-
-/// Element (n or oc, channel or ic, frequency) of a dense tensor with `channels` and `frequencies`.
-struct Indexer {
-    int64_t n, c, f;
-    int64_t operator()(int64_t i, int64_t channel, int64_t frequency) const {
-        return i * n + channel * c + frequency * f;
-    }
-};
-
-/// max|y - y_ref| / max(sum |x||w|) at some thousands of elements, in double.
-double max_error(const SpectralProblem &p, const Spectrum &a, const Spectrum &b, const Spectrum &y) {
-    const int64_t f = p.frequencies(), ic = p.in_channels, oc = p.out_channels;
-    const bool last = p.order == SpectralOrder::kBijc;
-    const Indexer x = last ? Indexer{f * ic, 1, ic} : Indexer{f * ic, f, 1}, g = last ? Indexer{f * oc, 1, oc} : Indexer{f * oc, f, 1};
-    const Indexer w = last ? Indexer{1, oc, ic * oc} : Indexer{ic * f, f, 1};
-    for (const Complex &v : y) {
-        if (!std::isfinite(v.real()) || !std::isfinite(v.imag())) {
-            return std::numeric_limits<double>::infinity();
-        }
-    }
-    const bool gradient = p.operation == Operation::kBackwardFilters, data = p.operation == Operation::kBackwardData;
-    const int64_t n0 = gradient ? oc : p.batch, n1 = gradient || data ? ic : oc, depth = gradient ? p.batch : data ? oc : ic;
-    double worst = 0.0, scale = 0.0;
-    const int64_t total = n0 * n1 * f, step = std::max<int64_t>(1, total / 4001);
-    for (int64_t at = 0; at < total; at += step) {
-        const int64_t i = at / (n1 * f), j = at / f % n1, q = at % f;
-        std::complex<double> sum = 0.0;
-        double size = 0.0;
-        for (int64_t d = 0; d < depth; d++) {
-            using C = std::complex<double>;
-            const C u = gradient ? std::conj(C(a[x(d, j, q)])) : data ? C(a[g(i, d, q)]) : C(a[x(i, d, q)]);
-            const C v = gradient ? C(b[g(d, i, q)]) : data ? std::conj(C(b[w(d, j, q)])) : C(b[w(j, d, q)]);
-            sum += u * v;
-            size += std::abs(u) * std::abs(v);
-        }
-        const Complex got = gradient ? y[w(i, j, q)] : data ? y[x(i, j, q)] : y[g(i, j, q)];
-        worst = std::max(worst, std::abs(std::complex<double>(got) - sum));
-        scale = std::max(scale, size);
-    }
-    return scale > 0 ? worst / scale : 0.0;
-}
-
 }  // namespace
-
-bool is_spectral(const std::string &text) {
-    const std::string padded = " " + text + " ";
-    const size_t at = padded.find("spectral");
-    return at != std::string::npos && std::string(" \t_").find(padded[at - 1]) != std::string::npos;
-}
-
-Result<SpectralProblem> parse_valid_spectral(const std::string &text) {
-    const Result<SpectralProblem> problem = SpectralProblem::parse(text);
-    if (problem) {
-        if (Status status = problem->validate(); !status) {
-            return status;
-        }
-    }
-    return problem;
-}
 
 SpectralShapes spectral_shapes(const SpectralProblem &p) {
     if (p.order == SpectralOrder::kBijc) {
@@ -222,8 +138,13 @@ Status explain_spectral(const std::string &text, const PlanFlags &flags) {
     if (!plan) {
         return plan.status();
     }
-    fmt::print("{}\n{:.3g} GFLOP\n\n{}:\n{}\n", problem->to_string(), problem->flops() / 1e9,
-               problem->order == SpectralOrder::kBijc ? "one way, the generated product; its register tile computes least beyond the edges" : "two ways: where spectra lie, or between transpositions; the least predicted time of one thread", trim(plan->describe()));
+    fmt::print("{}\n{:.3g} GFLOP\n\n", problem->to_string(), problem->flops() / 1e9);
+    const Table table({{"", 1}, {"predicted ms", 12}, {"variant", 0, true}});
+    fmt::print("{}", table.header());
+    for (const SpectralCandidate &c : spectral_candidates(*problem)) {
+        fmt::print("{}", table.row({c.variant == plan->variant() ? "*" : "", milliseconds_text(c.predicted), c.variant}));
+    }
+    fmt::print("predicted: on one thread\n\n* is the choice:\n{}\n", trim(plan->describe()));
     return {};
 }
 
@@ -283,40 +204,30 @@ Status bench_spectral(const std::vector<std::string> &problems, const SpectralBe
         if (!plans || !automatic) {
             return plans ? automatic.status() : plans.status();
         }
-        const bool gradient = p.operation == Operation::kBackwardFilters, data = p.operation == Operation::kBackwardData;
-        const int64_t f = p.frequencies();
-        const int64_t sizes[3] = {p.batch * p.in_channels * f, p.in_channels * p.out_channels * f, p.batch * p.out_channels * f};
-        const Spectrum a = random_spectrum(data ? sizes[2] : sizes[0], 1), b = random_spectrum(gradient ? sizes[2] : sizes[1], 2);
-        Spectrum y(static_cast<size_t>(gradient ? sizes[1] : data ? sizes[0] : sizes[2]));
+        const SpectralData data(p, 1);
+        Spectrum y(static_cast<size_t>(SpectralData::result_elements(p)));
         std::vector<std::unique_ptr<TimedSpectral>> timed;
         std::vector<std::function<Status()>> runs;
         for (SpectralPlan &plan : *plans) {
-            Result<AlignedBuffer> workspace = allocate(plan.workspace_bytes_unpacked()), packed = allocate(plan.packed_filter_bytes());
+            Result<AlignedBuffer> workspace = allocate(plan.workspace_bytes_unpacked()), packed = allocate(flags.include_packing ? 0 : plan.packed_filter_bytes());
             if (!workspace || !packed) {
                 return workspace ? packed.status() : workspace.status();
             }
             auto c = std::make_unique<TimedSpectral>(TimedSpectral{std::move(plan), std::move(*workspace), std::move(*packed), {}});
             c->chosen = c->plan.variant() == automatic->variant();
-            SpectralTensors &t = c->tensors;
-            (data ? t.grad_output : t.input) = a.data();
-            (gradient ? t.grad_filters : data ? t.grad_input : t.output) = y.data();
-            if (gradient) {
-                t.grad_output = b.data();
-            } else if (flags.include_packing) {
-                t.filters = SpectralFilters(b.data());
-            } else {
-                if (Status status = c->plan.pack_filters(b.data(), c->packed); !status) {
+            if (c->packed.bytes() > 0) {
+                if (Status status = c->plan.pack_filters(data.filters(), c->packed); !status) {
                     return status;
                 }
-                t.filters = SpectralFilters(c->packed);
             }
+            c->tensors = data.tensors(c->packed, y.data());
             std::fill(y.begin(), y.end(), Complex(NAN, NAN));
             runs.push_back([c = c.get()] { return c->plan.execute(c->tensors, c->workspace); });
             if (Status status = runs.back()(); !status) {
                 return status;
             }
-            c->error = flags.check ? max_error(p, a, b, y) : -1.0;
-            if (c->error > 1e-6) {
+            c->error = flags.check ? data.max_error(y.data()) : -1.0;
+            if (c->error > kSpectralErrorLimit) {
                 return {StatusCode::kInternal, fmt::format("{}, {} FAILED: error {}; no time is reported for a wrong result", p.to_string(), c->plan.variant(), error_text(c->error))};
             }
             timed.push_back(std::move(c));
@@ -330,7 +241,7 @@ Status bench_spectral(const std::vector<std::string> &problems, const SpectralBe
             if (!timing.status) {
                 return timing.status;
             }
-            const double rate = p.flops() / timing.min_seconds, bytes = 8.0 * static_cast<double>(sizes[0] + sizes[1] + sizes[2]);
+            const double rate = p.flops() / timing.min_seconds, bytes = SpectralData::bytes(p);
             if (flags.json) {
                 nlohmann::ordered_json line;
                 line["name"] = line["problem"] = p.to_string();

@@ -9,10 +9,6 @@
 
 namespace fourfold::cli {
 
-/// Whether a problem's text is one of a spectral product.
-bool is_spectral(const std::string &text);
-/// A parsed and valid one.
-Result<SpectralProblem> parse_valid_spectral(const std::string &text);
 /// Shapes of x, w and y as NumPy has them.
 struct SpectralShapes {
     std::vector<int64_t> input, filters, output;

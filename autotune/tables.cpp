@@ -65,7 +65,7 @@ Status diff(const std::string &first, const std::string &second) {
         const auto at = after.find(key);
         if (at == after.end()) {
             ++removed;
-            fmt::print("{}", table.row({"removed", milliseconds_text(x.seconds_min), "-", x.problem.to_string()}));
+            fmt::print("{}", table.row({"removed", milliseconds_text(x.seconds_min), "-", x.problem_text()}));
             continue;
         }
         const Record &y = at->second;
@@ -78,12 +78,12 @@ Status diff(const std::string &first, const std::string &second) {
         const bool is_tie = twin != b->end() && twin->seconds_min <= (1.0 + std::max({SearchOptions().tie, noise(*twin), noise(y)})) * y.seconds_min;
         tie += is_tie;
         changed += !is_tie;
-        fmt::print("{}", table.row({is_tie ? "tie" : "changed", milliseconds_text(x.seconds_min), milliseconds_text(y.seconds_min), fmt::format("{}; {} -> {}", x.problem.to_string(), x.choice, y.choice)}));
+        fmt::print("{}", table.row({is_tie ? "tie" : "changed", milliseconds_text(x.seconds_min), milliseconds_text(y.seconds_min), fmt::format("{}; {} -> {}", x.problem_text(), x.choice, y.choice)}));
     }
     for (const auto &[key, y] : after) {
         if (before.count(key) == 0) {
             ++added;
-            fmt::print("{}", table.row({"added", "-", milliseconds_text(y.seconds_min), fmt::format("{}; {}", y.problem.to_string(), y.choice)}));
+            fmt::print("{}", table.row({"added", "-", milliseconds_text(y.seconds_min), fmt::format("{}; {}", y.problem_text(), y.choice)}));
         }
     }
     const int common = same + tie + changed;
@@ -109,7 +109,7 @@ Status show(const std::string &path, bool all) {
     for (const std::string &key : order) {
         std::vector<const Record *> list = by_key[key];
         std::stable_sort(list.begin(), list.end(), [](const Record *a, const Record *b) { return a->failure.empty() != b->failure.empty() ? a->failure.empty() : a->seconds_min < b->seconds_min; });
-        fmt::print("{}  ({})\n", list.front()->problem.to_string(), key_columns(*list.front()));
+        fmt::print("{}  ({})\n", list.front()->problem_text(), key_columns(*list.front()));
         for (const Record *r : list) {
             if (!all && !r->winner) {
                 continue;

@@ -49,7 +49,7 @@ Result<Measured> measured_by(const std::vector<std::string> &tables) {
     };
     std::vector<std::vector<Record>> all;
     std::map<std::string, Entry> by_key;
-    int skipped = 0;
+    int skipped = 0, spectral = 0;
     for (const std::string &path : tables) {
         Result<std::vector<Record>> records = read_records(path);
         if (!records) {
@@ -61,7 +61,9 @@ Result<Measured> measured_by(const std::vector<std::string> &tables) {
                 ++skipped;
                 continue;
             }
-            if (r.failure.empty()) {
+            if (r.spectral) {
+                ++spectral;  // no problem's choice names their stages, so that all of them stay
+            } else if (r.failure.empty()) {
                 Entry &e = by_key[record_key(r)];
                 e.problem = r.problem;
                 e.options.threads = r.threads;
@@ -95,7 +97,7 @@ Result<Measured> measured_by(const std::vector<std::string> &tables) {
         measured.choices.push_back(std::move(choices));
         measured.options.push_back(e.options);
     }
-    fmt::print("{} problems{}\n", measured.problems.size(), skipped > 0 ? fmt::format("; {} records of other ISA levels or builds skipped", skipped) : "");
+    fmt::print("{} problems{}\n", measured.problems.size(), (skipped > 0 ? fmt::format("; {} records of other ISA levels or builds skipped", skipped) : "") + (spectral > 0 ? fmt::format("; {} records of spectral products, whose variants all stay", spectral) : ""));
     return measured;
 }
 

@@ -28,6 +28,7 @@
 #include "records.h"
 #include "search.h"
 #include "shapes.h"
+#include "spectral_candidates.h"
 #include "table.h"
 #include "tables.h"
 #include "text.h"
@@ -50,11 +51,53 @@ Result<double> parse_duration(const std::string &text) {
 }
 
 /// About proportional to the time that a problem takes.
-double weight(const Conv2dProblem &p) {
-    return 1.0 + p.flops() * 2e-9;
+double weight(const Shape &shape) {
+    return 1.0 + (shape.spectral ? shape.spectral->flops() : shape.problem.flops()) * 2e-9;
 }
 
-JudgedField field_of(const Conv2dProblem &problem, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates) {
+/// What it is tuned as.
+Record record_of(const Shape &shape, const PlanOptions &options, const std::string &choice) {
+    return shape.spectral ? make_record(*shape.spectral, options, choice) : make_record(shape.problem, options, choice);
+}
+
+/// A spectral product's choice as tables have it.
+std::string spectral_choice(const std::string &variant) {
+    return std::string(kSpectralKind) + " " + variant;
+}
+
+/// Of today's tables; empty where nothing can do the problem.
+std::string incumbent_of(const Shape &shape, const PlanOptions &options) {
+    if (shape.spectral) {
+        const Result<SpectralPlan> plan = SpectralPlan::create(*shape.spectral, {options.threads, ""});
+        return plan ? spectral_choice(plan->variant()) : "";
+    }
+    const Result<Plan> plan = Plan::create(tuning_problem(shape.problem), options);
+    return plan ? plan->choice() : "";
+}
+
+Result<std::vector<Candidate>> candidates_of(const Shape &shape, const PlanOptions &options) {
+    if (!shape.spectral) {
+        return list_choices(tuning_problem(shape.problem), options);
+    }
+    std::vector<Candidate> list;
+    for (const SpectralCandidate &c : spectral_candidates(*shape.spectral)) {
+        const Result<SpectralPlan> plan = SpectralPlan::create(*shape.spectral, {options.threads, c.variant});
+        if (!plan) {
+            return plan.status();
+        }
+        Candidate candidate;
+        candidate.choice = spectral_choice(c.variant);
+        candidate.predicted_seconds = candidate.corrected_seconds = c.predicted;
+        candidate.workspace_bytes = plan->workspace_bytes();
+        candidate.packed_filter_bytes = plan->packed_filter_bytes();
+        if (candidate.workspace_bytes <= options.workspace_limit) {
+            list.push_back(std::move(candidate));
+        }
+    }
+    return list;
+}
+
+JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates) {
     std::vector<JudgedField::Member> members;
     for (const Candidate &c : candidates) {
         members.push_back({c.algorithm, c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes)});
@@ -66,7 +109,7 @@ JudgedField field_of(const Conv2dProblem &problem, const PlanOptions &options, c
     field.ready_seconds = flags.candidate_seconds;
     field.cold = options.cache == CacheState::kCold;
     field.check_all_below_flops = 0.0;
-    return JudgedField(problem, members, field);
+    return shape.spectral ? JudgedField(*shape.spectral, members, field) : JudgedField(tuning_problem(shape.problem), members, field);
 }
 
 double least(const std::vector<double> &samples) {
@@ -96,7 +139,7 @@ public:
         }
         double left = 0.0;
         for (const Shape &shape : todo_) {
-            left += weight(shape.problem);
+            left += weight(shape);
         }
         bool all = true;
         {
@@ -104,8 +147,8 @@ public:
             for (size_t i = 0; i < todo_.size(); ++i) {
                 const Shape &shape = todo_[i];
                 progress.begin(shape.name);
-                const double share = weight(shape.problem) / left;
-                left -= weight(shape.problem);
+                const double share = weight(shape) / left;
+                left -= weight(shape);
                 const double seconds = budget_ > 0 ? (budget_ - (now() - start_)) * share : 0.0;
                 if (is_stopped() || (budget_ > 0 && seconds <= 0.0)) {
                     all = false;
@@ -121,7 +164,7 @@ public:
                 if (outcome.finished) {
                     outcomes_.push_back(std::move(outcome));
                 }
-                progress.advance(weight(shape.problem));
+                progress.advance(weight(shape));
             }
         }
         summarize();
@@ -181,13 +224,12 @@ private:
             std::filesystem::remove(journal_.path(), ignored);
         }
         for (const Shape &shape : shapes) {
-            if (flags_.resume && done.count(record_key(make_record(shape.problem, options_, ""))) != 0) {
+            if (flags_.resume && done.count(record_key(record_of(shape, options_, ""))) != 0) {
                 ++skipped_;
             } else {
                 todo_.push_back(shape);
                 // Of today's tables: what this run learns must not look as if it had been known before.
-                const Result<Plan> incumbent = Plan::create(tuning_problem(shape.problem), options_);
-                incumbents_.push_back(incumbent ? incumbent->choice() : "");
+                incumbents_.push_back(incumbent_of(shape, options_));
             }
         }
         fmt::print("{}\n{} problems to tune{}\n", header_, todo_.size(), skipped_ > 0 ? fmt::format(", {} tuned already", skipped_) : "");
@@ -197,8 +239,7 @@ private:
 
     Status tune(const Shape &shape, double seconds, Progress &progress, Outcome &outcome) {
         outcome.name = shape.name;
-        const Conv2dProblem problem = tuning_problem(shape.problem);
-        const Result<std::vector<Candidate>> candidates = list_choices(problem, options_);
+        const Result<std::vector<Candidate>> candidates = candidates_of(shape, options_);
         if (!candidates) {
             return candidates.status();
         }
@@ -206,13 +247,13 @@ private:
             outcome.finished = true;  // nothing to choose from; not worth ending everything
             return {};
         }
-        const std::string key = record_key(make_record(problem, options_, ""));
+        const std::string key = record_key(record_of(shape, options_, ""));
         std::vector<SearchCandidate> field;
         for (const Candidate &c : *candidates) {
             const Journal::Left left = journal_.left(key, c.choice);
             field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty()});
         }
-        JudgedField processes = field_of(problem, options_, flags_, *candidates);
+        JudgedField processes = field_of(shape, options_, flags_, *candidates);
         if (!processes.ok()) {
             fmt::print(stderr, "{}: skipped, memory ran out\n", shape.name);
             outcome.finished = true;
@@ -245,7 +286,7 @@ private:
             written = journal_.sample(key, (*candidates)[i].choice, sample);
             if (best == 0.0 || sample < best) {
                 best = sample;
-                progress.begin(fmt::format("{} {} ms {}", shape.name, milliseconds_text(best), to_string((*candidates)[i].algorithm)));
+                progress.begin(fmt::format("{} {} ms {}", shape.name, milliseconds_text(best), split_choice((*candidates)[i].choice).first));
             }
             return sample;
         });
@@ -276,7 +317,7 @@ private:
         const double clock = options_.device == Device::kCpu ? measure_clock() : 0.0;  // a GPU has its own
         for (size_t i = 0; i < candidates->size(); ++i) {
             const Candidate &c = (*candidates)[i];
-            Record r = make_record(problem, options_, c.choice);
+            Record r = record_of(shape, options_, c.choice);
             r.winner = i == winner;
             r.workspace_bytes = c.workspace_bytes;
             r.seconds_predicted = c.predicted_seconds;
@@ -306,8 +347,9 @@ private:
 
     /// The algorithm and the form of it.
     std::string group_of(const Candidate &c) const {
-        const std::string words(split_choice(c.choice).second);
-        return std::string(to_string(c.algorithm)) + " " + words.substr(0, words.find('_' + isa_));
+        const auto [algorithm, rest] = split_choice(c.choice);
+        const std::string words(rest);
+        return std::string(algorithm) + " " + words.substr(0, words.find('_' + isa_));
     }
 
     void summarize() const {
@@ -416,9 +458,9 @@ public:
         }
         fmt::print("{}", table_.header());
         for (const Shape &shape : shapes) {
-            const Recorded recorded = recorded_of(*records, record_key(make_record(shape.problem, options_, "")));
+            const Recorded recorded = recorded_of(*records, record_key(record_of(shape, options_, "")));
             if (recorded.winner && !is_stopped()) {
-                verify(tuning_problem(shape.problem), recorded);
+                verify(shape, recorded);
                 std::fflush(stdout);
             }
         }
@@ -430,25 +472,28 @@ public:
     }
 
 private:
-    void verify(const Conv2dProblem &problem, const Recorded &recorded) {
+    void verify(const Shape &shape, const Recorded &recorded) {
+        const std::string problem = shape.text();
         if (!is_current(*recorded.winner)) {
             ++stale_;
-            row("stale", 0.0, recorded, 0.0, problem.to_string());
+            row("stale", 0.0, recorded, 0.0, problem);
             return;
         }
         std::vector<Candidate> candidates;
         for (const Record &r : with_rivals(recorded)) {
             Candidate c;
-            c.algorithm = *parse_algorithm(split_choice(r.choice).first);  // current records name algorithms
+            if (!shape.spectral) {
+                c.algorithm = *parse_algorithm(split_choice(r.choice).first);  // current records name algorithms
+            }
             c.choice = r.choice;
             c.predicted_seconds = r.seconds_min;
             candidates.push_back(c);
         }
         std::vector<double> best(candidates.size(), 0.0);
-        if (Failure failure = measure(problem, candidates, best)) {
+        if (Failure failure = measure(shape, candidates, best)) {
             if (failure.kind != "stopped") {
                 ++unusable_;
-                row(failure.kind, 0.0, recorded, 0.0, problem.to_string() + ": " + failure.text);
+                row(failure.kind, 0.0, recorded, 0.0, problem + ": " + failure.text);
             }
             return;
         }
@@ -459,13 +504,13 @@ private:
         const bool is_slower = rival > 0.0 && best[0] > 1.05 * rival;
         slower_ += is_slower;
         ++verified_;
-        row(is_slower ? "slower" : "ok", best[0], recorded, rival, problem.to_string());
+        row(is_slower ? "slower" : "ok", best[0], recorded, rival, problem);
     }
 
     /// The least of ten samples of each, or how the first failed, which is the winner; a rival that fails proves nothing, and its
     /// least is 0.
-    Failure measure(const Conv2dProblem &problem, const std::vector<Candidate> &candidates, std::vector<double> &best) const {
-        JudgedField field = field_of(problem, options_, flags_, candidates);
+    Failure measure(const Shape &shape, const std::vector<Candidate> &candidates, std::vector<double> &best) const {
+        JudgedField field = field_of(shape, options_, flags_, candidates);
         if (!field.ok()) {
             return {"refused", "memory ran out"};
         }
@@ -500,13 +545,21 @@ private:
 Result<std::vector<Shape>> collect_problems(const TuneFlags &flags) {
     std::vector<Shape> named;
     for (const std::string &file : flags.shapes) {
-        const Result<std::vector<Shape>> read = read_shapes(file);
+        const Result<std::vector<Shape>> read = read_shapes(file, SpectralLines::kTaken);
         if (!read) {
             return read.status();
         }
         named.insert(named.end(), read->begin(), read->end());
     }
     for (const std::string &text : flags.problems) {
+        if (is_spectral(text)) {
+            const Result<SpectralProblem> spectral = parse_valid_spectral(text);
+            if (!spectral) {
+                return spectral.status();
+            }
+            named.push_back({spectral->to_string(), Conv2dProblem(), *spectral});
+            continue;
+        }
         const Result<Conv2dProblem> problem = parse_valid_problem(text);
         if (!problem) {
             return problem.status();
@@ -520,11 +573,27 @@ Result<std::vector<Shape>> collect_problems(const TuneFlags &flags) {
     std::vector<Shape> shapes;
     std::set<std::string> seen;
     for (const Shape &shape : *varied) {
-        if (seen.insert(tuning_problem(shape.problem).to_string()).second) {
+        if (seen.insert(shape.text()).second) {
             shapes.push_back(shape);
         }
     }
     return shapes;
+}
+
+/// What a spectral product's plan has no options for.
+Status check_spectral(const std::vector<Shape> &shapes, const TuneFlags &flags, bool bundle) {
+    const auto spectral = std::find_if(shapes.begin(), shapes.end(), [](const Shape &s) { return s.spectral.has_value(); });
+    if (spectral == shapes.end()) {
+        return {};
+    }
+    const std::string name = "'" + spectral->text() + "'";
+    if (bundle || flags.device != "cpu") {
+        return {StatusCode::kUnsupported, fmt::format("{} runs on the CPU alone, not on device '{}'", name, flags.device)};
+    }
+    if (flags.cold || flags.accuracy != "default") {
+        return bad(fmt::format("{} is tuned with warm caches and the default accuracy only: it has no use for {}", name, flags.cold ? "--cold" : "--accuracy " + flags.accuracy));
+    }
+    return {};
 }
 
 /// Who measures, in words.
@@ -637,7 +706,7 @@ Action add_tune(CLI::App &verb) {
     };
     auto flags = std::make_shared<Flags>();
     CLI::Option *shapes = verb.add_option("--shapes", flags->shapes, "files of problems (may be given several times)");
-    CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form");
+    CLI::Option *problems = verb.add_option("--problem", flags->problems, "problems in the one-line form, spectral products too");
     verb.add_option("--operation", flags->operations, "each problem as these operations instead of its own: fwd, bwd-data, bwd-filters, unfold, fold")->delimiter(',');
     verb.add_option("--layout", flags->layouts, "each problem in these layouts instead of its own: nchw, nhwc")->delimiter(',');
     CLI::Option *out = verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins. A folder: the table there that is called after the machine");
@@ -671,6 +740,9 @@ Action add_tune(CLI::App &verb) {
         const Result<std::vector<Shape>> list = collect_problems(*flags);
         if (!list) {
             return list.status();
+        }
+        if (Status status = check_spectral(*list, *flags, bundle->count() > 0); !status) {
+            return status;
         }
         if (bundle->count() > 0) {
             const Result<std::map<std::string, std::string>> search = given_search_flags(verb, *flags);

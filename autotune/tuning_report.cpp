@@ -363,6 +363,14 @@ std::vector<Problem> problems_of(const std::vector<Record> &records, const std::
     return problems;
 }
 
+/// Without spectral products, which have three to six choices and no rules to judge.
+Result<std::vector<Record>> convolutions(Result<std::vector<Record>> records) {
+    if (records) {
+        records->erase(std::remove_if(records->begin(), records->end(), [](const Record &r) { return r.spectral.has_value(); }), records->end());
+    }
+    return records;
+}
+
 Status report(const ReportFlags &flags) {
     Result<PlanOptions> options = to_plan_options(flags.plan);
     if (!options) {
@@ -371,7 +379,7 @@ Status report(const ReportFlags &flags) {
     options->choose_for_threads = true;
     options->threads = std::max(1, options->threads);
     options->cache = flags.cold ? CacheState::kCold : CacheState::kWarm;
-    const Result<std::vector<Record>> records = read_records(flags.table);
+    const Result<std::vector<Record>> records = convolutions(read_records(flags.table));
     if (!records) {
         return records.status();
     }
@@ -389,7 +397,7 @@ Status report(const ReportFlags &flags) {
     int stale = 0;
     std::vector<Problem> problems = problems_of(*records, names, *options, stale);
     if (!flags.times.empty()) {
-        const Result<std::vector<Record>> others = read_records(flags.times);
+        const Result<std::vector<Record>> others = convolutions(read_records(flags.times));
         if (!others) {
             return others.status();
         }

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <mutex>
 #include <set>
 #include <string>
 
+#include "fourfold/tuning.h"
 #include "plan_measure.h"
 #include "record.h"
 #include "registry.h"
@@ -18,24 +20,13 @@ namespace {
 
 thread_local int parts = 0;
 
-}  // namespace
-
-PlansOfParts::PlansOfParts() {
-    parts++;
-}
-
-PlansOfParts::~PlansOfParts() {
-    parts--;
-}
-
-void capture(const Conv2dProblem &problem) {
+void capture_line(const std::string &text) {
     static const char *const path = environment("FOURFOLD_CAPTURE");
-    if (path == nullptr || *path == '\0' || parts > 0 || measuring_choices()) {
+    if (path == nullptr || *path == '\0' || planning_parts() || measuring_choices()) {
         return;
     }
     static std::mutex mutex;
     static std::set<std::string> seen;
-    const std::string text = tuning_problem(problem).to_string();
     std::lock_guard<std::mutex> lock(mutex);
     if (!seen.insert(text).second) {
         return;
@@ -53,6 +44,37 @@ void capture(const Conv2dProblem &problem) {
     if (file >= 0) {
         close(file);
     }
+}
+
+}  // namespace
+
+PlansOfParts::PlansOfParts() {
+    parts++;
+}
+
+PlansOfParts::~PlansOfParts() {
+    parts--;
+}
+
+bool planning_parts() {
+    return parts > 0;
+}
+
+void capture(const Conv2dProblem &problem) {
+    capture_line(tuning_problem(problem).to_string());
+}
+
+void capture(const SpectralProblem &problem) {
+    capture_line(problem.to_string());
+}
+
+bool is_verbose() {
+    static const char *const value = environment("FOURFOLD_VERBOSE");
+    return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
+}
+
+void say_planned(const std::string &problem, const std::string &choice, Tier tier, const std::string &why) {
+    std::fprintf(stderr, "fourfold: %s -> %s (%s: %s)\n", problem.c_str(), choice.c_str(), to_string(tier), why.c_str());
 }
 
 }  // namespace fourfold

@@ -55,7 +55,7 @@ int main(int argc, char **argv) {
             for (const auto &[variant, hash] : r.variants) {
                 variants += (variants.empty() ? "" : " ") + variant + " " + hash;
             }
-            source += "    {" + literal(r.problem.to_string()) + ", " + std::to_string(static_cast<int>(r.accuracy)) + ", " + literal(r.microarchitecture) + ", " + literal(r.isa) + ", " + std::to_string(r.threads) + ", " +
+            source += "    {" + literal(r.problem_text()) + ", " + std::to_string(static_cast<int>(r.accuracy)) + ", " + literal(r.microarchitecture) + ", " + literal(r.isa) + ", " + std::to_string(r.threads) + ", " +
                       std::to_string(static_cast<int>(r.cache)) + ", " + literal(r.choice) + ", " + literal(variants) + ", " + (r.winner ? "true" : "false") + ", " + literal(r.failure.empty() ? "" : "failed") + ", " +
                       number(r.seconds_min) + ", " + number(r.seconds_predicted) + "},\n";
         }

@@ -471,14 +471,6 @@ Status all_refused(const std::vector<Planned> &list) {
     return Status(code, "no algorithm can do this: " + reasons);
 }
 
-void say(const Plan &plan) {
-    static const char *const value = environment("FOURFOLD_VERBOSE");
-    static const bool verbose = value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
-    if (verbose) {
-        std::fprintf(stderr, "fourfold: %s -> %s (%s: %s)\n", plan.problem().to_string().c_str(), plan.choice().c_str(), to_string(plan.tier()), plan.decided_by().c_str());
-    }
-}
-
 }  // namespace
 
 Result<Conv2dProblem> reachable_problem(Conv2dProblem p) {
@@ -569,8 +561,8 @@ Result<Plan> Plan::create(const Conv2dProblem &problem, const PlanOptions &optio
         if (plan) {
             capture(problem);
         }
-        if (plan && !measuring_choices()) {
-            say(*plan);
+        if (plan && is_verbose() && !measuring_choices()) {
+            say_planned(problem.to_string(), plan->choice(), plan->tier(), plan->decided_by());
         }
         return plan;
     } catch (const std::bad_alloc &) {

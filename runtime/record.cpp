@@ -58,11 +58,19 @@ bool read_record(const Json &line, Record &r, std::string &reason) {
     if (!read_text(line, "problem", text)) {
         return bad("no problem");
     }
-    const Result<Conv2dProblem> problem = Conv2dProblem::parse(text);
-    if (!problem || !problem->validate()) {
-        return bad("a problem that is none");
+    if (line.contains("kind")) {
+        const Result<SpectralProblem> problem = SpectralProblem::parse(text);
+        if (!problem || !problem->validate()) {
+            return bad("a spectral product that is none");
+        }
+        r.spectral = *problem;
+    } else {
+        const Result<Conv2dProblem> problem = Conv2dProblem::parse(text);
+        if (!problem || !problem->validate()) {
+            return bad("a problem that is none");
+        }
+        r.problem = tuning_problem(*problem);
     }
-    r.problem = tuning_problem(*problem);
     if (!read_text(line, "accuracy", text) || (text != "strict" && text != "default" && text != "relaxed")) {
         return bad("accuracy is none of strict, default, relaxed");
     }
@@ -172,6 +180,11 @@ LineKind parse_record_line(std::string_view line, Record &record, std::string &r
         reason = "another format or a later version";
         return LineKind::kBad;
     }
+    std::string kind;
+    if (object.contains("kind") && (!read_text(object, "kind", kind) || kind != kSpectralKind)) {
+        reason = "a record of a kind that this version does not know";
+        return LineKind::kUnknown;
+    }
     if (!object.contains("choice")) {
         return LineKind::kOther;
     }
@@ -198,7 +211,7 @@ ReadTable read_table(std::string_view text) {
             break;
         } else if (kind == LineKind::kRecord) {
             table.records.push_back(std::move(record));
-        } else if (kind == LineKind::kBad) {
+        } else if (kind == LineKind::kBad || kind == LineKind::kUnknown) {
             table.unreadable++;
             table.first_reason = table.first_reason.empty() ? reason : table.first_reason;
         }

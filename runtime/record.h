@@ -11,17 +11,21 @@
 #include <vector>
 
 #include "fourfold/plan.h"
+#include "fourfold/spectral.h"
 
 namespace fourfold {
 
 /// The first line of every table: {"format":"fourfold-records","version":1}.
 constexpr const char *kRecordFormat = "fourfold-records";
 constexpr int kRecordVersion = 1;
+/// "kind" of the records of spectral products; those of convolutions have none. Such a choice is this word and a variant.
+constexpr const char *kSpectralKind = "spectral";
 
 /// One plan, measured on one problem and machine.
 struct Record {
     // The key.
     Conv2dProblem problem;        ///< as tuning_problem() has it
+    std::optional<SpectralProblem> spectral;  ///< instead of it, where a spectral product was measured
     Accuracy accuracy = Accuracy::kDefault;
     std::string microarchitecture, isa;
     int threads = 1;              ///< a distance, not a condition
@@ -36,6 +40,11 @@ struct Record {
     int samples = 0;
     double seconds_predicted = 0.0;  ///< by the cost model alone, for these threads
     uint64_t workspace_bytes = 0;    ///< for people; plans say what they need
+
+    /// The problem's or the spectral product's one line.
+    std::string problem_text() const {
+        return spectral ? spectral->to_string() : problem.to_string();
+    }
 };
 
 /// What decides a plan's speed: without what every plan does alike at the end (bias, residual, post-op), the flip of the
@@ -48,17 +57,18 @@ std::pair<std::string_view, std::string_view> split_choice(std::string_view choi
 const char *to_string(CacheState cache);
 Result<CacheState> parse_cache_state(std::string_view name);
 
-enum class LineKind { kHeader, kRecord, kOther, kBad };
+enum class LineKind { kHeader, kRecord, kOther, kUnknown, kBad };
 
 /// Reads one line. kHeader: of this format and a version that this build can read. kOther: a blank line or a JSON object that
-/// is no record (later versions may have such). kBad: anything else, with the reason.
+/// is no record (later versions may have such). kUnknown: a record of a kind that this version does not know, with that as the
+/// reason. kBad: anything else, with the reason.
 LineKind parse_record_line(std::string_view line, Record &record, std::string &reason);
 
 /// A table's lines, one by one. A last line without its newline is a torn tail and is left out.
 struct ReadTable {
     std::vector<Record> records;
     bool header = false;   ///< without one the file is not a table at all
-    int unreadable = 0;    ///< lines
+    int unreadable = 0;    ///< lines, those of unknown kinds included
     bool torn = false;
     std::string first_reason;
 };

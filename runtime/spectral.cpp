@@ -24,11 +24,14 @@
 #include <sstream>
 
 #include "arena.h"
+#include "capture.h"
 #include "checks.h"
 #include "cost_model.h"
 #include "kernel.h"
 #include "parallel.h"
 #include "registry.h"
+#include "spectral_candidates.h"
+#include "tables.h"
 #include "transposition.h"
 
 namespace fourfold {
@@ -141,10 +144,12 @@ struct SpectralPlan::Impl {
     const Variant *gemm = nullptr, *transpose = nullptr;
     const Variant *planes = nullptr;  ///< of complex_multiply, where that is the way; gemm is null then
     std::string variant;
+    Tier tier = Tier::kCaller;
+    std::string why = "named by the caller";
     int64_t tile_rows = 1, tile_columns = 1;
     int64_t tile_frequencies = 1;  ///< of complex_multiply
     int64_t rows = 1, depth = 1, columns = 1;
-    double seconds_gemm = 0.0, seconds_planes = 0.0;  ///< predicted for one thread; 0: not asked
+    double seconds_gemm = 0.0, seconds_planes = 0.0;  ///< predicted for one thread; 0: not in question
     int64_t packed_block = 1;  ///< frequencies of a block of complex_multiply's right operand
     int64_t block = 1;       ///< frequencies of a task
     int64_t row_block = 1;   ///< rows of a transposed block
@@ -198,8 +203,9 @@ struct SpectralPlan::Impl {
     ProductSizes planes_sizes() const;
     double gemm_seconds() const;
     double planes_seconds(const Variant &v) const;
-    void choose_tile();
-    void choose_planes();
+    bool choose(const std::string &named);
+    void choose_tile(const std::string &named);
+    void choose_planes(const std::string &named);
     void choose_blocks();
     void choose_plane_blocks();
     Matrix<const Complex> right_of_filters(const Spectra<const Complex> &w) const {
@@ -224,7 +230,7 @@ ProductSizes SpectralPlan::Impl::planes_sizes() const {
     return filter_gradient() ? ProductSizes{s.columns, s.depth, s.rows} : s;
 }
 
-/// Of a channel-first problem: the tiles, the panels from the L2 for each tile of rows, and the transpositions.
+/// The tiles, the panels from the L2 for each tile of rows, and the transpositions; channels last, memory instead of these.
 double SpectralPlan::Impl::gemm_seconds() const {
     const CostModel model(gemm->isa);
     const ProductSizes s = gemm_sizes();
@@ -234,6 +240,10 @@ double SpectralPlan::Impl::gemm_seconds() const {
     const double compute = tiles * static_cast<double>(s.depth) * f * std::max({fma, (2.0 * r + vectors) / 2.0, 4.0}) / model.hertz;
     const double panel = tiles * static_cast<double>(s.depth * tile_columns) * f * sizeof(Complex) / 100e9;
     const double right = filter_gradient() ? static_cast<double>(s.depth) * static_cast<double>(s.columns) : 0.0;
+    if (!channel_first()) {
+        const double all = static_cast<double>(s.rows) * static_cast<double>(s.depth + s.columns) + static_cast<double>(s.depth) * static_cast<double>(s.columns);
+        return std::max({compute, panel, all * f * sizeof(Complex) / 20e9});
+    }
     const double moved = 2.0 * (static_cast<double>(s.rows) * static_cast<double>(s.depth + s.columns) + right) * f * sizeof(Complex) / 10e9;
     return std::max(compute, panel) + moved;
 }
@@ -259,14 +269,27 @@ double SpectralPlan::Impl::planes_seconds(const Variant &v) const {
     return std::max({compute, right, left}) + stores;
 }
 
+/// The variant of that name, or of no name the one that is expected to be fastest. False where there is none.
+bool SpectralPlan::Impl::choose(const std::string &named) {
+    const ProductSizes sizes = gemm_sizes();
+    rows = sizes.rows;
+    depth = sizes.depth;
+    columns = sizes.columns;
+    choose_tile(named);
+    choose_planes(named);
+    variant = planes != nullptr ? planes->name : gemm != nullptr ? gemm->name : "";
+    return !variant.empty();
+}
+
 /// Of complex_multiply the least predicted time, if that is less than complex_gemm's, or if it is named.
-void SpectralPlan::Impl::choose_planes() {
+void SpectralPlan::Impl::choose_planes(const std::string &named) {
+    seconds_gemm = gemm != nullptr ? gemm_seconds() : 0.0;
     if (!channel_first()) {
         return;
     }
     const Variant *best = nullptr;
     for (const Variant *v : variants_of("complex_multiply")) {
-        if (options.variant.empty() || options.variant == v->name) {
+        if (named.empty() || named == v->name) {
             const double seconds = planes_seconds(*v);
             if (best == nullptr || seconds < seconds_planes) {
                 best = v;
@@ -274,7 +297,6 @@ void SpectralPlan::Impl::choose_planes() {
             }
         }
     }
-    seconds_gemm = gemm != nullptr ? gemm_seconds() : 0.0;
     if (best == nullptr || (gemm != nullptr && seconds_gemm <= seconds_planes)) {
         return;
     }
@@ -309,10 +331,10 @@ void SpectralPlan::Impl::choose_plane_blocks() {
 }
 
 /// The tile that computes least beyond the edges; of equals the first of the list.
-void SpectralPlan::Impl::choose_tile() {
+void SpectralPlan::Impl::choose_tile(const std::string &named) {
     double least = 0.0;
     for (const Variant *v : variants_of("complex_gemm")) {
-        if (!options.variant.empty() && options.variant != v->name) {
+        if (!named.empty() && named != v->name) {
             continue;
         }
         const int64_t r = v->parameter("r", 1), w = v->parameter("w", 4);
@@ -514,9 +536,30 @@ Status SpectralPlan::Impl::run(const Matrix<const Complex> &left, const Matrix<c
     });
 }
 
+std::vector<SpectralCandidate> spectral_candidates(const SpectralProblem &problem) {
+    std::vector<SpectralCandidate> list;
+    for (const char *stage : {"complex_gemm", "complex_multiply"}) {
+        for (const Variant *v : variants_of(stage)) {
+            SpectralPlan::Impl impl;
+            impl.problem = problem;
+            if (impl.choose(v->name)) {  // complex_multiply is for channels first
+                list.push_back({v->name, impl.planes != nullptr ? impl.seconds_planes : impl.seconds_gemm});
+            }
+        }
+    }
+    return list;
+}
+
 Result<SpectralPlan> SpectralPlan::create(const SpectralProblem &problem, const SpectralOptions &options) {
     try {
-        return make(problem, options);
+        Result<SpectralPlan> plan = make(problem, options);
+        if (plan) {
+            capture(problem);
+        }
+        if (plan && is_verbose() && !planning_parts()) {
+            say_planned(problem.to_string(), plan->variant(), plan->impl_->tier, plan->impl_->why);
+        }
+        return plan;
     } catch (const std::bad_alloc &) {
         return Status(StatusCode::kResourceExhausted, "memory ran out while planning");
     }
@@ -531,21 +574,24 @@ Result<SpectralPlan> SpectralPlan::make(const SpectralProblem &problem, const Sp
     if (!status.ok()) {
         return status;
     }
-    const ProductSizes sizes = impl->gemm_sizes();
-    impl->rows = sizes.rows;
-    impl->depth = sizes.depth;
-    impl->columns = sizes.columns;
     impl->transpose = find_variant("complex_transpose");
-    impl->choose_tile();
-    impl->choose_planes();
-    if (impl->planes != nullptr) {
-        impl->variant = impl->planes->name;
-        impl->choose_plane_blocks();
-    } else if (impl->gemm != nullptr) {
-        impl->variant = impl->gemm->name;
-        impl->choose_blocks();
-    } else {
+    bool chosen = !options.variant.empty() && impl->choose(options.variant);
+    if (options.variant.empty()) {
+        // Records decide for one thread, so that results do not depend on the number of threads.
+        const std::shared_ptr<const Tables> tables = current_tables();
+        const Tables::SpectralAnswer recorded = tables->spectral(problem);
+        chosen = recorded.measured != nullptr && impl->choose(recorded.measured->variant);
+        impl->tier = chosen ? recorded.tier : Tier::kCostModel;
+        impl->why = chosen ? recorded.text : impl->channel_first() ? "least time by the cost model" : "the register tile that computes least beyond the edges";
+        chosen = chosen || impl->choose("");
+    }
+    if (!chosen) {
         return bad("variant '" + options.variant + "' is no variant of complex_gemm" + (impl->channel_first() ? " or complex_multiply" : "") + " for this CPU; see list_variants()");
+    }
+    if (impl->planes != nullptr) {
+        impl->choose_plane_blocks();
+    } else {
+        impl->choose_blocks();
     }
     SpectralProblem packed = problem;
     packed.batch = 1;
@@ -587,6 +633,7 @@ std::string SpectralPlan::describe() const {
     std::ostringstream s;
     s << "problem    " << p.problem.to_string() << "\n"
       << "variant    " << p.variant << "\n"
+      << "decided by " << to_string(p.tier) << ": " << p.why << "\n"
       << "blocking   " << p.rows << " x " << p.depth << " by " << p.depth << " x " << p.columns << " at " << p.problem.frequencies() << " frequencies, " << p.block << " at a time";
     if (p.planes != nullptr) {
         s << ", read where they lie";
@@ -596,6 +643,8 @@ std::string SpectralPlan::describe() const {
     s << "\n";
     if (p.seconds_gemm > 0.0 && p.seconds_planes > 0.0) {
         s << std::setprecision(3) << "predicted  " << 1e3 * p.seconds_planes << " ms by complex_multiply, where spectra lie; " << 1e3 * p.seconds_gemm << " ms by complex_gemm, between transpositions\n";
+    } else {
+        s << std::setprecision(3) << "predicted  " << 1e3 * (p.planes != nullptr ? p.seconds_planes : p.seconds_gemm) << " ms\n";
     }
     s << "memory     workspace " << bytes_text(workspace_bytes()) << " (filters unpacked: " << bytes_text(workspace_bytes_unpacked()) << "), packed filters " << bytes_text(packed_filter_bytes()) << "\n"
       << "threads    " << p.options.threads << "\n";

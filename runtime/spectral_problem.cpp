@@ -1,7 +1,7 @@
 // Text forms and messages of SpectralProblem.
 #include <algorithm>
 
-#include "checks.h"
+#include "bad.h"
 #include "fourfold/spectral.h"
 
 namespace fourfold {

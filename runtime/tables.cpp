@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <sstream>
+#include <tuple>
 
 #include "content_hash.h"
 #include "device/runtime.h"
@@ -20,6 +21,8 @@ namespace fourfold {
 namespace {
 
 constexpr int kNeighbours = 12, kLeastVotes = 5;
+/// A spectral product whose batch times plane is over 8 times as large or as small says nothing.
+constexpr double kFarthestSpectral = 2.1;
 constexpr double kFarthest = 4.0;  ///< sum of |log ratio| beyond which a problem is no neighbour
 /// How much of what records say of a plan is believed of another problem. Of this, of the fit's strength and weights and of the
 /// distances the values did best with families of networks held out (51 problems, Zen 5, 2026-11-20: 0.95 of the best time;
@@ -130,6 +133,14 @@ double distance(const Tables::Query &q, const MeasuredProblem &m) {
     return d;
 }
 
+/// Between spectral products of the same channels, which decide how tiles fit; infinite between others.
+double distance(const SpectralProblem &a, const SpectralProblem &b) {
+    if (a.operation != b.operation || a.order != b.order || a.in_channels != b.in_channels || a.out_channels != b.out_channels) {
+        return std::numeric_limits<double>::infinity();
+    }
+    return log_ratio(a.batch, b.batch) + log_ratio(a.frequencies(), b.frequencies());
+}
+
 std::string join(const std::vector<std::string> &parts) {
     std::string text;
     for (const std::string &part : parts) {
@@ -164,7 +175,7 @@ bool is_current(const Record &record) {
             return false;
         }
     }
-    return is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
+    return (record.spectral ? algorithm == kSpectralKind : is_algorithm(algorithm)) && every_word(words, [&, own = algorithm](std::string_view word) {
                if (word.find('=') != std::string_view::npos || word == own) {
                    return true;
                }
@@ -234,6 +245,12 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             continue;
         }
         info.records++;
+        if (r.spectral) {
+            if (r.winner && r.cache == CacheState::kWarm) {
+                spectral_.push_back({*r.spectral, std::string(split_choice(r.choice).second), r.microarchitecture, r.threads, table});
+            }
+            continue;
+        }
         const MachineName name = {r.microarchitecture, r.isa};
         const size_t machine = static_cast<size_t>(std::find(machines_.begin(), machines_.end(), name) - machines_.begin());
         if (machine == machines_.size()) {
@@ -411,6 +428,31 @@ const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
     return best;
 }
 
+Tables::SpectralAnswer Tables::spectral(const SpectralProblem &problem) const {
+    SpectralAnswer answer;
+    std::tuple<int, double, int> least;  // generations, distance, threads
+    const std::string &own = machine().microarchitecture;
+    for (const MeasuredSpectral &m : spectral_) {
+        const std::optional<int> generations = m.microarchitecture == own ? 0 : generations_between(m.microarchitecture, own);
+        const double d = distance(problem, m.problem);
+        if (!generations || d > kFarthestSpectral) {
+            continue;
+        }
+        const std::tuple<int, double, int> place(*generations, d, m.threads);
+        if (answer.measured == nullptr || place <= least) {
+            answer.measured = &m;
+            least = place;
+        }
+    }
+    if (answer.measured != nullptr) {
+        const MeasuredSpectral &m = *answer.measured;
+        const bool same = m.problem == problem, here = m.microarchitecture == own;
+        answer.tier = !here ? Tier::kFamily : same ? Tier::kRecord : Tier::kNeighbours;
+        answer.text = (same ? "record in " : "the nearest record, of '" + m.problem.to_string() + "', in ") + infos_[static_cast<size_t>(m.table)].name + (here ? "" : ", measured on " + m.microarchitecture);
+    }
+    return answer;
+}
+
 std::vector<Tables::Ranking::Neighbour> Tables::neighbours(const Query &query, int machine) const {
     std::vector<std::pair<double, const MeasuredProblem *>> near;
     for (const MeasuredProblem &m : problems_) {
@@ -525,11 +567,14 @@ std::vector<Record> shipped_records(const EmbeddedTable &table) {
     Conv2dProblem problem;
     for (size_t i = 0; i < table.count; i++) {
         const EmbeddedRecord &e = table.records[i];
-        if (std::strcmp(text, e.problem) != 0) {  // a problem's records follow each other
-            text = e.problem;
-            problem = *Conv2dProblem::parse(text);  // the build has parsed it before
-        }
         Record r;
+        const bool spectral = std::strncmp(e.problem, kSpectralKind, std::strlen(kSpectralKind)) == 0;
+        if (spectral) {
+            r.spectral = *SpectralProblem::parse(e.problem);  // the build has parsed it before
+        } else if (std::strcmp(text, e.problem) != 0) {  // a problem's records follow each other
+            text = e.problem;
+            problem = *Conv2dProblem::parse(text);
+        }
         r.problem = problem;
         r.accuracy = static_cast<Accuracy>(e.accuracy);
         r.microarchitecture = e.microarchitecture;

@@ -67,6 +67,13 @@ struct MeasuredProblem {
     std::vector<Entry> entries;  ///< the winner first, then by time
 };
 
+/// What one table found fastest of a spectral product.
+struct MeasuredSpectral {
+    SpectralProblem problem;
+    std::string variant, microarchitecture;
+    int threads = 1, table = 0;
+};
+
 /// Immutable once built; the process's current one is shared by whoever plans.
 class Tables {
 public:
@@ -110,6 +117,14 @@ public:
     const MeasuredProblem *exact_of_kin(const Query &query) const {
         return exact(query, family_of(query).kin);
     }
+    /// What decides a spectral product: its record on this machine, else that of the nearest with the same channels, else those two on
+    /// the nearest generation; of several the one for the fewest threads, then the later. `measured` is null where there is none.
+    struct SpectralAnswer {
+        const MeasuredSpectral *measured = nullptr;
+        Tier tier = Tier::kCostModel;
+        std::string text;
+    };
+    SpectralAnswer spectral(const SpectralProblem &problem) const;
     /// How to correct predictions: by neighbours here, else by neighbours on the next of kin, else by all records of one of the two.
     Ranking ranking(const Query &query) const;
     const std::string &name_of(const MeasuredProblem &measured) const {
@@ -145,6 +160,7 @@ private:
 
     Family cpu_;
     std::vector<MeasuredProblem> problems_;
+    std::vector<MeasuredSpectral> spectral_;
     std::unordered_multimap<std::string, size_t> by_problem_;
     std::vector<MachineName> machines_;
     std::vector<Fit> fits_;              ///< of each

@@ -20,6 +20,7 @@
 
 #include "algorithm.h"
 #include "arena.h"
+#include "capture.h"
 #include "checks.h"
 #include "fourfold/spectral.h"
 #include "plane_layout.h"
@@ -279,6 +280,7 @@ Status TrainingPlan::Impl::lay_out(double f) {
     const double all = static_cast<double>(all_channels()), oc = static_cast<double>(problem.out_channels);
     size_t product_bytes = 0;
     products.clear();
+    const PlansOfParts parts;
     for (Operation operation : {Operation::kForward, Operation::kBackwardData, Operation::kBackwardFilters}) {
         const bool filters = operation == Operation::kBackwardFilters;
         SpectralProblem product;

@@ -95,6 +95,11 @@ TEST(Spectral, BenchAndExplain) {
     EXPECT_EQ(line["algorithm"], "spectral");
     EXPECT_LT(line["max_error"].get<double>(), 1e-6);
     EXPECT_GT(line["ms_min"].get<double>(), 0.0);
+    for (const char *operation : {"", " bwd-data", " bwd-filters"}) {
+        const Outcome unpacked = fourfold_command({"bench", "--problem", std::string("spectral b3 ic4 i8x5 oc6 bcij") + operation, "--include-packing", "--min-time", "0"});
+        EXPECT_TRUE(exits_with(0, unpacked)) << operation;
+        EXPECT_TRUE(says(unpacked, "packing included")) << unpacked.out;
+    }
     const Outcome all = fourfold_command({"bench", "--problem", "spectral b3 ic4 i8x5 oc6", "--threads", "1", "--json", "--all-variants"});
     ASSERT_TRUE(exits_with(0, all));
     std::vector<std::string> listed, timed, chosen;

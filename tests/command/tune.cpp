@@ -442,6 +442,67 @@ TEST_F(Tuned, OperationsLayoutsThreadsAndColdCachesHaveRecordsOfTheirOwn) {
     EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", out, "--threads", "3"}), {"no records"}));
 }
 
+TEST_F(Tuned, SpectralProductsBesideConvolutions) {
+    const std::string out = folder / "t.json", product = "spectral b3 ic4 i8x5 oc6 bcij";
+    write_bytes(folder / "shapes.csv", "one,b1 ic4 i12 oc8 f3 p1\nproduct," + product + "\nlast,\"spectral b3 ic4 i8x5 oc6\"\n");
+    const Outcome outcome = fourfold_command(tune({"--operation", "fwd,bwd-data,bwd-filters"}));
+    ASSERT_TRUE(exits_with(0, outcome)) << outcome.err;
+    EXPECT_TRUE(says(outcome, "9 problems to tune")) << outcome.out;
+    expect_sound_table();
+    std::set<std::string> expected;
+    for (const char *operation : {"fwd", "bwd-data", "bwd-filters"}) {
+        const std::string word = operation == std::string("fwd") ? "" : std::string(" ") + operation;
+        expected.insert(std::string(operation) + " b1 ic4 i12x12 oc8 f3x3 p1,1,1,1");
+        expected.insert("spectral b3 ic4 i8x5 oc6" + word + " bcij");
+        expected.insert("spectral b3 ic4 i8x5 oc6" + word);
+    }
+    EXPECT_EQ(tuned(out), all_of(expected));
+    EXPECT_EQ(folder.files(), Arguments({"shapes.csv", "t.json"})) << "no journal is left";
+    const Outcome again = fourfold_command(tune({"--operation", "fwd,bwd-data,bwd-filters", "--resume"}));
+    EXPECT_TRUE(says(again, "0 problems to tune, 9 tuned already")) << again.out;
+    // Every reader of tables takes it.
+    {
+        const Environment table("FOURFOLD_TABLE", out), verbose("FOURFOLD_VERBOSE", "1");
+        const Outcome explained = fourfold_command({"explain", "--problem", product});
+        ASSERT_TRUE(exits_with(0, explained)) << explained.err;
+        EXPECT_TRUE(says(explained, "decided by record: record in " + out)) << explained.out;
+        EXPECT_NE(explained.err.find("fourfold: spectral b3 ic4 i8x5 oc6 bcij -> complex_"), std::string::npos) << explained.err;
+        EXPECT_NE(explained.err.find("(record: record in"), std::string::npos) << explained.err;
+    }
+    const Outcome shown = fourfold_command({"tables", "show", out, "--all"});
+    ASSERT_TRUE(exits_with(0, shown));
+    EXPECT_TRUE(says(shown, "9 problems; on this machine and in this build:") && says(shown, product + "  (")) << shown.out;
+    const Outcome verified = fourfold_command(tune({"--operation", "fwd,bwd-data,bwd-filters", "--verify-only"}));
+    EXPECT_TRUE(says(verified, "9 records verified")) << verified.out << verified.err;
+    ASSERT_TRUE(exits_with(0, fourfold_command({"tables", "merge", out, "--out", folder / "m.json"})));
+    EXPECT_EQ(tuned(folder / "m.json"), all_of(expected));
+    const Outcome diff = fourfold_command({"tables", "diff", out, folder / "m.json"});
+    ASSERT_TRUE(exits_with(0, diff));
+    EXPECT_TRUE(says(diff, "9 problems in both: 9 same")) << diff.out;
+    const Outcome reported = fourfold_command({"report", "--table", out});
+    ASSERT_TRUE(exits_with(0, reported)) << reported.err;
+    EXPECT_TRUE(says(reported, ": 3 problems, efficiency")) << reported.out;
+    const Outcome reduced = fourfold_command({"tables", "reduce", out});
+    ASSERT_TRUE(exits_with(0, reduced)) << reduced.err;
+    EXPECT_TRUE(says(reduced, "3 problems; ") && says(reduced, "records of spectral products, whose variants all stay")) << reduced.out;
+    // What it has no use for, and who has no use for it.
+    const Arguments one = {"tune", "--problem", product, "--out", folder / "u.json"};
+    const auto with = [&](const Arguments &more) {
+        Arguments arguments = one;
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return fourfold_command(arguments);
+    };
+    EXPECT_TRUE(exits_with(2, with({"--cold"}), {product, "--cold"}));
+    EXPECT_TRUE(exits_with(2, with({"--accuracy", "relaxed"}), {product, "--accuracy relaxed"}));
+    EXPECT_TRUE(exits_with(2, with({"--layout", "nhwc"}), {"layout 'nhwc' is of convolutions"}));
+    EXPECT_TRUE(exits_with(2, with({"--operation", "fold"}), {"forward, bwd-data or bwd-filters"}));
+    EXPECT_TRUE(exits_with(3, with({"--device", "opencl"}), {product, "runs on the CPU alone"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"tune", "--problem", "spectral b3 ic0 i8x5 oc6", "--out", folder / "u.json"}), {"in_channels is 0"}));
+    const Outcome bench = fourfold_command({"bench", "--shapes", folder / "shapes.csv", "--min-time", "0"});
+    ASSERT_TRUE(exits_with(0, bench));
+    EXPECT_NE(bench.err.find("2 spectral products are left out"), std::string::npos) << bench.err;
+}
+
 /// A record of a plan whose halves of the samples took a and b milliseconds.
 std::string measured_line(const Conv2dProblem &p, const PlanOptions &options, const Plan &plan, bool winner, double a, double b, int samples) {
     Record r = cli::make_record(p, options, plan.choice());
@@ -655,9 +716,13 @@ TEST(Environment, ChoiceBlockAndCapture) {
             ASSERT_TRUE(exits_with(0, fourfold_command(explain)));
         }
         ASSERT_TRUE(exits_with(0, fourfold_command({"explain", "--problem", "bwd-data b1 ic4 i12 oc4 f3 p1"})));
+        ASSERT_TRUE(exits_with(0, fourfold_command({"explain", "--problem", "spectral b3 ic4 i8x5 oc6 bcij"})));
+        // A step's products are parts of it.
+        ASSERT_TRUE(exits_with(0, fourfold_command({"bench", "--training", "--problem", "b2 ic4 i12 oc4 f5 p2", "--min-time", "0"})));
     }
     const std::vector<std::string> lines = lines_of(read_bytes(folder / "captured.csv"));
-    EXPECT_EQ(lines.size(), 3u) << "each problem once a process";
+    EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const std::string &line) { return line.find("spectral") != std::string::npos; }), 1) << read_bytes(folder / "captured.csv");
+    EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const std::string &line) { return line.find("f5x5") == std::string::npos; }), 4) << "each problem once a process";
     {
         // Filters of rank one are asked about as two passes, which are no problems of the program's.
         write_bytes(folder / "x.pgm", "P5\n200 150\n255\n" + std::string(200 * 150, 'x'));
@@ -669,7 +734,7 @@ TEST(Environment, ChoiceBlockAndCapture) {
     EXPECT_NE(blur[0].find("f15"), std::string::npos) << blur[0];
     const Outcome tune = fourfold_command({"tune", "--shapes", folder / "captured.csv", "--out", folder / "t.json", "--trials", "1"});
     ASSERT_TRUE(exits_with(0, tune)) << tune.err;
-    EXPECT_TRUE(says(tune, "2 problems to tune")) << tune.out;
+    EXPECT_TRUE(says(tune, "6 problems to tune")) << tune.out;
 }
 
 TEST(Against, MarksWhatDiffers) {

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     const ReadTable table = read_table(text);
     fuzz::expect(table.header || table.records.empty(), "records without a header");
     for (const Record &record : table.records) {
-        fuzz::expect(record.problem.error() == nullptr, "a record of no valid problem");
+        fuzz::expect(record.spectral ? record.spectral->validate().ok() : record.problem.error() == nullptr, "a record of no valid problem");
         fuzz::expect(!record.choice.empty() && record.threads >= 1, "a record of no choice");
         fuzz::expect(!record.failure.empty() || (std::isfinite(record.seconds_min) && record.seconds_min > 0 && std::isfinite(record.seconds_median) && record.seconds_median > 0), "a record without a time");
     }
@@ -22,6 +22,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     tables.add("fuzz", false, table.records, table.unreadable, table.torn);
     tables.finish();
     for (const Record &record : table.records) {
+        if (record.spectral) {
+            fuzz::expect(tables.spectral(*record.spectral).measured == nullptr || tables.spectral(*record.spectral).tier != Tier::kCostModel, "a measured product that decides nothing");
+            continue;
+        }
         const Tables::Query query = {record.problem, record.accuracy, record.threads, record.cache};
         const auto [algorithm, words] = split_choice(record.choice);
         const double residual = tables.ranking(query).residual(algorithm, std::string(words));
@@ -30,9 +34,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
             fuzz::expect(!measured->entries.empty(), "a measured problem without measurements");
         }
     }
-    if (const Result<std::vector<cli::Shape>> shapes = cli::parse_shapes(text, "fuzz.csv")) {
+    if (const Result<std::vector<cli::Shape>> shapes = cli::parse_shapes(text, "fuzz.csv", cli::SpectralLines::kTaken)) {
         for (const cli::Shape &shape : *shapes) {
-            fuzz::expect(shape.problem.error() == nullptr, "a shape that is no valid problem: " + shape.name);
+            fuzz::expect(shape.spectral ? shape.spectral->validate().ok() : shape.problem.error() == nullptr, "a shape that is no valid problem: " + shape.name);
         }
     } else {
         fuzz::expect(shapes.status().message().find("fuzz.csv") != std::string::npos, shapes.status().message());

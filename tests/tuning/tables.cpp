@@ -14,6 +14,7 @@
 #include "fourfold/fourfold.h"
 #include "machine_limits.h"
 #include "records.h"
+#include "spectral_candidates.h"
 #include "support/problems.h"
 #include "support/random.h"
 #include "support/run_plan.h"
@@ -394,6 +395,158 @@ TEST_F(Tiers, TheReferenceIsTheLastResort) {
     EXPECT_EQ(plan.tier(), Tier::kReference);
 }
 
+SpectralProblem spectral(const std::string &text) {
+    const Result<SpectralProblem> p = SpectralProblem::parse(text);
+    EXPECT_TRUE(p.ok()) << p.status().message();
+    return *p;
+}
+
+Record timed(const SpectralProblem &p, const std::string &variant, double seconds, bool winner) {
+    Record r = make_record(p, one_thread(), "spectral " + variant);
+    r.winner = winner;
+    r.seconds_min = r.seconds_median = r.seconds_predicted = seconds;
+    r.samples = 10;
+    return r;
+}
+
+SpectralPlan plan_of(const SpectralProblem &p, const SpectralOptions &options = {}) {
+    const Result<SpectralPlan> plan = SpectralPlan::create(p, options);
+    EXPECT_TRUE(plan.ok()) << plan.status().message();
+    return *plan;
+}
+
+/// The line of describe() that says what decided.
+std::string decided(const SpectralPlan &plan) {
+    const std::string text = plan.describe();
+    const size_t at = text.find("decided by ");
+    return at == std::string::npos ? "" : text.substr(at + 11, text.find('\n', at) - at - 11);
+}
+
+/// One that is not predicted to be the fastest. Channels first has two at least on every ISA level.
+std::string unlikely(const SpectralProblem &p) {
+    const std::string likely = plan_of(p).variant();
+    std::string other;
+    for (const SpectralCandidate &c : spectral_candidates(p)) {
+        EXPECT_GT(c.predicted, 0.0) << c.variant;
+        other = c.variant != likely ? c.variant : other;
+    }
+    EXPECT_FALSE(other.empty());
+    return other;
+}
+
+TEST_F(Tiers, SpectralCandidatesAreWhatPlansCanBe) {
+    for (const char *text : {"spectral b3 ic4 i8x5 oc6", "spectral b3 ic4 i8x5 oc6 bcij", "spectral b3 ic4 i8x5 oc6 bwd-filters bcij"}) {
+        const SpectralProblem p = spectral(text);
+        std::set<std::string> listed;
+        for (const SpectralCandidate &c : spectral_candidates(p)) {
+            EXPECT_EQ(plan_of(p, {1, c.variant}).variant(), c.variant);
+            listed.insert(c.variant);
+        }
+        std::set<std::string> planned;
+        for (const VariantInfo &v : list_variants()) {
+            if ((v.stage == "complex_gemm" || v.stage == "complex_multiply") && SpectralPlan::create(p, {1, v.name}).ok()) {
+                planned.insert(v.name);
+            }
+        }
+        EXPECT_EQ(listed, planned) << text;
+        EXPECT_EQ(listed.count(plan_of(p).variant()), 1u) << text;
+    }
+}
+
+TEST_F(Tiers, SpectralProductsFollowTheirRecords) {
+    for (const char *operation : {"", " bwd-data", " bwd-filters"}) {
+        unload_tables(false);
+        const std::string end = std::string(operation) + " bcij";
+        const SpectralProblem p = spectral("spectral b3 ic4 i8x5 oc6" + end);
+        EXPECT_EQ(decided(plan_of(p)).find("cost model: "), 0u) << decided(plan_of(p));
+        const std::string likely = plan_of(p).variant(), other = unlikely(p);
+        const Result<TableInfo> info = load_table_text("mine", header_line() + record_line(timed(p, likely, 2e-4, false)) + record_line(timed(p, other, 1e-4, true)));
+        ASSERT_TRUE(info.ok());
+        EXPECT_EQ(info->records, 2) << info->summary();
+        EXPECT_EQ(plan_of(p).variant(), other);
+        EXPECT_EQ(decided(plan_of(p)), "record: record in mine");
+        // The caller's word comes first; what is near enough follows, other channels, operations and orders do not.
+        EXPECT_EQ(plan_of(p, {1, likely}).variant(), likely);
+        EXPECT_EQ(decided(plan_of(p, {1, likely})), "caller: named by the caller");
+        EXPECT_EQ(plan_of(spectral("spectral b4 ic4 i8x7 oc6" + end)).variant(), other);
+        EXPECT_EQ(decided(plan_of(spectral("spectral b4 ic4 i8x7 oc6" + end))), "neighbours: the nearest record, of '" + p.to_string() + "', in mine");
+        for (const std::string &text : {"spectral b30 ic4 i8x5 oc6" + end, "spectral b3 ic5 i8x5 oc6" + end, "spectral b3 ic4 i8x5 oc7" + end, "spectral b3 ic4 i8x5 oc6" + std::string(operation), std::string("spectral b3 ic4 i8x5 oc6 bcij") + (*operation == '\0' ? " bwd-data" : "")}) {
+            EXPECT_EQ(decided(plan_of(spectral(text))).find("cost model: "), 0u) << text << ": " << decided(plan_of(spectral(text)));
+        }
+        // A later table comes first, and of one table the later winner.
+        ASSERT_TRUE(load_table_text("later", header_line() + record_line(timed(p, other, 1e-4, true)) + record_line(timed(p, likely, 2e-4, true))).ok());
+        EXPECT_EQ(plan_of(p).variant(), likely);
+        EXPECT_EQ(decided(plan_of(p)), "record: record in later");
+    }
+}
+
+TEST_F(Tiers, SpectralChoicesDoNotDependOnThreads) {
+    const SpectralProblem p = spectral("spectral b3 ic4 i8x5 oc6 bcij");
+    const std::string likely = plan_of(p).variant(), other = unlikely(p);
+    Record two = timed(p, likely, 1e-4, true);
+    two.threads = 2;
+    for (const auto &lines : {record_line(timed(p, other, 1e-4, true)) + record_line(two), record_line(two) + record_line(timed(p, other, 1e-4, true))}) {
+        unload_tables(false);
+        ASSERT_TRUE(load_table_text("mine", header_line() + lines).ok());
+        for (int threads : {1, 2, 3}) {
+            EXPECT_EQ(plan_of(p, {threads, ""}).variant(), other) << threads;
+        }
+    }
+    unload_tables(false);
+    two.choice = "spectral " + other;
+    two.variants = timed(p, other, 1e-4, true).variants;
+    ASSERT_TRUE(load_table_text("mine", header_line() + record_line(two)).ok());
+    EXPECT_EQ(plan_of(p, {1, ""}).variant(), other) << "another number of threads is a distance, no condition";
+}
+
+TEST_F(Tiers, SpectralRecordsOfOtherMachinesAndCode) {
+    const SpectralProblem p = spectral("spectral b3 ic4 i8x5 oc6 bcij");
+    const std::string likely = plan_of(p).variant(), other = unlikely(p);
+    const auto chosen = [&](const Record &r) {
+        unload_tables(false);
+        const Result<TableInfo> info = load_table_text("theirs", header_line() + record_line(r));
+        EXPECT_TRUE(info.ok());
+        EXPECT_EQ(info->unreadable, 0);
+        return std::make_pair(plan_of(p).variant(), info->stale);
+    };
+    Record r = timed(p, other, 1e-4, true);
+    const std::vector<std::pair<std::string, std::string>> contents = r.variants;
+    ASSERT_EQ(contents.size(), 1u);
+    r.variants[0].second = "0123456789abcdef";
+    EXPECT_EQ(chosen(r), std::make_pair(likely, 1)) << "the code is another";
+    r.variants = contents;
+    r.microarchitecture = machine().microarchitecture.rfind("znver", 0) == 0 ? "sapphirerapids" : "znver5";
+    EXPECT_EQ(chosen(r), std::make_pair(likely, 0)) << "a stranger";
+    r.microarchitecture = machine().microarchitecture;
+    r.cache = CacheState::kCold;
+    EXPECT_EQ(chosen(r), std::make_pair(likely, 0)) << "cold";
+    r.cache = CacheState::kWarm;
+    // What this problem cannot have, with sound hashes.
+    const std::string foreign = plan_of(parse_problem("b2 ic20 i15x18 oc24 f3 p1")).choice();
+    r.choice = "spectral" + foreign.substr(foreign.find(' '));
+    r.variants = choice_contents(r.choice, r.isa);
+    EXPECT_EQ(chosen(r), std::make_pair(likely, 0));
+    r.choice = foreign;
+    EXPECT_EQ(chosen(r), std::make_pair(likely, 1)) << "a convolution's choice";
+    const SpectralProblem last = spectral("spectral b3 ic4 i8x5 oc6");
+    for (const SpectralCandidate &c : spectral_candidates(p)) {
+        unload_tables(false);
+        const std::string before = plan_of(last).variant();
+        ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(last, c.variant, 1e-4, true))).ok());
+        EXPECT_EQ(plan_of(last).variant(), c.variant.find("complex_multiply") == 0 ? before : c.variant);
+    }
+    if (const std::vector<std::string> kin = relatives(); !kin.empty()) {
+        Record near = timed(p, other, 1e-4, true);
+        near.microarchitecture = kin.front();
+        EXPECT_EQ(chosen(near), std::make_pair(other, 0));
+        EXPECT_EQ(decided(plan_of(p)), "family: record in theirs, measured on " + kin.front());
+        // Of convolutions it says nothing, not even which relative to ask.
+        EXPECT_EQ(plan_of(parse_problem("b2 ic20 i15x18 oc24 f3 p1")).decided_by(), "least time by the cost model");
+        ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(spectral("spectral b4 ic4 i8x5 oc6 bcij"), likely, 1e-4, true))).ok());
+        EXPECT_EQ(plan_of(p).variant(), likely) << "a neighbour here comes before a relative's record";
+    }
+}
+
 TEST_F(Tiers, ALayerComparesTwoPassesWithWhatWasMeasured) {
     const auto separable = [](const Conv2dProblem &p) {
         const std::vector<float> box(static_cast<size_t>(p.filter_elements()), 0.125f);
@@ -499,6 +652,10 @@ std::string sound_table() {
             text += record_line(timed(p, c.choice, c.predicted_seconds, false, c.predicted_seconds));
         }
     }
+    const SpectralProblem product = spectral("spectral b3 ic4 i8x5 oc6 bcij");
+    for (const SpectralCandidate &c : spectral_candidates(product)) {
+        text += record_line(timed(product, c.variant, c.predicted, true));
+    }
     return text;
 }
 
@@ -512,6 +669,17 @@ void expect_sane(const std::string &what) {
         ASSERT_TRUE(run_plan(*plan, operands).ok()) << what;
         EXPECT_TRUE(matches(operands, operands.expected(), 2e-5)) << what;
     }
+    // x = w = 1: each sum is that of the 4 channels.
+    const SpectralPlan product = plan_of(spectral("spectral b3 ic4 i8x5 oc6 bcij"));
+    const std::vector<Complex> x(3 * 4 * 40, 1.0f), w(6 * 4 * 40, 1.0f);
+    std::vector<Complex> y(3 * 6 * 40);
+    SpectralTensors tensors;
+    tensors.input = x.data();
+    tensors.filters = SpectralFilters(w.data());
+    tensors.output = y.data();
+    const AlignedBuffer workspace(product.workspace_bytes_unpacked());
+    ASSERT_TRUE(product.execute(tensors, workspace).ok()) << what;
+    EXPECT_EQ(y, std::vector<Complex>(y.size(), 4.0f)) << what;
 }
 
 TEST_F(Hostile, TruncatedAnywhere) {
@@ -584,6 +752,88 @@ TEST_F(Hostile, LinesThatAreAlmostRecords) {
     ASSERT_TRUE(info.ok());
     EXPECT_EQ(info->records, 1);
     EXPECT_EQ(info->unreadable, 0);
+}
+
+TEST_F(Hostile, LinesThatAreAlmostSpectralRecords) {
+    const SpectralProblem p = spectral("spectral b3 ic4 i8x5 oc6 bcij");
+    const std::string other = unlikely(p), likely = plan_of(p).variant();
+    const std::string good = record_line(timed(p, other, 1e-4, true));
+    Record read;
+    std::string reason;
+    ASSERT_EQ(parse_record_line(good, read, reason), LineKind::kRecord) << reason;
+    EXPECT_EQ(record_line(read), good);
+    const std::pair<const char *, const char *> edits[] = {{"\"kind\":\"spectral\",", ""}, {"\"kind\":\"spectral\"", "\"kind\":\"\\u001b[31m\""}, {"\"kind\":\"spectral\"", "\"kind\":[\"spectral\"]"}, {"spectral b3", "spectral b0"}, {"spectral b3", "b3"}, {"i8x5", "i8x99999999999999999999"}, {"i8x5", "i8x281474976710657"},
+                                                           {"oc6", "oc6 f3x3"}, {"oc6 bcij", "oc6 fold bcij"}, {"bcij", "bcij bijc"}, {"\"ms_min\":0.1", "\"ms_min\":0"}, {"\"threads\":1", "\"threads\":0"}, {"\"choice\":\"spectral ", "\"choice\":\""}};
+    for (const auto &[from, to] : edits) {
+        std::string bad = good;
+        const size_t at = bad.find(from);
+        ASSERT_NE(at, std::string::npos) << from;
+        bad.replace(at, std::string(from).size(), to);
+        unload_tables(false);
+        const Result<TableInfo> info = load_table_text("almost", header_line() + bad);
+        ASSERT_TRUE(info.ok()) << to;
+        EXPECT_EQ(info->unreadable + info->stale, 1) << from << " -> " << to;
+        EXPECT_EQ(plan_of(p).variant(), likely) << to;
+        EXPECT_EQ(load_table_text("sound", header_line() + bad + good)->records, 1) << to << ": the sound line after it still counts";
+        EXPECT_EQ(plan_of(p).variant(), other) << to;
+    }
+    // A writer may be killed after any byte.
+    for (size_t length = 0; length < good.size(); length++) {
+        unload_tables(false);
+        const Result<TableInfo> info = load_table_text("cut", header_line() + good.substr(0, length));
+        ASSERT_TRUE(info.ok());
+        EXPECT_EQ(info->records + info->unreadable, 0) << length;
+        EXPECT_EQ(plan_of(p).variant(), likely) << length;
+    }
+}
+
+TEST_F(Hostile, RecordsOfUnknownKindsAreCountedAndKept) {
+    const TemporaryFolder folder;
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    const SpectralProblem s = spectral("spectral b3 ic4 i8x5 oc6 bcij");
+    const std::string unknown = "{\"problem\":\"attention b1 h8\",\"kind\":\"attention\",\"choice\":\"flash\",\"colour\":[1,2]}\n", other = "{\"kind\":7}\n";
+    const std::string text = header_line() + unknown + record_line(timed(p, unlikely(p), 1e-4, true)) + other + record_line(timed(s, unlikely(s), 1e-4, true)) + unknown;
+    const Result<TableInfo> info = load_table_text("later version", text);
+    ASSERT_TRUE(info.ok());
+    EXPECT_EQ(info->summary(), "2 records; skipped: 3 unreadable");
+    EXPECT_EQ(plan_of(p).tier(), Tier::kRecord);
+    EXPECT_EQ(decided(plan_of(s)), "record: record in later version");
+    const ReadTable read = read_table(text);
+    EXPECT_EQ(read.records.size(), 2u);
+    EXPECT_EQ(read.first_reason, "a record of a kind that this version does not know");
+    write_bytes(folder / "t.json", text);
+    const Result<std::string> merged = merge_tables({folder / "t.json"});
+    ASSERT_TRUE(merged.ok());
+    for (const std::string &line : {unknown, other}) {
+        EXPECT_NE(merged->find(line), std::string::npos) << line;
+    }
+    EXPECT_EQ(std::count(merged->begin(), merged->end(), '\n'), 5) << "each once";
+    write_bytes(folder / "m.json", *merged);
+    EXPECT_EQ(*merge_tables({folder / "m.json", folder / "t.json"}), *merged) << "merging again changes nothing";
+    EXPECT_EQ(read_table(*merged).records.size(), 2u);
+    // Embedded, spectral records are what they were.
+    const Outcome outcome = spawn({FOURFOLD_EMBED_TABLES, folder / "out.cpp", folder / "t.json"});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_NE(outcome.err.find("3 lines are left out"), std::string::npos) << outcome.err;
+    EXPECT_NE(read_bytes(folder / "out.cpp").find("{\"spectral b3 ic4 i8x5 oc6 bcij\", "), std::string::npos);
+}
+
+TEST_F(Hostile, MergeTellsSpectralProductsApart) {
+    const TemporaryFolder folder;
+    const SpectralProblem p = spectral("spectral b3 ic4 i8x5 oc6 bcij");
+    const std::string likely = plan_of(p).variant(), other = unlikely(p);
+    SpectralProblem data = p;
+    data.operation = Operation::kBackwardData;
+    write_bytes(folder / "a.json", header_line() + record_line(timed(p, likely, 1e-4, true)) + record_line(timed(data, likely, 1e-4, true)));
+    write_bytes(folder / "b.json", header_line() + record_line(timed(p, other, 5e-5, true)) + record_line(timed(p, likely, 1e-4, false)));
+    const Result<std::string> merged = merge_tables({folder / "a.json", folder / "b.json"});
+    ASSERT_TRUE(merged.ok());
+    EXPECT_EQ(read_table(*merged).records.size(), 3u);
+    unload_tables(false);
+    ASSERT_TRUE(load_table_text("merged", *merged).ok());
+    EXPECT_EQ(plan_of(p).variant(), other) << "the later table's winner";
+    EXPECT_EQ(plan_of(data).variant(), likely);
+    EXPECT_EQ(decided(plan_of(data)), "record: record in merged");
 }
 
 TEST_F(Hostile, AbsurdTimesCannotBreakTheRanking) {
