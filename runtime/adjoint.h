@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "algorithm.h"
@@ -38,6 +39,9 @@ struct AdjointAxis {
 Conv2dProblem adjoint_problem(const Conv2dProblem &problem, int64_t images, const AxisPhase &rows, const AxisPhase &columns, bool finishes);
 /// Its filters, of those of the whole problem with channels exchanged.
 StridedIn adjoint_taps(const Conv2dProblem &problem, const StridedIn &exchanged, const AxisPhase &rows, const AxisPhase &columns);
+
+/// bwd-data by the plain loop nest, whatever the number of phases.
+Result<std::unique_ptr<AlgorithmPlan>> plan_data_gradient_naive(const PlanRequest &request);
 
 /// Whether pixels are read through the padding too, so that what the padding receives has to be added to them.
 bool folds_padding(const Conv2dProblem &problem);

@@ -1,7 +1,10 @@
 // naive: the plain loop nest in C++, as one writes it by hand: no tap outside the image is looked at where padding is zero. The baseline
 // that every comparison shows, and nothing more; auto takes it only where nothing else can do a problem.
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
+#include "adjoint.h"
 #include "algorithm.h"
 #include "cost_model.h"
 #include "geometry.h"
@@ -10,31 +13,72 @@
 namespace fourfold {
 namespace {
 
+/// Partial sums of at most 256 terms keep long sums accurate.
+struct Sum {
+    static constexpr int64_t kTerms = 256;
+
+    float total = 0.0f, part = 0.0f;
+    int64_t terms = 0;
+
+    /// Before so many terms are added to `part`.
+    void begin(int64_t count) {
+        if (terms + count > kTerms) {
+            total += part;
+            part = 0.0f;
+            terms = 0;
+        }
+        terms += count;
+    }
+    float value() const {
+        return total + part;
+    }
+};
+
+size_t filter_bytes(const Conv2dProblem &p) {
+    return (static_cast<size_t>(p.filter_elements()) * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// As (oc, ic/groups, f0, f1).
+Status copy_filters(const Conv2dProblem &p, const StridedIn &filters, std::byte *packed) {
+    float *out = reinterpret_cast<float *>(packed);
+    for (int64_t k = 0; k < p.out_channels; k++) {
+        for (int64_t c = 0; c < p.in_channels / p.groups; c++) {
+            for (int64_t r = 0; r < p.filter_height; r++) {
+                for (int64_t s = 0; s < p.filter_width; s++) {
+                    *out++ = filters.data[k * filters.s[0] + c * filters.s[1] + r * filters.s[2] + s * filters.s[3]];
+                }
+            }
+        }
+    }
+    return Status();
+}
+
+/// Bias, residual and post-op of one element of the result.
+float finished(float sum, const ForwardTensors &t, const KernelPostOp &post, int64_t n, int64_t k, int64_t y, int64_t x) {
+    float total = (t.bias != nullptr ? t.bias[k] : 0.0f) + sum;
+    if (t.residual.data != nullptr) {
+        total += t.residual.data[n * t.residual.s[0] + k * t.residual.s[1] + y * t.residual.s[2] + x * t.residual.s[3]];
+    }
+    if (post.kind != 0) {
+        total = total < post.lo ? post.lo : total > post.hi ? post.hi : total;
+    }
+    return total;
+}
+
 class NaivePlan final : public AlgorithmPlan {
 public:
     explicit NaivePlan(const PlanRequest &request)
         : problem_(request.problem), threads_(request.options.threads), post_(kernel_post_op(problem_)) {
         variant = "naive";
         layout = "naive";
-        packed_bytes = (static_cast<size_t>(problem_.filter_elements()) * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
+        packed_bytes = filter_bytes(problem_);
         serial_seconds = problem_.flops() / 1e9;
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, problem_.batch * problem_.out_channels);
         details = "seven loops, filters copied as they are";
     }
 
     Status pack(const StridedIn &filters, std::byte *packed, std::byte *, const Execution &) const override {
-        const Conv2dProblem &p = problem_;
-        float *out = reinterpret_cast<float *>(packed);
-        for (int64_t k = 0; k < p.out_channels; k++) {
-            for (int64_t c = 0; c < p.in_channels / p.groups; c++) {
-                for (int64_t r = 0; r < p.filter_height; r++) {
-                    for (int64_t s = 0; s < p.filter_width; s++) {
-                        *out++ = filters.data[k * filters.s[0] + c * filters.s[1] + r * filters.s[2] + s * filters.s[3]];
-                    }
-                }
-            }
-        }
-        return Status();
+        return copy_filters(problem_, filters, packed);
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *, const Execution &execution) const override {
@@ -59,27 +103,6 @@ private:
     static Span inside(int64_t first, int64_t dilation, int64_t taps, int64_t size) {
         return {first < 0 ? (-first + dilation - 1) / dilation : 0, first >= size ? 0 : std::min(taps, (size - 1 - first) / dilation + 1)};
     }
-
-    /// Partial sums of at most 256 terms keep long sums accurate.
-    struct Sum {
-        static constexpr int64_t kTerms = 256;
-
-        float total = 0.0f, part = 0.0f;
-        int64_t terms = 0;
-
-        /// Before so many terms are added to `part`.
-        void begin(int64_t count) {
-            if (terms + count > kTerms) {
-                total += part;
-                part = 0.0f;
-                terms = 0;
-            }
-            terms += count;
-        }
-        float value() const {
-            return total + part;
-        }
-    };
 
     /// The value of a tap; filters of a convolution are read backwards.
     const float *tap(const float *w, int64_t r, int64_t s) const {
@@ -149,14 +172,7 @@ private:
                         add_padded(t.input, image, w + c * taps, y, x, sum);
                     }
                 }
-                float total = (t.bias != nullptr ? t.bias[k] : 0.0f) + sum.value();
-                if (t.residual.data != nullptr) {
-                    total += t.residual.data[n * t.residual.s[0] + k * t.residual.s[1] + y * t.residual.s[2] + x * t.residual.s[3]];
-                }
-                if (post_.kind != 0) {
-                    total = total < post_.lo ? post_.lo : total > post_.hi ? post_.hi : total;
-                }
-                t.output.data[n * t.output.s[0] + k * t.output.s[1] + y * t.output.s[2] + x * t.output.s[3]] = total;
+                t.output.data[n * t.output.s[0] + k * t.output.s[1] + y * t.output.s[2] + x * t.output.s[3]] = finished(sum.value(), t, post_, n, k, y, x);
             }
         }
     }
@@ -167,7 +183,115 @@ private:
     const bool flip_ = problem_.filter_mode == FilterMode::kConvolution;
 };
 
+/// bwd-data where the strides leave more phases than are planned (backward_data.cpp):
+///
+///     gx[n,c,a] = sum_{k,r,q : q*s + r*d - pad = a} gy[n,k,q] * w[k,c,r]          (one axis written)
+///
+/// and what a border that repeats a has in its place.
+class NaiveDataGradientPlan final : public AlgorithmPlan {
+public:
+    explicit NaiveDataGradientPlan(const PlanRequest &request)
+        : problem_(request.problem), threads_(request.options.threads), post_(kernel_post_op(problem_)), rows_(problem_.pad_top, problem_.pad_bottom, problem_.in_height, problem_.stride_h, problem_.dilation_h, problem_.filter_height, problem_.out_height()), columns_(problem_.pad_left, problem_.pad_right, problem_.in_width, problem_.stride_w, problem_.dilation_w, problem_.filter_width, problem_.out_width()) {
+        choice = variant = "naive";
+        layout = "naive bwd-data";
+        packed_bytes = filter_bytes(problem_);
+        serial_seconds = problem_.flops() / 1e9 + static_cast<double>(problem_.input_elements()) * 10e-9;
+        predicted_seconds = serial_seconds / CostModel::parallel(threads_, problem_.batch * problem_.in_channels);
+        details = "loops over what reaches each pixel, filters copied as they are";
+    }
+
+    Status pack(const StridedIn &filters, std::byte *packed, std::byte *, const Execution &) const override {
+        return copy_filters(problem_, filters, packed);
+    }
+
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *, const Execution &execution) const override {
+        const Conv2dProblem &p = problem_;
+        return parallel_for(execution, threads_, p.batch * p.in_channels, [&](int64_t index, int, KernelContext &) {
+            const int64_t n = index / p.in_channels, c = index % p.in_channels;
+            for (int64_t a = 0; a < p.in_height; a++) {
+                for (int64_t b = 0; b < p.in_width; b++) {
+                    t.output.data[n * t.output.s[0] + c * t.output.s[1] + a * t.output.s[2] + b * t.output.s[3]] = finished(gradient(t, reinterpret_cast<const float *>(packed), n, c, a, b), t, post_, n, c, a, b);
+                }
+            }
+            return true;
+        });
+    }
+
+private:
+    /// What reaches the positions of one axis.
+    struct Axis {
+        int64_t before, after, size, stride, dilation, taps, out;
+        int64_t common, step;  ///< gcd(stride, dilation), and how many taps lie between two that reach the same position
+        int64_t inverse;       ///< of dilation / common, modulo step
+
+        Axis(int64_t before, int64_t after, int64_t size, int64_t stride, int64_t dilation, int64_t taps, int64_t out)
+            : before(before), after(after), size(size), stride(stride), dilation(dilation), taps(taps), out(out), common(std::gcd(stride, dilation)), step(stride / common), inverse(0) {
+            // Euclid's algorithm, with the factor of the dilation.
+            int64_t r = step, next = dilation / common % step, factor = 0, next_factor = 1;
+            while (next != 0) {
+                const int64_t quotient = r / next;
+                r = std::exchange(next, r - quotient * next);
+                factor = std::exchange(next_factor, factor - quotient * next_factor);
+            }
+            inverse = (factor % step + step) % step;
+        }
+
+        /// The first tap r with r * dilation = place modulo stride; `taps` where there is none.
+        int64_t first_tap(int64_t place) const {
+            __extension__ using Wide = unsigned __int128;  // sizes may be 2^48
+            const int64_t residue = place % stride;
+            return residue % common != 0 ? taps : static_cast<int64_t>(static_cast<Wide>(residue / common) * static_cast<Wide>(inverse) % static_cast<Wide>(step));
+        }
+        /// Calls each(tap, output) for all that reach element a, through the border too.
+        template<typename Each>
+        void reach(PaddingMode mode, bool folds, int64_t a, const Each &each) const {
+            reach_position(a, each);
+            for (int64_t i = -before; folds && i < size + after; i = i == -1 ? size : i + 1) {
+                if ((i < 0 || i >= size) && padding_source(mode, i, size) == a) {
+                    reach_position(i, each);
+                }
+            }
+        }
+        template<typename Each>
+        void reach_position(int64_t i, const Each &each) const {
+            const int64_t place = i + before;
+            for (int64_t r = first_tap(place); r < taps && r * dilation <= place; r += step) {
+                if (const int64_t q = (place - r * dilation) / stride; q < out) {
+                    each(r, q);
+                }
+            }
+        }
+    };
+
+    float gradient(const ForwardTensors &t, const float *filters, int64_t n, int64_t c, int64_t a, int64_t b) const {
+        const Conv2dProblem &p = problem_;
+        const int64_t inputs = p.in_channels / p.groups, outputs = p.out_channels / p.groups, taps = p.filter_height * p.filter_width, first = c / inputs * outputs;
+        const bool folds = folds_padding(p), flip = p.filter_mode == FilterMode::kConvolution;
+        Sum sum;
+        rows_.reach(p.padding_mode, folds, a, [&](int64_t r, int64_t y) {
+            columns_.reach(p.padding_mode, folds, b, [&](int64_t s, int64_t x) {
+                const float *w = filters + (first * inputs + c % inputs) * taps + (flip ? taps - 1 - (r * p.filter_width + s) : r * p.filter_width + s);
+                const float *g = t.input.data + n * t.input.s[0] + first * t.input.s[1] + y * t.input.s[2] + x * t.input.s[3];
+                for (int64_t k = 0; k < outputs; k++) {
+                    sum.begin(1);
+                    sum.part += g[k * t.input.s[1]] * w[k * inputs * taps];
+                }
+            });
+        });
+        return sum.value();
+    }
+
+    const Conv2dProblem problem_;
+    const int threads_;
+    const KernelPostOp post_;
+    const Axis rows_, columns_;
+};
+
 }  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_data_gradient_naive(const PlanRequest &request) {
+    return std::unique_ptr<AlgorithmPlan>(std::make_unique<NaiveDataGradientPlan>(request));
+}
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_naive(const PlanRequest &request) {
     if (!request.options.variant.empty()) {

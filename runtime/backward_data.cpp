@@ -383,6 +383,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &
         }
     }
     Result<std::unique_ptr<AlgorithmPlan>> phases = plan_phases(entry, request);
+    if (entry.algorithm == Algorithm::kNaive && request.options.variant.empty() && phases.status().code() == StatusCode::kUnsupported) {
+        return plan_data_gradient_naive(request);  // of too many phases
+    }
     // Two algorithms have a kernel of their own as well.
     const bool direct = entry.algorithm == Algorithm::kDirect;
     if (!direct && entry.algorithm != Algorithm::kIm2col) {
