@@ -137,7 +137,7 @@ private:
         c.entry.algorithm = algorithm;
         c.entry.variant = variant;
         if (algorithm == Algorithm::kNaive && problem_.flops() > options_.naive_flops) {
-            drop(c, Outcome::kSkipped, fmt::format("{:.3g} GFLOP is over the limit of {:.3g} for naive", problem_.flops() / 1e9, options_.naive_flops / 1e9));
+            drop(c, Outcome::kSkipped, options_.naive_flops < 0.0 ? "left out by --naive never" : fmt::format("{:.3g} GFLOP is over the limit of {:.3g} for naive", problem_.flops() / 1e9, options_.naive_flops / 1e9));
             contenders_.push_back(std::move(c));
             return;
         }

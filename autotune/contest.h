@@ -24,7 +24,7 @@ struct ContestOptions {
     bool profile = false;                ///< after timing, some executions more with a Profile
     bool check = true;                   ///< compare with the reference before timing
     double check_all_below_flops = 1e9;  ///< over this the reference is a sample
-    double naive_flops = 5e9;            ///< over this naive is skipped
+    double naive_flops = 5e9;            ///< over this naive is skipped; negative: always
     double hopeless_factor = 0.0;        ///< skips what is predicted so many times slower than the best; 0: nothing
     size_t memory = std::numeric_limits<size_t>::max();  ///< bytes for arrays, packed filters and workspace
     uint64_t seed = 1;                   ///< of the data, uniform on [-1, 1]

@@ -60,14 +60,14 @@ public:
     }
 
     Status block(size_t workspace_limit) {
-        if (step_h_ < 1 || step_w_ < 1) {
-            return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(blocks_.rows().shift_max + 1) + "x" + std::to_string(blocks_.columns().shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
-        }
         if (is_winograd_ && (problem_.filter_height != kTaps || problem_.filter_width != kTaps)) {
             return Status(StatusCode::kUnsupported, "the filter is " + std::to_string(problem_.filter_height) + "x" + std::to_string(problem_.filter_width) + "; only 3x3 is transformed");
         }
         if (is_winograd_ && blocks_.phases() != 1) {
             return Status(StatusCode::kUnsupported, "the stride is " + std::to_string(problem_.stride_h) + "x" + std::to_string(problem_.stride_w) + "; its phases have filters smaller than 3x3");
+        }
+        if (step_h_ < 1 || step_w_ < 1) {
+            return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(blocks_.rows().shift_max + 1) + "x" + std::to_string(blocks_.columns().shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
         }
         if (Status status = planes_within_reach(problem_); !status.ok()) {
             return status;

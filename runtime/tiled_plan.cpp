@@ -68,11 +68,11 @@ TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const T
 
 Status TiledPlan::block(size_t workspace_limit) {
     const Conv2dProblem &p = problem_;
-    if (step_h_ < 1 || step_w_ < 1) {
-        return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(blocks_.rows().shift_max + 1) + "x" + std::to_string(blocks_.columns().shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
-    }
     if (Status status = check(); !status.ok()) {
         return status;
+    }
+    if (step_h_ < 1 || step_w_ < 1) {
+        return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(blocks_.rows().shift_max + 1) + "x" + std::to_string(blocks_.columns().shift_max + 1) + " after decimation; the tile is " + std::to_string(t_) + "x" + std::to_string(t_));
     }
     if (Status status = planes_within_reach(p); !status.ok()) {
         return status;

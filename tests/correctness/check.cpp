@@ -5,6 +5,7 @@
 
 #include "support/problems.h"
 #include "support/random.h"
+#include "support/refusals.h"
 
 namespace fourfold::test {
 
@@ -32,6 +33,7 @@ bool check(const PlanOptions &options, Operands &operands, const reference::Forw
     const Status status = run_plan(options, operands, how);
     if (status.code() == StatusCode::kUnsupported) {
         summary->refused++;
+        EXPECT_FALSE(options.variant.empty() && must_do(options.algorithm, operands.problem)) << to_string(options) << " refuses '" << operands.problem.to_string() << "': " << status.message();
         if (may_refuse(options.algorithm) && !status.message().empty()) {
             return true;
         }

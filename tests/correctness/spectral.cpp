@@ -3,6 +3,7 @@
 #include <cmath>
 #include <complex>
 #include <cstring>
+#include <map>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -184,9 +185,11 @@ TEST(SpectralProduct, LongPositiveSums) {
 
 TEST(SpectralProduct, EveryVariant) {
     Random random(test_seed());
+    std::map<std::string, int> tried;
     for (const VariantInfo &variant : list_variants()) {
         const bool planes = variant.stage == "complex_multiply";
         if ((variant.stage == "complex_gemm" || planes) && variant.isa == machine().isa) {
+            tried[variant.stage]++;
             for (SpectralOrder order : kOrders) {
                 if (planes && order == SpectralOrder::kBijc) {
                     EXPECT_EQ(SpectralPlan::create({Operation::kForward, 1, 1, 1, 1, 1, order}, {0, variant.name}).status().code(), StatusCode::kInvalidArgument);
@@ -199,6 +202,8 @@ TEST(SpectralProduct, EveryVariant) {
             }
         }
     }
+    EXPECT_GT(tried["complex_gemm"], 0) << machine().isa;
+    EXPECT_GT(tried["complex_multiply"], 0) << machine().isa;
 }
 
 TEST(SpectralProduct, EveryVariantWhereSpectraLie) {
@@ -314,10 +319,12 @@ TEST(SpectralProduct, RegionsOfLargerTensors) {
 TEST(SpectralProduct, RegionsOfLargerTensorsChannelFirst) {
     // Of all three: the first of two planes of each channel, of three images or filters.
     Random random(test_seed());
+    std::map<std::string, int> tried;
     for (const VariantInfo &variant : list_variants()) {
         if ((variant.stage != "complex_multiply" && variant.stage != "complex_gemm") || variant.isa != machine().isa) {
             continue;
         }
+        tried[variant.stage]++;
         for (Operation operation : kOperations) {
             const SpectralProblem p{operation, 3, 4, 5, 7, 6, SpectralOrder::kBcij};
             const Case c(p, random);
@@ -354,6 +361,8 @@ TEST(SpectralProduct, RegionsOfLargerTensorsChannelFirst) {
             }
         }
     }
+    EXPECT_GT(tried["complex_gemm"], 0) << machine().isa;
+    EXPECT_GT(tried["complex_multiply"], 0) << machine().isa;
 }
 
 TEST(SpectralProduct, BadArguments) {
