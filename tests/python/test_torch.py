@@ -80,6 +80,33 @@ class Case(unittest.TestCase):
             self.close(a, b, 1e-4)
 
 
+class Columns(Case):
+    """fourfold.unfold and fold against PyTorch's."""
+
+    # kernel_size, stride, padding, dilation of (3, 4, 11, 10)
+    CASES = [(3, 1, 0, 1), (3, 2, 1, 1), ((2, 5), (1, 3), (0, 2), 1), ((3, 2), (2, 1), (2, 1), (1, 4)), (1, 1, 0, 1), ((11, 10), 1, 0, 1)]
+
+    def arguments(self, stride, padding, dilation):
+        rows, columns = (padding, padding) if isinstance(padding, int) else padding
+        return {"stride": stride, "padding": (rows, rows, columns, columns), "dilation": dilation}
+
+    def test_unfold(self):
+        x = random(3, 4, 11, 10)
+        for size, stride, padding, dilation in self.CASES:
+            with self.subTest(size=size, stride=stride, padding=padding, dilation=dilation):
+                expected = F.unfold(x, size, dilation, padding, stride)
+                for images in (x, x.contiguous(memory_format=torch.channels_last)):
+                    ours = torch.as_tensor(fourfold.unfold(images, size, **self.arguments(stride, padding, dilation)))
+                    self.assertTrue(torch.equal(ours, expected))
+
+    def test_fold(self):
+        for size, stride, padding, dilation in self.CASES:
+            with self.subTest(size=size, stride=stride, padding=padding, dilation=dilation):
+                columns = random(*F.unfold(torch.zeros(3, 4, 11, 10), size, dilation, padding, stride).shape)
+                ours = torch.as_tensor(fourfold.fold(columns, (11, 10), size, **self.arguments(stride, padding, dilation)))
+                self.close(ours, F.fold(columns, (11, 10), size, dilation, padding, stride), 1e-6)
+
+
 class Functions(Case):
     def test_conv2d(self):
         for stride, padding, dilation, groups in CASES:
