@@ -31,11 +31,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Times with five digits: more would be noise in a diff.
-double rounded(double seconds) {
-    return std::stod(fmt::format("{:.5g}", seconds * 1e3));
-}
-
 std::string machine_words(Device device) {
     if (const Result<DeviceInfo> gpu = device_info(device)) {
         return fmt::format("{}; {}; {} of memory; {} compute units", gpu->name, gpu->driver, bytes_text(gpu->memory_bytes), gpu->compute_units);
@@ -76,6 +71,60 @@ Status cannot_write(const std::string &path) {
 
 }  // namespace
 
+double recorded_milliseconds(double seconds) {
+    return std::stod(fmt::format("{:.5g}", seconds * 1e3));
+}
+
+std::optional<MachineInfo> machine_of(const std::string &words, const Record &record) {
+    const std::vector<std::string_view> parts = split(words, ';');
+    if (parts.size() != 3) {
+        return std::nullopt;
+    }
+    const std::vector<std::string_view> caches = split(parts[1], ',');
+    MachineInfo m;
+    m.cpu = std::string(trim(parts[0]));
+    m.microarchitecture = record.microarchitecture;
+    m.isa = record.isa;
+    size_t *const bytes[] = {&m.l1_bytes, &m.l2_bytes, &m.l3_bytes};
+    const char *const names[] = {" L1", " L2", " L3"};
+    if (caches.size() != std::size(bytes)) {
+        return std::nullopt;
+    }
+    for (size_t i = 0; i < std::size(bytes); ++i) {
+        const size_t end = caches[i].rfind(names[i]);
+        const Result<size_t> size = parse_bytes(caches[i].substr(0, end));
+        if (end == std::string_view::npos || !size) {
+            return std::nullopt;
+        }
+        *bytes[i] = *size;
+    }
+    const std::string_view threads = trim(parts[2]);
+    const Result<int64_t> count = parse_integer(threads.substr(0, threads.find(' ')), "threads");
+    if (!count || *count < 1 || *count > 1 << 20) {
+        return std::nullopt;
+    }
+    m.hardware_threads = static_cast<int>(*count);
+    return m;
+}
+
+Result<MachineInfo> machine_of_table(const std::string &path) {
+    const Result<std::string> text = read_file(path);
+    if (!text) {
+        return text.status();
+    }
+    for (const std::string_view line : split(*text, '\n')) {
+        Record r;
+        std::string reason;
+        if (parse_record_line(line, r, reason) != LineKind::kRecord) {
+            continue;
+        }
+        if (std::optional<MachineInfo> machine = machine_of(word_of(Json::parse(line), "machine"), r)) {
+            return std::move(*machine);
+        }
+    }
+    return Status(StatusCode::kInvalidArgument, fmt::format("'{}' has no record that says which CPU measured it, and its caches", path));
+}
+
 std::string header_line() {
     return fmt::format("{{\"format\":\"{}\",\"version\":{}}}\n", kRecordFormat, kRecordVersion);
 }
@@ -94,13 +143,13 @@ std::string record_line(const Record &r, Device measured_on, double clock_hertz)
     line["role"] = r.winner ? "winner" : "candidate";
     line["choice"] = r.choice;
     if (r.failure.empty()) {
-        line["ms_min"] = rounded(r.seconds_min);
-        line["ms_median"] = rounded(r.seconds_median);
+        line["ms_min"] = recorded_milliseconds(r.seconds_min);
+        line["ms_median"] = recorded_milliseconds(r.seconds_median);
         if (r.samples > 1 && r.halves[0] > 0.0) {
-            line["ms_halves"] = {rounded(r.halves[0]), rounded(r.halves[1])};
+            line["ms_halves"] = {recorded_milliseconds(r.halves[0]), recorded_milliseconds(r.halves[1])};
         }
         line["samples"] = r.samples;
-        line["ms_predicted"] = rounded(r.seconds_predicted);
+        line["ms_predicted"] = recorded_milliseconds(r.seconds_predicted);
         line["workspace_bytes"] = r.workspace_bytes;
     } else {
         line["failure"] = r.failure;
@@ -292,7 +341,15 @@ Result<int> Journal::load() {
             ++dropped;
             continue;
         }
+        const std::string incumbent = word_of(line, "before");
+        if (!incumbent.empty() && word_of(line, "contents") != contents_of(key, incumbent)) {
+            ++dropped;
+            continue;
+        }
         kept += whole;
+        if (!key.empty() && !incumbent.empty()) {
+            incumbents_.emplace(key, incumbent);
+        }
         if (key.empty() || choice.empty()) {
             continue;
         }
@@ -310,6 +367,15 @@ Result<int> Journal::load() {
 Journal::Left Journal::left(const std::string &key, const std::string &choice) const {
     const auto at = left_.find({key, choice});
     return at == left_.end() ? Left() : at->second;
+}
+
+Status Journal::begun(const std::string &key, const std::string &incumbent) {
+    return append_lines(path_, Json({{"key", key}, {"before", incumbent}, {"contents", contents_of(key, incumbent)}}).dump() + "\n", false);
+}
+
+std::string Journal::incumbent(const std::string &key) const {
+    const auto at = incumbents_.find(key);
+    return at == incumbents_.end() ? "" : at->second;
 }
 
 Status Journal::sample(const std::string &key, const std::string &choice, double seconds) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,13 @@ std::string record_key(const Record &record);
 Record make_record(const Conv2dProblem &problem, const PlanOptions &options, const std::string &choice);
 /// The same of a spectral product; of the options the threads count.
 Record make_record(const SpectralProblem &problem, const PlanOptions &options, const std::string &choice);
+
+/// The machine that a record's "machine" describes, with the record's names; nothing where that is not a CPU with its caches.
+std::optional<MachineInfo> machine_of(const std::string &words, const Record &record);
+/// That of a table's first record that says. Errors: kInvalidArgument (unreadable, no table, nothing that says).
+Result<MachineInfo> machine_of_table(const std::string &path);
+/// Seconds as tables have them: milliseconds with five digits, since more would be noise in a diff.
+double recorded_milliseconds(double seconds);
 
 /// Where a machine's table is: `out`, or, where that is a folder, "sm_90-nvidia-h200.json" in it.
 std::string table_path(const std::string &out, const std::string &microarchitecture);
@@ -72,6 +80,10 @@ public:
     /// Reads what an earlier run left. Lines of variants whose contents are others in this build are dropped, from the file too: how many.
     Result<int> load();
     Left left(const std::string &key, const std::string &choice) const;
+    /// What would have been chosen before the tune began; once a key. A run that goes on has the same to beat.
+    Status begun(const std::string &key, const std::string &incumbent);
+    /// As begun() had it in an earlier run; empty where there was none, or its variants' contents are others in this build.
+    std::string incumbent(const std::string &key) const;
     Status sample(const std::string &key, const std::string &choice, double seconds);
     Status failure(const std::string &key, const std::string &choice, const Failure &failure);
     /// The search of a problem is over; the choices as tables have them.
@@ -89,6 +101,7 @@ private:
     std::function<double()> clock_;
     double start_, earlier_ = 0.0;
     std::map<std::pair<std::string, std::string>, Left> left_;
+    std::map<std::string, std::string> incumbents_;  ///< by key
 };
 
 }  // namespace fourfold::cli

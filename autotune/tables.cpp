@@ -1,4 +1,4 @@
-// fourfold tables: merge, diff, show, reduce.
+// fourfold tables: merge, diff, show, predict, reduce.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -12,6 +12,7 @@
 #include "records.h"
 #include "search.h"
 #include "table.h"
+#include "tables_predict.h"
 #include "tables_reduce.h"
 #include "text.h"
 
@@ -147,6 +148,10 @@ Action add_tables(CLI::App &verb) {
     showing->add_option("table", flags->path)->required();
     showing->add_flag("--all", flags->all, "every candidate that was measured");
     showing->callback([flags, chosen] { *chosen = [flags] { return show(flags->path, flags->all); }; });
+    CLI::App *predicting = verb.add_subcommand("predict", "a table's predictions made again by this build's cost model, for the caches of the machine that measured: after the model has changed, or they would correct it by what it no longer says. FOURFOLD_ISA=avx2 for tables of that level");
+    predicting->add_option("table", flags->path)->required();
+    predicting->add_option("--out", flags->out, "the table with this build's predictions; may be the same file")->required();
+    predicting->callback([flags, chosen] { *chosen = [flags] { return predict_table(flags->path, flags->out); }; });
     auto reduce = std::make_shared<ReduceFlags>();
     CLI::App *reducing = verb.add_subcommand("reduce", "how many variants buy how much, and a shorter list of them for the build");
     reducing->add_option("tables", reduce->tables, "tables that the variants must serve")->required();

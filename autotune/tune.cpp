@@ -65,7 +65,7 @@ std::string spectral_choice(const std::string &variant) {
     return std::string(kSpectralKind) + " " + variant;
 }
 
-/// Of today's tables; empty where nothing can do the problem.
+/// What is chosen without this run; empty where nothing can do the problem.
 std::string incumbent_of(const Shape &shape, const PlanOptions &options) {
     if (shape.spectral) {
         const Result<SpectralPlan> plan = SpectralPlan::create(*shape.spectral, {options.threads, ""});
@@ -228,12 +228,27 @@ private:
                 ++skipped_;
             } else {
                 todo_.push_back(shape);
-                // Of today's tables: what this run learns must not look as if it had been known before.
-                incumbents_.push_back(incumbent_of(shape, options_));
+                if (Status status = note_incumbent(shape); !status) {
+                    return status;
+                }
             }
         }
         fmt::print("{}\n{} problems to tune{}\n", header_, todo_.size(), skipped_ > 0 ? fmt::format(", {} tuned already", skipped_) : "");
         std::fflush(stdout);
+        return {};
+    }
+
+    /// What is chosen before this run, or was before the one that this continues: what it learns must not look as if it had been known.
+    Status note_incumbent(const Shape &shape) {
+        const std::string key = record_key(record_of(shape, options_, ""));
+        std::string incumbent = journal_.incumbent(key);
+        if (incumbent.empty()) {
+            incumbent = incumbent_of(shape, options_);
+            if (Status status = incumbent.empty() ? Status() : journal_.begun(key, incumbent); !status) {
+                return status;
+            }
+        }
+        incumbents_.push_back(std::move(incumbent));
         return {};
     }
 

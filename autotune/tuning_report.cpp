@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "assumed_machine.h"
 #include "bad.h"
 #include "commands.h"
 #include "fourfold/tuning.h"
@@ -326,7 +327,7 @@ void print_against_untuned(const std::vector<Problem> &problems, const Policy &t
 struct ReportFlags {
     std::string table, times;
     std::vector<std::string> shapes, operations, layouts;
-    bool per_shape = false, cold = false;
+    bool per_shape = false, cold = false, as_measured = false;
     PlanFlags plan;
 };
 
@@ -371,7 +372,23 @@ Result<std::vector<Record>> convolutions(Result<std::vector<Record>> records) {
     return records;
 }
 
+/// From now on plans are made as on the machine that measured the table.
+Status move_to_machine_of(const std::string &table) {
+    const Result<MachineInfo> there = machine_of_table(table);
+    if (!there) {
+        return there.status();
+    }
+    if (there->isa != machine().isa) {
+        return bad(fmt::format("'{}' was measured with {}, and plans here have {}{}", table, there->isa, machine().isa, there->isa == "avx2" || there->isa == "generic" ? "; set FOURFOLD_ISA=" + there->isa : ""));
+    }
+    assume_machine(*there);
+    return {};
+}
+
 Status report(const ReportFlags &flags) {
+    if (Status status = flags.as_measured ? move_to_machine_of(flags.table) : Status(); !status) {
+        return status;
+    }
     Result<PlanOptions> options = to_plan_options(flags.plan);
     if (!options) {
         return options.status();
@@ -444,11 +461,11 @@ Status report(const ReportFlags &flags) {
         fmt::print("{} stale records are left out: this build has other variants\n", stale);
     }
     if (flags.per_shape) {
-        const Table rows({{"this table", 10}, {"cost model", 10}, {"of untuned", 10}, {"best ms", 9}, {"name", 24, true}, {"choice", 0, true}});
+        const Table rows({{"this table", 10}, {"held out", 8}, {"cost model", 10}, {"of untuned", 10}, {"best ms", 9}, {"name", 24, true}, {"choice", 0, true}});
         fmt::print("\n{}", rows.header());
         for (size_t i = 0; i < problems.size(); ++i) {
             const Duel duel = duel_of(problems[i], tuned.choices[i], untuned.choices[i]);
-            fmt::print("{}", rows.row({fmt::format("{:.3f}", tuned.efficiency[i]), fmt::format("{:.3f}", untuned.efficiency[i]), duel.known ? fmt::format("{}{:.3f}", duel.slower ? "! " : "", duel.gain) : "-", milliseconds_text(problems[i].best()), problems[i].name, problems[i].winner}));
+            fmt::print("{}", rows.row({fmt::format("{:.3f}", tuned.efficiency[i]), fmt::format("{:.3f}", held.efficiency[i]), fmt::format("{:.3f}", untuned.efficiency[i]), duel.known ? fmt::format("{}{:.3f}", duel.slower ? "! " : "", duel.gain) : "-", milliseconds_text(problems[i].best()), problems[i].name, problems[i].winner}));
         }
     }
     return {};
@@ -465,6 +482,7 @@ Action add_report(CLI::App &verb) {
     verb.add_option("--operation", flags->operations, "the problems of --shapes as these operations")->delimiter(',');
     verb.add_option("--layout", flags->layouts, "the problems of --shapes in these layouts")->delimiter(',');
     verb.add_flag("--cold", flags->cold, "records of cold caches");
+    verb.add_flag("--as-measured", flags->as_measured, "plan as on the machine that measured the table: its name and caches instead of this one's, so that a change of the cost model can be judged by the tables of all machines; their predictions first made anew (fourfold tables predict)");
     verb.add_flag("--per-shape", flags->per_shape, "a line for each problem");
     add_plan_flags(verb, flags->plan);
     return [flags] { return report(*flags); };

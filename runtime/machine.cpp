@@ -184,9 +184,21 @@ int vector_lanes(Isa isa) {
     return isa == Isa::kAvx512 ? 16 : isa == Isa::kAvx2 ? 8 : 4;
 }
 
-const MachineInfo &machine() {
-    static const MachineInfo info = read_machine();
+namespace {
+
+MachineInfo &current_machine() {
+    static MachineInfo info = read_machine();
     return info;
+}
+
+}  // namespace
+
+const MachineInfo &machine() {
+    return current_machine();
+}
+
+void assume_machine(const MachineInfo &m) {
+    current_machine() = m;
 }
 
 }  // namespace fourfold

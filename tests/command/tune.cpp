@@ -257,6 +257,17 @@ TEST_F(Tuned, SaysHowSoonItFoundTheGain) {
     EXPECT_TRUE(says(outcome, "of that gain, in logarithms, had been found: ")) << outcome.out;
     EXPECT_TRUE(says(outcome, ", 100 % in 0:") && says(outcome, "(a quarter of the time, half, three quarters, all); 100 % in the first 10 minutes")) << outcome.out;
     EXPECT_EQ(folder.files(), Arguments({"shapes.csv", "t.json"}));
+    // A run that goes on has to beat what the first one had to, not what would be chosen by now.
+    std::filesystem::remove(folder / "t.json");
+    ASSERT_TRUE(cli::Journal(folder / "t.json.journal").begun(cli::record_key(r), slow->choice).ok());
+    Arguments resume = command;
+    resume.push_back("--resume");
+    const Outcome resumed = fourfold_command(resume);
+    ASSERT_TRUE(exits_with(0, resumed)) << resumed.err;
+    EXPECT_TRUE(says(resumed, "of that gain, in logarithms")) << resumed.out;
+    const Result<std::vector<Record>> records = cli::read_records(folder / "t.json");
+    ASSERT_TRUE(records.ok());
+    EXPECT_TRUE(std::any_of(records->begin(), records->end(), [&](const Record &one) { return one.choice == slow->choice && one.failure.empty(); })) << "it was measured";
 }
 
 /// What a budget means for one problem is the search's own test, on a clock of its own.
@@ -394,6 +405,85 @@ TEST_F(Tuned, TablesMergeAndDiffer) {
     const Outcome diff = fourfold_command({"tables", "diff", folder / "t.json", folder / "m.json"});
     ASSERT_TRUE(exits_with(0, diff));
     EXPECT_TRUE(says(diff, "4 problems in both: 4 same") && says(diff, "1 added, 0 removed")) << diff.out;
+}
+
+/// The line with another value of a key.
+std::string with_value(const std::string &line, const char *key, const nlohmann::ordered_json &value) {
+    nlohmann::ordered_json object = nlohmann::ordered_json::parse(line);
+    object[key] = value;
+    return object.dump() + "\n";
+}
+
+TEST_F(Tuned, PredictionsAreMadeAnewForTheMachineThatMeasured) {
+    // The cost model asks for the size of L2 here: 4 MB of sums.
+    unload_tables(false);
+    const Conv2dProblem p = *Conv2dProblem::parse("b8 ic64 i32 oc64 f5 p2");
+    PlanOptions options;
+    options.threads = 1;
+    const Result<std::vector<Candidate>> candidates = list_choices(p, options);
+    ASSERT_TRUE(candidates.ok());
+    std::string table = cli::header_line(), old = table, other_l2 = table;
+    for (const Candidate &c : *candidates) {
+        Record r = cli::make_record(p, options, c.choice);
+        r.seconds_min = r.seconds_median = 1e-3;
+        r.samples = 1;
+        r.seconds_predicted = c.predicted_seconds;
+        const std::string line = cli::record_line(r), there = nlohmann::json::parse(line)["machine"];
+        table += line;
+        old += with_value(line, "ms_predicted", 1.5);
+        const size_t l2 = there.find(", "), l3 = there.rfind(", ");
+        ASSERT_LT(l2, l3) << there;
+        other_l2 += with_value(line, "machine", there.substr(0, l2) + ", 64 KiB L2" + there.substr(l3));
+    }
+    // What it cannot predict stays as it is, byte by byte: other code, another ISA level, a GPU, later versions' lines, a torn tail.
+    const std::string line = lines_of(old)[1];
+    std::string rest = with_value(line, "choice", "gone") + with_value(line, "isa", machine().isa == "generic" ? "avx2" : "generic") + with_value(line, "machine", "NVIDIA H200; 13.0; 140 GiB of memory; 132 compute units");
+    rest += "{\"later\":true}\n" + line.substr(0, 40);
+    const auto predict = [&](const std::string &text) {
+        write_bytes(folder / "t.json", text);
+        const Outcome outcome = fourfold_command({"tables", "predict", folder / "t.json", "--out", folder / "p.json"});
+        EXPECT_TRUE(exits_with(0, outcome)) << outcome.err;
+        EXPECT_EQ(read_bytes(folder / "t.json"), text);
+        return outcome;
+    };
+    const std::string count = std::to_string(candidates->size());
+    const Outcome again = predict(old + rest);
+    EXPECT_TRUE(says(again, count + " predictions, " + count + " of them changed; left as they were: 2 of other ISA levels than " + machine().isa + " or of unknown machines, 1 stale")) << again.out;
+    EXPECT_EQ(read_bytes(folder / "p.json"), table + rest);
+    EXPECT_TRUE(says(predict(table), count + " predictions, 0 of them changed"));
+    EXPECT_FALSE(says(predict(other_l2), ", 0 of them changed")) << "a machine with 64 KiB of L2";
+    // In place.
+    write_bytes(folder / "t.json", old);
+    EXPECT_TRUE(exits_with(0, fourfold_command({"tables", "predict", folder / "t.json", "--out", folder / "t.json"})));
+    EXPECT_EQ(read_bytes(folder / "t.json"), table);
+    write_bytes(folder / "no.json", "{\"format\":\"another\"}\n");
+    EXPECT_TRUE(exits_with(2, fourfold_command({"tables", "predict", folder / "no.json", "--out", folder / "p.json"}), {"no.json"}));
+    EXPECT_TRUE(exits_with(1, fourfold_command({"tables", "predict", folder / "t.json", "--out", folder / "no/p.json"}), {"no/p.json"}));
+}
+
+TEST_F(Tuned, ReportPlansAsOnTheMachineThatMeasured) {
+    unload_tables(false);
+    const Conv2dProblem p = *Conv2dProblem::parse("b1 ic8 i9 oc16 f3 p1");
+    PlanOptions options;
+    options.threads = 1;
+    PlanOptions named = options;
+    named.algorithm = Algorithm::kIm2col;
+    Record r = cli::make_record(p, options, Plan::create(p, named)->choice());
+    r.winner = true;
+    r.seconds_min = r.seconds_median = r.seconds_predicted = 1e-3;
+    r.samples = 1;
+    r.microarchitecture = "znver9";
+    const std::string text = cli::header_line() + cli::record_line(r);
+    write_bytes(folder / "t.json", text);
+    EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", folder / "t.json"}), {"no records of this machine"}));
+    const Outcome there = fourfold_command({"report", "--table", folder / "t.json", "--as-measured"});
+    ASSERT_TRUE(exits_with(0, there)) << there.err;
+    EXPECT_TRUE(says(there, "1 problems")) << there.out;
+    // A level that does not run here, and nobody's caches.
+    write_bytes(folder / "t.json", with_value(lines_of(text)[1], "isa", machine().isa == "avx2" ? "generic" : "avx2").insert(0, cli::header_line()));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", folder / "t.json", "--as-measured"}), {"measured with", "FOURFOLD_ISA="}));
+    write_bytes(folder / "t.json", with_value(lines_of(text)[1], "machine", "somewhere").insert(0, cli::header_line()));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", folder / "t.json", "--as-measured"}), {"t.json", "caches"}));
 }
 
 TEST_F(Tuned, OperationsLayoutsThreadsAndColdCachesHaveRecordsOfTheirOwn) {

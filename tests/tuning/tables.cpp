@@ -1031,17 +1031,26 @@ TEST(Journals, HoldEverySampleOfTheCodeAsItIs) {
     EXPECT_EQ(*none, 0);
     EXPECT_EQ(reader.left("key", b).failure, "crash");
     EXPECT_EQ(reader.left("other", a).samples, std::vector<double>{4e-3});
+    // What there was to beat when the tune began, for a run that goes on.
+    ASSERT_TRUE(writer.begun("key", a).ok());
+    Journal resumed(path);
+    ASSERT_TRUE(resumed.load().ok());
+    EXPECT_EQ(resumed.incumbent("key"), a);
+    EXPECT_EQ(resumed.incumbent("other"), "");
     // Another build: every line of the choice whose variants have changed goes, from the file too.
     std::string text = read_bytes(path);
     const std::string mark = "\"choice\":\"" + a + "\",\"contents\":\"";
     for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
         text.replace(at + mark.size(), 16, "0123456789abcdef");
     }
+    const std::string begun = "\"before\":\"" + a + "\",\"contents\":\"";
+    text.replace(text.find(begun) + begun.size(), 16, "0123456789abcdef");
     write_bytes(path, text + "{\"key\":\"key\",\"choice\":\"direct\",\"s\":1}\n");
     Journal later(path);
     const Result<int> dropped = later.load();
     ASSERT_TRUE(dropped.ok());
-    EXPECT_EQ(*dropped, 5) << "four of it, and one that does not say what it was measured with";
+    EXPECT_EQ(*dropped, 6) << "four samples of it, what there was to beat, and one that does not say what it was measured with";
+    EXPECT_EQ(later.incumbent("key"), "");
     EXPECT_TRUE(later.left("key", a).samples.empty());
     EXPECT_EQ(later.left("key", b).failure, "crash");
     Journal again(path);
