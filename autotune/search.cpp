@@ -5,11 +5,23 @@
 #include <limits>
 #include <map>
 #include <random>
+#include <tuple>
 
 namespace fourfold::cli {
 namespace {
 
 constexpr double kSearchShare = 0.75;  ///< of a budget; the confirmation has the rest
+constexpr size_t kLastLook = 4;        ///< so many finalists are sampled until they can win, however long that takes,
+constexpr double kClose = 1.1;         ///< of those within this factor of the fastest
+
+/// split_half_noise() of the time that counts.
+double noise_of(const std::vector<double> &samples) {
+    std::array<std::vector<double>, 2> halves;
+    for (size_t i = 0; i < samples.size(); ++i) {
+        halves[i % 2].push_back(samples[i]);
+    }
+    return samples.size() < 2 ? 0.0 : split_half_noise({low_decile(halves[0]), low_decile(halves[1])});
+}
 
 class Search {
 public:
@@ -48,9 +60,10 @@ private:
         if (incumbent_ >= 0) {
             sample({static_cast<size_t>(incumbent_)}, 1);
         }
-        std::vector<size_t> survivors = schedules_of(settle_groups());
+        std::vector<size_t> survivors = schedules_of(settle_groups()), finalists;
         for (const SearchOptions::Stage &stage : options_.stages) {
             const bool sampled = sample(survivors, stage.samples);
+            finalists = survivors;
             survivors = within(survivors, stage.keep);
             if (!sampled) {
                 break;
@@ -60,7 +73,22 @@ private:
                 break;
             }
         }
+        // Stages of long samples end early, when the incumbent has more than others: it does not win by that.
+        sample(fastest(within(finalists, kClose), kLastLook), options_.least_samples, false);
         result_.best = choose();
+    }
+    /// The fastest of the list, at most so many besides the incumbent.
+    std::vector<size_t> fastest(std::vector<size_t> list, size_t most) const {
+        std::stable_sort(list.begin(), list.end(), [&](size_t a, size_t b) { return best_of(a) < best_of(b); });
+        std::vector<size_t> kept;
+        for (size_t i : list) {
+            const bool room = most > 0, own = static_cast<int>(i) == incumbent_;
+            if (std::isfinite(best_of(i)) && (room || own)) {
+                kept.push_back(i);
+                most -= room && !own ? 1 : 0;
+            }
+        }
+        return kept;
     }
     SearchResult finish() {
         result_.complete = !over_ && !cut_;
@@ -71,9 +99,10 @@ private:
     }
 
     /// Whether `best` is the winner now, and not only the next to prove itself.
-    bool settle(size_t challenger, const ConfirmOptions &given) {
+    bool settle(size_t chosen, const ConfirmOptions &given) {
         const bool stands = incumbent_ >= 0 && std::isfinite(best_of(static_cast<size_t>(incumbent_)));
-        if (static_cast<int>(challenger) == incumbent_) {
+        std::vector<size_t> contenders = stands ? challengers(chosen, given.challengers) : std::vector<size_t>();
+        if (static_cast<int>(chosen) == incumbent_ && contenders.empty()) {
             return true;
         }
         if (is_over()) {
@@ -81,24 +110,63 @@ private:
             return true;
         }
         if (!stands) {
-            return passes(challenger, given);
+            return passes(chosen, given);
         }
-        ConfirmOptions one = given;
-        one.clock = options_.clock;
-        one.stopped = options_.stopped;
-        one.budget = options_.budget > 0 ? std::max(1e-9, options_.budget - (now() - start_)) : 0.0;
-        const size_t incumbent = static_cast<size_t>(incumbent_);
-        const Confirmation c = confirm(challenger, incumbent, one, cost_);
-        result_.samples[challenger].insert(result_.samples[challenger].end(), c.challenger.begin(), c.challenger.end());
-        result_.samples[incumbent].insert(result_.samples[incumbent].end(), c.incumbent.begin(), c.incumbent.end());
-        if (c.failed >= 0) {
-            result_.failed[static_cast<size_t>(c.failed)] = true;
+        contenders.push_back(static_cast<size_t>(incumbent_));
+        ConfirmOptions own = given;
+        own.clock = options_.clock;
+        own.stopped = options_.stopped;
+        own.budget = options_.budget > 0 ? std::max(1e-9, options_.budget - (now() - start_)) : 0.0;
+        const PlayOff play = play_off(contenders, own, cost_);
+        for (size_t i = 0; i < contenders.size(); ++i) {
+            std::vector<double> &all = result_.samples[contenders[i]];
+            all.insert(all.end(), play.samples[i].begin(), play.samples[i].end());
+        }
+        if (play.failed >= 0) {
+            result_.failed[static_cast<size_t>(play.failed)] = true;
             result_.best = choose();
             return false;
         }
-        over_ = over_ || !c.complete;
-        result_.best = c.better ? result_.best : incumbent_;
+        over_ = over_ || !play.complete;
+        result_.best = play.complete ? static_cast<int>(contenders[winner_of(contenders, play, own.tie)]) : incumbent_;
         return true;
+    }
+    /// The chosen one and whoever cannot be told apart from the fastest, the fastest first, without the incumbent.
+    std::vector<size_t> challengers(size_t chosen, size_t most) const {
+        std::vector<size_t> list = within_tie(1.0);
+        list.erase(std::remove_if(list.begin(), list.end(), [&](size_t i) { return i == chosen || static_cast<int>(i) == incumbent_; }), list.end());
+        std::stable_sort(list.begin(), list.end(), [&](size_t a, size_t b) { return best_of(a) < best_of(b); });
+        if (static_cast<int>(chosen) != incumbent_) {
+            list.insert(list.begin(), chosen);
+        }
+        list.resize(std::min(list.size(), most));
+        return list;
+    }
+    /// The index among the contenders, of which the last is the incumbent.
+    size_t winner_of(const std::vector<size_t> &contenders, const PlayOff &play, double tie) const {
+        const size_t incumbent = contenders.size() - 1;
+        const auto beats = [&](size_t a, size_t b, double by) {
+            std::vector<std::array<double, 2>> pairs;
+            for (size_t block = 0; block < play.lows[a].size(); ++block) {
+                pairs.push_back({play.lows[a][block], play.lows[b][block]});
+            }
+            return confirmed(pairs, by);
+        };
+        std::vector<size_t> better_ones;
+        for (size_t i = 0; i < incumbent; ++i) {
+            if (beats(i, incumbent, tie)) {
+                better_ones.push_back(i);
+            }
+        }
+        size_t winner = incumbent;
+        for (size_t i : better_ones) {
+            const bool beaten = std::any_of(better_ones.begin(), better_ones.end(), [&](size_t j) { return beats(j, i, options_.tie / 2); });
+            const SearchCandidate &one = candidates_[contenders[i]], &other = candidates_[contenders[winner]];
+            if (!beaten && (winner == incumbent || std::tie(one.workspace, one.predicted) < std::tie(other.workspace, other.predicted))) {
+                winner = i;
+            }
+        }
+        return winner;
     }
     /// Nobody to beat: whether it does well in a fresh process.
     bool passes(size_t challenger, const ConfirmOptions &given) {
@@ -125,7 +193,7 @@ private:
     }
     double best_of(size_t i) const {
         const std::vector<double> &s = result_.samples[i];
-        return result_.failed[i] || s.empty() ? std::numeric_limits<double>::infinity() : *std::min_element(s.begin(), s.end());
+        return result_.failed[i] || s.empty() ? std::numeric_limits<double>::infinity() : low_decile(s);
     }
     bool is_tried(size_t i) const {
         return result_.failed[i] || !result_.samples[i].empty();
@@ -223,13 +291,16 @@ private:
         return tried;
     }
 
-    /// Brings every one of the list to so many samples, in rounds. False when it was stopped.
-    bool sample(const std::vector<size_t> &list, size_t goal) {
-        const double begin = now();
+    /// Brings every one of the list to so many samples, in rounds; where they are `timed`, to fewer if a stage's time is up. False when it was
+    /// stopped.
+    bool sample(const std::vector<size_t> &list, size_t goal, bool timed = true) {
         std::vector<size_t> order = list;
         const auto lacks = [&](size_t i) { return !result_.failed[i] && result_.samples[i].size() < goal; };
-        for (bool first = true; std::any_of(list.begin(), list.end(), lacks); first = false) {
-            if (!first && options_.stage_seconds > 0 && now() - begin > options_.stage_seconds) {
+        double begin = 0.0;
+        for (int round = 0; std::any_of(list.begin(), list.end(), lacks); ++round) {
+            // Without the first round, in which candidates are checked; and nobody leaves for one bad sample.
+            begin = round == 1 ? now() : begin;
+            if (timed && round > 1 && options_.stage_seconds > 0 && now() - begin > options_.stage_seconds) {
                 break;
             }
             std::shuffle(order.begin(), order.end(), random_);
@@ -267,6 +338,14 @@ private:
 
     /// The fastest; of those within half of the tie band the one with least workspace, then the incumbent, then the faster.
     int choose() const {
+        int chosen = -1;
+        for (size_t i : within_tie(0.5)) {
+            chosen = chosen < 0 || better(i, static_cast<size_t>(chosen)) ? static_cast<int>(i) : chosen;
+        }
+        return chosen;
+    }
+    /// Who is within this share of the tie band of the fastest, which is among them.
+    std::vector<size_t> within_tie(double share) const {
         size_t most = 0;
         for (size_t i = 0; i < candidates_.size(); ++i) {
             most = std::isfinite(best_of(i)) ? std::max(most, result_.samples[i].size()) : most;
@@ -281,17 +360,15 @@ private:
             finalists.push_back(i);
             if (best_of(i) <= best) {
                 best = best_of(i);
-                noise = split_half_noise(half_minima(result_.samples[i]));
+                noise = noise_of(result_.samples[i]);
             }
         }
-        int chosen = -1;
-        for (size_t i : finalists) {
-            const double tie = std::max({options_.tie, noise, split_half_noise(half_minima(result_.samples[i]))});
-            if (best_of(i) <= (1.0 + tie / 2) * best && (chosen < 0 || better(i, static_cast<size_t>(chosen)))) {
-                chosen = static_cast<int>(i);
-            }
-        }
-        return chosen;
+        const auto is_apart = [&](size_t i) {
+            const double tie = std::max({options_.tie, noise, noise_of(result_.samples[i])});
+            return best_of(i) > (1.0 + share * tie) * best;
+        };
+        finalists.erase(std::remove_if(finalists.begin(), finalists.end(), is_apart), finalists.end());
+        return finalists;
     }
     bool better(size_t a, size_t b) const {
         const SearchCandidate &x = candidates_[a], &y = candidates_[b];
@@ -312,6 +389,20 @@ private:
     SearchResult result_;
 };
 
+/// Whether every block says the same of each contender and the last one: faster by more than the tie, slower by more, or neither.
+bool agree(const std::vector<std::vector<double>> &lows, double tie) {
+    const std::vector<double> &last = lows.back();
+    const auto verdict = [&](double seconds, double other) { return seconds * (1.0 + tie) < other ? 1 : seconds > other * (1.0 + tie) ? -1 : 0; };
+    return std::all_of(lows.begin(), lows.end(), [&](const std::vector<double> &own) {
+        for (size_t block = 1; block < own.size(); ++block) {
+            if (verdict(own[block], last[block]) != verdict(own[0], last[0])) {
+                return false;
+            }
+        }
+        return true;
+    });
+}
+
 }  // namespace
 
 SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost) {
@@ -320,6 +411,12 @@ SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const 
 
 SearchResult find_winner(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const ConfirmOptions &confirm_options, const Cost &cost) {
     return Search(candidates, options, cost).run_confirmed(confirm_options);
+}
+
+double low_decile(std::vector<double> samples) {
+    const auto place = samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 10);
+    std::nth_element(samples.begin(), place, samples.end());
+    return *place;
 }
 
 std::array<double, 2> half_minima(const std::vector<double> &samples) {
@@ -334,8 +431,11 @@ double split_half_noise(const std::array<double, 2> &halves) {
     return std::min(0.05, std::max(halves[0], halves[1]) / std::min(halves[0], halves[1]) - 1.0);
 }
 
-Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost) {
-    Confirmation result;
+PlayOff play_off(const std::vector<size_t> &contenders, const ConfirmOptions &options, const Cost &cost) {
+    const size_t count = contenders.size();
+    PlayOff result;
+    result.samples.resize(count);
+    result.lows.resize(count);
     const auto now = [&] { return options.clock ? options.clock() : 0.0; };
     const auto stopped = [&] { return options.stopped && options.stopped(); };
     const double start = now();
@@ -351,40 +451,56 @@ Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &
         }
         return !fails;
     };
-    std::vector<std::array<double, 2>> minima;
-    for (int block = 0; block < options.blocks; ++block) {
+    const auto goes_on = [&](int block) {
+        return block < options.blocks || (block < options.blocks + options.more_blocks && now() - start < options.more_seconds && !agree(result.lows, options.tie));
+    };
+    for (int block = 0; goes_on(block); ++block) {
         if (options.refresh) {
             options.refresh();
         }
         const double begin = now();
-        std::array<double, 2> least = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
-        for (int pair = 0; pair < options.pairs; ++pair) {
-            if (pair >= options.least_pairs && options.block_seconds > 0 && now() - begin > options.block_seconds) {
+        std::vector<std::vector<double>> block_samples(count);
+        for (int round = 0; round < options.pairs; ++round) {
+            if (round >= options.least_pairs && options.block_seconds > 0 && now() - begin > options.block_seconds) {
                 break;
             }
-            const bool turn = (block + pair) % 2 == 0;
-            double first = 0.0, second = 0.0;
-            if (!sample(turn ? challenger : incumbent, first) || !sample(turn ? incumbent : challenger, second)) {
-                return result;
+            std::vector<double> seconds(count);
+            for (size_t turn = 0; turn < count; ++turn) {
+                const size_t i = (static_cast<size_t>(block + round) + turn) % count;
+                if (!sample(contenders[i], seconds[i])) {
+                    return result;
+                }
             }
-            result.challenger.push_back(turn ? first : second);
-            result.incumbent.push_back(turn ? second : first);
-            least = {std::min(least[0], result.challenger.back()), std::min(least[1], result.incumbent.back())};
+            for (size_t i = 0; i < count; ++i) {
+                result.samples[i].push_back(seconds[i]);
+                block_samples[i].push_back(seconds[i]);
+            }
         }
-        minima.push_back(least);
+        for (size_t i = 0; i < count; ++i) {
+            result.lows[i].push_back(low_decile(block_samples[i]));
+        }
     }
     result.complete = true;
-    result.better = confirmed(minima, options.tie);
     return result;
 }
 
-bool confirmed(const std::vector<std::array<double, 2>> &block_minima, double tie) {
+Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost) {
+    PlayOff play = play_off({challenger, incumbent}, options, cost);
+    std::vector<std::array<double, 2>> blocks;
+    for (size_t block = 0; block < play.lows[0].size(); ++block) {
+        blocks.push_back({play.lows[0][block], play.lows[1][block]});
+    }
+    return {play.complete && confirmed(blocks, options.tie), play.complete, play.failed, std::move(play.samples[0]), std::move(play.samples[1])};
+}
+
+bool confirmed(const std::vector<std::array<double, 2>> &blocks, double tie) {
     std::vector<double> gains;
-    for (const auto &[challenger, incumbent] : block_minima) {
+    for (const auto &[challenger, incumbent] : blocks) {
         gains.push_back(incumbent / challenger);
     }
     std::sort(gains.begin(), gains.end());
-    return !gains.empty() && gains[(gains.size() - 1) / 2] > 1.0 + tie && gains.front() >= 1.0;
+    const size_t excused = gains.size() >= 6 ? 1 : 0;
+    return !gains.empty() && gains[(gains.size() - 1) / 2] > 1.0 + tie && gains[excused] >= 1.0;
 }
 
 double mann_whitney(const std::vector<double> &a, const std::vector<double> &b) {

@@ -3,10 +3,11 @@
 //
 // First the algorithms: the likeliest candidate of each is sampled a few times, and those far behind leave with all their
 // schedules. Then successive halving over the schedules of the rest: rounds in which every survivor is sampled once, in a random
-// order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The minimum
-// counts, since the noise of a shared machine only ever adds. The incumbent is sampled first and to the end, so that whoever beats
+// order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The lowest decile
+// counts: the noise of a shared machine adds, but for a moment of a higher clock, which makes the least of many samples a lucky one. The incumbent is sampled first and to the end, so that whoever beats
 // it has done so side by side, and nobody wins by one lucky sample. Ties go to less workspace, then to the incumbent; what two
-// halves of one candidate's own samples differ by is a tie too. A new winner is confirmed in fresh processes.
+// halves of one candidate's own samples differ by is a tie too. Whoever is within the tie band at the end meets the incumbent in fresh
+// processes, and only who is confirmed there replaces it: two searches on two days should come to the same end.
 #pragma once
 
 #include <array>
@@ -43,7 +44,7 @@ struct SearchOptions {
                                    ///< interrupted search included; 0: all
     int patience = 0;              ///< stop bringing in candidates after so many in a row that did not lead; 0: never
     double budget = 0.0;           ///< seconds after which no further sample begins; 0: no limit
-    double stage_seconds = 0.0;    ///< a stage's later rounds end after this; 0: no limit
+    double stage_seconds = 0.0;    ///< a stage's rounds after the second end so long after the first; 0: no limit
     std::function<double()> clock;          ///< seconds, monotonic
     std::function<bool()> stopped;          ///< asked between samples; empty: never
     uint64_t seed = 1;             ///< of the random orders
@@ -62,6 +63,8 @@ struct SearchResult {
 
 SearchResult find_fastest(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const Cost &cost);
 
+/// The lowest tenth of the samples, of fewer than ten the least. Of none: not allowed.
+double low_decile(std::vector<double> samples);
 /// The least of every other sample and of the rest: two measurements of the same thing. Both are the only sample where there is
 /// but one. Of none: not allowed.
 std::array<double, 2> half_minima(const std::vector<double> &samples);
@@ -70,7 +73,7 @@ double split_half_noise(const std::array<double, 2> &halves);
 
 struct ConfirmOptions {
     int blocks = 3;            ///< each in fresh processes: where memory happens to lie is a part of the noise
-    int pairs = 10;            ///< of a block
+    int pairs = 10;            ///< of a block: rounds, where there are several challengers
     int least_pairs = 3;       ///< of a block that is out of time
     double block_seconds = 0.7;  ///< later pairs are left out after this; 0: none are
     double tie = 0.01;         ///< to be faster by more
@@ -78,6 +81,9 @@ struct ConfirmOptions {
     std::function<double()> clock;          ///< seconds, monotonic
     std::function<bool()> stopped;          ///< asked between samples; empty: never
     std::function<void()> refresh;          ///< the next sample starts in a fresh process; empty: nothing to do
+    int more_blocks = 3;       ///< while blocks disagree about who is faster by more than the tie,
+    double more_seconds = 10.0;  ///< each begun no later than this after the first block
+    size_t challengers = 3;    ///< at most so many, the fastest, meet the incumbent
 };
 
 struct Confirmation {
@@ -87,14 +93,25 @@ struct Confirmation {
     std::vector<double> challenger, incumbent;  ///< all samples, pair by pair
 };
 
-/// Pairs of a challenger and the incumbent, in blocks; nobody is always first. What is not complete proves nothing.
-Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost);
-/// Whether the challenger's least time is below the incumbent's by more than `tie` in the median block, and in no block above
-/// it. False without blocks.
-bool confirmed(const std::vector<std::array<double, 2>> &block_minima, double tie);
+/// Several candidates, side by side in blocks.
+struct PlayOff {
+    bool complete = false;  ///< neither stopped, nor out of budget, nor has one of them failed
+    int failed = -1;        ///< who did
+    std::vector<std::vector<double>> samples;  ///< of each contender, round by round
+    std::vector<std::vector<double>> lows;     ///< low_decile() of each contender, block by block
+};
 
-/// find_fastest within three quarters of the budget, then its best against the incumbent in fresh processes within the rest. Who is
-/// not confirmed leaves the incumbent the winner; where the incumbent failed, or there is none, the best need only do well in a
+/// Rounds of all contenders, in blocks; nobody is always first. What is not complete proves nothing.
+PlayOff play_off(const std::vector<size_t> &contenders, const ConfirmOptions &options, const Cost &cost);
+/// play_off of two.
+Confirmation confirm(size_t challenger, size_t incumbent, const ConfirmOptions &options, const Cost &cost);
+/// Whether the challenger's time is below the incumbent's by more than `tie` in the median block, and above it in none, of six
+/// blocks or more in one at most. False without blocks.
+bool confirmed(const std::vector<std::array<double, 2>> &blocks, double tie);
+
+/// find_fastest within three quarters of the budget, then those within the tie band of its best against the incumbent in fresh processes
+/// within the rest. Of those that are confirmed the fastest wins; of equals the one with least workspace, then the likeliest. Where nobody is,
+/// the incumbent stays; where the incumbent failed, or there is none, the best need only do well in a
 /// fresh process. Who fails there gives way to the next. The result's `best` is -1 where nobody could be confirmed and no
 /// incumbent stands. Clock, stop and budget are those of `options`.
 SearchResult find_winner(const std::vector<SearchCandidate> &candidates, const SearchOptions &options, const ConfirmOptions &confirm_options, const Cost &cost);
