@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "backward_filters.h"
+#include "beyond_l2.h"
 #include "channel_blocks.h"
 #include "cost_model.h"
 #include "kernel.h"
@@ -219,12 +220,14 @@ private:
         const double multiply = steps * (is_winograd_ ? 1.0 : 4.0) * static_cast<double>(r_ * width_ / kLanes) * vectors / 2.0 / 0.8 / model.hertz;
         const double blocks = static_cast<double>(ceil_div(rows_, tile_rows_));
         const double block_bytes = 4.0 * static_cast<double>(points_) * static_cast<double>(x_point_ + g_point_ + sum_point_);
-        const double spectra_rate = block_bytes < 1.5 * static_cast<double>(machine().l2_bytes) ? 90e9 : 30e9;
-        const double spectra = 2 * 4.0 * static_cast<double>(points_ * parts_) * (tiles * kLanes * (input_blocks + output_blocks * chunks) + blocks * static_cast<double>(channels_ * padded_outputs()));
+        const bool near = block_bytes < 1.5 * static_cast<double>(machine().l2_bytes);
+        // Transforms are written and read once, sums read, added to and written for each block of tiles.
+        const double transformed = 2 * 4.0 * static_cast<double>(points_ * parts_) * tiles * kLanes * (input_blocks + output_blocks * chunks) / (near ? 90e9 : 30e9);
+        const double summed = 2 * 4.0 * static_cast<double>(points_ * parts_) * blocks * static_cast<double>(channels_ * padded_outputs()) / (near ? 90e9 : beyond_l2(machine().l3_bytes).sums_bytes_per_second);
         const double moved = 3 * 4.0 * kLanes * (inputs * static_cast<double>(step_w_ * t_) + gradients * points) + 4.0 * (is_winograd_ ? 4 : 16) * static_cast<double>(problem_.filter_elements()) / groups;  // winograd's filters are transposed, others written one by one
         const double calls = gradients + static_cast<double>(rows_) * (2 * input_blocks + 2 * output_blocks * chunks) + inverses / static_cast<double>(inverses_);
         // Measured, all of it overlaps to about three quarters of the sum (2026-11-20, Zen 5, against direct and im2col).
-        serial_seconds = 0.75 * groups * (transform * (gradients + inputs + inverses) + multiply + spectra / spectra_rate + moved / model.copy_bytes_per_second + calls * model.call_seconds) + 2e-6;
+        serial_seconds = 0.75 * groups * (transform * (gradients + inputs + inverses) + multiply + transformed + summed + moved / model.copy_bytes_per_second + calls * model.call_seconds) + 2e-6;
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, 2 * tile_rows_);
     }
 

@@ -17,6 +17,7 @@ TEST(BeyondL2Test, ACoreComplexHasItsL3ToItselfADieHasNot) {
     EXPECT_LT(die.l3_bytes_per_second, own.l3_bytes_per_second);
     EXPECT_LT(die.memory_bytes_per_second, own.memory_bytes_per_second);
     EXPECT_GT(die.l3_bytes_per_second, die.memory_bytes_per_second);
+    EXPECT_LT(die.sums_bytes_per_second, own.sums_bytes_per_second);
 }
 
 TEST(BeyondL2Test, TransformsTravelFasterTheNearerTheyStay) {
