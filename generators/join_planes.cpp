@@ -11,7 +11,7 @@ namespace {
 
 class JoinPlanes : public Generator<JoinPlanes> {
 public:
-    /// (column, row, channel, tile).
+    /// (column, row, channel, tile), any strides.
     Input<Buffer<float, 4>> in{"in"};
     Input<int32_t> tiles_x{"tiles_x"}, tiles_y{"tiles_y"};  ///< of an image
     Input<int32_t> advance_x{"advance_x"}, advance_y{"advance_y"};
@@ -34,6 +34,7 @@ public:
 
     void schedule() {
         fourfold::require_origin(in);
+        in.dim(0).set_stride(Expr());
         fourfold::require_origin(bias);
         fourfold::require_origin(residual);
         fourfold::require_origin(out);

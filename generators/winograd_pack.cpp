@@ -48,7 +48,7 @@ public:
         out.dim(2).set_extent(m + 2);
         out.dim(3).set_extent(m + 2);
         out.bound(fx, 0, m + 2).bound(fy, 0, m + 2);
-        fourfold::cuda::schedule_winograd(stages, 16, a, b, fx, fy);
+        fourfold::cuda::schedule_winograd(stages, 16, TailStrategy::RoundUp, a, b, fx, fy);
     }
 
 private:

@@ -5,6 +5,7 @@
 // makes them matrices. How a problem lies on the planes: plane_layout.h.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "device/device_plan.h"
@@ -478,19 +479,27 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft(const PlanRequest &reques
     });
 }
 
+Status device_tiles_hold(int64_t rows, int64_t columns) {
+    const int64_t largest = *std::max_element(std::begin(kDeviceTiles), std::end(kDeviceTiles));
+    if (std::max(rows, columns) <= largest) {
+        return Status();
+    }
+    return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(rows) + "x" + std::to_string(columns) + " after decimation; the largest tile is " + std::to_string(largest) + "x" + std::to_string(largest));
+}
+
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft_tiled(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
     const AxisLayout rows = AxisLayout::make(p.in_height, p.out_height(), p.filter_height, p.stride_h, p.dilation_h, p.pad_top, false, false);
     const AxisLayout columns = AxisLayout::make(p.in_width, p.out_width(), p.filter_width, p.stride_w, p.dilation_w, p.pad_left, false, false);
     std::vector<Layouts> sizes;
-    for (const int64_t t : {16, 32, 64}) {
+    for (const int64_t t : kDeviceTiles) {
         const int64_t advance_y = t - rows.taps.shift_max, advance_x = t - columns.taps.shift_max;
         if (advance_y > 0 && advance_x > 0) {
             sizes.push_back({rows, columns, t, t, ceil_div(p.out_height(), advance_y), ceil_div(p.out_width(), advance_x), advance_y, advance_x, true});
         }
     }
-    if (sizes.empty()) {
-        return Status(StatusCode::kUnsupported, "the filter spans " + std::to_string(rows.taps.shift_max + 1) + "x" + std::to_string(columns.taps.shift_max + 1) + " after decimation; the largest tile is 64x64");
+    if (Status status = device_tiles_hold(rows.taps.shift_max + 1, columns.taps.shift_max + 1); !status.ok()) {
+        return status;
     }
     return best_device_variant<DeviceFftPlan>(request, "spectral_product", [&](const Variant &product, const auto &consider) {
         for (const Layouts &layouts : sizes) {

@@ -162,17 +162,25 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<AlgorithmPlan>> plan_device_winograd(const PlanRequest &request) {
-    const Conv2dProblem &p = request.problem;
+Status device_winograd_takes(const Conv2dProblem &p) {
     if (p.filter_height != 3 || p.filter_width != 3) {
         return Status(StatusCode::kUnsupported, "winograd needs 3x3 filters; these are " + std::to_string(p.filter_height) + "x" + std::to_string(p.filter_width));
     }
     if (p.stride_h != 1 || p.stride_w != 1 || p.dilation_h != 1 || p.dilation_w != 1) {
         return Status(StatusCode::kUnsupported, "winograd on a GPU needs stride 1 and dilation 1; here they are " + std::to_string(p.stride_h) + "x" + std::to_string(p.stride_w) + " and " + std::to_string(p.dilation_h) + "x" + std::to_string(p.dilation_w));
     }
+    return Status();
+}
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_winograd(const PlanRequest &request) {
+    if (Status status = device_winograd_takes(request.problem); !status.ok()) {
+        return status;
+    }
     return best_device_variant<DeviceWinogradPlan>(request, "winograd_product", [&](const Variant &product, const auto &consider) {
         for (const Variant *cut : device_variants_of(*request.device, "winograd_cut")) {
-            consider(std::make_unique<DeviceWinogradPlan>(request, product, *cut));
+            if (!has_parameter(*cut, "layout=channels")) {  // which are for the gradient of the filters
+                consider(std::make_unique<DeviceWinogradPlan>(request, product, *cut));
+            }
         }
     });
 }

@@ -11,22 +11,10 @@ namespace {
 
 constexpr int64_t kReach = (int64_t{1} << 29) - 1;  // floats that 32-bit indices of bytes reach
 
-/// The gradient of the bias alone, as FilterGradientStage sees it.
-Conv2dProblem bias_problem(const Conv2dProblem &p) {
-    Conv2dProblem q;
-    q.operation = Operation::kBackwardFilters;
-    q.batch = p.batch;
-    q.in_channels = q.groups = p.groups;
-    q.out_channels = p.out_channels;
-    q.in_height = p.out_height();
-    q.in_width = p.out_width();
-    return q;
-}
-
 class DeviceFftFilterGradient final : public BackwardFiltersPlan {
 public:
     explicit DeviceFftFilterGradient(const PlanRequest &request)
-        : BackwardFiltersPlan(request), device_(*request.device), join_(device_variant(device_, "join_planes")), bias_(device_, *device_variants_of(device_, "filter_gradient").front(), bias_problem(problem_), tables_), outputs_(problem_.out_channels / problem_.groups), zeros_(tables_.add_zeros(static_cast<size_t>(outputs_))) {
+        : BackwardFiltersPlan(request), device_(*request.device), join_(device_variant(device_, "join_planes")), bias_(device_, problem_, tables_), outputs_(problem_.out_channels / problem_.groups), zeros_(tables_.add_zeros(static_cast<size_t>(outputs_))) {
         const Conv2dProblem &p = problem_;
         // Images are what the forward problem sums over, and a kernel call reaches all of these together.
         const int64_t largest = std::max(p.in_channels * p.in_height * p.in_width, p.out_channels * p.out_height() * p.out_width());
@@ -41,7 +29,7 @@ public:
         Arena arena;
         sums_offset_ = arena.reserve_floats(static_cast<double>(q.output_elements()));
         packed_offset_ = arena.bytes();
-        const auto bias_bytes = static_cast<size_t>(bias_.lay_out(1 << 20) * sizeof(float));
+        const auto bias_bytes = static_cast<size_t>(bias_.floats() * sizeof(float));
         if (Status status = bias_.within_reach(); !status.ok()) {
             return status;
         }
@@ -112,7 +100,7 @@ public:
             return status;
         }
         return on_device(execution, [&](KernelContext &context) {
-            return bias_.run_bias(t.input, {problem_.in_height, problem_.in_width}, t, floats_at(workspace, scratch_offset_), tables_, context);
+            return bias_.run(t, floats_at(workspace, scratch_offset_), tables_, context);
         });
     }
 
@@ -159,7 +147,7 @@ private:
     DeviceRuntime &device_;
     const Variant &join_;
     DeviceTables tables_;
-    FilterGradientStage bias_;
+    const BiasGradientStage bias_;
     const int64_t outputs_;  ///< of a group
     const size_t zeros_;
     int64_t images_ = 1;  ///< at a time

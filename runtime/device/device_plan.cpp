@@ -440,6 +440,44 @@ bool FilterGradientStage::run_bias(const StridedIn &x, ImplicitStage::Image in, 
         1, [&](int64_t first, int64_t count, float *to) { return launch(t.grad_output, x, in, first, count, 1, 1, nowhere, nowhere, 1, 1, 1.0f, to, context); }, bias_at, bias_at(t.grad_bias), false, parts, context);
 }
 
+namespace {
+
+/// The gradient of the bias alone, as FilterGradientStage sees it.
+Conv2dProblem bias_problem(const Conv2dProblem &p) {
+    Conv2dProblem q;
+    q.operation = Operation::kBackwardFilters;
+    q.batch = p.batch;
+    q.in_channels = q.groups = p.groups;
+    q.out_channels = p.out_channels;
+    q.in_height = p.out_height();
+    q.in_width = p.out_width();
+    return q;
+}
+
+constexpr double kBiasParts = 1 << 20;  ///< floats
+
+const Variant &fastest_bias_variant(const DeviceRuntime &device, const Conv2dProblem &problem) {
+    const DeviceModel model(device.info());
+    const Variant *best = nullptr;
+    double least = 0.0;
+    for (const Variant *variant : device_variants_of(device, "filter_gradient")) {
+        DeviceTables tables;
+        FilterGradientStage stage(device, *variant, problem, tables);
+        stage.lay_out(kBiasParts);
+        if (const double seconds = stage.seconds(model); best == nullptr || seconds < least) {
+            best = variant;
+            least = seconds;
+        }
+    }
+    return *best;
+}
+
+}  // namespace
+
+BiasGradientStage::BiasGradientStage(const DeviceRuntime &device, const Conv2dProblem &problem, DeviceTables &tables)
+    : image_{problem.in_height, problem.in_width}, stage_(device, fastest_bias_variant(device, bias_problem(problem)), bias_problem(problem), tables), floats_(stage_.lay_out(kBiasParts)) {
+}
+
 bool device_finish(const DeviceRuntime &device, const StridedIn &in, ImplicitStage::Image size, int64_t channels, int64_t images, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &out, KernelContext &context) {
     const Variant &variant = device_variant(device, "crop", "layout=nhwc");
     for (int64_t n = 0; n < images; n++) {

@@ -247,6 +247,27 @@ private:
     size_t nowhere_;  ///< a tap outside every image
 };
 
+/// The gradient of the bias alone, by the variant that is expected to be fastest for sums of so many pixels and one tap.
+class BiasGradientStage {
+public:
+    BiasGradientStage(const DeviceRuntime &device, const Conv2dProblem &problem, DeviceTables &tables);
+    Status within_reach() const {
+        return stage_.within_reach();
+    }
+    /// Of parts, which run() takes.
+    double floats() const {
+        return floats_;
+    }
+    bool run(const FilterGradientTensors &t, float *parts, const DeviceTables &tables, KernelContext &context) const {
+        return stage_.run_bias(t.input, image_, t, parts, tables, context);
+    }
+
+private:
+    const ImplicitStage::Image image_;  ///< of the input, which nothing reads
+    FilterGradientStage stage_;
+    double floats_;
+};
+
 /// Dense copies and finished results: out = post(in + bias + residual) for images of any strides.
 bool device_finish(const DeviceRuntime &device, const StridedIn &in, ImplicitStage::Image size, int64_t channels, int64_t images, const float *bias, const StridedIn &residual, const KernelPostOp &post, const StridedOut &out, KernelContext &context);
 
@@ -306,9 +327,16 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_device_columns(const PlanRequest &re
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_fft_tiled(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_winograd(const PlanRequest &request);
+/// What the two above ask of a problem, forward or bwd-filters: rows and columns of fft_tiled's tiles, and the reason where none is larger than
+/// what the filter spans after decimation; winograd's reason.
+constexpr int64_t kDeviceTiles[] = {16, 32, 64};
+Status device_tiles_hold(int64_t rows, int64_t columns);
+Status device_winograd_takes(const Conv2dProblem &problem);
 /// bwd-data by the planner's forward plans (backward_data.cpp).
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_adjoint(Algorithm algorithm, Planner planner, const PlanRequest &request);
-/// bwd-filters by whole-plane transforms (backward_filters_fft.cpp).
+/// bwd-filters by whole-plane transforms (backward_filters_fft.cpp), and by transforms of tiles (backward_filters_tiled.cpp).
 Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_fft(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_fft_tiled(const PlanRequest &request);
+Result<std::unique_ptr<AlgorithmPlan>> plan_device_filter_gradient_winograd(const PlanRequest &request);
 
 }  // namespace fourfold
