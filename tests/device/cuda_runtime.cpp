@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -25,6 +26,7 @@
 #include "device/standin_driver.h"
 #include "fourfold/fourfold.h"
 #include "fourfold/staged_plan.h"
+#include "support/problems.h"
 #include "support/spawn.h"
 #include "tables.h"
 
@@ -51,6 +53,15 @@ DeviceBuffer buffer(size_t floats) {
     Result<DeviceBuffer> made = DeviceBuffer::allocate(Device::cuda(), floats * sizeof(float));
     EXPECT_TRUE(made.ok()) << made.status().message();
     return made ? std::move(*made) : DeviceBuffer();
+}
+
+/// Where the stand-in has what is in memory of the device.
+float *content(const DeviceBuffer &buffer) {
+    return standin()->content(buffer.floats());
+}
+/// The same of memory of so many bytes; null where there is none, or more than one.
+void *content_of(size_t bytes) {
+    return standin()->content(static_cast<unsigned char *>(standin()->allocation_of(bytes)));
 }
 
 /// A plan with memory of the device for all that it reads and writes. Throws where there is no plan, since the test itself then makes no
@@ -406,19 +417,18 @@ TEST_F(CudaRuntime, CublasMultipliesTheMatricesThatItIsGiven) {
     EXPECT_EQ(standin()->allocated, allocated) << "what preparing took goes back";
     const DeviceBuffer x = buffer(static_cast<size_t>(2 * sizes.frequencies * x_step)), w = buffer(static_cast<size_t>(2 * sizes.frequencies * sizes.outputs * sizes.channels)), y = buffer(static_cast<size_t>(2 * sizes.frequencies * y_step)), work = buffer((*product)->workspace_bytes() / 4);
     const auto value = [](int64_t i, int64_t salt) { return static_cast<float>((i * 37 + salt) % 23 - 11); };
-    // The stand-in's memory is the host's.
     for (int64_t i = 0; i < 2 * sizes.frequencies * x_step; i++) {
-        x.floats()[i] = value(i, 1);
+        content(x)[i] = value(i, 1);
     }
     for (int64_t i = 0; i < 2 * sizes.frequencies * sizes.outputs * sizes.channels; i++) {
-        w.floats()[i] = value(i, 5);
+        content(w)[i] = value(i, 5);
     }
     KernelContext context;
     context.device = *runtime;
     for (int64_t g = 0; g < groups; g++) {
         ASSERT_TRUE((*product)->run(sizes, {x.floats() + 2 * g * sizes.channels, x_step, groups * sizes.channels}, w.floats(), {y.floats() + 2 * g * sizes.outputs, y_step, groups * sizes.outputs}, 0.5f, work.data(), context)) << context.text;
     }
-    const auto number = [](const DeviceBuffer &b, int64_t i) { return std::complex<double>(b.floats()[2 * i], b.floats()[2 * i + 1]); };
+    const auto number = [](const DeviceBuffer &b, int64_t i) { return std::complex<double>(content(b)[2 * i], content(b)[2 * i + 1]); };
     for (const int64_t f : {int64_t{0}, int64_t{1}, int64_t{65534}, int64_t{65535}, int64_t{65536}}) {
         for (int64_t n = 0; n < sizes.rows; n++) {
             for (int64_t g = 0; g < groups; g++) {
@@ -584,7 +594,7 @@ TEST_F(CudaRuntime, HostMemoryGoesThroughPinnedPieces) {
         standin()->clear();
         ASSERT_TRUE(staged->upload(host.tensors()).ok());
         const size_t bytes = host.x.size() * sizeof(float);
-        void *const there = standin()->allocation_of(bytes);
+        void *const there = content_of(bytes);
         ASSERT_NE(there, nullptr);
         EXPECT_EQ(std::memcmp(there, host.x.data(), bytes), 0);
         // 12 MiB of input, and the filters.
@@ -596,7 +606,7 @@ TEST_F(CudaRuntime, HostMemoryGoesThroughPinnedPieces) {
         }
         ASSERT_TRUE(staged->launch().ok());
         // Launches compute nothing; this stands for what they would have written.
-        auto *const result = static_cast<float *>(standin()->allocation_of(host.y.size() * sizeof(float)));
+        auto *const result = static_cast<float *>(content_of(host.y.size() * sizeof(float)));
         ASSERT_NE(result, nullptr);
         for (size_t i = 0; i < host.y.size(); i++) {
             result[i] = static_cast<float>(i % 8191);
@@ -625,7 +635,7 @@ TEST_F(CudaRuntime, PinnedMemoryOfTheCallerIsCopiedDirectly) {
         EXPECT_EQ(standin()->recorded("cuMemcpyHtoDAsync")[0].bytes, host.x.size() * sizeof(float));
         ASSERT_EQ(standin()->recorded("cuMemcpyDtoHAsync").size(), 1u);
         EXPECT_EQ(standin()->recorded("cuMemcpyDtoHAsync")[0].host, host.y.data());
-        EXPECT_EQ(std::memcmp(standin()->allocation_of(host.x.size() * sizeof(float)), host.x.data(), host.x.size() * sizeof(float)), 0);
+        EXPECT_EQ(std::memcmp(content_of(host.x.size() * sizeof(float)), host.x.data(), host.x.size() * sizeof(float)), 0);
         // Half pinned is not pinned.
         standin()->unpin(host.x.data());
         standin()->pin(host.x.data(), 4 * kMebibyte);
@@ -735,8 +745,8 @@ TEST_F(CudaRuntime, PiecesWaitForEachOther) {
             for (const uintptr_t address : addresses) {
                 const auto found = standin()->allocations.find(address);
                 const size_t bytes = found != standin()->allocations.end() ? found->second : 0;
-                from = bytes == in ? reinterpret_cast<const float *>(address) : from;
-                to = bytes == out ? reinterpret_cast<float *>(address) : to;
+                from = bytes == in ? standin()->content(reinterpret_cast<const float *>(address)) : from;
+                to = bytes == out ? standin()->content(reinterpret_cast<float *>(address)) : to;
             }
             for (int64_t i = 0; from != nullptr && to != nullptr && i < piece.out_height() * w; i++) {
                 to[i] = from[i] + 2 * from[i + 4 * w];
@@ -962,6 +972,9 @@ TEST_F(CudaRuntime, GradientsByTransformsOnlyLaunch) {
              {"winograd", "bwd-data b3 ic4 i19x17 oc6 f3 p1 g2"},
              {"fft transforms=cufft", "bwd-filters b3 ic5 i19x17 oc6 f5 p2"},
              {"fft product=cublas", "bwd-filters b600 ic4 i7 oc4 f3 s2 p1 g2 symmetric"},
+             {"fft_tiled transforms=cufft", "bwd-filters b3 ic5 i41x37 oc6 f5 p2"},
+             {"fft_tiled transforms=generated", "bwd-filters b9 ic4 i37 oc4 f3 s2 p1 g2 symmetric"},
+             {"winograd", "bwd-filters b3 ic5 i19x17 oc6 f3 p1 g1 reflect"},
          }) {
         SCOPED_TRACE(std::string(choice) + ": " + text);
         PlanOptions options;
@@ -994,6 +1007,66 @@ TEST_F(CudaRuntime, GradientsByTransformsOnlyLaunch) {
             EXPECT_EQ(call.stream, stream.get()) << call.name << " " << call.entry;
         }
         EXPECT_FALSE(standin()->recorded("cuLaunchKernel").empty());
+    }
+}
+
+/// Whatever an execution does, it does on the device: at the device's addresses the host has no access here. Of filters larger than their
+/// image some taps meet padding only, which transforms on the CPU clear.
+TEST_F(CudaRuntime, TheHostTouchesNoMemoryOfTheDevice) {
+    std::map<std::pair<Algorithm, Operation>, int> done;
+    for (const char *text : {"b2 ic2 i3 oc4 f3 p2 g2 reflect", "b2 ic2 i1x2 oc2 f3 p1 nhwc", "b3 ic2 i2x1 oc2 f3 p3 conv", "b1 ic1 i1 oc1 f3 s2 p2"}) {
+        for (const Operation operation : {Operation::kForward, Operation::kBackwardData, Operation::kBackwardFilters, Operation::kUnfold, Operation::kFold}) {
+            const Conv2dProblem problem = gradient_of(problem_of(text), operation);
+            for (const Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
+                SCOPED_TRACE(std::string(to_string(algorithm)) + ": " + problem.to_string());
+                const Result<Plan> plan = Plan::create(problem, OnDevice::options_of(algorithm));
+                if (!plan) {
+                    EXPECT_EQ(plan.status().code(), StatusCode::kUnsupported) << plan.status().message();
+                    continue;
+                }
+                const auto floats = [](int64_t count) { return buffer(static_cast<size_t>(count)); };
+                const int64_t columns = problem.batch * problem.in_channels * problem.filter_height * problem.filter_width * problem.out_height() * problem.out_width();
+                const DeviceBuffer image = floats(problem.input_elements()), w = floats(problem.filter_elements()), result = floats(problem.output_elements()), bias = floats(std::max(problem.in_channels, problem.out_channels)), unfolded = floats(columns);
+                const DeviceBuffer packed = OnDevice::bytes(plan->packed_filter_bytes()), workspace = OnDevice::bytes(plan->workspace_bytes_unpacked());
+                Tensors t;
+                switch (operation) {
+                case Operation::kBackwardData:
+                    t.grad_output = result.floats();
+                    t.grad_input = image.floats();
+                    break;
+                case Operation::kBackwardFilters:
+                    t.input = image.floats();
+                    t.grad_output = result.floats();
+                    t.grad_filters = w.floats();
+                    t.grad_bias = bias.floats();
+                    break;
+                case Operation::kUnfold:
+                    t.input = image.floats();
+                    t.output = unfolded.floats();
+                    break;
+                case Operation::kFold:
+                    t.input = unfolded.floats();
+                    t.output = image.floats();
+                    break;
+                default:
+                    t.input = image.floats();
+                    t.bias = bias.floats();
+                    t.output = result.floats();
+                }
+                if (operation != Operation::kBackwardFilters && !problem.moves_columns()) {
+                    ASSERT_TRUE(plan->pack_filters(w.floats(), packed, workspace).ok());
+                    t.filters = ConstMemoryBlock(packed);
+                }
+                const Status status = plan->execute(t, workspace);
+                EXPECT_TRUE(status.ok()) << status.message();
+                done[{algorithm, operation}]++;
+            }
+        }
+    }
+    for (const Algorithm algorithm : {Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
+        for (const Operation operation : {Operation::kForward, Operation::kBackwardData, Operation::kBackwardFilters}) {
+            EXPECT_GE((done[{algorithm, operation}]), 2) << to_string(algorithm);
+        }
     }
 }
 

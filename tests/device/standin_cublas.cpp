@@ -82,6 +82,9 @@ FOURFOLD_EXPORT int cublasCgemmStridedBatched(void *handle, int a_as, int b_as, 
     if (!valid || beta->re != 0.0f || beta->im != 0.0f) {
         return kInvalidValue;
     }
+    a = state().content(a);
+    b = state().content(b);
+    c = state().content(c);
     const auto value = [](const Complex &z) { return std::complex<double>(z.re, z.im); };
     for (int f = 0; f < count; f++) {
         for (int j = 0; j < n; j++) {

@@ -1,6 +1,9 @@
 // See standin_driver.h. The signatures are those that the library loads, so that the two cannot differ.
 #include "device/standin_driver.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -125,6 +128,11 @@ void drain_all() {
     for (auto &[stream, queue] : streams) {
         drain(stream);
     }
+}
+
+/// What is at an address of the device.
+void *content(cuda::DevicePointer data) {
+    return state.content(reinterpret_cast<unsigned char *>(data));
 }
 
 /// Records a call that needs a context; what it must return if not success.
@@ -372,11 +380,20 @@ int cuMemAlloc_v2(DevicePointer *data, size_t bytes) {
     if (bytes == 0) {
         return kInvalidValue;
     }
-    void *memory = bytes <= memory_bytes() - state.allocated ? std::aligned_alloc(256, (bytes + 255) / 256 * 256) : nullptr;
-    if (memory == nullptr) {
+    if (bytes > memory_bytes() - state.allocated) {
+        return kOutOfMemory;
+    }
+    // The same pages twice: at the device's address without access, and where the driver has them.
+    const int file = memfd_create("device", 0);
+    const bool made = file >= 0 && ftruncate(file, static_cast<off_t>(bytes)) == 0;
+    void *const memory = made ? mmap(nullptr, bytes, PROT_NONE, MAP_SHARED, file, 0) : MAP_FAILED;
+    void *const content = made ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+    close(file);
+    if (memory == MAP_FAILED || content == MAP_FAILED) {
         return kOutOfMemory;
     }
     state.allocations[reinterpret_cast<uintptr_t>(memory)] = bytes;
+    state.contents[reinterpret_cast<uintptr_t>(memory)] = static_cast<unsigned char *>(content);
     state.allocated += bytes;
     state.most_allocated = std::max(state.most_allocated, state.allocated);
     *data = reinterpret_cast<uintptr_t>(memory);
@@ -395,8 +412,10 @@ int cuMemFree_v2(DevicePointer data) {
     }
     drain_all();
     state.allocated -= found->second;
+    munmap(state.contents.at(data), found->second);
+    munmap(reinterpret_cast<void *>(data), found->second);
+    state.contents.erase(data);
     state.allocations.erase(found);
-    std::free(reinterpret_cast<void *>(data));
     return kSuccess;
 }
 int cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Stream stream) {
@@ -415,13 +434,13 @@ int cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Strea
     // Other memory is read before the call returns.
     if (state.is_pinned(reinterpret_cast<uintptr_t>(from), bytes)) {
         put(stream, {[=] {
-                std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+                std::memcpy(content(to), from, bytes);
                 state.copied.push_back(call);
             }});
     } else {
         const auto *begin = static_cast<const unsigned char *>(from);
         put(stream, {[to, call, read = std::vector<unsigned char>(begin, begin + bytes)] {
-                std::memcpy(reinterpret_cast<void *>(to), read.data(), read.size());
+                std::memcpy(content(to), read.data(), read.size());
                 state.copied.push_back(call);
             }});
     }
@@ -441,7 +460,7 @@ int cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream stre
         return kInvalidValue;
     }
     put(stream, {[=] {
-            std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+            std::memcpy(to, content(from), bytes);
             state.copied.push_back(call);
         }});
     if (!state.is_pinned(reinterpret_cast<uintptr_t>(to), bytes)) {
@@ -460,7 +479,7 @@ int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream 
     if (!state.on_device(to, bytes)) {
         return kInvalidValue;
     }
-    put(stream, {[=] { std::memset(reinterpret_cast<void *>(to), value, bytes); }});
+    put(stream, {[=] { std::memset(content(to), value, bytes); }});
     return kSuccess;
 }
 int cuMemGetInfo_v2(size_t *free, size_t *total) {

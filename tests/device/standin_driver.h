@@ -1,5 +1,5 @@
-// A stand-in for the NVIDIA driver: libcuda.so.1 over host memory, for tests on machines without a GPU. Memory is malloc'ed and
-// tracked, launches are checked and recorded but compute nothing of their own, and failures can be asked for. Copies of pinned memory are as late as
+// A stand-in for the NVIDIA driver: libcuda.so.1 over host memory, for tests on machines without a GPU. Memory is tracked, and lies at addresses
+// that the host may not touch: a program that reads or writes through a pointer of the device dies. Launches are checked and recorded but compute nothing of their own, and failures can be asked for. Copies of pinned memory are as late as
 // CUDA allows: they are made when somebody waits for them.
 //
 // What it shows is read from the environment when it is loaded:
@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
@@ -55,6 +56,7 @@ struct StandIn {
     long retained = 0;              ///< primary contexts
     size_t allocated = 0, most_allocated = 0;  ///< bytes now, and at most since clear()
     std::map<uintptr_t, size_t> allocations;
+    std::map<uintptr_t, unsigned char *> contents;  ///< of each allocation, where the host finds what is in it
     std::map<uintptr_t, size_t> pinned;  ///< memory of the host that the device reads and writes itself
     size_t pinned_by_driver = 0;         ///< of these, bytes that cuMemAllocHost gave
     long pushed = 0, popped = 0;  ///< contexts, of all threads
@@ -68,6 +70,17 @@ struct StandIn {
     /// The same of pinned memory.
     bool is_pinned(uintptr_t data, size_t bytes) const {
         return within(pinned, data, bytes);
+    }
+    /// What a pointer of the device points to, as the driver reads and writes it; null where it points to none of its memory.
+    template<typename T>
+    T *content(T *data) const {
+        const auto address = reinterpret_cast<uintptr_t>(data);
+        const auto after = contents.upper_bound(address);
+        if (!on_device(address, 1)) {
+            return nullptr;
+        }
+        const auto &[begin, memory] = *std::prev(after);
+        return reinterpret_cast<T *>(memory + (address - begin));
     }
     static bool within(const std::map<uintptr_t, size_t> &ranges, uintptr_t data, size_t bytes) {
         auto after = ranges.upper_bound(data);
