@@ -22,14 +22,12 @@ constexpr int64_t kReach = (int64_t{1} << 29) - 1;  // floats that 32-bit indice
 /// The tiles of some images in parts of `tiles` each; the last may have fewer.
 struct Parts {
     int64_t count, tiles;
-
-    /// At most `longest` tiles to a part, and parts until about a thousand blocks are launched, of which each part has `blocks`.
-    static Parts of(int64_t tiles, int64_t longest, int64_t blocks) {
-        const int64_t count = std::clamp<int64_t>(std::max(ceil_div(tiles, longest), 1024 / std::max<int64_t>(1, blocks)), 1, ceil_div(tiles, 64));
-        const int64_t each = ceil_div(tiles, count);
-        return {ceil_div(tiles, each), each};
-    }
 };
+
+/// The most parts of so many tiles: at most `longest` to a part, and parts until about a thousand blocks are launched, of which each has `blocks`.
+int64_t most_parts(int64_t tiles, int64_t longest, int64_t blocks) {
+    return std::clamp<int64_t>(std::max(ceil_div(tiles, longest), 1024 / std::max<int64_t>(1, blocks)), 1, ceil_div(tiles, 64));
+}
 
 /// What both have: padding, some images and groups at a time, and the bias.
 class DeviceTiledFilterGradient : public BackwardFiltersPlan {
@@ -157,10 +155,15 @@ private:
     int64_t tiles(int64_t images) const {
         return images * tiles_y_ * tiles_x_;
     }
-    Parts parts(int64_t images, int64_t groups) const {
+    /// Whatever part of the images and groups in flight there are: memory is for these.
+    int64_t most() const {
         // The parts of one group are one launch, those of several a launch each.
         const int64_t blocks = ceil_div(outputs_, 4 * k_tile_) * ceil_div(channels_, n_tile_) * frequency_blocks_;
-        return Parts::of(tiles(images), kImagesOfASum, groups > 1 ? 1024 : blocks);
+        return most_parts(tiles(images_), kImagesOfASum, groups_ > 1 ? 1024 : blocks);
+    }
+    Parts parts(int64_t images) const {
+        const int64_t each = ceil_div(tiles(images), most());
+        return {ceil_div(tiles(images), each), each};
     }
     /// Planes of x, of gy and of the sums of a part.
     int64_t x_planes(int64_t images, int64_t groups) const {
@@ -181,7 +184,7 @@ private:
     }
 
     bool in_reach() const override {
-        const double planes = std::max({static_cast<double>(x_planes(images_, groups_) + n_tile_), static_cast<double>(g_planes(images_, groups_)), static_cast<double>(parts(images_, groups_).count) * static_cast<double>(sum_planes(groups_))});
+        const double planes = std::max({static_cast<double>(x_planes(images_, groups_) + n_tile_), static_cast<double>(g_planes(images_, groups_)), static_cast<double>(most()) * static_cast<double>(sum_planes(groups_))});
         return std::max(planes * static_cast<double>(plane_), packed_floats()) <= static_cast<double>(kReach);
     }
 
@@ -212,11 +215,11 @@ private:
         }
         const double plane = static_cast<double>(plane_);
         // The product reads whole register tiles of channels.
-        const int64_t most = std::max({x_planes(images_, groups_) + n_tile_, g_planes(images_, groups_), sum_planes(groups_)});
-        a_ = arena.reserve_floats(static_cast<double>(most) * plane);
+        const int64_t planes = std::max({x_planes(images_, groups_) + n_tile_, g_planes(images_, groups_), sum_planes(groups_)});
+        a_ = arena.reserve_floats(static_cast<double>(planes) * plane);
         b_ = arena.reserve(static_cast<double>(std::max(scratch, transforms_->in_place() ? 0 : static_cast<size_t>((x_planes(images_, groups_) + n_tile_) * plane_) * sizeof(float))));
         packed_ = arena.reserve_floats(packed_floats());
-        sums_ = arena.reserve_floats(static_cast<double>(parts(images_, groups_).count) * static_cast<double>(sum_planes(groups_)) * plane);
+        sums_ = arena.reserve_floats(static_cast<double>(most()) * static_cast<double>(sum_planes(groups_)) * plane);
         return Status();
     }
 
@@ -232,7 +235,7 @@ private:
         const double plane = static_cast<double>(plane_), groups = static_cast<double>(problem_.groups), all = static_cast<double>(tiles(problem_.batch)) * groups;
         const double rounds = static_cast<double>(ceil_div(problem_.batch, images_)), launches = rounds * static_cast<double>(ceil_div(problem_.groups, groups_));
         const double sums = rounds * groups * static_cast<double>(rows_of_sums_ * outputs_), planes = all * static_cast<double>(channels_ + outputs_);
-        const double passes = static_cast<double>(transforms_->passes() + 1), parts_of = static_cast<double>(parts(images_, groups_).count);
+        const double passes = static_cast<double>(transforms_->passes() + 1), parts_of = static_cast<double>(most());
         // A pass reads and writes; cut and join are half of one each, packing and adding up the parts whole ones.
         const double bytes = 8.0 * plane * (planes * passes + all * static_cast<double>(outputs_) + sums * (passes + parts_of));
         const double flops = 4.0 * plane * all * static_cast<double>(rows_of_sums_ * blocks_ * k_tile_), tile = static_cast<double>(n_tile_ * k_tile_);
@@ -241,13 +244,13 @@ private:
     }
 
     std::string text() const override {
-        const Parts p = parts(images_, groups_);
+        const Parts p = parts(images_);
         return "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(advance_y_) + "x" + std::to_string(advance_x_) + ", " + transforms_->name() + ", " + std::to_string(tiles_y_) + "x" + std::to_string(tiles_x_) + " an image, summed in " + std::to_string(p.count) + " parts of " + std::to_string(p.tiles) + ", " + std::to_string(phases_) + " phases";
     }
 
     bool run(const StridedIn &x, const FilterGradientTensors &t, std::byte *workspace, int64_t first, int64_t images, int64_t g, int64_t groups, KernelContext &context) const override {
         float *const a = floats_at(workspace, a_), *const b = floats_at(workspace, b_), *const packed = floats_at(workspace, packed_), *const sums = floats_at(workspace, sums_);
-        const Parts parts = this->parts(images, groups);
+        const Parts parts = this->parts(images);
         if (!cut_gradients(t.grad_output, a, first, images, g, groups, context)) {
             return false;
         }
@@ -412,11 +415,11 @@ public:
 private:
     static constexpr int64_t kWidth = 16;  ///< output channels of a thread
 
+    /// As many for part of the images in flight as for all: memory is for these.
     Parts parts(int64_t images) const {
-        // The product has sums of sums; two tiles of gy are packed by a warp.
-        Parts p = Parts::of(images * tiles_y_ * tiles_x_, kReach, points_ * ceil_div(blocks_, 4) * (width_ / warp_channels_));
-        p.tiles = round_up(p.tiles, 2);
-        return p;
+        // The product has sums of sums of its own. Two tiles of gy are packed by a warp.
+        const int64_t of_image = tiles_y_ * tiles_x_, count = most_parts(images_ * of_image, kReach, points_ * ceil_div(blocks_, 4) * (width_ / warp_channels_));
+        return {count, round_up(ceil_div(images * of_image, count), 2)};
     }
     /// Floats of the transformed tiles of x and of gy and of the sums.
     double x_floats(const Parts &p) const {

@@ -375,6 +375,7 @@ TEST_F(DeviceProblems, FilterGradientsByTransformsOfTiles) {
              {Algorithm::kFftTiled, "", "b3 ic4 i33x29 oc8 f4 s2 p1,2,0,1 g4 symmetric", "4 phases"},
              {Algorithm::kFftTiled, "", "b2 ic6 i41x30 oc9 f5x4 s2x3 d3x2 p4 g3 conv nhwc", "6 phases"},
              {Algorithm::kFftTiled, "", "b1 ic3 i90 oc2 f33x20 p16 constant:0.5", "tiles of 64x64"},
+             {Algorithm::kFftTiled, " t=16", "b1 ic3 i144x132 oc3 f5 p2 g3", "summed in 1 parts of 132"},  // of one group alone: 3
              {Algorithm::kWinograd, " winograd_cut_TARGET_m4_channels", "b9 ic3 i70x61 oc5 f3 p1", "summed in 28 parts of 94"},  // 18x16 tiles an image
              {Algorithm::kWinograd, " winograd_cut_TARGET_m2_channels", "b5 ic70 i14x13 oc35 f3 p1 conv nhwc", "summed in 4 parts of 62"},
              {Algorithm::kWinograd, "", "b4 ic6 i21x18 oc34 f3 g2 p0,2,1,0 reflect", "1 of 2 groups at a time"},
@@ -397,15 +398,15 @@ TEST_F(DeviceProblems, FilterGradientsByTransformsOfTiles) {
             EXPECT_TRUE(operands.bias_matches(1e-6));
         };
         expect_result(*whole);
-        // The last limit that still has a plan: an image, and where groups are beside each other one of them.
-        o.workspace_limit = 0;
-        const std::string needs = Plan::create(operands.problem, o).status().message();
-        ASSERT_NE(needs.find("needs "), std::string::npos) << needs;
-        o.workspace_limit = std::stoull(needs.substr(needs.find("needs ") + 6));
-        const Result<Plan> least = Plan::create(operands.problem, o);
-        ASSERT_TRUE(least.ok()) << least.status().message();
-        EXPECT_LE(least->workspace_bytes(), o.workspace_limit);
-        expect_result(*least);
+        // All the way down: fewer images at a time, then fewer groups, with a rest of either.
+        int smaller = 0;
+        Result<Plan> less = whole;
+        for (o.workspace_limit = whole->workspace_bytes() - 1; (less = Plan::create(operands.problem, o)).ok(); o.workspace_limit = less->workspace_bytes() - 1) {
+            expect_result(*less);
+            smaller++;
+        }
+        EXPECT_EQ(less.status().code(), StatusCode::kResourceExhausted) << less.status().message();
+        EXPECT_TRUE(smaller > 0 || (operands.problem.batch == 1 && operands.problem.groups == 1));
     }
     for (const auto &[algorithm, text, reason] : {
              std::tuple(Algorithm::kFftTiled, "bwd-filters b1 ic1 i200 oc1 f65", "the filter spans 65x65 after decimation; the largest tile is 64x64"),
