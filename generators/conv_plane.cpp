@@ -97,8 +97,8 @@ public:
         residual.dim(0).set_stride(Expr());
         out.dim(0).set_stride(Expr());
         packed.dim(0).set_extent(m);
-        if (m % 4 == 0) {
-            fourfold::require_wide_loads(packed);
+        if (m % 2 == 0) {
+            fourfold::require_wide_loads(packed, 0, m % 4 == 0 ? 4 : 2);
         }
         packed.dim(1).set_stride(m);
         fourfold::cuda::schedule(stages, {m, n, threads});
