@@ -22,6 +22,7 @@
 #include "machine.h"
 #include "plan_measure.h"
 #include "registry.h"
+#include "single_channel.h"
 #include "tables.h"
 #include "views.h"
 
@@ -127,7 +128,8 @@ Result<Conv2dProblem> reachable_problem(const AlgorithmEntry &entry, const Conv2
     return entry.main_stage != nullptr ? reachable_problem(p) : p;
 }
 
-Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entry, const PlanRequest &request) {
+/// In the problem's own layout.
+Result<std::unique_ptr<AlgorithmPlan>> plan_layout(const AlgorithmEntry &entry, const PlanRequest &request) {
     if (request.problem.operation == Operation::kForward) {
         return plan_forward(entry, request);
     }
@@ -147,6 +149,34 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
         return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' has no " + operation_name(request.problem) + (request.device != nullptr ? " on a GPU" : ""));
     }
     return planner(reachable);
+}
+
+/// Images of one channel in NHWC are planned in NCHW, with a plan beside that takes views whose columns lie apart: in NHWC the
+/// fastest of the algorithm's own, direct's and fft's, or the plain loop. Kernels of GPUs, and the plain loop, take any strides.
+Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entry, const PlanRequest &request) {
+    PlanRequest planes = request;
+    planes.problem = in_nchw_if_same(request.problem);
+    if (request.device != nullptr || entry.main_stage == nullptr || planes.problem == request.problem) {
+        return plan_layout(entry, request);
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> rows = plan_layout(entry, planes);
+    if (!rows) {
+        return plan_layout(entry, request);
+    }
+    PlanRequest any = request;
+    any.options.variant.clear();
+    any.choice.clear();
+    any.collect = nullptr;
+    any.rank = nullptr;
+    std::unique_ptr<AlgorithmPlan> apart;
+    for (const AlgorithmEntry &other : algorithms()) {
+        const bool tries = &other == &entry || other.algorithm == Algorithm::kNaive || other.algorithm == Algorithm::kDirect || other.algorithm == Algorithm::kFft;
+        Result<std::unique_ptr<AlgorithmPlan>> plan = tries ? plan_layout(other, any) : Status(StatusCode::kUnsupported, "not tried");
+        if (plan && (apart == nullptr || (*plan)->serial_seconds < apart->serial_seconds)) {
+            apart = std::move(*plan);
+        }
+    }
+    return single_channel_plan(request.problem, std::move(*rows), std::move(apart));
 }
 
 /// What a choice says after its algorithm; an algorithm without variants is its own.

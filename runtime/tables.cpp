@@ -16,6 +16,7 @@
 #include "content_hash.h"
 #include "device/runtime.h"
 #include "registry.h"
+#include "single_channel.h"
 
 namespace fourfold {
 namespace {
@@ -251,6 +252,7 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             }
             continue;
         }
+        const Conv2dProblem problem = in_nchw_if_same(r.problem);
         const MachineName name = {r.microarchitecture, r.isa};
         const size_t machine = static_cast<size_t>(std::find(machines_.begin(), machines_.end(), name) - machines_.begin());
         if (machine == machines_.size()) {
@@ -258,16 +260,16 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             fits_.emplace_back();
         }
         const auto is_same = [&](const MeasuredProblem &m) {
-            return m.table == table && m.machine == static_cast<int>(machine) && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.problem == r.problem;
+            return m.table == table && m.machine == static_cast<int>(machine) && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.problem == problem;
         };
         if (last >= problems_.size() || !is_same(problems_[last])) {
-            const std::string text = r.problem.to_string();
+            const std::string text = problem.to_string();
             const auto [begin, end] = by_problem_.equal_range(text);
             const auto at = std::find_if(begin, end, [&](const auto &place) { return is_same(problems_[place.second]); });
             last = at != end ? at->second : problems_.size();
             if (at == end) {
                 MeasuredProblem m;
-                m.problem = r.problem;
+                m.problem = problem;
                 m.accuracy = r.accuracy;
                 m.threads = r.threads;
                 m.cache = r.cache;
@@ -412,7 +414,7 @@ void Tables::fit(int machine) {
 const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
     const MeasuredProblem *best = nullptr;
     double least = std::numeric_limits<double>::infinity();
-    const auto [begin, end] = by_problem_.equal_range(query.problem.to_string());
+    const auto [begin, end] = by_problem_.equal_range(in_nchw_if_same(query.problem).to_string());
     for (auto at = begin; at != end; ++at) {
         const MeasuredProblem &m = problems_[at->second];
         // A laxer class was measured with all that a stricter one admits, and more.
@@ -473,7 +475,9 @@ std::vector<Tables::Ranking::Neighbour> Tables::neighbours(const Query &query, i
     return list;
 }
 
-Tables::Ranking Tables::ranking(const Query &query) const {
+Tables::Ranking Tables::ranking(const Query &given) const {
+    Query query = given;
+    query.problem = in_nchw_if_same(given.problem);
     Ranking r;
     r.tables_ = this;
     r.operation_ = query.problem.operation;

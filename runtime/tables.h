@@ -79,7 +79,7 @@ class Tables {
 public:
     /// What is asked.
     struct Query {
-        Conv2dProblem problem;  ///< as tuning_problem() has it
+        Conv2dProblem problem;  ///< as tuning_problem() has it; where NHWC is NCHW (single_channel.h), records of both count
         Accuracy accuracy;
         int threads;            ///< 1 unless the caller wants choices for his threads
         CacheState cache;

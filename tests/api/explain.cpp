@@ -109,6 +109,84 @@ TEST(Explain, PackingEachTimeCounts) {
     EXPECT_NE(measured.status().message().find("packed each time"), std::string::npos) << measured.status().message();
 }
 
+/// NHWC of one channel is planned as NCHW, says so, and keeps its name.
+TEST(Explain, OneChannelIsReadAsNchw) {
+    for (const char *text : {"b1 ic1 i300 oc1 f15", "b2 ic1 i40 oc1 f3 p1", "bwd-data b1 ic1 i90 oc1 f5 s2 p2", "bwd-filters b2 ic1 i60x50 oc1 f7", "unfold b1 ic1 i20 oc3 f3", "fold b1 ic1 i20 oc3 f3"}) {
+        const Conv2dProblem p = parse_problem(text), q = parse_problem((text + std::string(" nhwc")).c_str());
+        const Result<std::vector<Candidate>> planes = explain(p), last = explain(q);
+        ASSERT_TRUE(planes.ok() && last.ok()) << text;
+        ASSERT_EQ(planes->size(), last->size()) << text;
+        for (size_t i = 0; i < planes->size(); i++) {
+            EXPECT_EQ((*planes)[i].choice, (*last)[i].choice) << text;
+            EXPECT_EQ((*planes)[i].chosen, (*last)[i].chosen) << text;
+            // The plain loop takes any layout as it is.
+            EXPECT_TRUE((*planes)[i].algorithm == Algorithm::kNaive || (*planes)[i].predicted_seconds == (*last)[i].predicted_seconds) << text;
+        }
+        const Result<Plan> plan = Plan::create(q);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_EQ(plan->problem(), q);
+        EXPECT_NE(plan->describe().find(" nhwc"), std::string::npos) << plan->describe();
+        EXPECT_NE(plan->describe().find("read as NCHW"), std::string::npos) << plan->describe();
+    }
+    // One channel of two is not.
+    for (const char *text : {"b1 ic1 i30 oc2 f3 nhwc", "b1 ic2 i30 oc1 f3 nhwc", "unfold b1 ic2 i30 f3 nhwc"}) {
+        EXPECT_EQ(Plan::create(parse_problem(text))->describe().find("read as NCHW"), std::string::npos) << text;
+    }
+}
+
+/// A view's strides decide at the call: rows apart, columns apart, and one of each.
+TEST(Explain, OneChannelTakesAnyView) {
+    const Conv2dProblem p = parse_problem("b2 ic1 i60x50 oc1 f9 p4 nhwc");
+    constexpr int64_t height = 60, width = 50, pitch = 64, channels = 3;
+    const int64_t dense[4] = {height * width, 1, width, 1}, rows[4] = {height * pitch, 1, pitch, 1}, columns[4] = {height * pitch * channels, 1, pitch * channels, channels};
+    const auto size = static_cast<size_t>(2 * height * pitch * channels);
+    std::vector<float> filters(81);
+    for (size_t i = 0; i < filters.size(); i++) {
+        filters[i] = static_cast<float>(i % 5) - 2.0f;
+    }
+    std::vector<float> expected;  // the plain loop's
+    for (Algorithm algorithm : kAlgorithms) {
+        PlanOptions options;
+        options.algorithm = algorithm;
+        const Result<Plan> plan = Plan::create(p, options);
+        if (!plan.ok() && may_refuse(algorithm)) {
+            continue;
+        }
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        AlignedBuffer workspace(plan->workspace_bytes_unpacked());
+        for (const int64_t *in : {dense, rows, columns}) {
+            for (const int64_t *out : {dense, rows, columns}) {
+                std::vector<float> x(size, 1e6f), y(size, 7.0f), got;
+                const auto each = [&](std::vector<float> &buffer, const int64_t *s, const auto &act) {
+                    for (int64_t n = 0; n < 2; n++) {
+                        for (int64_t i = 0; i < height; i++) {
+                            for (int64_t j = 0; j < width; j++) {
+                                act(buffer[static_cast<size_t>(n * s[0] + i * s[2] + j * s[3])], n * 7 + i * 3 + j * j);
+                            }
+                        }
+                    }
+                };
+                each(x, in, [](float &value, int64_t i) { value = static_cast<float>(i % 9) - 4.0f; });
+                Tensors t;
+                t.input = ConstView(x.data(), in[0], in[1], in[2], in[3]);
+                t.filters = filters.data();
+                t.output = MutableView(y.data(), out[0], out[1], out[2], out[3]);
+                const Status status = plan->execute(t, workspace);
+                ASSERT_TRUE(status.ok()) << status.message();
+                each(y, out, [&](float &value, int64_t) {
+                    got.push_back(value);
+                    value = 7.0f;
+                });
+                EXPECT_EQ(std::count(y.begin(), y.end(), 7.0f), static_cast<int64_t>(size)) << to_string(algorithm) << " wrote around the view";
+                expected = expected.empty() ? got : expected;
+                for (size_t i = 0; i < got.size(); i++) {
+                    ASSERT_NEAR(got[i], expected[i], 2e-5f * 81 * 8) << to_string(algorithm) << " at " << i;
+                }
+            }
+        }
+    }
+}
+
 TEST(Explain, SameChoiceEveryTime) {
     const Conv2dProblem p = parse_problem("b2 ic20 i40 oc30 f5 p2");
     const Result<Plan> first = Plan::create(p), second = Plan::create(p);

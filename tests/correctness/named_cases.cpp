@@ -124,7 +124,12 @@ const NamedCase kCases[] = {
     // NHWC.
     {"nhwc", "b2 ic20 i13x17 oc35 f3 p1 nhwc"},
     {"nhwc_exact_lanes", "b1 ic32 i14 oc16 f3 p1 nhwc relu"},
+    // One channel: read as NCHW, and regions, whose columns lie apart, by another plan.
     {"nhwc_one_channel", "b2 ic1 i19 oc1 f5 nhwc"},
+    {"nhwc_one_channel_tiles", "b2 ic1 i150x130 oc1 f9 p4 nhwc relu", Values::kUniform, residual},
+    {"nhwc_one_channel_strided", "b2 ic1 i31x40 oc1 f3x5 s2x3 p1,2,0,2 nhwc conv"},
+    {"nhwc_one_channel_reflect", "b1 ic1 i40x33 oc1 f7 p3 d2x1 reflect nhwc"},
+    {"nhwc_one_channel_column", "b2 ic1 i40x1 oc1 f5x1 nhwc"},
     {"nhwc_strided", "b1 ic17 i15x20 oc18 f3 s2x3 p1 nhwc"},
     {"nhwc_dilated", "b1 ic5 i16 oc33 f3 p2 d2x3 nhwc"},
     {"nhwc_depthwise", "b1 ic21 i12 oc21 f3 p1 g21 nhwc"},

@@ -158,6 +158,23 @@ TEST_F(Tiers, RecordComesBeforeTheCostModel) {
     EXPECT_EQ(plan_of(p).tier(), Tier::kCostModel);
 }
 
+/// Images of one channel are the same in both layouts, and so are their records.
+TEST_F(Tiers, RecordsOfOneChannelAreOfBothLayouts) {
+    const Conv2dProblem p = parse_problem("b1 ic1 i60 oc1 f9"), q = parse_problem("b1 ic1 i60 oc1 f9 nhwc"), two = parse_problem("b1 ic1 i60 oc2 f9 nhwc");
+    const std::string choice = unlikely(p);
+    for (const Conv2dProblem &measured : {p, q}) {
+        const std::string line = record_line(timed(measured, choice, 1e-4, true));
+        EXPECT_NE(line.find('"' + measured.to_string() + '"'), std::string::npos) << line;
+        ASSERT_TRUE(load_table_text("mine", header_line() + line).ok());
+        for (const Conv2dProblem &asked : {p, q}) {
+            EXPECT_EQ(plan_of(asked).tier(), Tier::kRecord) << measured.to_string() << ", " << asked.to_string();
+            EXPECT_EQ(plan_of(asked).choice(), choice) << measured.to_string() << ", " << asked.to_string();
+        }
+        EXPECT_NE(plan_of(two).tier(), Tier::kRecord);
+        unload_tables(false);
+    }
+}
+
 TEST_F(Tiers, TheCallerComesBeforeARecord) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
     ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(p, unlikely(p), 1e-4, true))).ok());
