@@ -7,6 +7,7 @@
 #include "algorithm.h"
 #include "arena.h"
 #include "cost_model.h"
+#include "nhwc_moves.h"
 #include "parallel.h"
 #include "strip_input.h"
 #include "thread_split.h"
@@ -167,6 +168,7 @@ private:
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(channels_ * b.groups, readable()));
         flat_ = round_up(geometry_.flat_pixels(b.strip), columns_);
+        flat_ = scatters_pixels(problem_) ? scattered_pitch(flat_) : flat_;
         flat_offset_ = slot.reserve_floats(static_cast<double>(flat_) * static_cast<double>(std::min(b.oc_block, outputs_)) * static_cast<double>(b.groups));
         slot_bytes_ = slot.bytes();
         arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
@@ -180,19 +182,25 @@ private:
         const double images = static_cast<double>(p.batch);
         const double steps = images * static_cast<double>(p.groups) * static_cast<double>(tiles(b.strip)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(channels_ * geometry_.taps());
         const double halo = static_cast<double>(geometry_.plane_rows(b.strip)) / static_cast<double>(b.strip);
-        double moved = 0.0;
-        if (!geometry_.in_place_shape) {
-            moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo * static_cast<double>(b.oc_parts);
+        const double copied = 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo * static_cast<double>(b.oc_parts);
+        double moved = 0.0, nhwc = 0.0;
+        if (gathers_pixels(p)) {
+            nhwc += gather_seconds(copied / 12.0);
+        } else if (!geometry_.in_place_shape) {
+            moved += copied;
         } else {
             moved += 4.0 * static_cast<double>(p.input_elements()) * static_cast<double>(b.oc_parts - 1);
         }
-        if (geometry_.pitch != geometry_.out_width || p.residual || geometry_.row_block > 1) {
+        if (scatters_pixels(p)) {
+            const int64_t channels = outputs_ / geometry_.row_block;
+            nhwc += scatter_seconds(p, channels == 1 ? b.groups : std::min(b.oc_block / geometry_.row_block, channels));
+        } else if (geometry_.pitch != geometry_.out_width || p.residual || geometry_.row_block > 1) {
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());
         }
         const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images * static_cast<double>(strips(b)) : 1.0);
         const int64_t of_a_part = ceil_div(ceil_div(outputs_, m_), b.oc_parts) * m_;
         const double calls = static_cast<double>(tasks(b)) * (3.0 + 2.0 * static_cast<double>(ceil_div(of_a_part, b.oc_block)));
-        return steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
+        return steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + nhwc + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
 
     bool task(const ForwardTensors &t, const float *packed, const PaddedBias &bias, std::byte *scratch, int64_t index, KernelContext &context) const {

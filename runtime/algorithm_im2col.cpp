@@ -6,6 +6,7 @@
 #include "algorithm.h"
 #include "arena.h"
 #include "cost_model.h"
+#include "nhwc_moves.h"
 #include "parallel.h"
 #include "strip_input.h"
 #include "thread_split.h"
@@ -118,7 +119,9 @@ private:
             b.segment = std::max(tile_, round_up(b.segment / 2, tile_));
         }
         if (b.segment == geometry_.out_width) {
-            while (b.strip < geometry_.out_height && depth * static_cast<double>((b.strip + 1) * b.segment) <= l2 / 3) {
+            // In NHWC the results are scattered to pixels from planes that are still in L2.
+            const auto stays = [&](int64_t strip) { return !scatters_pixels(problem_) || static_cast<double>(b.oc_block * strip * b.segment) <= l2 / 4; };
+            while (b.strip < geometry_.out_height && depth * static_cast<double>((b.strip + 1) * b.segment) <= l2 / 3 && stays(b.strip + 1)) {
                 b.strip++;
             }
             int64_t best = b.strip, best_tiles = tiles(b);
@@ -175,6 +178,7 @@ private:
         if (column_pitch_ % 1024 == 0) {
             column_pitch_ += 16;  // rows 4 KiB apart would share few lines of L1
         }
+        column_pitch_ = scatters_pixels(problem_) ? scattered_pitch(column_pitch_) : column_pitch_;
         Arena arena;
         bias_ = BiasLayout(arena, problem_, 1, round_up(outputs_, m_));
         slots_offset_ = arena.reserve(0);
@@ -194,26 +198,31 @@ private:
         const Conv2dProblem &p = problem_;
         const double images = static_cast<double>(p.batch), groups = static_cast<double>(p.groups);
         const double steps = groups * static_cast<double>(tiles(b)) * static_cast<double>(ceil_div(outputs_, m_)) * static_cast<double>(depth_);
-        double moved = 0.0;
-        if (!geometry_.in_place_shape) {
-            const double halo = static_cast<double>(geometry_.plane_rows(b.strip)) / static_cast<double>(b.strip);
-            moved += 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo;
+        const double halo = static_cast<double>(geometry_.plane_rows(b.strip)) / static_cast<double>(b.strip);
+        const double copied = 3 * 4.0 * images * static_cast<double>(p.in_channels * geometry_.phases()) * static_cast<double>(geometry_.pitch * geometry_.out_height) * halo;
+        double moved = 0.0, nhwc = 0.0;
+        if (gathers_pixels(p)) {
+            nhwc += gather_seconds(copied / 12.0) * static_cast<double>(b.oc_parts);
+        } else if (!geometry_.in_place_shape) {
+            moved += copied;
         }
         if (!in_place_columns()) {
             moved += 1.5 * 4.0 * images * groups * static_cast<double>(depth_) * static_cast<double>(geometry_.out_height * round_up(geometry_.out_width, vector_lanes(kernel_.isa)));
         }
         moved *= static_cast<double>(b.oc_parts);
-        if (in_place_columns() && geometry_.in_place_shape) {
+        if (in_place_columns() && geometry_.in_place_shape && !gathers_pixels(p)) {
             moved += 4.0 * static_cast<double>(p.input_elements()) * static_cast<double>(b.oc_parts - 1);
         }
-        if (p.residual) {
+        if (scatters_pixels(p)) {
+            nhwc += scatter_seconds(p, std::min(b.oc_block, outputs_));
+        } else if (p.residual) {
             moved += 2 * 4.0 * static_cast<double>(p.output_elements());
         }
         const double filters = packer_.packed_floats() * 4.0 * (packer_.packed_floats() * 4.0 > static_cast<double>(machine().l2_bytes) ? images / static_cast<double>(b.images) * static_cast<double>(strips(b)) : 1.0);
         const double segments = static_cast<double>(ceil_div(geometry_.out_width, b.segment));
         const int64_t of_a_part = ceil_div(ceil_div(outputs_, m_), b.oc_parts) * m_;
         const double calls = static_cast<double>(tasks(b)) * (static_cast<double>(b.images) * 3.0 + segments * (1.0 + static_cast<double>(ceil_div(of_a_part, b.oc_block))));
-        return steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
+        return steps * model.tile_cycles(static_cast<int>(m_), static_cast<int>(n_)) / model.hertz + moved / model.copy_bytes_per_second + nhwc + filters / model.stream_bytes_per_second + calls * model.call_seconds + 1e-6;
     }
 
     /// The pixels of one product: columns [q, q + width) of `rows` output rows of `images` images, of group g.
