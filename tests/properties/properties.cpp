@@ -7,6 +7,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #include "support/problems.h"
 #include "support/random.h"
@@ -377,6 +380,32 @@ TEST_P(Properties, LayersShareOnePackedBlock) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Algorithms, Properties, ::testing::ValuesIn(kAlgorithms), algorithm_name);
+
+#ifdef __SSE2__
+/// Denormals take a processor a hundred times as long, so direct computes with none that the workspace happens to hold.
+TEST(Denormals, InTheWorkspaceAreNotReadByDirect) {
+    for (const char *text : {"b1 ic5 i17 oc5 f7 p3 g5", "b1 ic4 i18x33 oc4 f3 p1 g4", "b1 ic3 i40x19 oc3 f5 p2 g3 reflect", "b1 ic1 i50x41 oc1 f5 p2", "b1 ic4 i21x40 oc4 f3 s2 p1 g4", "b1 ic3 i17x19 oc5 f3 p1"}) {
+        Operands operands(parse_problem(text), test_seed());
+        PlanOptions options;
+        options.algorithm = Algorithm::kDirect;
+        options.threads = 1;
+        const Result<Plan> plan = Plan::create(operands.problem, options);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        AlignedBuffer workspace(plan->workspace_bytes()), packed(plan->packed_filter_bytes()), packing(plan->workspace_bytes_unpacked());
+        ASSERT_TRUE(plan->pack_filters(operands.filters.view(), packed, packing).ok());
+        std::fill_n(reinterpret_cast<float *>(workspace.data()), plan->workspace_bytes() / sizeof(float), 1e-40f);
+        Tensors t = operands.tensors();
+        t.filters = Filters(packed);
+        // The processor notes that an operand was one.
+        constexpr unsigned denormal = 2;
+        _mm_setcsr(_mm_getcsr() & ~denormal);
+        const Status status = plan->execute(t, workspace);
+        const unsigned flags = _mm_getcsr();
+        ASSERT_TRUE(status.ok()) << status.message();
+        EXPECT_EQ(flags & denormal, 0u) << text << ", " << plan->variant();
+    }
+}
+#endif
 
 TEST(Agreement, AllAlgorithms) {
     for (const char *text : kProblems) {
