@@ -1,4 +1,4 @@
-// The named stages of winograd_inverse and winograd_filters_gradient, as their schedules see them.
+// The named stages of winograd_inverse, winograd_inverse_2x2 and winograd_filters_gradient, as their schedules see them.
 #pragma once
 
 #include "Halide.h"

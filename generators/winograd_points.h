@@ -129,11 +129,12 @@ inline Matrix filter_matrix(int m) {
     return rows;
 }
 
-/// A^T, m x t: column i is (1, p, p^2, ...); at infinity (0, ..., 0, 1).
-inline Matrix output_matrix(int m) {
+/// A^T, outputs x t: column i is (1, p, p^2, ...); at infinity (0, ..., 0, 1). Where all points are finite, two taps (the third of
+/// G's being zero) leave m + 1 outputs.
+inline Matrix output_matrix(int m, int outputs) {
     const std::vector<Rational> p = points(m);
     Matrix rows;
-    for (int j = 0; j < m; j++) {
+    for (int j = 0; j < outputs; j++) {
         rows.emplace_back();
         for (Rational q : p) {
             rows.back().push_back(power(q, j));
@@ -143,6 +144,11 @@ inline Matrix output_matrix(int m) {
         }
     }
     return rows;
+}
+
+/// A^T of F(m, 3), m x t.
+inline Matrix output_matrix(int m) {
+    return output_matrix(m, m);
 }
 
 inline Matrix transposed(const Matrix &a) {

@@ -438,7 +438,7 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const Plan
 }
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_winograd(const PlanRequest &request) {
-    return best_tiled_plan<TiledBackwardFilters>(request, "winograd_forward", "winograd_correlation", [&](Isa isa) { return winograd_tile_sizes(isa, request); });
+    return best_tiled_plan<TiledBackwardFilters>(request, "winograd_forward", "winograd_correlation", [&](Isa isa) { return winograd_tile_sizes(isa, request, kTaps); });
 }
 
 }  // namespace fourfold

@@ -15,10 +15,10 @@ std::vector<TileTransform> fft_tile_sizes(Isa isa) {
     });
 }
 
-std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request) {
-    std::vector<TileTransform> list = tile_transforms(isa, "winograd_forward", "winograd_inverse", [](const Variant &forward, const Variant &inverse) {
+std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request, int64_t taps) {
+    std::vector<TileTransform> list = tile_transforms(isa, "winograd_forward", taps == 2 ? "winograd_inverse_2x2" : "winograd_inverse", [&](const Variant &forward, const Variant &inverse) {
         const int64_t t = forward.parameter("m", 0) + 2;
-        return TileTransform{&forward, &inverse, t, t, 1};
+        return TileTransform{&forward, &inverse, t, t, 1, taps};
     });
     const auto is_named = [&](const TileTransform &size) {
         return request.options.variant == size.forward->name || std::find(request.choice.begin(), request.choice.end(), size.forward->name) != request.choice.end();
@@ -49,8 +49,8 @@ TiledPlan::TiledPlan(const PlanRequest &request, const Variant &product, const T
     variant = product.name;
     choice = std::string(tile.forward->name) + " " + product.name;
     const Conv2dProblem &p = problem_;
-    step_h_ = t_ - blocks_.rows().shift_max;
-    step_w_ = t_ - blocks_.columns().shift_max;
+    step_h_ = t_ - (tile.taps > 0 ? tile.taps - 1 : blocks_.rows().shift_max);
+    step_w_ = t_ - (tile.taps > 0 ? tile.taps - 1 : blocks_.columns().shift_max);
     channels_ = blocks_.channels();
     lattices_h_ = std::min(blocks_.lattice_h(), p.out_height());
     lattices_w_ = std::min(blocks_.lattice_w(), p.out_width());

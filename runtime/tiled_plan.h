@@ -35,6 +35,7 @@ struct TileTransform {
     int64_t t;        ///< rows and columns of a tile
     int64_t columns;  ///< of the transform's t rows: t, or t/2 + 1 where the rest is known by symmetry
     int64_t parts;    ///< 2 for complex values
+    int64_t taps = 0;  ///< rows and columns of a filter that are transformed; 0: as many as it has
 };
 
 /// Those of a rung of the ladder: the variants of both stages with equal parameters. `make(forward, inverse)` fills in the rest.
@@ -51,8 +52,9 @@ std::vector<TileTransform> tile_transforms(Isa isa, const char *forward_stage, c
     return list;
 }
 
-/// Winograd's transforms of a rung for 3x3 filters; those beyond 7x7 only in accuracy class relaxed, or where they are named.
-std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request);
+/// Winograd's transforms of a rung for filters of taps x taps, 2 or 3; those beyond 7x7 only in accuracy class relaxed, or where they
+/// are named.
+std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request, int64_t taps);
 /// The generated DFTs of a rung.
 std::vector<TileTransform> fft_tile_sizes(Isa isa);
 /// What tile transforms put between their two passes, in bytes.

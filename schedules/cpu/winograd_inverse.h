@@ -6,7 +6,7 @@
 
 namespace fourfold::cpu {
 
-/// Columns first, into vectors on the stack, then the lines that are asked for. winograd_filters_gradient shares it.
+/// Columns first, into vectors on the stack, then the lines that are asked for. winograd_inverse_2x2 and winograd_filters_gradient share it.
 inline void schedule_winograd_columns(WinogradInverseStages &s, const Halide::Target &target) {
     using namespace Halide;
     const int vec = std::min(16, target.natural_vector_size<float>());

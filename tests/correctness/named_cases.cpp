@@ -78,6 +78,13 @@ const NamedCase kCases[] = {
     {"tiles_long_sum", "b1 ic1040 i6 oc20 f3 p1", Values::kPositive},
     {"tiles_groups_residual", "b2 ic12 i19x10 oc20 f3 p1 g2", Values::kUniform, residual_clamp},
     {"tiles_stride_and_dilation", "b1 ic6 i27x30 oc7 f3 s2 d2 p2"},
+    {"tiles_phases", "b2 ic34 i27x30 oc21 f3 s2 p1"},
+    {"tiles_phases_conv_view", "b1 ic5 i30x23 oc33 f3 s2 p0,1,1,0 conv reflect"},
+    {"tiles_phases_nhwc", "b1 ic18 i29x32 oc20 f3x2 s2 p1 nhwc relu"},
+    {"tiles_phases_3x3", "b1 ic7 i33x30 oc18 f5 s2 p2 conv"},
+    {"tiles_phases_unequal", "b1 ic12 i21x40 oc16 f3x6 s1x2 p1,1,2,2 g2"},
+    {"tiles_phases_long_sum", "b1 ic300 i12 oc9 f4 s2 p1", Values::kPositive},
+    {"tiles_2x2", "b1 ic20 i18x21 oc17 f2 p1"},
     {"tiles_lattices_reflect", "b1 ic4 i26x25 oc18 f3 d3x2 p3,3,2,2 reflect"},
     // Output widths around multiples of the vectors.
     {"out_width_1", "b1 ic4 i6x3 oc9 f3"},
@@ -346,6 +353,40 @@ TEST_P(Cases, EveryVariant) {
                 well = check(options, operands[i], expected, how);
             }
         }
+    }
+}
+
+/// Phases of at most 3x3 taps are not refused: each of F(m, 3)'s tile sizes takes those with 3, and the ones without a point at
+/// infinity those of 2x2.
+TEST(Winograd, TransformsPhases) {
+    for (const char *text : {"b1 ic20 i30x27 oc18 f3 s2 p1", "b1 ic3 i20 oc9 f2", "b2 ic5 i33 oc40 f5 s2 p2", "b1 ic4 i40 oc4 f9 s3 p4 conv", "b1 ic6 i25x30 oc7 f3 s2 d3 p3"}) {
+        Operands operands(parse_problem(text), test_seed(), Values::kUniform, Placement::kPageAfter);
+        const reference::Forward expected = operands.expected();
+        int planned = 0;
+        for (const VariantInfo &variant : list_variants()) {
+            if (!variant.runnable || variant.stage != "winograd_forward") {
+                continue;
+            }
+            PlanOptions options;
+            options.algorithm = Algorithm::kWinograd;
+            options.variant = variant.name;
+            const Result<Plan> plan = Plan::create(operands.problem, options);
+            if (!plan.ok()) {
+                EXPECT_EQ(plan.status().code(), StatusCode::kUnsupported) << text << ": " << plan.status().message();
+                continue;
+            }
+            planned++;
+            check(options, operands, expected);
+        }
+        EXPECT_GE(planned, 2) << text;
+    }
+    PlanOptions options;
+    options.algorithm = Algorithm::kWinograd;
+    for (const char *text : {"b1 ic4 i9 oc4 f1", "b1 ic4 i9 oc4 f1x3", "b1 ic4 i19 oc4 f7 s2", "b1 ic4 i19 oc4 f3 s3"}) {
+        const Result<Plan> plan = Plan::create(parse_problem(text), options);
+        ASSERT_FALSE(plan.ok()) << text;
+        EXPECT_EQ(plan.status().code(), StatusCode::kUnsupported) << text;
+        EXPECT_NE(plan.status().message().find("only 2x2 to 3x3 is transformed"), std::string::npos) << plan.status().message();
     }
 }
 

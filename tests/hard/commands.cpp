@@ -174,7 +174,7 @@ const Row kRows[] = {
     {"run --input x.npy --filters w.npy --output y.npy --device abacus", 2, "abacus"},
     {"run --input x.npy --filters w.npy --output y.npy --layout abacus", 2, "abacus"},
     {"run --input x.npy --filters w.npy --output y.npy --workspace-limit -1", 2, "-1"},
-    {"run --input x.npy --filters w.npy --output y.npy --algorithm winograd --stride 2", 3, "winograd"},
+    {"run --input x.npy --filters w.npy --output y.npy --algorithm winograd --stride 3", 3, "winograd"},
     {"run --problem b1_ic3_i8_oc4_f3 --input x.npy --filters w.npy --output y.npy --stride 2", 2, "--stride"},
     {"run --input photo.pgm --filters gaussian:0 --output y.pgm", 2, "gaussian:0"},
     {"run --input photo.pgm --filters gaussian:99999 --output y.pgm", 2, "gaussian:99999"},

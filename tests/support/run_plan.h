@@ -82,7 +82,7 @@ bool same_sums(const std::vector<float> &a, const std::vector<float> &b);
 /// The algorithms of this version.
 inline constexpr Algorithm kAlgorithms[] = {Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd};
 /// Whether it may refuse a valid forward problem (with a reason): where no tile is large enough for the filter, and winograd
-/// where it is not 3x3.
+/// where its phases are not 2x2 to 3x3.
 inline constexpr bool may_refuse(Algorithm algorithm) {
     return algorithm == Algorithm::kFftTiled || algorithm == Algorithm::kWinograd;
 }
