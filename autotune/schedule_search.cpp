@@ -80,7 +80,8 @@ int call_nothing(void **) {
     return -1;
 }
 
-/// The combinations of a space in the order of its keys: "m=1 n=1", "m=1 n=2", ...
+/// The combinations of a space in the order of its keys: "m=1 n=1", "m=1 n=2", ... A parameter that is null in one is left out of
+/// its variant's name.
 std::vector<std::string> combinations(const Json &space) {
     std::vector<std::string> list = {""};
     for (const auto &[key, values] : space.items()) {
@@ -110,11 +111,24 @@ std::vector<std::string> points_of(const Json &list, const std::string &stage, c
         return !std::all_of(flags.where.begin(), flags.where.end(), [&](const std::string &w) { return (paired && !space.contains(w.substr(0, w.find('=')))) || std::find(words.begin(), words.end(), w) != words.end(); });
     };
     points.erase(std::remove_if(points.begin(), points.end(), is_left_out), points.end());
+    for (std::string &point : points) {
+        std::string named;
+        for (const std::string_view word : split(point, ' ')) {
+            if (word.substr(word.find('=') + 1) != "null") {
+                named += (named.empty() ? "" : " ") + std::string(word);
+            }
+        }
+        point = named;
+    }
     return points;
 }
 
-/// Whether a register tile's accumulators leave room for operands; stages without one always fit.
-bool fits_registers(const Variant &v) {
+/// Whether a register tile's accumulators leave room for operands, and a transform's two loops divide it; other stages always fit.
+bool fits(const Variant &v) {
+    if (const int by = v.parameter("by", 0); by > 0) {
+        const int t = v.parameter("t", 0);
+        return t % by == 0 && t > by;
+    }
     const int registers = v.isa == Isa::kAvx512 ? 32 : 16;
     const int m = v.parameter("m", 0), n = v.parameter("n", 0), r = v.parameter("r", 0), blocks = v.parameter("v", 0);
     if (m > 0 && n > 0) {
@@ -405,7 +419,7 @@ private:
     /// A point that is not built in becomes a candidate, with what goes with it.
     Status add_point(const std::string &stage, const std::string &parameters) {
         std::unique_ptr<Candidate> c = make_candidate(stage, parameters);
-        if (is_built_in(c->name) || !fits_registers(variant_of(*c))) {
+        if (is_built_in(c->name) || !fits(variant_of(*c))) {
             return {};
         }
         for (const auto &[other, entry] : generators_["list"]["stages"].items()) {
@@ -1046,7 +1060,7 @@ Action add_search(CLI::App &verb) {
     verb.add_option("--shapes", flags->shapes, "CSV file of problems");
     verb.add_option("--write", flags->write, "the list of variants with the winners, for -DFOURFOLD_VARIANTS=");
     verb.add_option("--curve", flags->curve, "writes how many variants of each stage, built-in ones among them, buy how much, as CSV: loss in the geometric mean of the problems and at worst");
-    verb.add_option("--where", flags->where, "only points of the space with this value, such as m=4; may be repeated");
+    verb.add_option("--where", flags->where, "only points of the space with this value, such as m=4, or by=null for those without it; may be repeated");
     verb.add_option("--build", flags->build, "build directory with the generators; default: this program's");
     verb.add_option("--cache", flags->cache, "folder for compiled candidates; default: search/ in the build directory");
     verb.add_option("--jobs", flags->jobs, "compilations at a time; 0 is one per hardware thread")->check(CLI::Range(0, 4096));

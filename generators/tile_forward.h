@@ -14,4 +14,18 @@ struct TileForwardStages {
     int t;
 };
 
+/// The same in two loops a column, and a row if `split_rows` (generators/split_fft.h).
+struct TileForwardSplitStages {
+    Halide::Func out;  ///< (l, cb, part, tile, ky, kx)
+    Halide::Func column_first, column_between, column_second;  ///< of a column: (l, i, kx, tile, cb), (l, s, i, kx, tile, cb), (l, k, kx, tile, cb)
+    Halide::Func rows;  ///< (l, s, q, tile, cb): the rows' half spectra, row q being point (q/b, q mod b)
+    Halide::Func row;   ///< (l, q, tile, cb), a Tuple: one row's transform, unless rows are split
+    Halide::Func row_first, row_between, row_second;  ///< (l, i, q, tile, cb), (l, s, i, q, tile, cb), (l, k, q, tile, cb)
+    Halide::Var l{"l"}, cb{"cb"}, part{"part"}, tile{"tile"}, kx{"kx"}, ky{"ky"}, s{"s"}, q{"q"}, i{"i"}, k{"k"};
+    Halide::RVar r_s, r_k;      ///< of out's update
+    Halide::RVar rows_s, rows_k;  ///< of rows' update
+    int t, a, b;
+    bool split_rows;
+};
+
 }  // namespace fourfold

@@ -126,10 +126,10 @@ private:
         pack_heap_offset_ = pack.reserve(static_cast<double>(heap_bytes()));
         return pack.bytes();
     }
-    /// Measured at t = 16: 2.2 counted operations (2.5 N log2 N) a cycle and vector; straight-line, but full of spills.
+    /// Measured at t = 16: 2.2 counted operations (2.5 N log2 N) a cycle and vector where they are straight-line, but full of spills.
     double transform_seconds(const CostModel &model) const override {
         const double n = static_cast<double>(t_ * t_), vectors = static_cast<double>(kLanes) / model.lanes;
-        return 2.5 * n * std::log2(n) * vectors / 2.2 / model.hertz;
+        return 2.5 * n * std::log2(n) * vectors / 2.2 / fft_tile_speed(tile_) / model.hertz;
     }
     double block_share_of_l2() const override {
         return 1.5;

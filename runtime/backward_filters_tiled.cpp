@@ -212,7 +212,7 @@ private:
         const double vectors = static_cast<double>(kLanes) / model.lanes;
         // As in the forward plans: of a DFT about four counted operations a cycle and vector; Winograd's are bound by loads and stores.
         const double points = static_cast<double>(t_ * t_);
-        const double transform = (is_winograd_ ? points * (t_ > 6 ? 4.2 : 2.8) : 2.5 * points * std::log2(points) / 4.0) * vectors / model.hertz;
+        const double transform = (is_winograd_ ? points * (t_ > 6 ? 4.2 : 2.8) : 2.5 * points * std::log2(points) / 4.0 / fft_tile_speed(tile_)) * vectors / model.hertz;
         const double chunks = static_cast<double>(ceil_div(channels_, block_channels_));
         const double input_blocks = static_cast<double>(ceil_div(channels_, kLanes)), output_blocks = static_cast<double>(ceil_div(outputs_, kLanes));
         const double gradients = tiles * output_blocks * chunks, inputs = tiles * input_blocks, inverses = static_cast<double>(channels_) * output_blocks;

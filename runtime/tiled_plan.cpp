@@ -15,6 +15,11 @@ std::vector<TileTransform> fft_tile_sizes(Isa isa) {
     });
 }
 
+double fft_tile_speed(const TileTransform &tile) {
+    // Measured (schedules/cpu/tile_forward.cpp), forward and inverse together, t = 20, 24 and 32, 36 and more.
+    return tile.forward->parameter("by", 0) == 0 ? 1.0 : tile.t < 24 ? 1.3 : tile.t < 36 ? 1.45 : 1.7;
+}
+
 std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request, int64_t taps) {
     std::vector<TileTransform> list = tile_transforms(isa, "winograd_forward", taps == 2 ? "winograd_inverse_2x2" : "winograd_inverse", [&](const Variant &forward, const Variant &inverse) {
         const int64_t t = forward.parameter("m", 0) + 2;

@@ -57,6 +57,8 @@ std::vector<TileTransform> tile_transforms(Isa isa, const char *forward_stage, c
 std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request, int64_t taps);
 /// The generated DFTs of a rung.
 std::vector<TileTransform> fft_tile_sizes(Isa isa);
+/// How many times as fast as a straight-line one, which spills, a DFT of this size is.
+double fft_tile_speed(const TileTransform &tile);
 /// What tile transforms put between their two passes, in bytes.
 size_t tile_heap_bytes(int64_t t);
 

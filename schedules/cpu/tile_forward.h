@@ -5,5 +5,6 @@
 namespace fourfold::cpu {
 
 void schedule(TileForwardStages &stages, const Halide::Target &target);
+void schedule(TileForwardSplitStages &stages, const Halide::Target &target);
 
 }  // namespace fourfold::cpu

@@ -398,7 +398,7 @@ TEST(Search, SearchesAPairWithWhatGoesWithIt) {
     }
     TemporaryFolder folder;
     const std::string isa = machine().isa;
-    const std::vector<std::string> command = {"search", "--stage", "tile_forward+tile_product", "--problem", "b1 ic16 i20 oc16 f5 p2", "--where", "t=10", "--where", "r=2", "--where", "v=1", "--where", "mults=3", "--hopeless", "20", "--build", FOURFOLD_GENERATORS_BUILD,
+    const std::vector<std::string> command = {"search", "--stage", "tile_forward+tile_product", "--problem", "b1 ic16 i20 oc16 f5 p2", "--where", "t=10", "--where", "by=null", "--where", "r=2", "--where", "v=1", "--where", "mults=3", "--hopeless", "20", "--build", FOURFOLD_GENERATORS_BUILD,
                                               "--cache", folder.path()};
     const Outcome outcome = fourfold_command(command);
     ASSERT_TRUE(exits_with(0, outcome));
