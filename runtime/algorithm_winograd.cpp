@@ -4,7 +4,10 @@
 //
 // With stride 2 the four phases of a 3x3 filter have at most 2x2 taps, and the same points give F(m + 1, 2): 4 (m + 2)^2
 // multiplications for 9 (m + 1)^2, 1.44 times fewer at m = 3, 1.65 times at m = 5. Filters are 25/9 * 4 and 49/9 * 4 times as large then:
-// batches and larger images gain, small images wait for them. Phases of 5x5 filters have 3x3 taps: 25 m^2 for 4 (m + 2)^2.
+// what is saved is mostly lost to taking phases apart and to reading filters. Phases of 5x5 filters have 3x3 taps: 25 m^2 for 4 (m + 2)^2.
+// Emerald Rapids, one thread, 2026-11-30, milliseconds of direct | winograd | fft_tiled: 3x3 s2 128 -> 128 56x56 1.66 | 1.70 | 2.79, batch 8
+// 14.6 | 15.0 | 30.8, 256 -> 256 28x28 b8 12.6 | 22.8 | 27.5; 5x5 s2 64 -> 64 56x56 b4 4.42 | 3.04 | 4.03, 32 -> 64 112x112 2.32 | 1.50 | 1.85;
+// 2x2 64 -> 64 56x56 b4 2.74 | 1.99 | 3.30.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -101,10 +104,11 @@ private:
         pack_placed_offset_ = static_cast<int64_t>(pack.reserve_floats(places_ ? static_cast<double>(kLanes * kPlane * kLanes) : 0.0) / sizeof(float));
         return pack.bytes();
     }
-    /// Bound by a load and a store of each point, twice: measured 12, 33 and 90 ns on AVX-512 for m = 2, 4 and 6.
+    /// Bound by a load and a store of each point, twice: measured 12, 33 and 90 ns on AVX-512 for m = 2, 4 and 6. Taking a phase out of an
+    /// image takes 1.7 times as long as its transform.
     double transform_seconds(const CostModel &model) const override {
         const double vectors = static_cast<double>(kLanes) / model.lanes;
-        return static_cast<double>(t_ * t_) * (t_ > 6 ? 4.2 : 2.8) * vectors / model.hertz;
+        return static_cast<double>(t_ * t_) * (t_ > 6 ? 4.2 : 2.8) * (blocks_.phases() > 1 ? 2.0 : 1.0) * vectors / model.hertz;
     }
     /// Larger blocks transpose fewer rows twice and read the filters less often: VGG-16's 1_2 and 2_2 take 5.8 and 4.5 ms with
     /// 1.5, 5.2 and 4.1 with 4.
