@@ -8,8 +8,8 @@
 // all rows counted though the inverse does only the valid ones) with points in L2, 16 channels of 64, minimum of 5 rounds in turns:
 //
 //    t |   forward: straight |  two loops   |   inverse: straight |  two loops
-//    8 |        26/94    85   |              |         8/98   147   |             
-//   12 |       60/214    91   |              |       70/232   104   |             
+//    8 |        26/94    85   |              |         8/98   147   |
+//   12 |       60/214    91   |              |       70/232   104   |
 //   16 |       69/275    83   |  48/201   83 |       57/294    95   |  48/214  109
 //   20 |      154/442    65   |  50/267   71 |      207/473    54   |  74/197   88
 //   24 |      263/579    67   |  70/365   78 |      291/621    54   |  94/286   88
@@ -18,10 +18,10 @@
 //   40 |     876/1136    39   | 137/542   52 |    1173/1225    46   | 146/600   98
 //   48 |    1100/1453    40   | 240/608   52 |    1483/1559    45   | 260/661   81
 //
-// Layers, straight-line / two loops in milliseconds, bench in turns, minimum of 5: 5x5 64 -> 64 56x56 b8 (t = 32) 8.82 / 8.32, 11x11
+// Layers, straight-line / two loops in milliseconds, bench in turns, minimum of 5 rounds (bwd-filters 3): 5x5 64 -> 64 56x56 b8 (t = 32) 8.82 / 8.32, 11x11
 // (24) 16.4 / 15.9, 15x15 32 -> 32 64x64 b4 (48) 3.63 / 3.39, 11x11 3 -> 96 128x128 b8 (40) 29.0 / 23.1; bwd-filters 31x31 (48) 11.8 / 10.0.
 // What did not help: by=2 at t = 16 (five layers 0.96 to 1.02 times as fast), forward rows of 20 and 24 points in two loops
-// (0.93 to 1.0 of the stage's speed), t = 12 (forward 1.0, inverse 1.1).
+// (0.84 to 1.0 of the stage's speed), t = 12 (forward 1.0, inverse 1.1).
 #include "schedules/cpu/tile_forward.h"
 
 using namespace Halide;
