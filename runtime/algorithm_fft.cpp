@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "beyond_l2.h"
 #include "cost_model.h"
+#include "gathered_points.h"
 #include "parallel.h"
 #include "plane_layout.h"
 #include "stages.h"
@@ -29,7 +30,6 @@ public:
     FftPlan(const PlanRequest &request, const Variant &product, const PlaneLayout &planes)
         : problem_(request.problem), product_(product), planes_(planes), fft_(planes.fft), pad_(PadStage::find(problem_)), crop_(CropStage::find(problem_.layout)), place_(*find_variant("place_filters")), pack_(*find_variant("pack_spectra")), post_(kernel_post_op(problem_)), n_tile_(product.parameter("n", 1)), k_tile_(product.parameter("k", 1)), lanes_(product.parameter("l", 16)), threads_(request.options.threads) {
         variant = product.name;
-        pack_rate = 0.8e9;
         channels_ = problem_.in_channels / problem_.groups * planes.phases();
         outputs_ = problem_.out_channels / problem_.groups;
         blocks_ = ceil_div(outputs_, k_tile_);
@@ -90,11 +90,13 @@ public:
         Arena pack_slot;
         pack_planes_offset_ = pack_slot.reserve_floats(static_cast<double>(k_tile_) * static_cast<double>(plane_));
         pack_scratch_offset_ = pack_slot.reserve(static_cast<double>(fft_->scratch_bytes()));
+        const double packed = static_cast<double>(problem_.groups * frequency_blocks_) * static_cast<double>(blocks_ * k_tile_ * channels_) * 2.0 * static_cast<double>(lanes_) * sizeof(float);
+        gathered_.lay_out(pack_slot, packed, frequency_blocks_, 2 * lanes_ * k_tile_, channels_, blocks_ * pack_block(), static_cast<double>(workspace_limit) - static_cast<double>(pack_slot.bytes()));
+        pack_rate = gathered_.gathers() ? 1.2e9 : 0.8e9;
         pack_slot_bytes_ = pack_slot.bytes();
         // Packing may use fewer threads than execution where the limit asks for it.
         pack_slots_ = std::max<int64_t>(1, std::min<int64_t>(threads_, static_cast<int64_t>(std::max(workspace_limit, pack_slot_bytes_) / pack_slot_bytes_)));
         pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
-        const double packed = static_cast<double>(problem_.groups * frequency_blocks_) * static_cast<double>(blocks_ * k_tile_ * channels_) * 2.0 * static_cast<double>(lanes_) * sizeof(float);
         if (packed > 1e18) {
             return Status(StatusCode::kResourceExhausted, "the filter spectra would need over 10^18 bytes");
         }
@@ -107,41 +109,20 @@ public:
 
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
-        const float scale = static_cast<float>(1.0 / (static_cast<double>(fft_->n0) * static_cast<double>(fft_->n1)));
-        const int64_t phases = planes_.phases();
-        return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * blocks_ * channels_, [&](int64_t index, int slot, KernelContext &context) {
-            const int64_t c = index % channels_;
-            const int64_t block = index / channels_ % blocks_;
-            const int64_t g = index / channels_ / blocks_;
-            const int64_t k = g * outputs_ + block * k_tile_;
-            const int64_t count = std::min(k_tile_, outputs_ - block * k_tile_);
+        const int64_t at_once = std::max<int64_t>(1, gathered_.channels()), parts = ceil_div(channels_, at_once);
+        return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * blocks_ * parts, [&](int64_t index, int slot, KernelContext &context) {
+            const int64_t first = index % parts * at_once, end = std::min(channels_, first + at_once);
+            const int64_t block = index / parts % blocks_;
+            const int64_t g = index / parts / blocks_;
             std::byte *base = workspace + static_cast<size_t>(slot) * pack_slot_bytes_;
-            float *planes = floats_at(base, pack_planes_offset_);
-            const int64_t phase = c % phases;
-            const int64_t columns = planes_.column_phases();
-            const Floats<3> from(w.data + k * w.s[0] + c / phases * w.s[1], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {count, w.s[0]}});
-            const Floats<3> to(planes, {{fft_->n1, 1}, {fft_->n0, fft_->row_floats()}, {count, plane_}});
-            const Ints<1> rows(row_places_.data() + phase / columns * p.filter_height, {{p.filter_height, 1}});
-            const Ints<1> cols(column_places_.data() + phase % columns * p.filter_width, {{p.filter_width, 1}});
-            if (!call(place_, context, from, rows, cols, to)) {
-                return false;
-            }
-            for (int64_t i = 0; i < count; i++) {
-                fft_->forward(planes + i * plane_, base + pack_scratch_offset_);
-                clear_tail(planes + i * plane_);
-            }
-            float *out = floats_at(packed, 0) + (g * frequency_blocks_ * blocks_ + block) * pack_block() + c * 2 * lanes_ * k_tile_;
-            // Frequency blocks lie far apart; one call a block where 32-bit indices end.
-            const int64_t step = blocks_ * pack_block();
-            const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / step, 1, frequency_blocks_);
-            for (int64_t f = 0; f < frequency_blocks_; f += at_once) {
-                const int64_t n = std::min(at_once, frequency_blocks_ - f);
-                const Floats<3> part(planes + 2 * lanes_ * f, {{2, 1}, {lanes_ * n, 2}, {count, plane_}});
-                const Floats<4> target(out + f * step, {{lanes_, 1}, {2, lanes_}, {k_tile_, 2 * lanes_}, {n, step}});
-                if (!call(pack_, context, part, scale, target)) {
+            float *const out = floats_at(packed, 0) + (g * frequency_blocks_ * blocks_ + block) * pack_block() + first * 2 * lanes_ * k_tile_;
+            float *const points = gathered_.begin(out, base);
+            for (int64_t c = first; c < end; c++) {
+                if (!pack_channel(w, g, block, c, points + (c - first) * 2 * lanes_ * k_tile_, base, context)) {
                     return false;
                 }
             }
+            gathered_.store(base, end - first, out, context);
             return true;
         });
     }
@@ -174,6 +155,41 @@ public:
     }
 
 private:
+    /// Spectra of the filters of one input channel and a block of outputs, the first pack of frequencies at `out`.
+    bool pack_channel(const StridedIn &w, int64_t g, int64_t block, int64_t c, float *out, std::byte *base, KernelContext &context) const {
+        const Conv2dProblem &p = problem_;
+        const float scale = static_cast<float>(1.0 / (static_cast<double>(fft_->n0) * static_cast<double>(fft_->n1)));
+        const int64_t phases = planes_.phases();
+        const int64_t k = g * outputs_ + block * k_tile_;
+        const int64_t count = std::min(k_tile_, outputs_ - block * k_tile_);
+        float *planes = floats_at(base, pack_planes_offset_);
+        const int64_t phase = c % phases;
+        const int64_t columns = planes_.column_phases();
+        const Floats<3> from(w.data + k * w.s[0] + c / phases * w.s[1], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {count, w.s[0]}});
+        const Floats<3> to(planes, {{fft_->n1, 1}, {fft_->n0, fft_->row_floats()}, {count, plane_}});
+        const Ints<1> rows(row_places_.data() + phase / columns * p.filter_height, {{p.filter_height, 1}});
+        const Ints<1> cols(column_places_.data() + phase % columns * p.filter_width, {{p.filter_width, 1}});
+        if (!call(place_, context, from, rows, cols, to)) {
+            return false;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            fft_->forward(planes + i * plane_, base + pack_scratch_offset_);
+            clear_tail(planes + i * plane_);
+        }
+        // Frequency blocks may lie far apart; one call a block where 32-bit indices end.
+        const int64_t step = gathered_.step();
+        const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / step, 1, frequency_blocks_);
+        for (int64_t f = 0; f < frequency_blocks_; f += at_once) {
+            const int64_t n = std::min(at_once, frequency_blocks_ - f);
+            const Floats<3> part(planes + 2 * lanes_ * f, {{2, 1}, {lanes_ * n, 2}, {count, plane_}});
+            const Floats<4> target(out + f * step, {{lanes_, 1}, {2, lanes_}, {k_tile_, 2 * lanes_}, {n, step}});
+            if (!call(pack_, context, part, scale, target)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     /// Floats of one pack of frequencies of k_tile_ output channels, all input channels.
     int64_t pack_block() const {
         return channels_ * k_tile_ * 2 * lanes_;
@@ -340,6 +356,7 @@ private:
     int64_t frequency_blocks_, plane_;
     std::vector<int32_t> row_places_, column_places_;
     Blocking blocking_{};
+    GatheredPoints gathered_;
     int64_t pack_slots_ = 1;
     size_t bias_offset_ = 0, x_offset_ = 0, y_offset_ = 0, run_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0;
     size_t pack_planes_offset_ = 0, pack_scratch_offset_ = 0, pack_slot_bytes_ = 0;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "algorithm.h"
+#include "gathered_points.h"
 #include "kernel.h"
 #include "tiled_plan.h"
 
@@ -22,7 +23,6 @@ public:
         const auto mirrored = [this](int64_t shift) { return (t_ - shift) % t_; };
         row_places_ = blocks_.rows().filter_places(problem_.filter_mode, mirrored);
         column_places_ = blocks_.columns().filter_places(problem_.filter_mode, mirrored);
-        pack_rate = 3.2e9;
         layout = "fft_tiled t" + std::to_string(t_) + " k" + std::to_string(width_) + " x" + std::to_string(factors_);
     }
 
@@ -31,14 +31,15 @@ public:
     Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
         clear_gaps(floats_at(packed, 0));
-        return parallel_for(execution, static_cast<int>(pack_slots_), p.groups * output_blocks_ * channel_blocks_, [&](int64_t index, int slot, KernelContext &context) {
-            const int64_t cb = index % channel_blocks_;
-            const int64_t kb = index / channel_blocks_ % output_blocks_;
-            const int64_t g = index / channel_blocks_ / output_blocks_;
+        return parallel_for(execution, static_cast<int>(pack_slots_), pack_tasks(), [&](int64_t index, int slot, KernelContext &context) {
+            const int64_t parts = ceil_div(channels_, pack_channels_);
+            const int64_t first = index % parts * pack_channels_, end = std::min(channels_, first + pack_channels_);
+            const int64_t kb = index / parts % output_blocks_;
+            const int64_t g = index / parts / output_blocks_;
             std::byte *base = workspace + static_cast<size_t>(slot) * pack_slot_bytes_;
             give_heap(context, base, pack_heap_offset_);
-            const int64_t first = cb * kLanes, end = std::min(channels_, first + kLanes);
-            const int64_t step = filter_step();
+            float *const block = floats_at(packed, 0) + g * points_ * filter_step() + (kb * channels_ + first) * factors_ * width_;
+            float *const points = gathered_.begin(block, base);
             int64_t cleared = -1;
             for (int64_t v = first, run = 0; v < end; v += run) {
                 // Real channels of one phase, whose taps have the same places.
@@ -57,12 +58,13 @@ public:
                     for (int64_t i = 0; i < run; i++) {
                         place(taps + i * p.filter_height * p.filter_width * kLanes, phase, tiles + i * t_ * t_ * kLanes);
                     }
-                    float *target = floats_at(packed, 0) + g * points_ * step + (kb * channels_ + v) * factors_ * width_ + lane;
-                    if (!(through_ ? transform_through(tiles, run, base, target, context) : transform(tiles, run, target, width_, 2 * width_, step, context))) {
+                    float *target = points + (v - first) * factors_ * width_ + lane;
+                    if (!(through_ ? transform_through(tiles, run, base, target, context) : transform(tiles, run, target, width_, 2 * width_, gathered_.step(), context))) {
                         return false;
                     }
                 }
             }
+            gathered_.store(base, end - first, block, context);
             return true;
         });
     }
@@ -102,7 +104,7 @@ private:
         for (int64_t f = 0; f < points_; f++) {
             for (int64_t i = 0; i < count; i++) {
                 const float *re = spectra + f * point + i * 2 * kLanes, *im = re + kLanes;
-                float *to = target + f * filter_step() + i * factors_ * width_;
+                float *to = target + f * gathered_.step() + i * factors_ * width_;
                 for (int64_t l = 0; l < kLanes; l++) {
                     const float a = re[l], b = im[l];
                     to[l] = a;
@@ -115,13 +117,16 @@ private:
         }
         return true;
     }
-    size_t lay_out_packing() override {
+    size_t lay_out_packing(size_t at_hand) override {
         // Small tiles go several to a call.
         pack_tiles_ = std::clamp<int64_t>(pack_bytes_at_once / (t_ * t_ * kLanes * static_cast<int64_t>(sizeof(float))), 1, kLanes);
-        through_ = factors_ == 3 || static_cast<double>(points_) * static_cast<double>(filter_step()) >= double(1 << 29);
         Arena pack;
         pack_taps_offset_ = pack.reserve_floats(static_cast<double>(pack_tiles_ * problem_.filter_height * problem_.filter_width * kLanes));
         pack_planes_offset_ = pack.reserve_floats(static_cast<double>(pack_tiles_ * t_ * t_ * kLanes));
+        gathered_.lay_out(pack, static_cast<double>(packed_bytes), points_, factors_ * width_, channels_, filter_step(), static_cast<double>(at_hand) - static_cast<double>(pack.bytes() + heap_bytes()));
+        pack_rate = gathered_.gathers() ? 4.5e9 : 3.2e9;
+        pack_channels_ = gathered_.gathers() ? gathered_.channels() : kLanes;
+        through_ = factors_ == 3 || static_cast<double>(points_) * static_cast<double>(gathered_.step()) >= double(1 << 29);
         pack_spectra_offset_ = pack.reserve_floats(through_ ? static_cast<double>(points_ * 2 * kLanes * pack_tiles_) : 0.0);
         pack_heap_offset_ = pack.reserve(static_cast<double>(heap_bytes()));
         return pack.bytes();
@@ -139,6 +144,7 @@ private:
     const int64_t real_channels_;  ///< of a group, phases not counted
     std::vector<int32_t> row_places_, column_places_;
     int64_t pack_tiles_ = 1;  ///< transformed in a call
+    GatheredPoints gathered_;
     bool through_ = false;    ///< spectra go through the workspace
     size_t pack_taps_offset_ = 0, pack_planes_offset_ = 0, pack_spectra_offset_ = 0, pack_heap_offset_ = 0;
 };

@@ -98,7 +98,7 @@ private:
         }
         return Status();
     }
-    size_t lay_out_packing() override {
+    size_t lay_out_packing(size_t) override {
         Arena pack;
         pack.reserve_floats(static_cast<double>(kLanes * problem_.filter_height * problem_.filter_width * kLanes));
         pack_placed_offset_ = static_cast<int64_t>(pack.reserve_floats(places_ ? static_cast<double>(kLanes * kPlane * kLanes) : 0.0) / sizeof(float));

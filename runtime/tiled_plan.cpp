@@ -142,9 +142,8 @@ Status TiledPlan::block(size_t workspace_limit) {
     const size_t affordable = 1 + (workspace_limit - workspace_bytes) / slot_bytes_;
     slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(tasks), affordable}));
     lay_out();
-    pack_slot_bytes_ = lay_out_packing();
-    const size_t pack_tasks = static_cast<size_t>(p.groups * output_blocks_ * channel_blocks_);
-    pack_slots_ = static_cast<int64_t>(std::min({static_cast<size_t>(threads_), pack_tasks, std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
+    pack_slot_bytes_ = lay_out_packing(workspace_limit);
+    pack_slots_ = static_cast<int64_t>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(pack_tasks()), std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
     pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
     details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(rows_) + " rows of " + std::to_string(row_tiles_) + " tiles, " + std::to_string(block_rows_) + " rows at a time" + (private_ ? " and thread, " : ", ") + std::to_string(blocks_.phases()) + " phases";
     predict();

@@ -100,8 +100,12 @@ protected:
     /// `useful`: the runs of points whose products the inverse reads.
     TiledPlan(const PlanRequest &request, const Variant &product, const TileTransform &tile, std::vector<PointRun> useful);
 
-    /// Bytes of a pack task's scratch.
-    virtual size_t lay_out_packing() = 0;
+    /// Bytes of a pack task's scratch, of so many at hand.
+    virtual size_t lay_out_packing(size_t at_hand) = 0;
+    /// Tasks of packing: some channels of a group and of a register tile's outputs.
+    int64_t pack_tasks() const {
+        return problem_.groups * output_blocks_ * ceil_div(channels_, pack_channels_);
+    }
     /// Of one tile of 16 channels, one way.
     virtual double transform_seconds(const CostModel &model) const = 0;
     /// Size of the smallest block's transforms that is worth choosing, as measured, and of a block that stays in L2 with filters that
@@ -148,6 +152,7 @@ protected:
     int64_t step_h_, step_w_;      ///< valid rows and columns of a tile
     int64_t channels_, outputs_;   ///< of a group; channels_ counts phases
     int64_t channel_blocks_, output_blocks_, points_;
+    int64_t pack_channels_ = kLanes;  ///< of a pack task
     int64_t pack_slots_ = 1;
     size_t pack_slot_bytes_ = 0;
 

@@ -1,5 +1,7 @@
 // Every algorithm x every variant of its main stage x a table of named cases, each in three kinds of guarded memory; then
 // strided views and unpacked filters with the variant that the library chooses.
+#include <algorithm>
+#include <cstring>
 #include <ostream>
 #include <string>
 
@@ -542,6 +544,50 @@ TEST(Views, NoBias) {
         const Status status = plan->execute(tensors, workspace);
         ASSERT_TRUE(status.ok()) << status.message();
         EXPECT_TRUE(matches(operands, expected, error_limit(algorithm))) << to_string(algorithm);
+    }
+}
+
+/// Packed blocks beyond the caches, whose points are gathered and stored in runs: whole channels, phases, groups, and a last task with fewer.
+TEST(Packing, BeyondTheCaches) {
+    for (const char *text : {"b1 ic130 i14 oc130 f5 p2", "b1 ic130 i13x17 oc97 f5 s2 p2", "b1 ic236 i12 oc236 f5 p2 g2 conv"}) {
+        SCOPED_TRACE(text);
+        const Conv2dProblem p = parse_problem(text);
+        Operands operands(p, test_seed());
+        const reference::Forward expected = operands.expected();
+        for (Algorithm algorithm : {Algorithm::kFft, Algorithm::kFftTiled}) {
+            bool stores_runs = false;
+            // What is chosen, and tiles of 16, whose blocks are large enough on every rung.
+            std::vector<std::string> variants = runnable_variants(algorithm);
+            variants.erase(std::remove_if(variants.begin(), variants.end(), [](const std::string &v) { return v.find("tile_forward") == std::string::npos || v.find("_t16") == std::string::npos; }), variants.end());
+            variants.emplace_back();
+            for (const std::string &variant : variants) {
+                PlanOptions options;
+                options.algorithm = algorithm;
+                options.variant = variant;
+                SCOPED_TRACE(to_string(options));
+                options.threads = 1;
+                const Result<Plan> plan = Plan::create(p, options);
+                ASSERT_TRUE(plan.ok()) << plan.status().message();
+                EXPECT_TRUE(check(options, operands, expected));
+                options.threads = 3;
+                const Result<Plan> shared = Plan::create(p, options);
+                ASSERT_TRUE(shared.ok()) << shared.status().message();
+                ASSERT_EQ(plan->packed_filter_bytes(), shared->packed_filter_bytes());
+                AlignedBuffer alone(plan->packed_filter_bytes()), together(shared->packed_filter_bytes()), workspace(std::max(plan->workspace_bytes_unpacked(), shared->workspace_bytes_unpacked()));
+                std::memset(alone.data(), 0x55, alone.bytes());
+                std::memset(together.data(), 0xaa, together.bytes());
+                Profile profile;
+                ExecutionContext context;
+                context.profile = &profile;
+                ASSERT_TRUE(plan->pack_filters(operands.filters.view(), alone, workspace, context).ok());
+                ASSERT_TRUE(shared->pack_filters(operands.filters.view(), together, workspace).ok());
+                EXPECT_EQ(std::memcmp(alone.data(), together.data(), alone.bytes()), 0);
+                for (const Profile::Stage &stage : profile.stages()) {
+                    stores_runs = stores_runs || std::strcmp(stage.name, "store_points") == 0;
+                }
+            }
+            EXPECT_TRUE(stores_runs) << to_string(algorithm);
+        }
     }
 }
 
