@@ -195,21 +195,24 @@ TEST(Search, ResumesWhereItWas) {
     TemporaryFolder folder;
     ASSERT_TRUE(exits_with(0, fourfold_command(search_gemm(folder, {"--where", "m=2"}))));
     const std::string journal = file_with(folder, "/journal"), name = "gemm_" + machine().isa + "_m2_n3";
-    const auto lines_of = [&](const std::string &text) {
+    const auto lines_of = [](const std::string &text, const std::string &choice) {
         int count = 0;
-        for (size_t at = text.find(name + "\""); at != std::string::npos; at = text.find(name + "\"", at + 1)) {
+        for (size_t at = text.find(choice + "\""); at != std::string::npos; at = text.find(choice + "\"", at + 1)) {
             ++count;
         }
         return count;
     };
     // What the journal says of a candidate stands, and is not asked again.
     const std::string before = read_bytes(journal);
-    ASSERT_GE(lines_of(before), 3);
+    ASSERT_GE(lines_of(before, name), 3);
     const Outcome resumed = fourfold_command(search_gemm(folder, {"--where", "m=2", "--resume"}));
     ASSERT_TRUE(exits_with(0, resumed));
     const std::string after = read_bytes(journal);
     EXPECT_EQ(after.substr(0, before.size()), before);
-    EXPECT_LT(after.size(), before.size() + before.size() / 2);
+    // Those that may win meet again in fresh processes, as often as they disagree; this one is far too slow for that.
+    const std::string slow = "gemm_" + machine().isa + "_m2_n1";
+    ASSERT_GE(lines_of(before, slow), 1);
+    EXPECT_LE(lines_of(after, slow), lines_of(before, slow) + lines_of(before, slow) / 2);
     // A failure too.
     const size_t at = before.find("{\"key\""), end = before.find('\n', at);
     std::string failed = before.substr(at, end - at);
