@@ -36,7 +36,8 @@ std::string machine_words(Device device) {
         return fmt::format("{}; {}; {} of memory; {} compute units", gpu->name, gpu->driver, bytes_text(gpu->memory_bytes), gpu->compute_units);
     }
     const MachineInfo &m = machine();
-    return fmt::format("{}; {} L1, {} L2, {} L3; {} threads", m.cpu, bytes_text(m.l1_bytes), bytes_text(m.l2_bytes), bytes_text(m.l3_bytes), m.hardware_threads);
+    // Not rounded: machine_of() reads them back.
+    return fmt::format("{}; {} KiB L1, {} KiB L2, {} KiB L3; {} threads", m.cpu, m.l1_bytes / 1024, m.l2_bytes / 1024, m.l3_bytes / 1024, m.hardware_threads);
 }
 
 /// The contents of all that the choice runs, for the machine of the key that record_key() made.
@@ -112,15 +113,22 @@ Result<MachineInfo> machine_of_table(const std::string &path) {
     if (!text) {
         return text.status();
     }
+    // A table may hold several ISA levels of its machine.
+    std::optional<MachineInfo> first;
     for (const std::string_view line : split(*text, '\n')) {
         Record r;
         std::string reason;
         if (parse_record_line(line, r, reason) != LineKind::kRecord) {
             continue;
         }
-        if (std::optional<MachineInfo> machine = machine_of(word_of(Json::parse(line), "machine"), r)) {
+        std::optional<MachineInfo> machine = machine_of(word_of(Json::parse(line), "machine"), r);
+        if (machine && machine->isa == fourfold::machine().isa) {
             return std::move(*machine);
         }
+        first = first ? std::move(first) : std::move(machine);
+    }
+    if (first) {
+        return std::move(*first);
     }
     return Status(StatusCode::kInvalidArgument, fmt::format("'{}' has no record that says which CPU measured it, and its caches", path));
 }

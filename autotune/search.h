@@ -82,7 +82,7 @@ struct ConfirmOptions {
     std::function<bool()> stopped;          ///< asked between samples; empty: never
     std::function<void()> refresh;          ///< the next sample starts in a fresh process; empty: nothing to do
     int more_blocks = 3;       ///< while blocks disagree about who is faster by more than the tie,
-    double more_seconds = 10.0;  ///< each begun no later than this after the first block
+    double more_seconds = 10.0;  ///< and none that begins later than this after the confirmation did
     size_t challengers = 3;    ///< at most so many, the fastest, meet the incumbent
 };
 

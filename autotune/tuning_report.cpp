@@ -482,7 +482,7 @@ Action add_report(CLI::App &verb) {
     verb.add_option("--operation", flags->operations, "the problems of --shapes as these operations")->delimiter(',');
     verb.add_option("--layout", flags->layouts, "the problems of --shapes in these layouts")->delimiter(',');
     verb.add_flag("--cold", flags->cold, "records of cold caches");
-    verb.add_flag("--as-measured", flags->as_measured, "plan as on the machine that measured the table: its name and caches instead of this one's, so that a change of the cost model can be judged by the tables of all machines; their predictions first made anew (fourfold tables predict)");
+    verb.add_flag("--as-measured", flags->as_measured, "plan as on the machine that measured the table: its name and caches instead of this one's, so that a change of the cost model can be judged by the tables of all machines, after fourfold tables predict");
     verb.add_flag("--per-shape", flags->per_shape, "a line for each problem");
     add_plan_flags(verb, flags->plan);
     return [flags] { return report(*flags); };

@@ -123,7 +123,8 @@ private:
         Arena pack;
         pack_taps_offset_ = pack.reserve_floats(static_cast<double>(pack_tiles_ * problem_.filter_height * problem_.filter_width * kLanes));
         pack_planes_offset_ = pack.reserve_floats(static_cast<double>(pack_tiles_ * t_ * t_ * kLanes));
-        gathered_.lay_out(pack, static_cast<double>(packed_bytes), points_, factors_ * width_, channels_, filter_step(), static_cast<double>(at_hand) - static_cast<double>(pack.bytes() + heap_bytes()));
+        const double spectra = factors_ == 3 ? static_cast<double>(points_ * 2 * kLanes * pack_tiles_) * sizeof(float) : 0.0;  // reserved below
+        gathered_.lay_out(pack, static_cast<double>(packed_bytes), points_, factors_ * width_, channels_, filter_step(), static_cast<double>(at_hand) - spectra - static_cast<double>(pack.bytes() + heap_bytes()));
         pack_rate = gathered_.gathers() ? 4.5e9 : 3.2e9;
         pack_channels_ = gathered_.gathers() ? gathered_.channels() : kLanes;
         through_ = factors_ == 3 || static_cast<double>(points_) * static_cast<double>(gathered_.step()) >= double(1 << 29);

@@ -3,6 +3,7 @@
 //
 // A task is a run of planes, or a strip of rows of one.
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "adjoint.h"
@@ -104,6 +105,10 @@ public:
         if (bias == nullptr) {
             std::fill_n(floats_at(workspace, bias_offset_), problem_.groups, 0.0f);
             bias = floats_at(workspace, bias_offset_);
+        }
+        // As in direct: old denormals in lanes past a row's end would be slow.
+        for (int slot = 0; slot < slots_; slot++) {
+            std::memset(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, 0, heap_bytes_);
         }
         return parallel_for(execution, slots_, tasks(), [&](int64_t index, int slot, KernelContext &context) {
             context.heap = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;

@@ -25,7 +25,7 @@ namespace fourfold {
 
 class GatheredPoints {
 public:
-    /// The block has `packed_bytes`; a channel has `channel_floats`, whole lines, at each of `points` points, `step` floats apart. Gathers where that
+    /// The block has `packed_bytes`; a channel has `channel_floats` (whole lines, or they are read before they are stored) at each of `points` points, `step` floats apart. Gathers where that
     /// pays and the gathered points fit `at_hand` bytes.
     void lay_out(Arena &arena, double packed_bytes, int64_t points, int64_t channel_floats, int64_t channels, int64_t step, double at_hand) {
         const double one = static_cast<double>(points) * static_cast<double>(channel_floats + kGap) * sizeof(float);

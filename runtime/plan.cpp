@@ -170,8 +170,14 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
     any.rank = nullptr;
     std::unique_ptr<AlgorithmPlan> apart;
     for (const AlgorithmEntry &other : algorithms()) {
-        const bool tries = &other == &entry || other.algorithm == Algorithm::kNaive || other.algorithm == Algorithm::kDirect || other.algorithm == Algorithm::kFft;
+        bool tries = &other == &entry || other.algorithm == Algorithm::kDirect || other.algorithm == Algorithm::kFft;
+        // A library for certain problems has the kernels of their dense views.
+        tries = tries && dispatch_list().empty() && !(any.options.algorithm == Algorithm::kAuto && names(any.options.blocked, other.name));
+        tries = tries || other.algorithm == Algorithm::kNaive;
         Result<std::unique_ptr<AlgorithmPlan>> plan = tries ? plan_layout(other, any) : Status(StatusCode::kUnsupported, "not tried");
+        if (plan && sizeof(PackedHeader) + (*rows)->packed_bytes + (*plan)->packed_bytes > any.options.packed_filter_limit && other.algorithm != Algorithm::kNaive) {
+            continue;
+        }
         if (plan && (apart == nullptr || (*plan)->serial_seconds < apart->serial_seconds)) {
             apart = std::move(*plan);
         }

@@ -38,7 +38,7 @@ struct Record {
     double seconds_min = 0.0, seconds_median = 0.0;
     std::array<double, 2> halves = {0.0, 0.0};  ///< least seconds of every other sample and of the rest; 0 where not recorded
     int samples = 0;
-    double seconds_predicted = 0.0;  ///< by the cost model alone, for these threads
+    double seconds_predicted = 0.0;  ///< by the cost model alone, for these threads; of a spectral product for one
     uint64_t workspace_bytes = 0;    ///< for people; plans say what they need
 
     /// The problem's or the spectral product's one line.

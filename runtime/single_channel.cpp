@@ -59,12 +59,24 @@ public:
         return apart_ != nullptr ? apart_->forward(tensors, packed + rows_->packed_bytes, workspace, execution) : refused();
     }
 
-    bool takes_unpacked(const StridedIn &filters) const override {
-        return rows_->takes_unpacked(filters) && apart_ != nullptr && apart_->takes_unpacked(filters);
+    /// Only the plan that the views need packs: the workspace of unpacked filters has room for both plans' blocks.
+    bool takes_unpacked(const StridedIn &) const override {
+        return true;
     }
     Status forward_unpacked(const ForwardTensors &tensors, const StridedIn &filters, std::byte *workspace, const Execution &execution) const override {
-        ForwardTensors t = tensors;
-        return are_planes(t) ? rows_->forward_unpacked(t, filters, workspace, execution) : apart_->forward_unpacked(tensors, filters, workspace, execution);
+        ForwardTensors planes = tensors;
+        const bool in_rows = are_planes(planes);
+        if (!in_rows && apart_ == nullptr) {
+            return refused();
+        }
+        const AlgorithmPlan &plan = in_rows ? *rows_ : *apart_;
+        const ForwardTensors &t = in_rows ? planes : tensors;
+        if (plan.takes_unpacked(filters)) {
+            return plan.forward_unpacked(t, filters, workspace, execution);
+        }
+        std::byte *scratch = workspace + plan.packed_bytes;
+        const Status status = plan.pack(filters, workspace, scratch, execution);
+        return status.ok() ? plan.forward(t, workspace, scratch, execution) : status;
     }
 
     Status filter_gradient(const FilterGradientTensors &tensors, std::byte *workspace, const Execution &execution) const override {

@@ -22,8 +22,9 @@ namespace fourfold {
 namespace {
 
 constexpr int kNeighbours = 12, kLeastVotes = 5;
-/// A spectral product whose batch times plane is over 8 times as large or as small says nothing.
-constexpr double kFarthestSpectral = 2.1;
+/// A spectral product whose batch times plane is over 2.7 times as large or as small says nothing: records of planes a quarter as
+/// large chose 0.84 and 0.89 times as fast as predictions.
+constexpr double kFarthestSpectral = 1.0;
 constexpr double kFarthest = 4.0;  ///< sum of |log ratio| beyond which a problem is no neighbour
 /// How much of what records say of a plan is believed of another problem. Of this, of the fit's strength and weights and of the
 /// distances the values did best with families of networks held out (51 problems, Zen 5, 2026-11-20: 0.95 of the best time;

@@ -16,8 +16,8 @@ std::vector<TileTransform> fft_tile_sizes(Isa isa) {
 }
 
 double fft_tile_speed(const TileTransform &tile) {
-    // Measured (schedules/cpu/tile_forward.cpp), forward and inverse together, t = 20, 24 and 32, 36 and more.
-    return tile.forward->parameter("by", 0) == 0 ? 1.0 : tile.t < 24 ? 1.3 : tile.t < 36 ? 1.45 : 1.7;
+    // Measured (schedules/cpu/tile_forward.cpp), forward and inverse together, t = 20, 24 and 32, 36, 40, 48.
+    return tile.forward->parameter("by", 0) == 0 ? 1.0 : tile.t < 24 ? 1.3 : tile.t < 36 ? 1.45 : tile.t < 40 ? 1.8 : tile.t < 48 ? 1.6 : 1.5;
 }
 
 std::vector<TileTransform> winograd_tile_sizes(Isa isa, const PlanRequest &request, int64_t taps) {
@@ -142,7 +142,7 @@ Status TiledPlan::block(size_t workspace_limit) {
     const size_t affordable = 1 + (workspace_limit - workspace_bytes) / slot_bytes_;
     slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(tasks), affordable}));
     lay_out();
-    pack_slot_bytes_ = lay_out_packing(workspace_limit);
+    pack_slot_bytes_ = lay_out_packing(workspace_limit / static_cast<size_t>(threads_));
     pack_slots_ = static_cast<int64_t>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(pack_tasks()), std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
     pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
     details = "tiles of " + std::to_string(t_) + "x" + std::to_string(t_) + " that advance by " + std::to_string(step_h_) + "x" + std::to_string(step_w_) + ", " + std::to_string(rows_) + " rows of " + std::to_string(row_tiles_) + " tiles, " + std::to_string(block_rows_) + " rows at a time" + (private_ ? " and thread, " : ", ") + std::to_string(blocks_.phases()) + " phases";

@@ -220,6 +220,9 @@ Result<std::unique_ptr<AlgorithmPlan>> best_tiled_plan(const PlanRequest &reques
             sizes = transforms(v.isa);
             sizes.erase(std::remove_if(sizes.begin(), sizes.end(), [&](const TileTransform &size) { return size.forward != &v; }), sizes.end());
             unforced.options.variant.clear();
+            if (sizes.empty()) {
+                return Status(StatusCode::kUnsupported, "'" + request.options.variant + "' has no inverse for filters of this size");
+            }
         }
     }
     Result<std::unique_ptr<AlgorithmPlan>> plan = best_variant<PlanType>(unforced, product_stage, [&](const Variant &product, const auto &consider) {

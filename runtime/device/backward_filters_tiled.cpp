@@ -372,7 +372,7 @@ private:
         const int64_t *w = filters.s;
         const int64_t inputs = p.in_channels / p.groups, across = static_cast<int64_t>(columns_.taps.phases.size()), of_group = rows_of_sums_ * outputs_ * plane_;
         // One launch for all groups where their planes and filters follow each other by one distance.
-        const bool single = outputs_ == 1, depthwise = inputs == 1 && (single || rows_of_sums_ == 1);
+        const bool single = outputs_ == 1, depthwise = inputs == 1 && rows_of_sums_ == 1;
         const int64_t together = single || depthwise ? groups : 1;
         for (int64_t phase = 0; phase < phases_; phase++) {
             const PhaseTaps r(rows_.taps, phase / across), s(columns_.taps, phase % across);

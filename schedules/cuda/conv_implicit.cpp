@@ -4,7 +4,7 @@
 //
 // Registers (ptxas 13.0, sm_80): m=8 n=4 120 of 255, no spills; 32 accumulators of a partial sum and as many of the total, 8 values of
 // the filters, 4 of x. A step of a thread is 32 FMAs for 6 loads, 2 of them of 16 bytes.
-// m=2 n=4 56: 8 FMAs for 5 loads, one of 8 bytes, which were 6 while its filters were not promised to lie at even places (521 PTX instructions, not 522).
+// m=2 n=4 56: 8 FMAs for 5 loads, one of 8 bytes.
 // Evidence of speed: none yet, no GPU was at hand (2026-11-25). Exact results on PoCL.
 // What did not work: pixels as j % 32 and j / 32 % n of a split output, whose bounds Halide cannot see are constant: accumulators
 // went to global memory. The scatter over lane, vector and tile has exact bounds.

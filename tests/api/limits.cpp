@@ -134,6 +134,42 @@ TEST(WorkspaceLimit, AutoFallsBackToWhatFits) {
     }
 }
 
+/// NHWC of one channel carries a plan for columns that lie apart: it takes no more than the limit, and nothing from the block-list.
+TEST(PackedFilterLimit, OneChannelInNhwcIsPlannedAsInNchw) {
+    const char *const planes = "b1 ic1 i300 oc1 f15", *const pixels = "b1 ic1 i300 oc1 f15 nhwc";
+    PlanOptions options;
+    options.threads = 1;
+    for (Algorithm algorithm : {Algorithm::kDirect, Algorithm::kFftTiled}) {
+        options.algorithm = algorithm;
+        const Result<Plan> as_planes = Plan::create(parse_problem(planes), options);
+        ASSERT_TRUE(as_planes.ok()) << as_planes.status().message();
+        PlanOptions limited = options;
+        limited.packed_filter_limit = 2 * as_planes->packed_filter_bytes();
+        const Result<Plan> plan = Plan::create(parse_problem(pixels), limited);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_LE(plan->packed_filter_bytes(), limited.packed_filter_limit);
+    }
+    options.algorithm = Algorithm::kAuto;
+    options.blocked = {"fft"};
+    const Result<Plan> plan = Plan::create(parse_problem(pixels), options);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_EQ(plan->describe().find("by spectral_product"), std::string::npos) << plan->describe();
+    // Filters that are not packed beforehand, views with columns next to each other and apart.
+    for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kFftTiled, Algorithm::kFft}) {
+        PlanOptions any;
+        any.algorithm = algorithm;
+        for (bool regions : {false, true}) {
+            Operands operands(parse_problem("b1 ic1 i60x70 oc1 f15 nhwc"), test_seed(), Values::kUniform, Placement::kPageAfter, regions);
+            RunOptions how;
+            how.placement = Placement::kPageAfter;
+            how.unpacked = true;
+            const Status status = run_plan(any, operands, how);
+            ASSERT_TRUE(status.ok()) << status.message();
+            EXPECT_TRUE(matches(operands, operands.expected(), error_limit(algorithm)));
+        }
+    }
+}
+
 TEST(PackedFilterLimit, KeptOrRefusedWithTheNumber) {
     for (const char *text : kProblems) {
         const Conv2dProblem p = parse_problem(text);

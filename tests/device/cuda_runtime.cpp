@@ -1068,6 +1068,9 @@ TEST_F(CudaRuntime, TheHostTouchesNoMemoryOfTheDevice) {
             EXPECT_GE((done[{algorithm, operation}]), 2) << to_string(algorithm);
         }
     }
+    for (const Operation operation : {Operation::kUnfold, Operation::kFold}) {
+        EXPECT_GE((done[{Algorithm::kIm2col, operation}]), 2);
+    }
 }
 
 #if defined(FOURFOLD_HAVE_AUTOTUNE)

@@ -384,7 +384,7 @@ INSTANTIATE_TEST_SUITE_P(Algorithms, Properties, ::testing::ValuesIn(kAlgorithms
 #ifdef __SSE2__
 /// Denormals take a processor a hundred times as long, so direct computes with none that the workspace happens to hold.
 TEST(Denormals, InTheWorkspaceAreNotReadByDirect) {
-    for (const char *text : {"b1 ic5 i17 oc5 f7 p3 g5", "b1 ic4 i18x33 oc4 f3 p1 g4", "b1 ic3 i40x19 oc3 f5 p2 g3 reflect", "b1 ic1 i50x41 oc1 f5 p2", "b1 ic4 i21x40 oc4 f3 s2 p1 g4", "b1 ic3 i17x19 oc5 f3 p1"}) {
+    for (const char *text : {"b1 ic5 i17 oc5 f7 p3 g5", "b1 ic4 i18x33 oc4 f3 p1 g4", "b1 ic3 i40x19 oc3 f5 p2 g3 reflect", "b1 ic1 i50x41 oc1 f5 p2", "b1 ic4 i21x40 oc4 f3 s2 p1 g4", "b1 ic3 i17x19 oc5 f3 p1", "bwd-data b1 ic6 i37 oc6 f7 s2 p3 g6", "bwd-data b1 ic5 i34 oc5 f3 s2 p1 g5"}) {
         Operands operands(parse_problem(text), test_seed());
         PlanOptions options;
         options.algorithm = Algorithm::kDirect;

@@ -1,8 +1,6 @@
 // What a refusal may not be of: without this a test that skips refusals would pass with nothing computed.
 #pragma once
 
-#include <numeric>
-
 #include "fourfold/plan.h"
 #include "support/run_plan.h"
 

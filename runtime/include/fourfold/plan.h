@@ -28,7 +28,7 @@ enum class Algorithm {
     kIm2col,    ///< patches as columns, then a matrix product; Chellapilla, Puri & Simard, IWFHR 2006
     kFft,       ///< product of the spectra of whole planes; Mathieu, Henaff & LeCun, arXiv:1312.5851
     kFftTiled,  ///< the same on overlapping tiles: overlap-save; Oppenheim & Schafer, Discrete-Time Signal Processing
-    kWinograd,  ///< minimal filtering on overlapping tiles, 3x3 filters; Lavin & Gray, arXiv:1509.09308
+    kWinograd,  ///< minimal filtering on overlapping tiles, filters or their phases of 2x2 to 3x3; Lavin & Gray, arXiv:1509.09308
 };
 /// Which library transforms whole planes. kAuto is FFTW where it was built in, otherwise KissFFT.
 enum class FftBackend {
@@ -47,7 +47,7 @@ enum class FftRigor {
 /// algorithm is not held back, except that winograd takes its largest tile, F(6x6,3x3), only when kRelaxed.
 enum class Accuracy {
     kStrict,   ///< 2e-6: no winograd
-    kDefault,  ///< 2e-5: winograd's F(2x2,3x3) to F(5x5,3x3); these stay below 3e-6 as measured
+    kDefault,  ///< 2e-5: winograd's F(2x2,3x3) to F(5x5,3x3), F(4x4,2x2), F(6x6,2x2); these stay below 5e-6 as measured
     kRelaxed,  ///< 1e-4: F(6x6,3x3) too; 6e-6 as measured
 };
 
