@@ -26,7 +26,7 @@ Reach reach(Algorithm algorithm, bool one_channel) {
     case Algorithm::kFftTiled:
         return one_channel ? Reach{239, 239} : Reach{47, 47};  // the tile, at most 48, or 240 where there is no sum over channels
     case Algorithm::kWinograd:
-        return {5, 5};  // the tile
+        return {6, 6};  // the tile of 7; its last row may be one that a phase with fewer taps reads for the next tile only
     case Algorithm::kFft:
         return {-1, -1};
     default:
