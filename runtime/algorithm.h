@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -100,6 +101,9 @@ struct PlanRequest {
         Status status;
     };
     std::vector<Failed> failed = {};  ///< for a planner: its algorithm's
+    /// Plans for views of one channel whose columns lie apart (single_channel.h): copies of a request, one for each algorithm that is
+    /// planned, make them once. Null where an algorithm cannot do it.
+    std::shared_ptr<std::map<Algorithm, std::shared_ptr<const AlgorithmPlan>>> apart = std::make_shared<std::map<Algorithm, std::shared_ptr<const AlgorithmPlan>>>();
 
     /// Of the algorithm that is planned; null where the plan did not fail before.
     const Status *failure(const std::string &choice_of_plan) const;

@@ -168,18 +168,26 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_operation(const AlgorithmEntry &entr
     any.choice.clear();
     any.collect = nullptr;
     any.rank = nullptr;
-    std::unique_ptr<AlgorithmPlan> apart;
+    std::shared_ptr<const AlgorithmPlan> apart;
     for (const AlgorithmEntry &other : algorithms()) {
         bool tries = &other == &entry || other.algorithm == Algorithm::kDirect || other.algorithm == Algorithm::kFft;
         // A library for certain problems has the kernels of their dense views.
         tries = tries && dispatch_list().empty() && !(any.options.algorithm == Algorithm::kAuto && names(any.options.blocked, other.name));
         tries = tries || other.algorithm == Algorithm::kNaive;
-        Result<std::unique_ptr<AlgorithmPlan>> plan = tries ? plan_layout(other, any) : Status(StatusCode::kUnsupported, "not tried");
-        if (plan && sizeof(PackedHeader) + (*rows)->packed_bytes + (*plan)->packed_bytes > any.options.packed_filter_limit && other.algorithm != Algorithm::kNaive) {
+        if (!tries) {
             continue;
         }
-        if (plan && (apart == nullptr || (*plan)->serial_seconds < apart->serial_seconds)) {
-            apart = std::move(*plan);
+        auto known = request.apart->find(other.algorithm);
+        if (known == request.apart->end()) {
+            Result<std::unique_ptr<AlgorithmPlan>> plan = plan_layout(other, any);
+            known = request.apart->emplace(other.algorithm, plan ? std::shared_ptr<const AlgorithmPlan>(std::move(*plan)) : nullptr).first;
+        }
+        const std::shared_ptr<const AlgorithmPlan> &plan = known->second;
+        if (plan != nullptr && sizeof(PackedHeader) + (*rows)->packed_bytes + plan->packed_bytes > any.options.packed_filter_limit && other.algorithm != Algorithm::kNaive) {
+            continue;
+        }
+        if (plan != nullptr && (apart == nullptr || plan->serial_seconds < apart->serial_seconds)) {
+            apart = plan;
         }
     }
     return single_channel_plan(request.problem, std::move(*rows), std::move(apart));

@@ -25,7 +25,7 @@ bool is_plane(Strided<T> &view, int64_t height, int64_t width) {
 
 class SingleChannelPlan final : public AlgorithmPlan {
 public:
-    SingleChannelPlan(const Conv2dProblem &problem, std::unique_ptr<AlgorithmPlan> rows, std::unique_ptr<AlgorithmPlan> apart)
+    SingleChannelPlan(const Conv2dProblem &problem, std::unique_ptr<AlgorithmPlan> rows, std::shared_ptr<const AlgorithmPlan> apart)
         : problem_(problem), rows_(std::move(rows)), apart_(std::move(apart)) {
         const auto most = [&](size_t AlgorithmPlan::*bytes) { return std::max((*rows_).*bytes, apart_ != nullptr ? (*apart_).*bytes : 0); };
         workspace_bytes = most(&AlgorithmPlan::workspace_bytes);
@@ -109,12 +109,13 @@ private:
     }
 
     const Conv2dProblem problem_;
-    const std::unique_ptr<AlgorithmPlan> rows_, apart_;
+    const std::unique_ptr<AlgorithmPlan> rows_;
+    const std::shared_ptr<const AlgorithmPlan> apart_;  ///< other algorithms' plans may share it
 };
 
 }  // namespace
 
-std::unique_ptr<AlgorithmPlan> single_channel_plan(const Conv2dProblem &problem, std::unique_ptr<AlgorithmPlan> rows, std::unique_ptr<AlgorithmPlan> apart) {
+std::unique_ptr<AlgorithmPlan> single_channel_plan(const Conv2dProblem &problem, std::unique_ptr<AlgorithmPlan> rows, std::shared_ptr<const AlgorithmPlan> apart) {
     return std::make_unique<SingleChannelPlan>(problem, std::move(rows), std::move(apart));
 }
 

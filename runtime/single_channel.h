@@ -18,6 +18,6 @@ inline Conv2dProblem in_nchw_if_same(const Conv2dProblem &problem) {
 
 /// Of an NHWC problem of one channel: `rows` is its plan in NCHW, `apart` one for any strides, for views whose columns are not next to each
 /// other (a channel of a larger image); null: such views are refused. The packed block has the filters of both.
-std::unique_ptr<AlgorithmPlan> single_channel_plan(const Conv2dProblem &problem, std::unique_ptr<AlgorithmPlan> rows, std::unique_ptr<AlgorithmPlan> apart);
+std::unique_ptr<AlgorithmPlan> single_channel_plan(const Conv2dProblem &problem, std::unique_ptr<AlgorithmPlan> rows, std::shared_ptr<const AlgorithmPlan> apart);
 
 }  // namespace fourfold
