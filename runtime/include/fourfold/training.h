@@ -35,7 +35,7 @@ struct TrainingOptions {
 ///
 /// For forward problems of any stride, dilation, padding mode, groups and layout, without residual and post-op. It pays where
 /// transforms of whole planes do, for dense layers whose filters are nearly as large as the image; for smaller filters and for
-/// depthwise layers three Plans, which choose the fastest algorithm each, take less time and memory (bench/README.md).
+/// depthwise layers three Plans, which choose the fastest algorithm each, take less time and memory (bench/RESULTS.md).
 ///
 /// Spectra live in the caller's blocks, aligned to kAlignment. A block starts with a header: what it holds, for which problem,
 /// and the step, any number that the caller gives. The products refuse blocks that are of another kind, plan or build, and two
