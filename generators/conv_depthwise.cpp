@@ -127,7 +127,7 @@ private:
         }
         const Expr r = i - pi * stride;
         sum(q, pi, po, o, c) += packed(unsafe_promise_clamped(r, 0, f0() - 1), s, o, c) * image(q * stride + s * dilation(), row, c);
-        stages.runs.push_back({k.x, k.y, unrolled_rows, f > 0 && f <= 5});
+        stages.runs.push_back({k.x, k.y, unrolled_rows, f});
     }
     Expr dilation() {
         return f > 0 ? Expr(1) : Expr(dilation_x);

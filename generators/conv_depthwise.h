@@ -14,7 +14,8 @@ struct ConvDepthwiseStages {
     Halide::Var q{"q"}, p{"p"}, o{"o"}, c{"c"}, pi{"pi"}, po{"po"}, x{"x"}, y{"y"};
     struct Run {
         Halide::RVar column, row;  ///< taps along a row, rows that a tile reads
-        bool unrolled_rows, unrolled_columns;
+        bool unrolled_rows;
+        int filter;  ///< height and width, 0 where they are known at run time only
     };
     std::vector<Halide::RVar> rows;  ///< of the updates of image: above x, within, below
     std::vector<Run> runs;
