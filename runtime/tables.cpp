@@ -565,7 +565,9 @@ struct State {
     }
 };
 
-std::vector<Record> shipped_records(const EmbeddedTable &table) {
+}  // namespace
+
+std::vector<Record> records_of(const EmbeddedTable &table) {
     std::vector<Record> records;
     records.reserve(table.count);
     const char *text = "";
@@ -580,7 +582,7 @@ std::vector<Record> shipped_records(const EmbeddedTable &table) {
             text = e.problem;
             problem = *Conv2dProblem::parse(text);
         }
-        r.problem = problem;
+        r.problem = spectral ? Conv2dProblem() : problem;
         r.accuracy = static_cast<Accuracy>(e.accuracy);
         r.microarchitecture = e.microarchitecture;
         r.isa = e.isa;
@@ -605,6 +607,8 @@ std::vector<Record> shipped_records(const EmbeddedTable &table) {
     }
     return records;
 }
+
+namespace {
 
 Result<State::Source> source_from(const std::string &name, const std::string &text) {
     ReadTable table = read_table(text);
@@ -639,7 +643,7 @@ State &state() {
     static State *one = [] {
         auto *s = new State;
         for (const EmbeddedTable &table : embedded_tables()) {
-            s->sources.push_back({table.name, true, false, 0, shipped_records(table)});
+            s->sources.push_back({table.name, true, false, 0, records_of(table)});
         }
         for (const std::string &path : split_names(environment("FOURFOLD_TABLE"), ':')) {
             const Result<std::string> text = read_whole(path);
@@ -765,7 +769,7 @@ void unload_tables(bool keep_shipped) {
     s.sources.clear();
     for (const EmbeddedTable &table : embedded_tables()) {
         if (keep_shipped) {
-            s.sources.push_back({table.name, true, false, 0, shipped_records(table)});
+            s.sources.push_back({table.name, true, false, 0, records_of(table)});
         }
     }
     s.rebuild();

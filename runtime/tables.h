@@ -49,6 +49,8 @@ struct EmbeddedTable {
     size_t count;
 };
 const std::vector<EmbeddedTable> &embedded_tables();
+/// As read_table() had them, without what is not embedded.
+std::vector<Record> records_of(const EmbeddedTable &table);
 
 /// What was measured on one problem, by one table.
 struct MeasuredProblem {

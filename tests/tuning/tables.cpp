@@ -992,6 +992,24 @@ TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
     EXPECT_EQ(spawn({FOURFOLD_EMBED_TABLES, folder / "out.cpp", folder / "t.json"}).exit_code, 1);
 }
 
+TEST(Embedding, ASpectralProductsRecordHasNoConvolution) {
+    const EmbeddedRecord layer = {"fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1", static_cast<int>(Accuracy::kDefault), "znver5", "avx512", 1, static_cast<int>(CacheState::kWarm), "direct a b", "a 01 b 23", true, "", 1e-3, 2e-3};
+    EmbeddedRecord product = layer;
+    product.problem = "spectral b3 ic4 i8x5 oc6 bcij";
+    product.choice = "spectral a";
+    const EmbeddedRecord rows[] = {layer, product, layer};
+    const std::vector<Record> records = records_of({"some", rows, 3});
+    ASSERT_EQ(records.size(), 3u);
+    ASSERT_TRUE(records[1].spectral.has_value());
+    EXPECT_EQ(records[1].problem_text(), product.problem);
+    EXPECT_TRUE(records[1].problem == Conv2dProblem()) << records[1].problem.to_string();
+    for (size_t i : {0, 2}) {
+        EXPECT_FALSE(records[i].spectral.has_value());
+        EXPECT_EQ(records[i].problem.to_string(), layer.problem);
+        EXPECT_EQ(records[i].variants, (std::vector<std::pair<std::string, std::string>>{{"a", "01"}, {"b", "23"}}));
+    }
+}
+
 TEST_F(Tiers, TheClockIsRecordedAndNotMatched) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
     const std::string choice = unlikely(p);
