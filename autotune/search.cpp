@@ -439,6 +439,8 @@ PlayOff play_off(const std::vector<size_t> &contenders, const ConfirmOptions &op
     const auto now = [&] { return options.clock ? options.clock() : 0.0; };
     const auto stopped = [&] { return options.stopped && options.stopped(); };
     const double start = now();
+    // Who meets several rivals has as many samples as who meets one.
+    const double block_seconds = options.block_seconds * static_cast<double>(count), more_seconds = options.more_seconds * static_cast<double>(count);
     // False where it was stopped, is out of budget, or failed.
     const auto sample = [&](size_t i, double &seconds) {
         if (stopped() || (options.budget > 0 && now() - start >= options.budget)) {
@@ -452,7 +454,7 @@ PlayOff play_off(const std::vector<size_t> &contenders, const ConfirmOptions &op
         return !fails;
     };
     const auto goes_on = [&](int block) {
-        return block < options.blocks || (block < options.blocks + options.more_blocks && now() - start < options.more_seconds && !agree(result.lows, options.tie));
+        return block < options.blocks || (block < options.blocks + options.more_blocks && now() - start < more_seconds && !agree(result.lows, options.tie));
     };
     for (int block = 0; goes_on(block); ++block) {
         if (options.refresh) {
@@ -461,7 +463,7 @@ PlayOff play_off(const std::vector<size_t> &contenders, const ConfirmOptions &op
         const double begin = now();
         std::vector<std::vector<double>> block_samples(count);
         for (int round = 0; round < options.pairs; ++round) {
-            if (round >= options.least_pairs && options.block_seconds > 0 && now() - begin > options.block_seconds) {
+            if (round >= options.least_pairs && block_seconds > 0 && now() - begin > block_seconds) {
                 break;
             }
             std::vector<double> seconds(count);

@@ -75,14 +75,14 @@ struct ConfirmOptions {
     int blocks = 3;            ///< each in fresh processes: where memory happens to lie is a part of the noise
     int pairs = 10;            ///< of a block: rounds, where there are several challengers
     int least_pairs = 3;       ///< of a block that is out of time
-    double block_seconds = 0.7;  ///< later pairs are left out after this; 0: none are
+    double block_seconds = 0.35;  ///< of each contender: later pairs of a block are left out after the sum; 0: none are
     double tie = 0.01;         ///< to be faster by more
     double budget = 0.0;       ///< seconds after which no further sample begins; 0: no limit
     std::function<double()> clock;          ///< seconds, monotonic
     std::function<bool()> stopped;          ///< asked between samples; empty: never
     std::function<void()> refresh;          ///< the next sample starts in a fresh process; empty: nothing to do
     int more_blocks = 3;       ///< while blocks disagree about who is faster by more than the tie,
-    double more_seconds = 10.0;  ///< and none that begins later than this after the confirmation did
+    double more_seconds = 5.0;  ///< and none that begins later than this, for each contender, after the confirmation did
     size_t challengers = 3;    ///< at most so many, the fastest, meet the incumbent
 };
 

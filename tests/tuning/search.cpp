@@ -528,6 +528,31 @@ TEST(Confirmation, OfSeveralIsOneOfRoundsInWhichNobodyIsAlwaysFirst) {
     EXPECT_EQ(play_off({4, 7, 9}, {}, [](size_t i) { return i == 7 ? -1.0 : 1.0; }).failed, 7);
 }
 
+TEST(Confirmation, SeveralHaveTheTimeOfTwoEach) {
+    double clock = 0.0;
+    ConfirmOptions options;
+    options.clock = [&] { return clock; };
+    const auto takes = [&](double seconds) {
+        return [&clock, seconds](size_t i) {
+            clock += seconds;
+            return 1.0 + 0.001 * static_cast<double>(i);
+        };
+    };
+    // A block has time for six of ten rounds.
+    const PlayOff two = play_off({0, 1}, options, takes(0.06)), four = play_off({0, 1, 2, 3}, options, takes(0.06));
+    EXPECT_EQ(two.samples[0].size(), 18u);
+    EXPECT_EQ(four.samples[0].size(), two.samples[0].size());
+    // Blocks that disagree go on as long.
+    int blocks = 0;
+    options.refresh = [&] { blocks++; };
+    const auto disagree = [&](size_t i) {
+        clock += 0.45;
+        return i == 0 && blocks % 2 == 0 ? 0.9 : 1.0;
+    };
+    EXPECT_EQ(play_off({0, 1}, options, disagree).lows[0].size(), 4u);
+    EXPECT_EQ(play_off({0, 1, 2, 3}, options, disagree).lows[0].size(), 4u);
+}
+
 TEST(Confirmation, BlocksAreFreshNobodyIsAlwaysFirstAndAFailureDecides) {
     std::vector<size_t> order;
     int fresh = 0;
