@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <new>
 #include <sstream>
@@ -30,6 +31,7 @@ struct CandidateFlags {
     int threads = 1, result_file = -1;
     bool cold = false;
     uint64_t seed = 1;
+    size_t workspace_limit = std::numeric_limits<size_t>::max();  ///< bytes
 };
 
 void answer(const std::string &line) {
@@ -138,6 +140,7 @@ public:
         PlanOptions options;
         options.choice = choice;
         options.threads = flags_.threads;
+        options.workspace_limit = flags_.workspace_limit;
         const Result<Plan> plan = Plan::create(problem_, options);
         if (!plan) {
             return "refused " + plan.status().message();
@@ -261,7 +264,7 @@ Status serve(const CandidateFlags &flags) {
         return problem ? device.status() : problem.status();
     }
     if (*device != Device::kCpu) {
-        DeviceBench bench(*problem, *device, flags.seed, flags.result_file);
+        DeviceBench bench(*problem, *device, flags.seed, flags.result_file, flags.workspace_limit);
         if (!bench.status()) {
             answer("refused " + bench.status().message());
             return {};
@@ -289,6 +292,7 @@ Action add_candidate(CLI::App &verb) {
     verb.add_option("--threads", flags->threads);
     verb.add_option("--result-file", flags->result_file)->required();
     verb.add_option("--seed", flags->seed);
+    verb.add_option("--workspace-max", flags->workspace_limit);
     verb.add_option("--variants", flags->variants);
     verb.add_flag("--cold", flags->cold);
     return [flags] { return serve(*flags); };

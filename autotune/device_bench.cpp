@@ -59,8 +59,8 @@ std::byte *DeviceBench::GuardedBlock::data() const {
     return static_cast<std::byte *>(buffer_.data()) + kGuard;
 }
 
-DeviceBench::DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file)
-    : CandidateBench(result_file), problem_(problem), device_(device), data_(ProblemData::make(problem, seed)) {
+DeviceBench::DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file, size_t workspace_limit)
+    : CandidateBench(result_file), problem_(problem), device_(device), workspace_limit_(workspace_limit), data_(ProblemData::make(problem, seed)) {
     status_ = data_ != nullptr ? send() : Status(StatusCode::kResourceExhausted, "memory ran out");
 }
 
@@ -108,6 +108,7 @@ std::string DeviceBench::add(const std::string &choice) {
     PlanOptions options;
     options.device = device_;
     options.choice = choice;
+    options.workspace_limit = workspace_limit_;
     const Result<Plan> plan = Plan::create(problem_, options);
     if (!plan) {
         return "refused " + plan.status().message();

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +17,8 @@ namespace fourfold::cli {
 
 class DeviceBench final : public CandidateBench {
 public:
-    DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file);
+    /// `workspace_limit`: bytes; plans are made within it.
+    DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file, size_t workspace_limit = std::numeric_limits<size_t>::max());
 
     /// Not ok where the device or its memory cannot be had.
     const Status &status() const {
@@ -60,6 +62,7 @@ private:
 
     const Conv2dProblem problem_;
     const Device device_;
+    const size_t workspace_limit_;
     std::unique_ptr<ProblemData> data_;
     Status status_;
     DeviceBuffer images_;  ///< copies of (input, grad_output, residual), copy_bytes_ apart

@@ -54,6 +54,9 @@ void JudgedField::start(const std::string &problem, const std::vector<Member> &m
     if (options.cold) {
         field.command.push_back("--cold");
     }
+    if (options.workspace_limit < std::numeric_limits<size_t>::max()) {
+        field.command.insert(field.command.end(), {"--workspace-max", std::to_string(options.workspace_limit)});
+    }
     if (!options.variants.empty()) {
         field.command.insert(field.command.end(), {"--variants", options.variants});
     }

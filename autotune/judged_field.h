@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ public:
         uint64_t seed = 1;
         double ready_seconds = 60.0;        ///< until a candidate must have run once
         bool cold = false;
+        size_t workspace_limit = std::numeric_limits<size_t>::max();  ///< bytes; plans are made within it
         std::string variants;               ///< file of compiled_variants.h; empty: none
         double check_all_below_flops = 1e9;  ///< over this the reference is a sample
     };

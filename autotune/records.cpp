@@ -60,6 +60,12 @@ std::string word_of(const Json &line, const char *name) {
     return at != line.end() && at->is_string() ? at->get<std::string>() : "";
 }
 
+/// A count of bytes; nothing where there is none.
+std::optional<uint64_t> bytes_of(const Json &line, const char *name) {
+    const auto at = line.is_object() ? line.find(name) : line.end();
+    return at != line.end() && at->is_number_unsigned() ? std::optional<uint64_t>(at->get<uint64_t>()) : std::nullopt;
+}
+
 /// A number of a line that is not negative, or -1.
 double number_of(const Json &line, const char *name) {
     const auto at = line.is_object() ? line.find(name) : line.end();
@@ -345,23 +351,25 @@ Result<int> Journal::load() {
         const Json line = Json::parse(whole, nullptr, false);
         const std::string key = word_of(line, "key"), choice = word_of(line, "choice"), failure = word_of(line, "failure");
         earlier_ = std::max(earlier_, number_of(line, "at"));
-        if (!choice.empty() && word_of(line, "contents") != contents_of(key, choice)) {
+        const std::optional<uint64_t> workspace = bytes_of(line, "workspace");
+        if (!choice.empty() && (!workspace || word_of(line, "contents") != contents_of(key, choice))) {
             ++dropped;
             continue;
         }
         const std::string incumbent = word_of(line, "before");
-        if (!incumbent.empty() && word_of(line, "contents") != contents_of(key, incumbent)) {
+        const std::optional<uint64_t> limit = bytes_of(line, "workspace_limit");
+        if (!incumbent.empty() && (!limit || word_of(line, "contents") != contents_of(key, incumbent))) {
             ++dropped;
             continue;
         }
         kept += whole;
         if (!key.empty() && !incumbent.empty()) {
-            incumbents_.emplace(key, incumbent);
+            incumbents_[key].emplace(*limit, incumbent);
         }
         if (key.empty() || choice.empty()) {
             continue;
         }
-        Left &left = left_[{key, choice}];
+        Left &left = left_[{key, choice, *workspace}];
         if (const double seconds = number_of(line, "s"); seconds > 0.0) {
             left.samples.push_back(seconds);
         }
@@ -372,26 +380,26 @@ Result<int> Journal::load() {
     return status ? Result<int>(dropped) : status;
 }
 
-Journal::Left Journal::left(const std::string &key, const std::string &choice) const {
-    const auto at = left_.find({key, choice});
+Journal::Left Journal::left(const std::string &key, const std::string &choice, uint64_t workspace) const {
+    const auto at = left_.find({key, choice, workspace});
     return at == left_.end() ? Left() : at->second;
 }
 
-Status Journal::begun(const std::string &key, const std::string &incumbent) {
-    return append_lines(path_, Json({{"key", key}, {"before", incumbent}, {"contents", contents_of(key, incumbent)}}).dump() + "\n", false);
+Status Journal::begun(const std::string &key, const std::string &incumbent, uint64_t workspace_limit) {
+    return append_lines(path_, Json({{"key", key}, {"before", incumbent}, {"contents", contents_of(key, incumbent)}, {"workspace_limit", workspace_limit}}).dump() + "\n", false);
 }
 
-std::string Journal::incumbent(const std::string &key) const {
+std::map<uint64_t, std::string> Journal::incumbents(const std::string &key) const {
     const auto at = incumbents_.find(key);
-    return at == incumbents_.end() ? "" : at->second;
+    return at == incumbents_.end() ? std::map<uint64_t, std::string>() : at->second;
 }
 
-Status Journal::sample(const std::string &key, const std::string &choice, double seconds) {
-    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"s", seconds}, {"at", elapsed()}}).dump() + "\n", false);
+Status Journal::sample(const std::string &key, const std::string &choice, uint64_t workspace, double seconds) {
+    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"workspace", workspace}, {"s", seconds}, {"at", elapsed()}}).dump() + "\n", false);
 }
 
-Status Journal::failure(const std::string &key, const std::string &choice, const Failure &failure) {
-    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, Json::error_handler_t::replace) + "\n", false);
+Status Journal::failure(const std::string &key, const std::string &choice, uint64_t workspace, const Failure &failure) {
+    return append_lines(path_, Json({{"key", key}, {"choice", choice}, {"contents", contents_of(key, choice)}, {"workspace", workspace}, {"failure", failure.kind}, {"text", failure.text}}).dump(-1, ' ', true, Json::error_handler_t::replace) + "\n", false);
 }
 
 Status Journal::settled(const std::string &key, const std::string &winner, const std::string &incumbent) {

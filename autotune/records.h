@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -65,7 +66,7 @@ Result<std::string> merge_tables(const std::vector<NamedTable> &tables);
 /// last problem.
 class Journal {
 public:
-    /// What an earlier run left of this key, by choice: samples, or the class of a failure.
+    /// What an earlier run left of one plan: samples, or the class of a failure.
     struct Left {
         std::vector<double> samples;
         std::string failure;
@@ -79,13 +80,15 @@ public:
     }
     /// Reads what an earlier run left. Lines of variants whose contents are others in this build are dropped, from the file too: how many.
     Result<int> load();
-    Left left(const std::string &key, const std::string &choice) const;
-    /// What would have been chosen before the tune began; once a key. A run that goes on has the same to beat.
-    Status begun(const std::string &key, const std::string &incumbent);
-    /// As begun() had it in an earlier run; empty where there was none, or its variants' contents are others in this build.
-    std::string incumbent(const std::string &key) const;
-    Status sample(const std::string &key, const std::string &choice, double seconds);
-    Status failure(const std::string &key, const std::string &choice, const Failure &failure);
+    /// Within another limit of the workspace the same choice may be another plan, which `workspace`, its bytes, tells apart: here and below.
+    Left left(const std::string &key, const std::string &choice, uint64_t workspace) const;
+    /// What would have been chosen before the tune began, within so many bytes of workspace; once a key and limit. A run that goes on has
+    /// the same to beat.
+    Status begun(const std::string &key, const std::string &incumbent, uint64_t workspace_limit);
+    /// As begun() had them in earlier runs, by their limits; those whose variants' contents are others in this build are left out.
+    std::map<uint64_t, std::string> incumbents(const std::string &key) const;
+    Status sample(const std::string &key, const std::string &choice, uint64_t workspace, double seconds);
+    Status failure(const std::string &key, const std::string &choice, uint64_t workspace, const Failure &failure);
     /// The search of a problem is over; the choices as tables have them.
     Status settled(const std::string &key, const std::string &winner, const std::string &incumbent);
 
@@ -100,8 +103,8 @@ private:
     std::string path_;
     std::function<double()> clock_;
     double start_, earlier_ = 0.0;
-    std::map<std::pair<std::string, std::string>, Left> left_;
-    std::map<std::string, std::string> incumbents_;  ///< by key
+    std::map<std::tuple<std::string, std::string, uint64_t>, Left> left_;  ///< by key, choice and workspace
+    std::map<std::string, std::map<uint64_t, std::string>> incumbents_;    ///< by key, then limit
 };
 
 }  // namespace fourfold::cli

@@ -707,7 +707,7 @@ private:
             if (!m.built_in() && (!compiled || m.predicted > flags_.hopeless * least)) {
                 continue;
             }
-            const Journal::Left left = journal_->left(problem.key, m.choice);
+            const Journal::Left left = journal_->left(problem.key, m.choice, m.workspace);
             m.samples = left.samples;
             m.failure = left.failure.empty() ? Failure() : Failure{left.failure, "in an earlier run"};
             if (!m.failure) {
@@ -746,12 +746,12 @@ private:
             if (Failure failure = field.sample(ids[i], sample)) {
                 if (failure.kind != "stopped") {
                     m.failure = failure;
-                    written = journal_->failure(problem.key, m.choice, failure);
+                    written = journal_->failure(problem.key, m.choice, m.workspace, failure);
                 }
                 return -1.0;
             }
             m.samples.push_back(sample);
-            written = journal_->sample(problem.key, m.choice, sample);
+            written = journal_->sample(problem.key, m.choice, m.workspace, sample);
             return sample;
         };
         // The best of those built in is what has to be beaten.
@@ -775,7 +775,7 @@ private:
         }
         for (const Member &m : problem.members) {
             if (m.failure && m.failure.kind == "compile") {
-                written = written ? journal_->failure(problem.key, m.choice, m.failure) : written;
+                written = written ? journal_->failure(problem.key, m.choice, m.workspace, m.failure) : written;
             }
         }
         SearchResult found;

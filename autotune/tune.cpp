@@ -65,16 +65,6 @@ std::string spectral_choice(const std::string &variant) {
     return std::string(kSpectralKind) + " " + variant;
 }
 
-/// What is chosen without this run; empty where nothing can do the problem.
-std::string incumbent_of(const Shape &shape, const PlanOptions &options) {
-    if (shape.spectral) {
-        const Result<SpectralPlan> plan = SpectralPlan::create(*shape.spectral, {options.threads, ""});
-        return plan ? spectral_choice(plan->variant()) : "";
-    }
-    const Result<Plan> plan = Plan::create(tuning_problem(shape.problem), options);
-    return plan ? plan->choice() : "";
-}
-
 Result<std::vector<Candidate>> candidates_of(const Shape &shape, const PlanOptions &options) {
     if (!shape.spectral) {
         return list_choices(tuning_problem(shape.problem), options);
@@ -97,6 +87,36 @@ Result<std::vector<Candidate>> candidates_of(const Shape &shape, const PlanOptio
     return list;
 }
 
+/// What is chosen without this run; empty where nothing can do the problem.
+std::string incumbent_of(const Shape &shape, const PlanOptions &options) {
+    if (!shape.spectral) {
+        const Result<Plan> plan = Plan::create(tuning_problem(shape.problem), options);
+        return plan ? plan->choice() : "";
+    }
+    const Result<SpectralPlan> plan = SpectralPlan::create(*shape.spectral, {options.threads, ""});
+    if (plan && plan->workspace_bytes() <= options.workspace_limit) {
+        return spectral_choice(plan->variant());
+    }
+    // Its plans know no limit: of those that fit, the likeliest.
+    const Result<std::vector<Candidate>> list = plan ? candidates_of(shape, options) : plan.status();
+    if (!list || list->empty()) {
+        return "";
+    }
+    return std::min_element(list->begin(), list->end(), [](const Candidate &a, const Candidate &b) { return a.predicted_seconds < b.predicted_seconds; })->choice;
+}
+
+/// Bytes of the plan that a choice makes; nothing where it needs more than the limit, or cannot do the problem.
+std::optional<size_t> workspace_of(const Shape &shape, PlanOptions options, size_t limit, const std::string &choice) {
+    if (shape.spectral) {
+        const Result<SpectralPlan> plan = SpectralPlan::create(*shape.spectral, {options.threads, std::string(split_choice(choice).second)});
+        return plan && plan->workspace_bytes() <= limit ? std::optional<size_t>(plan->workspace_bytes()) : std::nullopt;
+    }
+    options.workspace_limit = limit;
+    options.choice = choice;
+    const Result<Plan> plan = Plan::create(tuning_problem(shape.problem), options);
+    return plan ? std::optional<size_t>(plan->workspace_bytes()) : std::nullopt;
+}
+
 JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates) {
     std::vector<JudgedField::Member> members;
     for (const Candidate &c : candidates) {
@@ -109,6 +129,7 @@ JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneF
     field.ready_seconds = flags.candidate_seconds;
     field.cold = options.cache == CacheState::kCold;
     field.check_all_below_flops = 0.0;
+    field.workspace_limit = options.workspace_limit;
     return shape.spectral ? JudgedField(*shape.spectral, members, field) : JudgedField(tuning_problem(shape.problem), members, field);
 }
 
@@ -200,8 +221,14 @@ private:
                 return records.status();
             }
             for (const Record &r : *records) {
-                if (r.winner && is_current(r)) {
+                if (!r.winner || !is_current(r)) {
+                    continue;
+                }
+                // The last winner counts; what it needed when it was measured, for it may have been within a limit then.
+                if (r.workspace_bytes <= options_.workspace_limit) {
                     done.insert(record_key(r));
+                } else {
+                    done.erase(record_key(r));
                 }
             }
             // What is known already corrects predictions, and its winners are the incumbents.
@@ -239,14 +266,20 @@ private:
     }
 
     /// What is chosen before this run, or was before the one that this continues: what it learns must not look as if it had been known.
+    /// That of a run with a narrower limit says nothing of what is chosen within this one; that of a wider one says it where it is the same plan.
     Status note_incumbent(const Shape &shape) {
         const std::string key = record_key(record_of(shape, options_, ""));
-        std::string incumbent = journal_.incumbent(key);
-        if (incumbent.empty()) {
-            incumbent = incumbent_of(shape, options_);
-            if (Status status = incumbent.empty() ? Status() : journal_.begun(key, incumbent); !status) {
-                return status;
+        const std::map<uint64_t, std::string> earlier = journal_.incumbents(key);
+        for (auto at = earlier.lower_bound(options_.workspace_limit); at != earlier.end(); ++at) {
+            const std::optional<size_t> here = workspace_of(shape, options_, options_.workspace_limit, at->second);
+            if (here && here == workspace_of(shape, options_, at->first, at->second)) {
+                incumbents_.push_back(at->second);
+                return {};
             }
+        }
+        std::string incumbent = incumbent_of(shape, options_);
+        if (Status status = incumbent.empty() ? Status() : journal_.begun(key, incumbent, options_.workspace_limit); !status) {
+            return status;
         }
         incumbents_.push_back(std::move(incumbent));
         return {};
@@ -265,7 +298,7 @@ private:
         const std::string key = record_key(record_of(shape, options_, ""));
         std::vector<SearchCandidate> field;
         for (const Candidate &c : *candidates) {
-            const Journal::Left left = journal_.left(key, c.choice);
+            const Journal::Left left = journal_.left(key, c.choice, c.workspace_bytes);
             field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty()});
         }
         JudgedField processes = field_of(shape, options_, flags_, *candidates);
@@ -294,11 +327,11 @@ private:
             if (Failure failure = processes.sample(i, sample)) {
                 if (failure.kind != "stopped") {
                     failures[i] = failure;
-                    written = journal_.failure(key, (*candidates)[i].choice, failure);
+                    written = journal_.failure(key, (*candidates)[i].choice, (*candidates)[i].workspace_bytes, failure);
                 }
                 return -1.0;
             }
-            written = journal_.sample(key, (*candidates)[i].choice, sample);
+            written = journal_.sample(key, (*candidates)[i].choice, (*candidates)[i].workspace_bytes, sample);
             if (best == 0.0 || sample < best) {
                 best = sample;
                 progress.begin(fmt::format("{} {} ms {}", shape.name, milliseconds_text(best), split_choice((*candidates)[i].choice).first));
@@ -337,7 +370,7 @@ private:
             r.workspace_bytes = c.workspace_bytes;
             r.seconds_predicted = c.predicted_seconds;
             if (found.failed[i]) {
-                r.failure = failures.count(i) != 0 ? failures[i].kind : journal_.left(key, c.choice).failure;
+                r.failure = failures.count(i) != 0 ? failures[i].kind : journal_.left(key, c.choice, c.workspace_bytes).failure;
                 outcome.failures[r.failure]++;
                 lines += record_line(r, options_.device, clock);
             } else if (!samples[i].empty()) {
@@ -727,7 +760,7 @@ Action add_tune(CLI::App &verb) {
     CLI::Option *out = verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins. A folder: the table there that is called after the machine");
     verb.add_option("--device", flags->device, "cpu, cuda or opencl; cuda:1 is the second GPU. A GPU's records are known by its model")->capture_default_str();
     add_search_flags(verb, *flags);
-    verb.add_option("--workspace-max", flags->workspace_max, "no candidates with more bytes of workspace: 65536, 64K, 1.5G");
+    verb.add_option("--workspace-max", flags->workspace_max, "plans within so many bytes of workspace, the incumbent's too: 65536, 64K, 1.5G; with --resume a problem whose winner needs more is tuned again");
     verb.add_option("--threads", flags->threads, "tune for so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096))->capture_default_str();
     verb.add_option("--accuracy", flags->accuracy, "strict, default or relaxed")->capture_default_str();
     verb.add_flag("--cold", flags->cold, "caches evicted before each sample: records of their own");

@@ -45,6 +45,7 @@ private:
     const char *const name_;
 };
 
+constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 constexpr const char *kShapes = "one,b1 ic4 i12 oc8 f3 p1\ntwo,b1 ic1 i40 oc1 f7\nthree,b2 ic8 i10 oc8 f1\nthree_again,b2 ic8 i10 oc8 f1 relu\ntwo_grouped,b1 ic6 i9 oc6 f3 p1 g6\n";
 const std::set<std::string> kProblems = {"fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1", "fwd b1 ic1 i40x40 oc1 f7x7", "fwd b2 ic8 i10x10 oc8 f1x1", "fwd b1 ic6 i9x9 oc6 f3x3 p1,1,1,1 g6"};
 
@@ -259,7 +260,7 @@ TEST_F(Tuned, SaysHowSoonItFoundTheGain) {
     EXPECT_EQ(folder.files(), Arguments({"shapes.csv", "t.json"}));
     // A run that goes on has to beat what the first one had to, not what would be chosen by now.
     std::filesystem::remove(folder / "t.json");
-    ASSERT_TRUE(cli::Journal(folder / "t.json.journal").begun(cli::record_key(r), slow->choice).ok());
+    ASSERT_TRUE(cli::Journal(folder / "t.json.journal").begun(cli::record_key(r), slow->choice, kNoLimit).ok());
     Arguments resume = command;
     resume.push_back("--resume");
     const Outcome resumed = fourfold_command(resume);
@@ -268,6 +269,139 @@ TEST_F(Tuned, SaysHowSoonItFoundTheGain) {
     const Result<std::vector<Record>> records = cli::read_records(folder / "t.json");
     ASSERT_TRUE(records.ok());
     EXPECT_TRUE(std::any_of(records->begin(), records->end(), [&](const Record &one) { return one.choice == slow->choice && one.failure.empty(); })) << "it was measured";
+}
+
+/// One problem whose plans need different workspaces, and a limit that some of them keep.
+class Limited : public Tuned {
+protected:
+    void SetUp() override {
+        unload_tables(true);  // as the command begins
+        all = choices(kNoLimit);
+        // The least limit that sorts them into those beyond it, those that are as they were and those that are other plans, none of them
+        // what would be chosen.
+        std::set<size_t> limits;
+        for (const Candidate &c : all) {
+            limits.insert(c.workspace_bytes);
+        }
+        for (size_t bytes : limits) {
+            const std::vector<Candidate> within = choices(bytes);
+            const auto keeps = [&](const Candidate &c) { return std::find_if(within.begin(), within.end(), [&](const Candidate &w) { return w.choice == c.choice; }); };
+            const std::string chosen = likeliest(bytes);
+            const auto unlikely = [&](const Candidate &c) { return c.choice != chosen && c.choice != likeliest(kNoLimit); };
+            const auto too_large = std::find_if(all.begin(), all.end(), [&](const Candidate &c) { return keeps(c) == within.end(); });
+            const auto same = std::find_if(all.rbegin(), all.rend(), [&](const Candidate &c) { return keeps(c) != within.end() && keeps(c)->workspace_bytes == c.workspace_bytes && unlikely(c); });
+            const auto smaller = std::find_if(all.begin(), all.end(), [&](const Candidate &c) { return keeps(c) != within.end() && keeps(c)->workspace_bytes != c.workspace_bytes && unlikely(c); });
+            if (too_large != all.end() && same != all.rend() && smaller != all.end()) {
+                limit = bytes;
+                large = *too_large;
+                small = *same;
+                shrinks = *smaller;
+                shrunk = *keeps(*smaller);
+                break;
+            }
+        }
+        ASSERT_NE(limit, 0u) << all.size();
+    }
+    static PlanOptions options(size_t bytes) {
+        PlanOptions o;
+        o.threads = 1;
+        o.choose_for_threads = true;
+        o.workspace_limit = bytes;
+        return o;
+    }
+    std::vector<Candidate> choices(size_t bytes) const {
+        const Result<std::vector<Candidate>> list = list_choices(problem, options(bytes));
+        EXPECT_TRUE(list.ok());
+        return list.ok() ? *list : std::vector<Candidate>();
+    }
+    std::string likeliest(size_t bytes) const {
+        return Plan::create(problem, options(bytes))->choice();
+    }
+    Record record(const Candidate &c, double seconds, bool winner) const {
+        Record r = cli::make_record(problem, options(kNoLimit), c.choice);
+        r.seconds_min = r.seconds_median = r.seconds_predicted = seconds;
+        r.samples = 1;
+        r.winner = winner;
+        r.workspace_bytes = c.workspace_bytes;
+        return r;
+    }
+    std::string key() const {
+        return cli::record_key(record(large, 1.0, false));
+    }
+    /// Tries the incumbent alone.
+    Outcome resume(size_t bytes) const {
+        Arguments arguments = {"tune", "--resume", "--problem", problem.to_string(), "--out", folder / "t.json", "--trials", "1"};
+        if (bytes != kNoLimit) {
+            arguments.insert(arguments.end(), {"--workspace-max", std::to_string(bytes)});
+        }
+        return fourfold_command(arguments);
+    }
+    std::vector<Record> records() const {
+        const Result<std::vector<Record>> list = cli::read_records(folder / "t.json");
+        EXPECT_TRUE(list.ok());
+        return list.ok() ? *list : std::vector<Record>();
+    }
+    /// The incumbent of a tune that goes on after `before` was noted within another limit.
+    std::string incumbent_after(const Candidate &before, size_t then, size_t now) const {
+        std::filesystem::remove(folder / "t.json");
+        std::filesystem::remove(folder / "t.json.journal");
+        EXPECT_TRUE(cli::Journal(folder / "t.json.journal").begun(key(), before.choice, then).ok());
+        const Outcome outcome = resume(now);
+        EXPECT_TRUE(exits_with(0, outcome)) << outcome.err;
+        const std::vector<Record> tried = records();
+        EXPECT_EQ(tried.size(), 1u) << outcome.out;
+        EXPECT_LE(tried.at(0).workspace_bytes, now);
+        return tried.at(0).choice;
+    }
+    const Conv2dProblem problem = *Conv2dProblem::parse("b4 ic16 i24 oc16 f3 p1");
+    std::vector<Candidate> all;
+    size_t limit = 0;
+    Candidate large, small;     ///< beyond the limit, and the same plan within it
+    Candidate shrinks, shrunk;  ///< one choice without the limit and within it
+};
+
+TEST_F(Limited, AnIncumbentBeyondTheLimitGivesWayOneWithinItStays) {
+    EXPECT_EQ(incumbent_after(large, kNoLimit, limit), likeliest(limit)) << "excluded";
+    EXPECT_EQ(incumbent_after(shrinks, kNoLimit, limit), likeliest(limit)) << "another plan within the limit";
+    EXPECT_EQ(incumbent_after(small, kNoLimit, limit), small.choice) << "the same plan";
+    EXPECT_EQ(incumbent_after(small, limit, limit), small.choice);
+    EXPECT_EQ(incumbent_after(shrunk, limit, limit), shrunk.choice);
+    EXPECT_EQ(incumbent_after(large, kNoLimit, kNoLimit), large.choice);
+    EXPECT_EQ(incumbent_after(small, limit, kNoLimit), likeliest(kNoLimit)) << "what is chosen within a limit is not what is chosen without";
+}
+
+TEST_F(Limited, AWinnerBeyondTheLimitIsTunedAgainByAResumedTune) {
+    const std::string before = cli::header_line() + cli::record_line(record(large, 1e-3, true)) + cli::record_line(record(small, 2e-3, false));
+    write_bytes(folder / "t.json", before);
+    EXPECT_TRUE(says(resume(kNoLimit), "0 problems to tune, 1 tuned already"));
+    EXPECT_TRUE(says(resume(large.workspace_bytes), "0 problems to tune, 1 tuned already"));
+    EXPECT_EQ(read_bytes(folder / "t.json"), before);
+    const Outcome limited = resume(limit);
+    ASSERT_TRUE(exits_with(0, limited)) << limited.err;
+    EXPECT_TRUE(says(limited, "1 problems to tune\n")) << limited.out;
+    ASSERT_EQ(records().size(), 3u);
+    EXPECT_EQ(records()[2].choice, small.choice) << "the fastest record that fits is what there was to beat";
+    EXPECT_TRUE(records()[2].winner);
+    EXPECT_TRUE(says(resume(limit), "0 problems to tune, 1 tuned already")) << "once";
+    // Measured again within the limit, a winner beyond it is none.
+    write_bytes(folder / "t.json", before);
+    const Outcome verified = fourfold_command({"tune", "--verify-only", "--problem", problem.to_string(), "--out", folder / "t.json", "--workspace-max", std::to_string(limit)});
+    EXPECT_TRUE(exits_with(1, verified, {"tune again"}));
+    EXPECT_TRUE(says(verified, "1 unusable") && says(verified, "refused")) << verified.out;
+}
+
+TEST_F(Limited, SamplesOfAnotherPlanOfTheChoiceDoNotCount) {
+    cli::Journal journal(folder / "t.json.journal");
+    ASSERT_TRUE(journal.begun(key(), shrunk.choice, limit).ok());
+    for (int i = 0; i < 40; i++) {
+        ASSERT_TRUE(journal.sample(key(), shrinks.choice, shrinks.workspace_bytes, 1e-9).ok());
+    }
+    const Outcome outcome = resume(limit);
+    ASSERT_TRUE(exits_with(0, outcome)) << outcome.err;
+    ASSERT_EQ(records().size(), 1u);
+    EXPECT_EQ(records()[0].choice, shrunk.choice);
+    EXPECT_EQ(records()[0].workspace_bytes, shrunk.workspace_bytes);
+    EXPECT_GT(records()[0].seconds_min, 2e-9) << "the samples were of the plan that has more memory";
 }
 
 /// What a budget means for one problem is the search's own test, on a clock of its own.

@@ -64,14 +64,14 @@ TEST(Gain, IsReadFromTheJournalOfAllRuns) {
     const auto tick = [&] { return clock; };
     {
         Journal journal(path, tick);
-        ASSERT_TRUE(journal.sample("one", a, 2.0).ok());
+        ASSERT_TRUE(journal.sample("one", a, 0, 2.0).ok());
         clock += 100.0;
-        ASSERT_TRUE(journal.sample("one", c, 0.1).ok());
-        ASSERT_TRUE(journal.failure("one", c, {"crash", "signal 11"}).ok());
+        ASSERT_TRUE(journal.sample("one", c, 0, 0.1).ok());
+        ASSERT_TRUE(journal.failure("one", c, 0, {"crash", "signal 11"}).ok());
         clock += 100.0;
-        ASSERT_TRUE(journal.sample("one", b, 1.0).ok());
+        ASSERT_TRUE(journal.sample("one", b, 0, 1.0).ok());
         ASSERT_TRUE(journal.settled("one", b, a).ok());
-        ASSERT_TRUE(journal.sample("two", a, 4.0).ok());
+        ASSERT_TRUE(journal.sample("two", a, 0, 4.0).ok());
         EXPECT_EQ(journal.elapsed(), 200.0);
     }
     clock += 3600.0;
@@ -81,7 +81,7 @@ TEST(Gain, IsReadFromTheJournalOfAllRuns) {
     EXPECT_EQ(journal.elapsed(), 200.0);
     EXPECT_EQ(journal.traces()->size(), 1u) << "the second problem is not settled";
     clock += 200.0;
-    ASSERT_TRUE(journal.sample("two", b, 2.0).ok());
+    ASSERT_TRUE(journal.sample("two", b, 0, 2.0).ok());
     ASSERT_TRUE(journal.settled("two", b, a).ok());
     const Result<std::vector<GainTrace>> traces = journal.traces();
     ASSERT_TRUE(traces.ok());

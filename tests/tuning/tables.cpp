@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <random>
 #include <set>
@@ -111,6 +112,24 @@ TEST_F(Choices, WhatTheCostModelChoosesIsAmongThem) {
         const std::string chosen = plan_of(p).choice();
         const std::vector<Candidate> list = choices_of(p);
         EXPECT_TRUE(std::any_of(list.begin(), list.end(), [&](const Candidate &c) { return c.choice == chosen; })) << text << ": " << chosen;
+    }
+}
+
+TEST_F(Choices, WhatIsChosenWithinALimitIsAmongThoseWithinIt) {
+    for (const char *text : kProblems) {
+        const Conv2dProblem p = parse_problem(text);
+        std::set<size_t> limits;
+        for (const Candidate &c : choices_of(p, one_thread())) {
+            limits.insert(c.workspace_bytes);
+        }
+        for (size_t limit : limits) {
+            PlanOptions options = one_thread();
+            options.workspace_limit = limit;
+            const Plan plan = plan_of(p, options);
+            const std::vector<Candidate> list = choices_of(p, options);
+            EXPECT_TRUE(std::any_of(list.begin(), list.end(), [&](const Candidate &c) { return c.choice == plan.choice(); })) << text << " within " << limit << ": " << plan.choice();
+            EXPECT_TRUE(std::all_of(list.begin(), list.end(), [&](const Candidate &c) { return c.workspace_bytes <= limit; })) << text;
+        }
     }
 }
 
@@ -1046,32 +1065,37 @@ TEST(Journals, HoldEverySampleOfTheCodeAsItIs) {
     const auto samples = [&] {
         Journal reader(path);
         EXPECT_TRUE(reader.load().ok());
-        return reader.left("key", a).samples;
+        return reader.left("key", a, 64).samples;
     };
     std::vector<double> written;
     for (double s : {1e-3, 2e-3, 3e-3}) {
-        ASSERT_TRUE(writer.sample("key", a, s).ok());
+        ASSERT_TRUE(writer.sample("key", a, 64, s).ok());
         written.push_back(s);
         EXPECT_EQ(samples(), written) << "on the disk before the next is taken";
     }
-    ASSERT_TRUE(writer.failure("key", b, {"crash", "signal 11"}).ok());
+    ASSERT_TRUE(writer.failure("key", b, 0, {"crash", "signal 11"}).ok());
     // Half a line, as a killed writer leaves it.
     const std::string whole = read_bytes(path);
     write_bytes(path, whole + "{\"key\":\"key\",\"cho");
     EXPECT_EQ(samples(), written);
-    ASSERT_TRUE(writer.sample("other", a, 4e-3).ok());
+    ASSERT_TRUE(writer.sample("other", a, 64, 4e-3).ok());
     Journal reader(path);
     const Result<int> none = reader.load();
     ASSERT_TRUE(none.ok());
     EXPECT_EQ(*none, 0);
-    EXPECT_EQ(reader.left("key", b).failure, "crash");
-    EXPECT_EQ(reader.left("other", a).samples, std::vector<double>{4e-3});
+    EXPECT_EQ(reader.left("key", b, 0).failure, "crash");
+    EXPECT_EQ(reader.left("other", a, 64).samples, std::vector<double>{4e-3});
+    // With other memory it is another plan.
+    EXPECT_TRUE(reader.left("key", a, 32).samples.empty());
+    EXPECT_EQ(reader.left("key", b, 64).failure, "");
     // What there was to beat when the tune began, for a run that goes on.
-    ASSERT_TRUE(writer.begun("key", a).ok());
+    constexpr uint64_t none_given = std::numeric_limits<uint64_t>::max();
+    ASSERT_TRUE(writer.begun("key", a, none_given).ok());
+    ASSERT_TRUE(writer.begun("key", b, 100).ok());
     Journal resumed(path);
     ASSERT_TRUE(resumed.load().ok());
-    EXPECT_EQ(resumed.incumbent("key"), a);
-    EXPECT_EQ(resumed.incumbent("other"), "");
+    EXPECT_EQ(resumed.incumbents("key"), (std::map<uint64_t, std::string>{{100, b}, {none_given, a}}));
+    EXPECT_TRUE(resumed.incumbents("other").empty());
     // Another build: every line of the choice whose variants have changed goes, from the file too.
     std::string text = read_bytes(path);
     const std::string mark = "\"choice\":\"" + a + "\",\"contents\":\"";
@@ -1085,12 +1109,12 @@ TEST(Journals, HoldEverySampleOfTheCodeAsItIs) {
     const Result<int> dropped = later.load();
     ASSERT_TRUE(dropped.ok());
     EXPECT_EQ(*dropped, 6) << "four samples of it, what there was to beat, and one that does not say what it was measured with";
-    EXPECT_EQ(later.incumbent("key"), "");
-    EXPECT_TRUE(later.left("key", a).samples.empty());
-    EXPECT_EQ(later.left("key", b).failure, "crash");
+    EXPECT_EQ(later.incumbents("key"), (std::map<uint64_t, std::string>{{100, b}}));
+    EXPECT_TRUE(later.left("key", a, 64).samples.empty());
+    EXPECT_EQ(later.left("key", b, 0).failure, "crash");
     Journal again(path);
     EXPECT_EQ(*again.load(), 0);
-    EXPECT_EQ(again.left("key", b).failure, "crash");
+    EXPECT_EQ(again.left("key", b, 0).failure, "crash");
 }
 
 }  // namespace
