@@ -21,6 +21,7 @@
 #include "records.h"
 #include "search.h"
 #include "shapes.h"
+#include "single_channel.h"
 #include "table.h"
 #include "text.h"
 
@@ -70,9 +71,14 @@ struct Problem {
     }
 };
 
-/// "resnet50" of "resnet50_2_3x3"; of a problem without a name all of it: a family of its own.
-std::string family_of(const std::string &name) {
-    return name.find(' ') != std::string::npos ? name : name.substr(0, name.find('_'));
+/// The same of problems that have the same plans: in NHWC images of one channel are as in NCHW.
+std::string planned_as(const Conv2dProblem &problem) {
+    return in_nchw_if_same(problem).to_string();
+}
+
+/// "resnet50" of "resnet50_2_3x3"; of a problem without a name what it is planned as: a family of its own.
+std::string family_of(const std::string &name, const Conv2dProblem &problem) {
+    return name.find(' ') != std::string::npos ? planned_as(problem) : name.substr(0, name.find('_'));
 }
 
 /// One rule's choices.
@@ -122,19 +128,19 @@ public:
         }
         return policy;
     }
-    /// With all records of the problem's family left out, whatever their threads, caches and accuracy. A problem without a name is held
+    /// With all records of the problem's family left out, whatever their threads, caches, accuracy and name of the layout. A problem without a name is held
     /// out by itself, while its neighbours stay.
     Policy held_out(const std::vector<Record> &records) const {
         std::map<std::string, std::set<std::string>> families;
         for (const Problem &p : problems_) {
-            families[p.family].insert(p.problem.to_string());
+            families[p.family].insert(planned_as(p.problem));
         }
         Policy policy{families.size() < problems_.size() ? fmt::format("held out by family: {} families", families.size()) : "held out one by one: no two of a family, as --shapes names them"};
         policy.efficiency.assign(problems_.size(), 0.01);
         for (const auto &[family, own] : families) {
             std::string text = header_line();
             for (const Record &r : records) {
-                text += own.count(r.problem.to_string()) == 0 ? record_line(r) : "";
+                text += own.count(planned_as(r.problem)) == 0 ? record_line(r) : "";
             }
             unload_tables(false);
             if (!load_table_text("held out", text)) {
@@ -349,7 +355,7 @@ std::vector<Problem> problems_of(const std::vector<Record> &records, const std::
         p.key = record_key(r);
         p.problem = r.problem;
         p.name = names.count(text) != 0 ? names.at(text) : text;
-        p.family = family_of(p.name);
+        p.family = family_of(p.name, p.problem);
         if (r.failure.empty()) {
             p.times[r.choice] = {r.seconds_min, r.samples, r.halves};
         }

@@ -850,6 +850,31 @@ TEST_F(Tuned, ReportLeavesOutWhatIsStaleAndSaysWhatIsHeldOut) {
     EXPECT_FALSE(says(threads, "by family")) << threads.out;
 }
 
+TEST_F(Tuned, ReportHoldsOutAProblemWithItsTwinInTheOtherLayout) {
+    unload_tables(false);
+    PlanOptions options;
+    options.threads = 1;
+    std::string table = cli::header_line();
+    // Of one channel: one plan; of two: two.
+    for (const char *text : {"b1 ic1 i60 oc1 f9", "b1 ic1 i60 oc1 f9 nhwc", "b2 ic2 i40 oc2 f5", "b2 ic2 i40 oc2 f5 nhwc"}) {
+        const Conv2dProblem p = *Conv2dProblem::parse(text);
+        table += measured_line(p, options, *Plan::create(p, options), true, 1.00, 1.00, 10);
+    }
+    write_bytes(folder / "t.json", table);
+    const Outcome both = fourfold_command({"report", "--table", folder / "t.json"});
+    ASSERT_TRUE(exits_with(0, both)) << both.err;
+    EXPECT_TRUE(says(both, ": 4 problems") && says(both, "held out by family: 3 families") && says(both, "tiers: cost model 4")) << both.out;
+    // Nor does it matter whether the twin is asked about, or what it is called.
+    write_bytes(folder / "one.csv", "one_1,b1 ic1 i60 oc1 f9 nhwc\n");
+    const Outcome one = fourfold_command({"report", "--table", folder / "t.json", "--shapes", folder / "one.csv"});
+    ASSERT_TRUE(exits_with(0, one)) << one.err;
+    EXPECT_TRUE(says(one, ": 1 problems") && says(one, "tiers: cost model 1")) << one.out;
+    write_bytes(folder / "two.csv", "one_1,b1 ic1 i60 oc1 f9 nhwc\ntwo_1,b1 ic1 i60 oc1 f9\n");
+    const Outcome two = fourfold_command({"report", "--table", folder / "t.json", "--shapes", folder / "two.csv"});
+    ASSERT_TRUE(exits_with(0, two)) << two.err;
+    EXPECT_TRUE(says(two, ": 2 problems") && says(two, "tiers: cost model 2")) << two.out;
+}
+
 TEST_F(Tuned, TablesReduceTheListOfVariants) {
     ASSERT_TRUE(exits_with(0, fourfold_command(tune())));
     const Outcome curve = fourfold_command({"tables", "reduce", folder / "t.json"});
