@@ -20,6 +20,7 @@
 #include "files.h"
 #include "fourfold/fourfold.h"
 #include "records.h"
+#include "support/on_machine.h"
 #include "support/problems.h"
 #include "support/random.h"
 
@@ -618,6 +619,46 @@ TEST_F(Tuned, ReportPlansAsOnTheMachineThatMeasured) {
     EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", folder / "t.json", "--as-measured"}), {"measured with", "FOURFOLD_ISA="}));
     write_bytes(folder / "t.json", with_value(lines_of(text)[1], "machine", "somewhere").insert(0, cli::header_line()));
     EXPECT_TRUE(exits_with(2, fourfold_command({"report", "--table", folder / "t.json", "--as-measured"}), {"t.json", "caches"}));
+}
+
+TEST_F(Tuned, ReportPlansForTheCachesOfTheMachineThatMeasured) {
+    unload_tables(false);
+    PlanOptions options;
+    options.threads = 1;
+    options.choose_for_threads = true;
+    // Two machines that differ by their L2 alone, and a problem for which that decides.
+    constexpr size_t kL1 = size_t{32} << 10, kL3 = size_t{16} << 20;
+    const std::vector<size_t> kilobytes = {128, 4096};
+    Conv2dProblem p;
+    std::vector<std::string> chosen;
+    for (const char *text : {"b8 ic64 i32 oc64 f5 p2", "b4 ic256 i28 oc256 f3 p1", "b1 ic64 i56 oc64 f3 p1", "b1 ic512 i14 oc512 f3 p1", "b8 ic128 i28 oc128 f5 p2", "b8 ic32 i64 oc32 f7 p3", "b4 ic256 i14 oc512 f1"}) {
+        p = *Conv2dProblem::parse(text);
+        chosen.clear();
+        for (size_t l2 : kilobytes) {
+            const OnMachine there(kL1, l2 << 10, kL3);
+            chosen.push_back(Plan::create(p, options)->choice());
+        }
+        if (chosen[0] != chosen[1]) {
+            break;
+        }
+    }
+    ASSERT_NE(chosen[0], chosen[1]);
+    for (size_t which : {0, 1}) {
+        std::string table = cli::header_line();
+        for (size_t i : {0, 1}) {
+            Record r = cli::make_record(p, options, chosen[i]);
+            r.microarchitecture = "znver9";
+            r.winner = i == 0;
+            r.seconds_min = r.seconds_median = r.seconds_predicted = i == 0 ? 1e-3 : 1.25e-3;
+            r.samples = 10;
+            table += with_value(cli::record_line(r), "machine", "A processor; 32 KiB L1, " + std::to_string(kilobytes[which]) + " KiB L2, 16384 KiB L3; 2 threads");
+        }
+        write_bytes(folder / "t.json", table);
+        const Outcome outcome = fourfold_command({"report", "--table", folder / "t.json", "--as-measured"});
+        ASSERT_TRUE(exits_with(0, outcome)) << outcome.err;
+        EXPECT_TRUE(says(outcome, which == 0 ? "of 1 problems 1 have the same choice" : "of 1 problems 0 have the same choice, and the table is 1.250 times as fast")) << kilobytes[which] << " KiB of L2, " << p.to_string() << ": " << chosen[which] << "\n"
+                                                                                                                                                                                << outcome.out;
+    }
 }
 
 TEST_F(Tuned, OperationsLayoutsThreadsAndColdCachesHaveRecordsOfTheirOwn) {

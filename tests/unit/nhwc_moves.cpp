@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "fourfold/fourfold.h"
+#include "support/on_machine.h"
 #include "support/problems.h"
 
 namespace fourfold::test {
@@ -44,8 +45,9 @@ TEST(NhwcMoves, PredictionsCountThem) {
     }
 }
 
-/// So what needs neither takes it: lanes along output channels.
+/// So what needs neither takes it: lanes along output channels. Where that is predicted depends on the caches: here those of Emerald Rapids.
 TEST(NhwcMoves, OneByOneLayersTakeLanesAlongOutputs) {
+    const OnMachine emerald_rapids(size_t{48} << 10, size_t{2} << 20, size_t{260} << 20);
     unload_tables(false);
     if (machine().isa == std::string("avx512")) {
         for (const char *text : {"b1 ic64 i56 oc64 f1 nhwc", "b1 ic64 i56 oc256 f1 nhwc", "b1 ic256 i56 oc512 f1 s2 nhwc"}) {
