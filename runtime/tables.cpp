@@ -186,6 +186,14 @@ bool is_current(const Record &record) {
            });
 }
 
+/// Whether all that a stale record names is in this build, but not as it was measured.
+static bool is_changed(const Record &record) {
+    const auto [algorithm, words] = split_choice(record.choice);
+    return !record.spectral && is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
+        return word.find('=') != std::string_view::npos || word == own || !hash_of(word).empty();
+    });
+}
+
 MachineName machine_name(Device device) {
     if (device == Device::kCpu) {
         return {machine().microarchitecture, machine().isa};
@@ -235,6 +243,11 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
     info.torn = torn;
     const int table = static_cast<int>(infos_.size());
     size_t last = problems_.size();  // the problem of the record before
+    std::vector<const Record *> changed;  // stale winners
+    const auto is_of = [&](const MeasuredProblem &m, const Record &r, const Conv2dProblem &problem) {
+        const MachineName &name = machines_[static_cast<size_t>(m.machine)];
+        return m.table == table && name.microarchitecture == r.microarchitecture && name.isa == r.isa && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.problem == problem;
+    };
     for (const Record &r : records) {
         bool known = false;
         const bool ours = isa_named(r.isa, known) == best_isa() && known;
@@ -244,6 +257,9 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
         }
         if (!is_current(r)) {
             info.stale++;
+            if (r.winner && is_changed(r)) {
+                changed.push_back(&r);
+            }
             continue;
         }
         info.records++;
@@ -260,13 +276,10 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             machines_.push_back(name);
             fits_.emplace_back();
         }
-        const auto is_same = [&](const MeasuredProblem &m) {
-            return m.table == table && m.machine == static_cast<int>(machine) && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.problem == problem;
-        };
-        if (last >= problems_.size() || !is_same(problems_[last])) {
+        if (last >= problems_.size() || !is_of(problems_[last], r, problem)) {
             const std::string text = problem.to_string();
             const auto [begin, end] = by_problem_.equal_range(text);
-            const auto at = std::find_if(begin, end, [&](const auto &place) { return is_same(problems_[place.second]); });
+            const auto at = std::find_if(begin, end, [&](const auto &place) { return is_of(problems_[place.second], r, problem); });
             last = at != end ? at->second : problems_.size();
             if (at == end) {
                 MeasuredProblem m;
@@ -298,6 +311,16 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             *same = std::move(entry);
         } else {
             m.entries.push_back(std::move(entry));
+        }
+    }
+    // Of a winner whose kernel has changed nobody knows how fast it is; those that it beat do not take its place.
+    for (const Record *r : changed) {
+        const Conv2dProblem problem = in_nchw_if_same(r->problem);
+        const auto [begin, end] = by_problem_.equal_range(problem.to_string());
+        const auto at = std::find_if(begin, end, [&](const auto &place) { return is_of(problems_[place.second], *r, problem); });
+        if (at != end) {
+            MeasuredProblem &m = problems_[at->second];
+            m.decides = std::any_of(m.entries.begin(), m.entries.end(), [](const auto &e) { return e.winner; });
         }
     }
     infos_.push_back(info);
@@ -418,6 +441,9 @@ const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
     const auto [begin, end] = by_problem_.equal_range(in_nchw_if_same(query.problem).to_string());
     for (auto at = begin; at != end; ++at) {
         const MeasuredProblem &m = problems_[at->second];
+        if (!m.decides) {
+            continue;
+        }
         // A laxer class was measured with all that a stricter one admits, and more.
         if (m.machine != machine || m.cache != query.cache || static_cast<int>(m.accuracy) < static_cast<int>(query.accuracy)) {
             continue;

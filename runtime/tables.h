@@ -66,6 +66,7 @@ struct MeasuredProblem {
     int threads = 1;
     CacheState cache = CacheState::kWarm;
     int machine = 0, table = 0;
+    bool decides = true;  ///< not where a kernel of the winner has changed since, and no other has won: entries only correct predictions
     std::vector<Entry> entries;  ///< the winner first, then by time
 };
 
