@@ -1,4 +1,4 @@
-// 16 channels of an image to vectors of 16 channels, in front of tile_forward: a transposition of planes, or from NHWC a copy.
+// 16 channels of an image to vectors of 16 channels, as transforms of tiles read them: a transposition of planes, or from NHWC a copy.
 // Algorithm only; speed lives in schedules/*/block_channels.cpp.
 //
 //     out[y,x,l] = in[l,y,x]      zero for l beyond the last channel

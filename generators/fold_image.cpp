@@ -1,4 +1,4 @@
-// fold (col2im) of whole images: every pixel gathers what the columns hold for it. Algorithm only; speed lives in schedules/*/map.h.
+// fold (col2im) of whole images: every pixel gathers what the columns hold for it. Algorithm only; speed lives in schedules/cuda/map.h.
 //
 //     out[n,c,y,x] = sum_{r,s} columns[n,c,r,s, (y + tap_row[r])/s0, (x + tap_column[s])/s1]        where s0 and s1 divide
 //

@@ -1,5 +1,5 @@
 // The gradient of a padded image back onto the image: each pixel adds up the places of the padded image that repeat it. Algorithm only;
-// speed lives in schedules/*/map.h.
+// speed lives in schedules/cuda/map.h.
 //
 //     out[n,c,y,x] = post(bias[c] + residual[n,c,y,x] + sum_{a in rows(y)} sum_{b in columns(x)} padded[n,c,a,b])
 //

@@ -1,5 +1,4 @@
-// The stages that only move and convert data (pad, im2col, pack_filters, place_filters, pack_spectra, crop) hand their
-// schedules one output with its innermost variable and, where they have one, a scattering update.
+// The named stages of im2col, pack_filters, pack_spectra, crop and lane_correlation, which have no Func but their output.
 #pragma once
 
 #include "Halide.h"

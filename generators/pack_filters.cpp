@@ -1,4 +1,4 @@
-// Filters in the order in which conv_direct and gemm read them. Algorithm only; speed lives in schedules/*/pack_filters.cpp.
+// Filters in the order in which direct's and im2col's products read them. Algorithm only; speed lives in schedules/*/pack_filters.cpp.
 //
 //     packed[g, i/m, c, t, i%m] = w[g, i/S, c, row[i%S, t], column[t]]      zero for i beyond S times the output channels
 //

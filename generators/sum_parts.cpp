@@ -1,5 +1,5 @@
 // The parts of a filter gradient (filter_gradient) added up, into the caller's filters. Algorithm only; speed lives in
-// schedules/*/map.h.
+// schedules/cuda/map.h.
 //
 //     out[k,c,r,s] = sum_z parts[z, k, c*taps + t],    t = r*f1 + s, or counted from the end where `flip` is not 0
 #include "generators/post_op.h"

@@ -2,8 +2,8 @@
 //
 //     out[kx,ky,tile,part,cb,l] = part of sum_{y,x < t} in[cb,y,tile,x,l] exp(-2 pi i (ky*y + kx*x)/t),  0 <= kx <= t/2
 //
-// Channels are the innermost dimension of in and out, so that a transform of one tile is straight-line code on vectors of
-// channels, without a shuffle. Filters are tiles too, one per output channel.
+// Channels are the innermost dimension of in and out, so that transforms work on vectors of channels, without a shuffle: in
+// straight-line code, or with `by` in two loops. Filters are tiles too, output channels their lanes.
 #include "generators/tile_forward.h"
 
 #include "generators/post_op.h"

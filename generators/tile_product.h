@@ -1,4 +1,4 @@
-// The named stages of tile_product, as its schedules see them.
+// The named stages of tile_product and tile_correlation, as their schedules see them.
 #pragma once
 
 #include "Halide.h"
@@ -7,7 +7,7 @@ namespace fourfold {
 
 struct TileProductStages {
     Halide::Func out;  ///< (k, part, tile, f)
-    Halide::Func sum;  ///< (k, tile, f), a complex Tuple, updated over the input channels c
+    Halide::Func sum;  ///< (k, tile, f), a Tuple: both parts, or Gauss's three products, updated over the input channels c
     Halide::Var k{"k"}, part{"part"}, tile{"tile"}, f{"f"};
     Halide::RVar c;
 };

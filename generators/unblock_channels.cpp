@@ -1,5 +1,5 @@
-// Vectors of 16 channels to 16 channels of an image, finished: the transposition behind tile_inverse, or to NHWC a copy, with
-// bias, residual and post-op. Algorithm only; speed lives in schedules/*/unblock_channels.cpp.
+// Vectors of 16 channels to 16 channels of an image, finished: a transposition to planes, or to NHWC a copy, with bias,
+// residual and post-op. Algorithm only; speed lives in schedules/*/unblock_channels.cpp.
 //
 //     out[l,y,x] = post(in[y,x,l] + bias[l] + residual[l,y,x])
 #include "generators/block_channels.h"

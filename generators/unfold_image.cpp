@@ -1,5 +1,5 @@
 // unfold (im2col) of whole images: patches straight from the image, padding included. Algorithm only; speed lives in
-// schedules/*/map.h.
+// schedules/cuda/map.h.
 //
 //     out[n,c,t,p,q] = x[n,c, p*s0 + tap_row[t], q*s1 + tap_column[t]]        `value` outside the image
 #include "generators/post_op.h"

@@ -3,7 +3,7 @@
 //
 //     out[f,c,k] = total[f,c,k] + sum_tile x[f,tile,c] * g[f,tile,k]
 //
-// The ports are those of tile_correlation with one part instead of two.
+// The ports are those of tile_correlation with one part instead of two. im2col's bwd-data uses it for another product of panels.
 #include "generators/post_op.h"
 #include "generators/winograd_product.h"
 #include "schedules/cpu/winograd_correlation.h"

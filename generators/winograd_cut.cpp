@@ -6,10 +6,8 @@
 // Tiles are numbered through, tx fastest, then ty, then images n; beyond the last image they repeat. Places outside the image are
 // `value`; other padding modes come through pad first. Tiles are innermost in memory, as forward multiplies them, or channels, as the
 // gradient of the filters does; of these there may be more than the image has, which repeat its last.
-#include "generators/winograd_gpu.h"
-
 #include "generators/post_op.h"
-#include "generators/winograd_points.h"
+#include "generators/winograd_passes.h"
 #include "schedules/cuda/winograd_gpu.h"
 
 using namespace Halide;
@@ -34,28 +32,21 @@ public:
     void generate() {
         namespace winograd = fourfold::winograd;
         Var tile("tile"), c("c"), fx("fx"), fy("fy");
-        Var &i = stages.i, &j = stages.j;
+        Var &j = stages.j;
         const int t = m + 2;
-        const winograd::Matrix matrix = winograd::input_matrix(m);
         const Expr width = x.dim(0).extent(), height = x.dim(1).extent();
         const Expr n = clamp(tile / (tiles_x * tiles_y), 0, x.dim(3).extent() - 1);
         const Expr row = tile / tiles_x % tiles_y * m - top + j, column = tile % tiles_x * m - left;
         const bool channels_inside = layout == Inner::kChannels;
         const Expr channel = channels_inside ? min(c, x.dim(2).extent() - 1) : Expr(c);
-        std::vector<Expr> samples, values;
+        std::vector<Expr> samples;
         for (int s = 0; s < t; s++) {
             const Expr at = column + s, inside = row >= 0 && row < height && at >= 0 && at < width;
             samples.push_back(select(inside, x(clamp(at, 0, width - 1), clamp(row, 0, height - 1), channel, n), value));
         }
-        stages.first(j, tile, c) = Tuple(winograd::evaluate(matrix, samples));
-        stages.lines(i, j, tile, c) = mux(i, Tuple(stages.first(j, tile, c)).as_vector());
-        for (int r = 0; r < t; r++) {
-            values.push_back(stages.lines(i, r, tile, c));
-        }
-        stages.last(i, tile, c) = Tuple(winograd::evaluate(matrix, values));
+        winograd::transform_lines(stages, winograd::evaluate, winograd::input_matrix(m), samples, tile, c);
         out(tile, c, fx, fy) = mux(fy, Tuple(stages.last(fx, tile, c)).as_vector());
         stages.out = out;
-        stages.length = stages.count = t;
         fourfold::require_origin(x);
         fourfold::require_origin(out);
         x.dim(0).set_stride(Expr());

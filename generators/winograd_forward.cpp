@@ -5,10 +5,7 @@
 //
 // Channels are the innermost dimension of in and out, so that the transform of a tile is straight-line code on vectors of
 // channels. The ports are those of tile_forward with one part instead of two.
-#include "generators/winograd_forward.h"
-
-#include "generators/post_op.h"
-#include "generators/winograd_points.h"
+#include "generators/winograd_evaluate.h"
 #include "schedules/cpu/winograd_forward.h"
 
 using namespace Halide;
@@ -26,36 +23,10 @@ public:
 
     void generate() {
         namespace winograd = fourfold::winograd;
-        Var l("l"), row("row"), part("part"), tile("tile"), fx("fx"), fy("fy"), y("y");
-        const int t = m + 2;
-        const winograd::Matrix matrix = winograd::input_matrix(m);
-
-        std::vector<Expr> samples, values;
-        for (int x = 0; x < t; x++) {
-            samples.push_back(in(l, x, tile, y, row));
-        }
-        Func line("line"), lines("lines"), column("column");
-        line(l, y, tile, row) = Tuple(winograd::evaluate(matrix, samples));
-        lines(l, fx, y, tile, row) = mux(fx, Tuple(line(l, y, tile, row)).as_vector());
-        for (int i = 0; i < t; i++) {
-            values.push_back(lines(l, fx, i, tile, row));
-        }
-        column(l, fx, tile, row) = Tuple(winograd::evaluate(matrix, values));
-        out(l, row, part, tile, fy, fx) = mux(fy, Tuple(column(l, fx, tile, row)).as_vector());
-
-        stages = {out, column, lines, line, l, row, part, tile, fx, fy, y, t, t};
+        stages = winograd::evaluate_tiles(winograd::input_matrix(m), in, out);
     }
 
     void schedule() {
-        const int t = m + 2;
-        fourfold::require_origin(in);
-        fourfold::require_origin(out);
-        in.dim(0).set_extent(16);
-        in.dim(1).set_extent(t);
-        out.dim(0).set_extent(16);
-        out.dim(2).set_extent(1);
-        out.dim(4).set_extent(t);
-        out.dim(5).set_extent(t);
         fourfold::cpu::schedule(stages, get_target());
     }
 

@@ -1,5 +1,5 @@
 // The named stages of winograd_cut, winograd_join, winograd_pack, winograd_gradient_pack and winograd_gradient_join, as their schedules see
-// them: Winograd's transforms where a thread has a tile (or a filter) to itself.
+// them: Winograd's transforms where a thread has a tile (or a filter) to itself (winograd_passes.h).
 #pragma once
 
 #include "Halide.h"

@@ -2,10 +2,8 @@
 // Algorithm only; speed lives in schedules/cuda/winograd_gpu.h.
 //
 //     out[k,c,r,s] = before + (G^T p G)[r,s],  p[fy,fx] = sum_part in[fy,fx,part,k,c]
-#include "generators/winograd_gpu.h"
-
 #include "generators/post_op.h"
-#include "generators/winograd_points.h"
+#include "generators/winograd_passes.h"
 #include "schedules/cuda/winograd_gpu.h"
 
 using namespace Halide;
@@ -27,26 +25,18 @@ public:
     void generate() {
         namespace winograd = fourfold::winograd;
         Var c("c"), k("k"), s("s"), r("r"), fx("fx"), fy("fy");
-        Var &i = stages.i, &j = stages.j;
+        Var &j = stages.j;
         const int t = m + 2;
-        const winograd::Matrix matrix = winograd::transposed(winograd::filter_matrix(m));
         RDom part(0, in.dim(2).extent(), "part");
         stages.sum(fy, fx, c, k) = 0.0f;
         stages.sum(fy, fx, c, k) += in(c, k, part, fx, fy);
-        std::vector<Expr> points, values;
+        std::vector<Expr> points;
         for (int p = 0; p < t; p++) {
             points.push_back(stages.sum(p, j, c, k));
         }
-        stages.first(j, c, k) = Tuple(winograd::interpolate(matrix, points));
-        stages.lines(i, j, c, k) = mux(i, Tuple(stages.first(j, c, k)).as_vector());
-        for (int p = 0; p < t; p++) {
-            values.push_back(stages.lines(i, p, c, k));
-        }
-        stages.last(i, c, k) = Tuple(winograd::interpolate(matrix, values));
+        winograd::transform_lines(stages, winograd::interpolate, winograd::transposed(winograd::filter_matrix(m)), points, c, k);
         out(c, k, s, r) = mux(s, Tuple(stages.last(r, c, k)).as_vector()) + select(accumulate != 0, before(c, k, s, r), 0.0f);
         stages.out = out;
-        stages.length = 3;
-        stages.count = t;
         fourfold::require_origin(in);
         fourfold::require_origin(before);
         fourfold::require_origin(out);

@@ -5,10 +5,8 @@
 //
 // Tiles as winograd_cut numbers them, tile 0 of a part following the last of the part before. Zero beyond the image, the last image and the
 // last channel.
-#include "generators/winograd_gpu.h"
-
 #include "generators/post_op.h"
-#include "generators/winograd_points.h"
+#include "generators/winograd_passes.h"
 #include "schedules/cuda/winograd_gpu.h"
 
 using namespace Halide;
@@ -28,28 +26,20 @@ public:
     void generate() {
         namespace winograd = fourfold::winograd;
         Var a("a"), b("b"), fx("fx"), fy("fy");
-        Var &i = stages.i, &j = stages.j;
+        Var &j = stages.j;
         const int t = m + 2;
-        const winograd::Matrix matrix = winograd::transposed(winograd::output_matrix(m));
         const Expr width = gy.dim(0).extent(), height = gy.dim(1).extent(), channels = gy.dim(2).extent(), images = gy.dim(3).extent();
         const Expr blocks = (channels + 15) / 16;
         const Expr k = b % blocks * 16 + a % 16, tile = b / blocks * (out.dim(0).extent() / 16) + a / 16;
         const Expr row = tile / tiles_x % tiles_y * m + j, column = tile % tiles_x * m, n = tile / (tiles_x * tiles_y);
-        std::vector<Expr> samples, values;
+        std::vector<Expr> samples;
         for (int s = 0; s < m; s++) {
             const Expr at = column + s, inside = k < channels && n < images && row < height && at < width;
             samples.push_back(select(inside, gy(clamp(at, 0, width - 1), clamp(row, 0, height - 1), clamp(k, 0, channels - 1), clamp(n, 0, images - 1)), 0.0f));
         }
-        stages.first(j, a, b) = Tuple(winograd::evaluate(matrix, samples));
-        stages.lines(i, j, a, b) = mux(i, Tuple(stages.first(j, a, b)).as_vector());
-        for (int r = 0; r < m; r++) {
-            values.push_back(stages.lines(i, r, a, b));
-        }
-        stages.last(i, a, b) = Tuple(winograd::evaluate(matrix, values));
+        winograd::transform_lines(stages, winograd::evaluate, winograd::transposed(winograd::output_matrix(m)), samples, a, b);
         out(a, b, fx, fy) = mux(fy, Tuple(stages.last(fx, a, b)).as_vector());
         stages.out = out;
-        stages.length = t;
-        stages.count = m;
         fourfold::require_origin(gy);
         fourfold::require_origin(out);
         gy.dim(0).set_stride(Expr());

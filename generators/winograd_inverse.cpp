@@ -4,10 +4,7 @@
 //     out[row,y,tile,x] = (A^T p A)[y,x],  p[fy,fx] = in[fx,fy,tile,row]
 //
 // The ports are those of tile_inverse with one part instead of two.
-#include "generators/winograd_inverse.h"
-
-#include "generators/post_op.h"
-#include "generators/winograd_points.h"
+#include "generators/winograd_interpolate.h"
 #include "schedules/cpu/winograd_inverse.h"
 
 using namespace Halide;
@@ -25,36 +22,10 @@ public:
 
     void generate() {
         namespace winograd = fourfold::winograd;
-        Var l("l"), x("x"), tile("tile"), y("y"), row("row"), fx("fx");
-        const int t = m + 2;
-        const winograd::Matrix matrix = winograd::output_matrix(m);
-
-        std::vector<Expr> points, values;
-        for (int fy = 0; fy < t; fy++) {
-            points.push_back(in(l, row, 0, tile, fy, fx));
-        }
-        Func column("column"), columns("columns"), line("line");
-        column(l, fx, tile, row) = Tuple(winograd::interpolate(matrix, points));
-        columns(l, y, fx, tile, row) = mux(y, Tuple(column(l, fx, tile, row)).as_vector());
-        for (int i = 0; i < t; i++) {
-            values.push_back(columns(l, y, i, tile, row));
-        }
-        line(l, y, tile, row) = Tuple(winograd::interpolate(matrix, values));
-        out(l, x, tile, y, row) = mux(x, Tuple(line(l, y, tile, row)).as_vector());
-
-        stages = {out, line, columns, column, l, x, tile, y, row, fx, m, t};
+        stages = winograd::interpolate_tiles(winograd::output_matrix(m), in, out);
     }
 
     void schedule() {
-        const int t = m + 2;
-        fourfold::require_origin(in);
-        fourfold::require_origin(out);
-        in.dim(0).set_extent(16);
-        in.dim(2).set_extent(1);
-        in.dim(4).set_extent(t);
-        in.dim(5).set_extent(t);
-        out.dim(0).set_extent(16);
-        out.dim(1).set_extent(m);
         fourfold::cpu::schedule(stages, get_target());
     }
 

@@ -4,10 +4,8 @@
 //     out[n,k,ty*m + y,tx*m + x] = post(bias[k] + residual + (A^T p A)[y,x]),  p[fy,fx] = in[fy,fx,k,tile]
 //
 // Tiles as winograd_cut numbers them; what of a tile lies beyond the image is dropped.
-#include "generators/winograd_gpu.h"
-
 #include "generators/post_op.h"
-#include "generators/winograd_points.h"
+#include "generators/winograd_passes.h"
 #include "schedules/cuda/winograd_gpu.h"
 
 using namespace Halide;
@@ -33,19 +31,13 @@ public:
     void generate() {
         namespace winograd = fourfold::winograd;
         Var tile("tile"), k("k"), q("q"), p("p"), n("n");
-        Var &i = stages.i, &j = stages.j;
+        Var &j = stages.j;
         const int t = m + 2;
-        const winograd::Matrix matrix = winograd::output_matrix(m);
-        std::vector<Expr> points, values;
+        std::vector<Expr> points;
         for (int fy = 0; fy < t; fy++) {
             points.push_back(in(tile, k, j, fy));
         }
-        stages.first(j, tile, k) = Tuple(winograd::interpolate(matrix, points));
-        stages.lines(i, j, tile, k) = mux(i, Tuple(stages.first(j, tile, k)).as_vector());
-        for (int fx = 0; fx < t; fx++) {
-            values.push_back(stages.lines(i, fx, tile, k));
-        }
-        stages.last(i, tile, k) = Tuple(winograd::interpolate(matrix, values));
+        winograd::transform_lines(stages, winograd::interpolate, winograd::output_matrix(m), points, tile, k);
         const Expr width = out.dim(0).extent(), height = out.dim(1).extent(), images = out.dim(3).extent();
         RDom to(0, m, 0, m, 0, tiles_x * tiles_y * images, "to");
         const Expr column = to.z % tiles_x * m + to.x, row = to.z / tiles_x % tiles_y * m + to.y;
@@ -55,8 +47,6 @@ public:
         out(q, p, k, n) = undef<float>();
         out(tq, tp, k, tn) = fourfold::post_op(select(use_residual != 0, v + residual(tq, tp, k, tn), v), post, lo, hi);
         stages.out = out;
-        stages.length = m;
-        stages.count = t;
         fourfold::require_origin(in);
         fourfold::require_origin(bias);
         fourfold::require_origin(residual);

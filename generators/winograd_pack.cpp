@@ -2,10 +2,8 @@
 // lives in schedules/cuda/winograd_gpu.h.
 //
 //     packed[fy,fx,k/16,c,k%16] = (G g G^T)[fy,fx],  g[r,s] = w[k,c,r,s]      zero for k beyond the last output channel
-#include "generators/winograd_gpu.h"
-
 #include "generators/post_op.h"
-#include "generators/winograd_points.h"
+#include "generators/winograd_passes.h"
 #include "schedules/cuda/winograd_gpu.h"
 
 using namespace Halide;
@@ -24,23 +22,15 @@ public:
     void generate() {
         namespace winograd = fourfold::winograd;
         Var a("a"), b("b"), fx("fx"), fy("fy");
-        Var &i = stages.i, &j = stages.j;
-        const winograd::Matrix matrix = winograd::filter_matrix(m);
+        Var &j = stages.j;
         const Expr k = b * 16 + a % 16, c = clamp(a / 16, 0, w.dim(2).extent() - 1), last = w.dim(3).extent() - 1;
-        std::vector<Expr> taps, values;
+        std::vector<Expr> taps;
         for (int s = 0; s < 3; s++) {
             taps.push_back(select(k <= last, w(s, j, c, clamp(k, 0, last)), 0.0f));
         }
-        stages.first(j, a, b) = Tuple(winograd::evaluate(matrix, taps));
-        stages.lines(i, j, a, b) = mux(i, Tuple(stages.first(j, a, b)).as_vector());
-        for (int r = 0; r < 3; r++) {
-            values.push_back(stages.lines(i, r, a, b));
-        }
-        stages.last(i, a, b) = Tuple(winograd::evaluate(matrix, values));
+        winograd::transform_lines(stages, winograd::evaluate, winograd::filter_matrix(m), taps, a, b);
         out(a, b, fx, fy) = mux(fy, Tuple(stages.last(fx, a, b)).as_vector());
         stages.out = out;
-        stages.length = m + 2;
-        stages.count = 3;
         fourfold::require_origin(w);
         fourfold::require_origin(out);
         w.dim(0).set_extent(3).set_stride(Expr());

@@ -1,4 +1,4 @@
-// The named stages of winograd_product, as its schedules see them.
+// The named stages of winograd_product and winograd_correlation, as their schedules see them.
 #pragma once
 
 #include "Halide.h"

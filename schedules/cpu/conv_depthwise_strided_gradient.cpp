@@ -3,7 +3,7 @@
 //
 // Registers (AVX-512): m=1 n=1 keeps 4 sums, all 9 filter values of f=3 and the vectors of gy in 32. A row of sums is put
 // together from its even and odd columns by two permutations and stored under masks.
-// Edges: gy is copied row by row between zeros, in scratch that stays in L1 or L2; the last columns and rows are computed in full.
+// Edges: gy is copied between zeros, in scratch that stays in L1 or L2; the last columns and rows are computed in full.
 //
 // Evidence (AMD EPYC, Zen 4, AVX-512, one thread, 2026-11-29, the kernel alone; other work ran on the machine; PyTorch is 2.15 in
 // channels-last, its better layout):
