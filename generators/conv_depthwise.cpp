@@ -11,6 +11,7 @@
 // Halide lists dimensions innermost first.
 #include "generators/conv_depthwise.h"
 
+#include "generators/between_zeros.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/conv_depthwise.h"
 #include "schedules/cpu/whole_stores.h"
@@ -48,19 +49,9 @@ public:
         Var &q = stages.q, &p = stages.p, &o = stages.o, &c = stages.c, &pi = stages.pi, &po = stages.po;
         Func image("image");
         if (pad) {
-            const Expr width = x.dim(0).extent(), height = x.dim(1).extent();
-            const Expr column = stages.x + origin_x;
-            const Expr inside = column >= 0 && column < width;
             const int step = stride;
             const Expr rows = (out.dim(1).extent() + m - 1) / m * (m * step) + f0() - step;
-            const Expr begin = clamp(-origin_y, 0, rows), end = clamp(height - origin_y, begin, rows);
-            RDom above(0, begin, "above"), within(begin, end - begin, "within"), below(end, rows - end, "below");
-            const auto at = [&](const Expr &r) { return x(unsafe_promise_clamped(column, 0, width - 1), unsafe_promise_clamped(r + origin_y, 0, height - 1), c); };
-            image(stages.x, stages.y, c) = undef<float>();
-            image(stages.x, above.x, c) = 0.0f;
-            image(stages.x, within.x, c) = select(inside, fourfold::load_if(inside, at(within.x)), 0.0f);
-            image(stages.x, below.x, c) = 0.0f;
-            stages.rows = {above.x, within.x, below.x};
+            stages.rows = fourfold::between_zeros(image, x, origin_x, origin_y, rows, stages.x, stages.y, c);
         } else {
             image(stages.x, stages.y, c) = x(stages.x, stages.y, c);
         }

@@ -10,6 +10,7 @@
 // Halide lists dimensions innermost first.
 #include "generators/conv_depthwise_backward_filters.h"
 
+#include "generators/between_zeros.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/conv_depthwise_backward_filters.h"
 
@@ -44,17 +45,8 @@ public:
         const Expr steps = (height + m - 1) / m;
 
         Func image("image");
-        const Expr column = stages.x + origin_x;
-        const Expr inside = column >= 0 && column < x.dim(0).extent();
         const Expr rows = (steps * m - 1) * step + (f0 + h - 1) / h * h;
-        const Expr begin = clamp(-origin_y, 0, rows), end = clamp(x.dim(1).extent() - origin_y, begin, rows);
-        RDom above(0, begin, "above"), within(begin, end - begin, "within"), below(end, rows - end, "below");
-        const Expr at = x(unsafe_promise_clamped(column, 0, x.dim(0).extent() - 1), unsafe_promise_clamped(within.x + origin_y, 0, x.dim(1).extent() - 1), c);
-        image(stages.x, stages.y, c) = undef<float>();
-        image(stages.x, above.x, c) = 0.0f;
-        image(stages.x, within.x, c) = select(inside, fourfold::load_if(inside, at), 0.0f);
-        image(stages.x, below.x, c) = 0.0f;
-        stages.copied = {above.x, within.x, below.x};
+        stages.copied = fourfold::between_zeros(image, x, origin_x, origin_y, rows, stages.x, stages.y, c);
 
         Func grad("grad"), lanes("lanes"), sum("sum");
         const Expr p = stages.po * m + stages.i, q = stages.qo * vector + l;

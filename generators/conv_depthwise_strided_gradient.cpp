@@ -11,6 +11,7 @@
 // Halide lists dimensions innermost first.
 #include "generators/conv_depthwise_strided_gradient.h"
 
+#include "generators/between_zeros.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/conv_depthwise_strided_gradient.h"
 #include "schedules/cpu/whole_stores.h"
@@ -48,19 +49,9 @@ public:
 
         // gy between zeros, from (origin_x, origin_y) on.
         Func image("image");
-        const Expr width = gy.dim(0).extent(), height = gy.dim(1).extent();
-        const Expr column = stages.x + origin_x;
-        const Expr inside = column >= 0 && column < width;
         const Expr pairs_of_rows = (out.dim(1).extent() + 1) / 2;
         const Expr rows = (pairs_of_rows + m - 1) / m * m + taps_y;
-        const Expr begin = clamp(-origin_y, 0, rows), end = clamp(height - origin_y, begin, rows);
-        RDom above(0, begin, "above"), within(begin, end - begin, "within"), below(end, rows - end, "below");
-        const Expr at = gy(unsafe_promise_clamped(column, 0, width - 1), unsafe_promise_clamped(within.x + origin_y, 0, height - 1), c);
-        image(stages.x, stages.y, c) = undef<float>();
-        image(stages.x, above.x, c) = 0.0f;
-        image(stages.x, within.x, c) = select(inside, fourfold::load_if(inside, at), 0.0f);
-        image(stages.x, below.x, c) = 0.0f;
-        stages.rows = {above.x, within.x, below.x};
+        stages.rows = fourfold::between_zeros(image, gy, origin_x, origin_y, rows, stages.x, stages.y, c);
 
         Func sum("sum");
         sum(stages.dx, q, stages.dy, pi, po, c) = bias(c);
