@@ -135,11 +135,11 @@ struct AlgorithmEntry {
     Algorithm algorithm;
     const char *name;
     const char *main_stage;  ///< whose variant PlanOptions::variant names; null when there is none
-    Planner plan;            ///< null: planned for a later version
+    Planner plan;            ///< forward
     bool automatic;          ///< whether kAuto may pick it
     Planner plan_filter_gradient = nullptr;  ///< bwd-filters, whose sum runs over images and pixels; null: not by this algorithm
     Planner plan_columns = nullptr;          ///< unfold and fold; null: not by this algorithm
-    Planner plan_data_gradient = nullptr;    ///< bwd-data, where it is not the adjoint problems' forward plans (backward_data.cpp)
+    Planner plan_data_gradient = nullptr;    ///< of a GPU's: bwd-data; the CPU's is planned by plan_backward_data
     std::vector<const char *> stages = {};   ///< of a GPU's: those that its plans run beside the variants that their choices name
 };
 

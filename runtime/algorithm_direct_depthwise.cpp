@@ -7,7 +7,6 @@
 // of its own without one: rows e, e + d, ... read the input rows congruent to e - pad.
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -120,11 +119,7 @@ public:
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
-        const float *bias = t.bias;
-        if (bias == nullptr) {
-            std::fill_n(floats_at(workspace, bias_offset_), problem_.out_channels, 0.0f);
-            bias = floats_at(workspace, bias_offset_);
-        }
+        const float *bias = bias_or_zeros(t.bias, floats_at(workspace, bias_offset_), problem_.out_channels);
         // Lanes past a row's end compute garbage that nobody stores, but denormals left in the workspace would slow them a hundredfold.
         for (int slot = 0; slot < slots_; slot++) {
             std::memset(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_ + heap_offset_, 0, heap_bytes_);
@@ -434,11 +429,7 @@ public:
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
-        const float *bias = t.bias;
-        if (bias == nullptr) {
-            std::fill_n(floats_at(workspace, bias_offset_), problem_.out_channels, 0.0f);
-            bias = floats_at(workspace, bias_offset_);
-        }
+        const float *bias = bias_or_zeros(t.bias, floats_at(workspace, bias_offset_), problem_.out_channels);
         return parallel_for(execution, slots_, tasks(), [&](int64_t index, int slot, KernelContext &context) {
             context.heap = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
             context.heap_bytes = slot_bytes_;

@@ -14,7 +14,6 @@
 // of any size needs the memory of a few tiles.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -523,16 +522,7 @@ private:
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
-    if (p.in_channels != p.groups) {
-        return Status(StatusCode::kUnsupported, "transforms without a sum over channels need one input channel to a group; there are " + std::to_string(p.in_channels / p.groups));
-    }
-    if (p.layout != Layout::kNchw) {
-        return Status(StatusCode::kUnsupported, "transforms without a sum over channels read planes; the layout is NHWC");
-    }
-    if (p.stride_h != 1 || p.stride_w != 1) {
-        return Status(StatusCode::kUnsupported, "transforms without a sum over channels need stride 1; it is " + std::to_string(p.stride_h) + "x" + std::to_string(p.stride_w));
-    }
-    if (Status status = planes_within_reach(p); !status.ok()) {
+    if (Status status = lane_transforms_take(p); !status.ok()) {
         return status;
     }
     Isa isa = best_isa();

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
 #include "fourfold/tensor.h"
 
@@ -54,6 +53,15 @@ inline float *floats_at(std::byte *base, size_t offset) {
 }
 inline const float *floats_at(const std::byte *base, size_t offset) {
     return reinterpret_cast<const float *>(base + offset);
+}
+
+/// What kernels that always add a bias take for the caller's: `count` zeros at `zeros` where there is none.
+inline const float *bias_or_zeros(const float *bias, float *zeros, int64_t count) {
+    if (bias == nullptr) {
+        std::fill_n(zeros, count, 0.0f);
+        bias = zeros;
+    }
+    return bias;
 }
 
 }  // namespace fourfold

@@ -373,9 +373,6 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_phases(const AlgorithmEntry &entry, 
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_backward_data(const AlgorithmEntry &entry, const PlanRequest &request) {
-    if (entry.plan == nullptr) {
-        return Status(StatusCode::kUnsupported, std::string("algorithm '") + entry.name + "' is not in this version");
-    }
     if (!request.options.variant.empty()) {
         // Even where no phase asks for it, a variant that does not exist is an error.
         if (const Result<const Variant *> forced = forced_variant(request.options, nullptr); !forced && forced.status().code() == StatusCode::kInvalidArgument) {

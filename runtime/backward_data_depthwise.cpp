@@ -101,11 +101,7 @@ public:
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
-        const float *bias = t.bias;
-        if (bias == nullptr) {
-            std::fill_n(floats_at(workspace, bias_offset_), problem_.groups, 0.0f);
-            bias = floats_at(workspace, bias_offset_);
-        }
+        const float *bias = bias_or_zeros(t.bias, floats_at(workspace, bias_offset_), problem_.groups);
         // As in direct: old denormals in lanes past a row's end would be slow.
         for (int slot = 0; slot < slots_; slot++) {
             std::memset(workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, 0, heap_bytes_);

@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "backward_filters.h"
-#include "cost_model.h"
 
 namespace fourfold {
 namespace {

@@ -226,20 +226,11 @@ private:
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_planes(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
-    if (p.in_channels != p.groups) {
-        return Status(StatusCode::kUnsupported, "transforms without a sum over channels need one input channel to a group; there are " + std::to_string(p.in_channels / p.groups));
-    }
-    if (p.layout != Layout::kNchw) {
-        return Status(StatusCode::kUnsupported, "transforms without a sum over channels read planes; the layout is NHWC");
-    }
-    if (p.stride_h != 1 || p.stride_w != 1) {
-        return Status(StatusCode::kUnsupported, "transforms without a sum over channels need stride 1; it is " + std::to_string(p.stride_h) + "x" + std::to_string(p.stride_w));
+    if (Status status = lane_transforms_take(p); !status.ok()) {
+        return status;
     }
     if (p.padding_mode != PaddingMode::kZeros && (p.pad_top | p.pad_bottom | p.pad_left | p.pad_right) != 0) {
         return Status(StatusCode::kUnsupported, "filter gradients of whole planes need padding with zeros");
-    }
-    if (Status status = planes_within_reach(p); !status.ok()) {
-        return status;
     }
     const Variant *forced = nullptr;
     if (!request.options.variant.empty()) {

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <new>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 

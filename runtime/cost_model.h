@@ -1,6 +1,5 @@
 // The documented cost model that chooses where no measurement does: FMA cycles of the tiles actually computed, plus bytes
 // moved, plus a little per kernel call. Its constants are coarse on purpose: they rank algorithms, they do not predict.
-// A tuned table will come before it.
 #pragma once
 
 #include <algorithm>

@@ -5,8 +5,6 @@
 // declared in src/runtime/device_interface.h).
 #include <HalideRuntime.h>
 
-#include <cstring>
-
 #include "device/runtime.h"
 #include "halide_hooks.h"
 

@@ -11,16 +11,10 @@
 #include "variant_choice.h"
 
 namespace fourfold {
+
 FoldStage::FoldStage(const Conv2dProblem &p, const Variant &variant)
     : problem(p), kernel(variant), folds(folds_padding(p)), height(p.in_height + (folds ? p.pad_top + p.pad_bottom : 0)), width(p.in_width + (folds ? p.pad_left + p.pad_right : 0)), rows(axis_phases(height, folds ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height())), columns(axis_phases(width, folds ? 0 : p.pad_left, p.stride_w, p.dilation_w, p.filter_width, p.out_width())) {
-    const auto covered = [](const std::vector<AxisPhase> &phases) {
-        int64_t count = 0;
-        for (const AxisPhase &phase : phases) {
-            count += phase.count;
-        }
-        return count;
-    };
-    gaps = covered(rows) < height || covered(columns) < width;
+    gaps = rows.covered < height || columns.covered < width;
 }
 
 bool FoldStage::gather(const ColumnsIn &from, int64_t first, int64_t row_count, int64_t count, const StridedOut &planes, KernelContext &context) const {
@@ -35,9 +29,9 @@ bool FoldStage::gather(const ColumnsIn &from, int64_t first, int64_t row_count, 
     const int64_t out_width = p.out_width(), begin = first / p.stride_h;
     const int64_t at_once = std::clamp<int64_t>((int64_t{1} << 28) / from.channel, 1, count);
     const int64_t sign = from.flipped ? -1 : 1, last = from.flipped ? p.filter_height * p.filter_width - 1 : 0;
-    for (const AxisPhase &a : rows) {
+    for (const AxisPhase &a : rows.phases) {
         const int64_t positions = std::min(a.count, ceil_div(first + row_count, p.stride_h)) - begin;
-        for (const AxisPhase &b : columns) {
+        for (const AxisPhase &b : columns.phases) {
             for (int64_t c = 0; positions > 0 && c < count; c += at_once) {
                 const int64_t n = std::min(at_once, count - c), tap = last + sign * (a.tap * p.filter_width + b.tap);
                 const Floats<5> in(from.data + c * from.channel + tap * from.tap, {{out_width, 1}, {p.out_height(), out_width}, {b.taps, sign * b.tap_step * from.tap}, {a.taps, sign * a.tap_step * p.filter_width * from.tap}, {n, from.channel}});
@@ -110,8 +104,8 @@ public:
         const double idle = static_cast<double>(round_up(phase_width, tile)) / static_cast<double>(phase_width) - 1.0;
         const double starts = 8.0 * static_cast<double>(taps_ * ceil_div(phase_width, tile)) * static_cast<double>(p.batch * p.in_channels) * static_cast<double>(ceil_div(fold_.height, p.stride_h));
         const double image = fold_.folds ? 8.0 * static_cast<double>(p.batch * p.in_channels) * static_cast<double>(fold_.height * fold_.width) : 0.0;
-        predict(image + idle * 4.0 * static_cast<double>(p.column_elements()) + starts, tasks(), static_cast<double>(tasks()) * static_cast<double>(fold_.rows.size() * fold_.columns.size()));
-        details = std::to_string(fold_.rows.size() * fold_.columns.size()) + " phases, bands of " + std::to_string(band_) + " rows, " + std::to_string(channels_) + " of " + std::to_string(p.in_channels) + " channels a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time" + (fold_.folds ? "; padded planes are folded back" : "");
+        predict(image + idle * 4.0 * static_cast<double>(p.column_elements()) + starts, tasks(), static_cast<double>(tasks()) * static_cast<double>(fold_.rows.phases.size() * fold_.columns.phases.size()));
+        details = std::to_string(fold_.rows.phases.size() * fold_.columns.phases.size()) + " phases, bands of " + std::to_string(band_) + " rows, " + std::to_string(channels_) + " of " + std::to_string(p.in_channels) + " channels a task, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time" + (fold_.folds ? "; padded planes are folded back" : "");
         return Status();
     }
 

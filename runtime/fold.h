@@ -29,7 +29,7 @@ struct FoldStage {
     const Variant &kernel;
     const bool folds;       ///< the padding's share is added to the image
     int64_t height, width;  ///< of what is gathered
-    std::vector<AxisPhase> rows, columns;
+    AdjointAxis rows, columns;
     bool gaps;              ///< some pixels are in no column
 };
 

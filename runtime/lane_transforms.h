@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
+#include "algorithm.h"
 #include "fourfold/tensor.h"
 #include "kernel.h"
 #include "registry.h"
@@ -44,6 +46,20 @@ inline const Variant *variant_of_length(Isa isa, const char *stage, int64_t n, c
         }
     }
     return nullptr;
+}
+
+/// Which problems have transforms without a sum over channels.
+inline Status lane_transforms_take(const Conv2dProblem &p) {
+    if (p.in_channels != p.groups) {
+        return Status(StatusCode::kUnsupported, "transforms without a sum over channels need one input channel to a group; there are " + std::to_string(p.in_channels / p.groups));
+    }
+    if (p.layout != Layout::kNchw) {
+        return Status(StatusCode::kUnsupported, "transforms without a sum over channels read planes; the layout is NHWC");
+    }
+    if (p.stride_h != 1 || p.stride_w != 1) {
+        return Status(StatusCode::kUnsupported, "transforms without a sum over channels need stride 1; it is " + std::to_string(p.stride_h) + "x" + std::to_string(p.stride_w));
+    }
+    return planes_within_reach(p);
 }
 
 /// The lengths of a rung of the ladder.

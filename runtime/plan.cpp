@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <sstream>
@@ -550,19 +548,6 @@ struct Plan::Impl {
     size_t packed_bytes() const {
         return fourfold::packed_bytes(problem, *plan);
     }
-    std::array<int64_t, 4> column_size() const {
-        return {problem.batch, problem.in_channels, problem.filter_height * problem.filter_width, problem.out_height() * problem.out_width()};
-    }
-    std::array<int64_t, 4> input_size() const {
-        return {problem.batch, problem.in_channels, problem.in_height, problem.in_width};
-    }
-    std::array<int64_t, 4> filter_size() const {
-        return {problem.out_channels, problem.in_channels / problem.groups, problem.filter_height, problem.filter_width};
-    }
-    std::array<int64_t, 4> output_size() const {
-        return {problem.batch, problem.out_channels, problem.out_height(), problem.out_width()};
-    }
-
     size_t workspace_bytes_unpacked() const {
         return packed_bytes() + std::max(plan->workspace_bytes, plan->pack_workspace_bytes);
     }
@@ -579,7 +564,7 @@ struct Plan::Impl {
 
     Status pack(const ConstView &filters, std::byte *packed, std::byte *workspace, const Execution &execution) const {
         StridedIn w;
-        Status status = resolve("filters", filters, problem.layout, filter_size(), Role::kFilters, w);
+        Status status = resolve("filters", filters, problem.layout, filter_size(problem), Role::kFilters, w);
         if (!status.ok()) {
             return status;
         }
@@ -810,7 +795,7 @@ Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, 
             return bad("filters are null");
         }
         StridedIn w;
-        status = resolve("filters", tensors.filters.view, problem.layout, filter_size(), Role::kFilters, w);
+        status = resolve("filters", tensors.filters.view, problem.layout, filter_size(problem), Role::kFilters, w);
         if (status.ok() && plan->takes_unpacked(w)) {
             return plan->forward_unpacked(t, w, scratch, execution);
         }
@@ -826,12 +811,12 @@ Status Plan::Impl::execute_image(const Tensors &tensors, MemoryBlock workspace, 
 
 Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
     FilterGradientTensors t;
-    Status status = resolve("input", tensors.input, problem.layout, input_size(), Role::kInput, t.input);
+    Status status = resolve("input", tensors.input, problem.layout, input_size(problem), Role::kInput, t.input);
     if (status.ok()) {
-        status = resolve("grad_output", tensors.grad_output, problem.layout, output_size(), Role::kInput, t.grad_output);
+        status = resolve("grad_output", tensors.grad_output, problem.layout, output_size(problem), Role::kInput, t.grad_output);
     }
     if (status.ok()) {
-        status = resolve("grad_filters", tensors.grad_filters, problem.layout, filter_size(), Role::kFilterGradient, t.grad_filters);
+        status = resolve("grad_filters", tensors.grad_filters, problem.layout, filter_size(problem), Role::kFilterGradient, t.grad_filters);
     }
     if (status.ok()) {
         status = check_block("workspace", workspace.data, workspace.bytes, plan->workspace_bytes);
@@ -843,15 +828,15 @@ Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock w
         return bad("grad_bias is not aligned to " + std::to_string(alignof(float)) + " bytes");
     }
     t.grad_bias = tensors.grad_bias;
-    const auto filters = address_range(t.grad_filters, filter_size());
+    const auto filters = address_range(t.grad_filters, filter_size(problem));
     const auto bias = block_range(t.grad_bias, t.grad_bias != nullptr ? static_cast<size_t>(problem.out_channels) * sizeof(float) : 0);
     const struct {
         const char *name;
         bool dense;
         std::pair<uintptr_t, uintptr_t> range;
     } others[] = {
-        {"input", tensors.input.dense, address_range(t.input, input_size())},
-        {"grad_output", tensors.grad_output.dense, address_range(t.grad_output, output_size())},
+        {"input", tensors.input.dense, address_range(t.input, input_size(problem))},
+        {"grad_output", tensors.grad_output.dense, address_range(t.grad_output, output_size(problem))},
         {"workspace", true, block_range(workspace.data, workspace.data != nullptr ? plan->workspace_bytes : 0)},
     };
     for (const auto &other : others) {
@@ -877,7 +862,7 @@ Status Plan::Impl::execute_filter_gradient(const Tensors &tensors, MemoryBlock w
 Status Plan::Impl::execute_columns(const Tensors &tensors, MemoryBlock workspace, const ExecutionContext &context) const {
     // Columns have one order, whatever the images' layout.
     const bool unfold = problem.operation == Operation::kUnfold;
-    const std::array<int64_t, 4> in_size = unfold ? input_size() : column_size(), out_size = unfold ? column_size() : input_size();
+    const std::array<int64_t, 4> in_size = unfold ? input_size(problem) : column_size(problem), out_size = unfold ? column_size(problem) : input_size(problem);
     ForwardTensors t;
     Status status = resolve("input", tensors.input, unfold ? problem.layout : Layout::kNchw, in_size, Role::kInput, t.input);
     if (status.ok()) {

@@ -1,7 +1,6 @@
 #include "record.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <nlohmann/json.hpp>
 

@@ -4,8 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "bad.h"
-
 namespace fourfold {
 namespace {
 

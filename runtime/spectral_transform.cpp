@@ -1,7 +1,6 @@
 // SpectralTransform: planes through a PlaneFft in a slot of the workspace. Its spectra lie transposed (v, u); the stage
 // complex_transpose brings blocks of channels from and to the caller's order.
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <new>
 

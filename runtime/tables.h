@@ -1,7 +1,6 @@
 // The loaded tables, ready to be asked: exact records, neighbours, and how far the cost model was off.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>

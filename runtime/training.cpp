@@ -13,9 +13,12 @@
 #include "fourfold/training.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <initializer_list>
 #include <new>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 #include "algorithm.h"
@@ -41,7 +44,14 @@ const char *name_of(Kind kind) {
     return kNames[static_cast<uint32_t>(kind)];
 }
 
-/// In front of every block.
+/// A block of memory by its name in messages; null where there is none.
+struct Block {
+    const char *name;
+    const void *data;
+    size_t bytes;
+};
+
+/// In front of every block of spectra.
 struct SpectraHeader {
     char magic[8];
     uint64_t layout;   ///< hash of everything that the block's form depends on
@@ -104,20 +114,20 @@ struct TrainingPlan::Impl {
     int64_t all_channels() const {
         return problem.groups * channels;
     }
-    std::array<int64_t, 4> input_size() const {
-        return {problem.batch, problem.in_channels, problem.in_height, problem.in_width};
-    }
-    std::array<int64_t, 4> filter_size() const {
-        return {problem.out_channels, problem.in_channels / problem.groups, problem.filter_height, problem.filter_width};
-    }
-    std::array<int64_t, 4> output_size() const {
-        return {problem.batch, problem.out_channels, problem.out_height(), problem.out_width()};
-    }
     const SpectraHeader &header(Kind kind) const {
         return headers[static_cast<uint32_t>(kind)];
     }
     size_t bytes(Kind kind) const {
         return sizeof(SpectraHeader) + header(kind).payload;
+    }
+    Block block(Kind kind, const void *data) const {
+        return {name_of(kind), data, bytes(kind)};
+    }
+    Block scratch(const MemoryBlock &workspace) const {
+        return {"workspace", workspace.data, workspace_bytes};
+    }
+    size_t bias_bytes() const {
+        return static_cast<size_t>(problem.out_channels) * sizeof(float);
     }
 
     /// `count` channels from planes in a slot to spectra, and back; `step` complex numbers from frequency to frequency.
@@ -173,6 +183,9 @@ struct TrainingPlan::Impl {
         return status;
     }
 
+    /// Checks a tensor and writes the spectra that `transform`, one of those below, makes of it.
+    using Transform = Status (Impl::*)(const StridedIn &, Complex *, MemoryBlock, const ExecutionContext &) const;
+    Status transform(Kind kind, const char *name, const ConstView &view, const std::array<int64_t, 4> &size, Transform transform, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const;
     Status transform_input(const StridedIn &x, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
     Status transform_filters(const StridedIn &w, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
     Status transform_gradient(const StridedIn &gy, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
@@ -665,48 +678,41 @@ Status empty_plan() {
     return bad("the plan is empty; make one with TrainingPlan::create");
 }
 
-/// A dense tensor and a block; of views only the caller knows what lies between.
+/// A dense tensor and blocks; of views only the caller knows what lies between.
 template<typename T>
-Status apart(const char *name, const TensorView<T> &view, std::pair<uintptr_t, uintptr_t> range, const char *other, const void *data, size_t bytes) {
-    return view.dense && same_memory(range, block_range(data, bytes)) ? bad(std::string(name) + " and " + other + " overlap") : Status();
+Status apart(const char *name, const TensorView<T> &view, std::pair<uintptr_t, uintptr_t> range, std::initializer_list<Block> blocks) {
+    for (const Block &block : blocks) {
+        if (view.dense && block.data != nullptr && same_memory(range, block_range(block.data, block.bytes))) {
+            return bad(std::string(name) + " and " + block.name + " overlap");
+        }
+    }
+    return Status();
+}
+
+Status check_bias(const char *name, const float *bias) {
+    return reinterpret_cast<uintptr_t>(bias) % alignof(float) != 0 ? bad(std::string(name) + " is not aligned to " + std::to_string(alignof(float)) + " bytes") : Status();
 }
 
 }  // namespace
 
+Status TrainingPlan::Impl::transform(Kind kind, const char *name, const ConstView &view, const std::array<int64_t, 4> &size, Transform transform, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
+    StridedIn strided;
+    Status status = resolve(name, view, problem.layout, size, kind == Kind::kFilters ? Role::kFilters : Role::kInput, strided);
+    status = status.ok() ? check_target(kind, step, spectra, workspace) : status;
+    status = status.ok() ? apart(name, view, address_range(strided, size), {block(kind, spectra.data)}) : status;
+    return status.ok() ? write(kind, step, spectra, [&](Complex *to) { return (this->*transform)(strided, to, workspace, context); }) : status;
+}
+
 Status TrainingPlan::transform_input(ConstView input, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
-    if (impl_ == nullptr) {
-        return empty_plan();
-    }
-    const Impl &p = *impl_;
-    StridedIn x;
-    Status status = resolve("input", input, p.problem.layout, p.input_size(), Role::kInput, x);
-    status = status.ok() ? p.check_target(Kind::kInput, step, spectra, workspace) : status;
-    status = status.ok() ? apart("input", input, address_range(x, p.input_size()), "input spectra", spectra.data, p.bytes(Kind::kInput)) : status;
-    return status.ok() ? p.write(Kind::kInput, step, spectra, [&](Complex *to) { return p.transform_input(x, to, workspace, context); }) : status;
+    return impl_ == nullptr ? empty_plan() : impl_->transform(Kind::kInput, "input", input, input_size(impl_->problem), &Impl::transform_input, step, spectra, workspace, context);
 }
 
 Status TrainingPlan::transform_filters(ConstView filters, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
-    if (impl_ == nullptr) {
-        return empty_plan();
-    }
-    const Impl &p = *impl_;
-    StridedIn w;
-    Status status = resolve("filters", filters, p.problem.layout, p.filter_size(), Role::kFilters, w);
-    status = status.ok() ? p.check_target(Kind::kFilters, step, spectra, workspace) : status;
-    status = status.ok() ? apart("filters", filters, address_range(w, p.filter_size()), "filter spectra", spectra.data, p.bytes(Kind::kFilters)) : status;
-    return status.ok() ? p.write(Kind::kFilters, step, spectra, [&](Complex *to) { return p.transform_filters(w, to, workspace, context); }) : status;
+    return impl_ == nullptr ? empty_plan() : impl_->transform(Kind::kFilters, "filters", filters, filter_size(impl_->problem), &Impl::transform_filters, step, spectra, workspace, context);
 }
 
 Status TrainingPlan::transform_gradient(ConstView grad_output, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
-    if (impl_ == nullptr) {
-        return empty_plan();
-    }
-    const Impl &p = *impl_;
-    StridedIn gy;
-    Status status = resolve("grad_output", grad_output, p.problem.layout, p.output_size(), Role::kInput, gy);
-    status = status.ok() ? p.check_target(Kind::kGradient, step, spectra, workspace) : status;
-    status = status.ok() ? apart("grad_output", grad_output, address_range(gy, p.output_size()), "gradient spectra", spectra.data, p.bytes(Kind::kGradient)) : status;
-    return status.ok() ? p.write(Kind::kGradient, step, spectra, [&](Complex *to) { return p.transform_gradient(gy, to, workspace, context); }) : status;
+    return impl_ == nullptr ? empty_plan() : impl_->transform(Kind::kGradient, "grad_output", grad_output, output_size(impl_->problem), &Impl::transform_gradient, step, spectra, workspace, context);
 }
 
 Status TrainingPlan::forward(ConstMemoryBlock input, ConstMemoryBlock filters, const float *bias, MutableView output, MemoryBlock workspace, const ExecutionContext &context) const {
@@ -716,16 +722,10 @@ Status TrainingPlan::forward(ConstMemoryBlock input, ConstMemoryBlock filters, c
     const Impl &p = *impl_;
     StridedOut y;
     Status status = p.check_sources(Kind::kInput, input, Kind::kFilters, filters, workspace);
-    status = status.ok() ? resolve("output", output, p.problem.layout, p.output_size(), Role::kOutput, y) : status;
-    if (status.ok() && reinterpret_cast<uintptr_t>(bias) % alignof(float) != 0) {
-        status = bad("bias is not aligned to " + std::to_string(alignof(float)) + " bytes");
-    }
+    status = status.ok() ? resolve("output", output, p.problem.layout, output_size(p.problem), Role::kOutput, y) : status;
+    status = status.ok() ? check_bias("bias", bias) : status;
     if (status.ok()) {
-        const auto range = address_range(y, p.output_size());
-        status = apart("output", output, range, "input spectra", input.data, p.bytes(Kind::kInput));
-        status = status.ok() ? apart("output", output, range, "filter spectra", filters.data, p.bytes(Kind::kFilters)) : status;
-        status = status.ok() ? apart("output", output, range, "workspace", workspace.data, p.workspace_bytes) : status;
-        status = status.ok() && bias != nullptr ? apart("output", output, range, "bias", bias, static_cast<size_t>(p.problem.out_channels) * sizeof(float)) : status;
+        status = apart("output", output, address_range(y, output_size(p.problem)), {p.block(Kind::kInput, input.data), p.block(Kind::kFilters, filters.data), p.scratch(workspace), {"bias", bias, p.bias_bytes()}});
     }
     return status.ok() ? p.forward(payload(input), payload(filters), bias, y, workspace, context) : status;
 }
@@ -737,12 +737,9 @@ Status TrainingPlan::backward_data(ConstMemoryBlock gradient, ConstMemoryBlock f
     const Impl &p = *impl_;
     StridedOut gx;
     Status status = p.check_sources(Kind::kGradient, gradient, Kind::kFilters, filters, workspace);
-    status = status.ok() ? resolve("grad_input", grad_input, p.problem.layout, p.input_size(), Role::kOutput, gx) : status;
+    status = status.ok() ? resolve("grad_input", grad_input, p.problem.layout, input_size(p.problem), Role::kOutput, gx) : status;
     if (status.ok()) {
-        const auto range = address_range(gx, p.input_size());
-        status = apart("grad_input", grad_input, range, "gradient spectra", gradient.data, p.bytes(Kind::kGradient));
-        status = status.ok() ? apart("grad_input", grad_input, range, "filter spectra", filters.data, p.bytes(Kind::kFilters)) : status;
-        status = status.ok() ? apart("grad_input", grad_input, range, "workspace", workspace.data, p.workspace_bytes) : status;
+        status = apart("grad_input", grad_input, address_range(gx, input_size(p.problem)), {p.block(Kind::kGradient, gradient.data), p.block(Kind::kFilters, filters.data), p.scratch(workspace)});
     }
     return status.ok() ? p.backward_data(payload(gradient), payload(filters), gx, workspace, context) : status;
 }
@@ -754,23 +751,14 @@ Status TrainingPlan::backward_filters(ConstMemoryBlock input, ConstMemoryBlock g
     const Impl &p = *impl_;
     StridedOut gw;
     Status status = p.check_sources(Kind::kInput, input, Kind::kGradient, gradient, workspace);
-    status = status.ok() ? resolve("grad_filters", grad_filters, p.problem.layout, p.filter_size(), Role::kFilterGradient, gw) : status;
-    if (status.ok() && reinterpret_cast<uintptr_t>(grad_bias) % alignof(float) != 0) {
-        status = bad("grad_bias is not aligned to " + std::to_string(alignof(float)) + " bytes");
-    }
+    status = status.ok() ? resolve("grad_filters", grad_filters, p.problem.layout, filter_size(p.problem), Role::kFilterGradient, gw) : status;
+    status = status.ok() ? check_bias("grad_bias", grad_bias) : status;
+    const Block x = p.block(Kind::kInput, input.data), g = p.block(Kind::kGradient, gradient.data), scratch = p.scratch(workspace);
     if (status.ok()) {
-        const auto range = address_range(gw, p.filter_size());
-        status = apart("grad_filters", grad_filters, range, "input spectra", input.data, p.bytes(Kind::kInput));
-        status = status.ok() ? apart("grad_filters", grad_filters, range, "gradient spectra", gradient.data, p.bytes(Kind::kGradient)) : status;
-        status = status.ok() ? apart("grad_filters", grad_filters, range, "workspace", workspace.data, p.workspace_bytes) : status;
-        status = status.ok() && grad_bias != nullptr ? apart("grad_filters", grad_filters, range, "grad_bias", grad_bias, static_cast<size_t>(p.problem.out_channels) * sizeof(float)) : status;
+        status = apart("grad_filters", grad_filters, address_range(gw, filter_size(p.problem)), {x, g, scratch, {"grad_bias", grad_bias, p.bias_bytes()}});
     }
     if (status.ok() && grad_bias != nullptr) {
-        const auto range = block_range(grad_bias, static_cast<size_t>(p.problem.out_channels) * sizeof(float));
-        const MutableView dense(grad_bias);
-        status = apart("grad_bias", dense, range, "input spectra", input.data, p.bytes(Kind::kInput));
-        status = status.ok() ? apart("grad_bias", dense, range, "gradient spectra", gradient.data, p.bytes(Kind::kGradient)) : status;
-        status = status.ok() ? apart("grad_bias", dense, range, "workspace", workspace.data, p.workspace_bytes) : status;
+        status = apart("grad_bias", MutableView(grad_bias), block_range(grad_bias, p.bias_bytes()), {x, g, scratch});
     }
     return status.ok() ? p.backward_filters(payload(input), payload(gradient), gw, grad_bias, workspace, context) : status;
 }

@@ -57,7 +57,7 @@ Status resolve_image(const Conv2dProblem &problem, const Tensors &tensors, Memor
     const char *const in_name = forward ? "input" : "grad_output", *const out_name = forward ? "output" : "grad_input";
     const ConstView &in_view = forward ? tensors.input : tensors.grad_output;
     const MutableView &out_view = forward ? tensors.output : tensors.grad_input;
-    const Size x_size = {problem.batch, problem.in_channels, problem.in_height, problem.in_width}, y_size = {problem.batch, problem.out_channels, problem.out_height(), problem.out_width()};
+    const Size x_size = input_size(problem), y_size = output_size(problem);
     const Size &in_size = forward ? x_size : y_size, &out_size = forward ? y_size : x_size;
     Status status = resolve(in_name, in_view, problem.layout, in_size, Role::kInput, result.input);
     if (status.ok()) {

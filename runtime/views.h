@@ -12,6 +12,20 @@
 
 namespace fourfold {
 
+/// Sizes of a problem's tensors, outermost first: x, w, y, and the columns of unfold and fold.
+inline std::array<int64_t, 4> input_size(const Conv2dProblem &p) {
+    return {p.batch, p.in_channels, p.in_height, p.in_width};
+}
+inline std::array<int64_t, 4> filter_size(const Conv2dProblem &p) {
+    return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
+}
+inline std::array<int64_t, 4> output_size(const Conv2dProblem &p) {
+    return {p.batch, p.out_channels, p.out_height(), p.out_width()};
+}
+inline std::array<int64_t, 4> column_size(const Conv2dProblem &p) {
+    return {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
+}
+
 /// What a view is to an execution. Filters are read and written by code that steps through them in any order.
 enum class Role { kInput, kFilters, kOutput, kFilterGradient };
 

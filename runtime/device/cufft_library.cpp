@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <tuple>
-#include <utility>
 
 #include "device/loaded_library.h"
 #include "device/plane_transforms.h"

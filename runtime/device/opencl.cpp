@@ -6,7 +6,6 @@
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS  // clCreateCommandQueue, which every version has
 #include <CL/cl.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>

@@ -177,7 +177,7 @@ Status ConvolutionInPieces::pack_filters(ConstView filters, const ExecutionConte
     }
     const Conv2dProblem &p = problem_;
     StridedIn w;
-    const std::array<int64_t, 4> sizes = {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
+    const std::array<int64_t, 4> sizes = filter_size(p);
     status = resolve("filters", filters, p.layout, sizes, Role::kFilters, w);
     if (status.ok()) {
         // In any order on the host, as (oc, ic, f0, f1) on the device.

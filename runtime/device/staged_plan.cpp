@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "checks.h"
 #include "device/pieces.h"
@@ -119,36 +119,19 @@ struct StagedPlan::Impl {
         return status.ok() ? stager.make(runtime, std::max({t.in, t.second_in, t.out, t.filters})) : status;
     }
 
-    /// Sizes of x, w and y, and of columns.
     using Sizes = std::array<int64_t, 4>;
-    Sizes image_sizes() const {
-        const Conv2dProblem &p = plan.problem();
-        return {p.batch, p.in_channels, p.in_height, p.in_width};
-    }
-    Sizes filter_sizes() const {
-        const Conv2dProblem &p = plan.problem();
-        return {p.out_channels, p.in_channels / p.groups, p.filter_height, p.filter_width};
-    }
-    Sizes result_sizes() const {
-        const Conv2dProblem &p = plan.problem();
-        return {p.batch, p.out_channels, p.out_height(), p.out_width()};
-    }
-    Sizes column_sizes() const {
-        const Conv2dProblem &p = plan.problem();
-        return {p.batch, p.in_channels, p.filter_height * p.filter_width, p.out_height() * p.out_width()};
-    }
 
     /// Of the result.
     Sizes out_sizes() const {
         switch (plan.problem().operation) {
         case Operation::kForward:
-            return result_sizes();
+            return output_size(plan.problem());
         case Operation::kBackwardFilters:
-            return filter_sizes();
+            return filter_size(plan.problem());
         case Operation::kUnfold:
-            return column_sizes();
+            return column_size(plan.problem());
         default:
-            return image_sizes();
+            return input_size(plan.problem());
         }
     }
 
@@ -321,7 +304,7 @@ Status StagedPlan::Impl::begin_pack(ConstView view, const ExecutionContext &cont
     if (!has_filters) {
         return bad("this operation reads no filters; there is nothing to pack");
     }
-    Status status = send("filters", filters, view, filter_sizes(), context.stream, filters_view);
+    Status status = send("filters", filters, view, filter_size(plan.problem()), context.stream, filters_view);
     status = status.ok() ? plan.pack_filters(filters_view, packed, workspace, context) : status;
     packed_once = packed_once || status.ok();
     return status;
@@ -338,8 +321,8 @@ Status StagedPlan::pack_filters(ConstView filters, const ExecutionContext &conte
 Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &context) {
     const Conv2dProblem &p = plan.problem();
     const bool from_output = p.operation == Operation::kBackwardData;
-    const Sizes in = from_output ? result_sizes() : p.operation == Operation::kFold ? column_sizes()
-                                                                                    : image_sizes();
+    const Sizes in = from_output ? output_size(p) : p.operation == Operation::kFold ? column_size(p)
+                                                                                    : input_size(p);
     const Sizes out = out_sizes();
     Status status = check(result_name(), result(t), out);
     if (status.ok()) {
@@ -347,7 +330,7 @@ Status StagedPlan::Impl::begin_upload(const Tensors &t, const ExecutionContext &
         output_view.data = output.floats();
         status = send(from_output ? "grad_output" : "input", input, from_output ? t.grad_output : t.input, in, context.stream, input_view);
     }
-    status = status.ok() ? send("grad_output", second_input, t.grad_output, result_sizes(), context.stream, second_input_view) : status;
+    status = status.ok() ? send("grad_output", second_input, t.grad_output, output_size(p), context.stream, second_input_view) : status;
     status = status.ok() ? send("residual", residual, t.residual, out, context.stream, residual_view) : status;
     bias_given = t.bias != nullptr && bias.bytes() > 0;
     if (status.ok() && bias_given) {
