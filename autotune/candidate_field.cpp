@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace fourfold::cli {
@@ -66,7 +67,8 @@ Failure CandidateField::add(CandidateProcess &process, size_t i) const {
 }
 
 double CandidateField::limit(size_t i, int runs) const {
-    return std::max(5.0, 100.0 * members_[i].predicted * runs);
+    const double hopeless = fastest_ > 0.0 ? 20.0 * fastest_ : std::numeric_limits<double>::infinity();
+    return std::max(5.0, std::min(100.0 * members_[i].predicted, hopeless) * runs);
 }
 
 /// In a process of its own: whether it does, and how many runs make a sample.
@@ -113,6 +115,7 @@ Failure CandidateField::sample_here(size_t i, double &seconds) {
     }
     s.samples++;
     seconds = elapsed / s.repeats;
+    fastest_ = fastest_ > 0.0 ? std::min(fastest_, seconds) : seconds;
     return {};
 }
 

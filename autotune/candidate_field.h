@@ -58,6 +58,7 @@ private:
     int in_process_ = 0;
     double bytes_ = 0.0;  ///< of those in it
     bool alone_ = false;
+    double fastest_ = 0.0;  ///< seconds of any sample of any member; 0: none yet
 };
 
 }  // namespace fourfold::cli

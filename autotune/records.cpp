@@ -364,7 +364,7 @@ Result<int> Journal::load() {
         }
         kept += whole;
         if (!key.empty() && !incumbent.empty()) {
-            incumbents_[key].emplace(*limit, incumbent);
+            incumbents_[key].insert_or_assign(*limit, incumbent);
         }
         if (key.empty() || choice.empty()) {
             continue;

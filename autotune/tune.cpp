@@ -244,13 +244,16 @@ private:
                 return dropped.status();
             }
             if (*dropped > 0) {
-                fmt::print("{}: {} lines dropped, of variants whose code is another in this build\n", journal_.path(), *dropped);
+                fmt::print("{}: {} lines dropped, of variants whose code is another in this build or written by an earlier version\n", journal_.path(), *dropped);
             }
         } else {
             std::error_code ignored;
             std::filesystem::remove(journal_.path(), ignored);
         }
-        for (const Shape &shape : shapes) {
+        // Short ones first: most of the gain is found early.
+        std::vector<Shape> ordered = shapes;
+        std::stable_sort(ordered.begin(), ordered.end(), [](const Shape &a, const Shape &b) { return weight(a) < weight(b); });
+        for (const Shape &shape : ordered) {
             if (flags_.resume && done.count(record_key(record_of(shape, options_, ""))) != 0) {
                 ++skipped_;
             } else {
@@ -285,12 +288,25 @@ private:
         return {};
     }
 
+    /// What is chosen by itself need not be on the list: a relative's record may name a blocking that is not considered here.
+    void add_incumbent(const Shape &shape, const std::string &incumbent, std::vector<Candidate> &list) const {
+        if (shape.spectral || incumbent.empty() || std::any_of(list.begin(), list.end(), [&](const Candidate &c) { return c.choice == incumbent; })) {
+            return;
+        }
+        PlanOptions named = options_;
+        named.choice = incumbent;
+        if (const Result<std::vector<Candidate>> all = explain(tuning_problem(shape.problem), named)) {
+            std::copy_if(all->begin(), all->end(), std::back_inserter(list), [&](const Candidate &c) { return c.chosen && c.choice == incumbent; });
+        }
+    }
+
     Status tune(const Shape &shape, double seconds, Progress &progress, Outcome &outcome) {
         outcome.name = shape.name;
-        const Result<std::vector<Candidate>> candidates = candidates_of(shape, options_);
+        Result<std::vector<Candidate>> candidates = candidates_of(shape, options_);
         if (!candidates) {
             return candidates.status();
         }
+        add_incumbent(shape, outcome.incumbent, *candidates);
         if (outcome.incumbent.empty() || candidates->empty()) {
             outcome.finished = true;  // nothing to choose from; not worth ending everything
             return {};
@@ -760,7 +776,7 @@ Action add_tune(CLI::App &verb) {
     CLI::Option *out = verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins. A folder: the table there that is called after the machine");
     verb.add_option("--device", flags->device, "cpu, cuda or opencl; cuda:1 is the second GPU. A GPU's records are known by its model")->capture_default_str();
     add_search_flags(verb, *flags);
-    verb.add_option("--workspace-max", flags->workspace_max, "plans within so many bytes of workspace, the incumbent's too: 65536, 64K, 1.5G; with --resume a problem whose winner needs more is tuned again");
+    verb.add_option("--workspace-max", flags->workspace_max, "plans within so many bytes of workspace, the incumbent's too: 65536, 64K, 1.5G; with --resume a problem whose winner needs more is tuned again. Plans without a limit follow such winners too: give them a table of their own");
     verb.add_option("--threads", flags->threads, "tune for so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096))->capture_default_str();
     verb.add_option("--accuracy", flags->accuracy, "strict, default or relaxed")->capture_default_str();
     verb.add_flag("--cold", flags->cold, "caches evicted before each sample: records of their own");

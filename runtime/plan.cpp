@@ -372,6 +372,10 @@ Tables::Query table_query(const PlanRequest &request) {
 bool follow_records(const PlanRequest &request, const MeasuredProblem &measured, Planned &planned) {
     constexpr int most = 8;
     const Algorithm named = request.options.algorithm;
+    // What a changed kernel had beaten does not take its place, where it could be chosen.
+    if (!measured.changed_winner.empty() && (named == Algorithm::kAuto || split_choice(measured.changed_winner).first == to_string(named)) && plan_choice(request, measured.changed_winner).plan != nullptr) {
+        return false;
+    }
     int tried = 0;
     for (const MeasuredProblem::Entry &entry : measured.entries) {
         if (named != Algorithm::kAuto && split_choice(entry.choice).first != to_string(named)) {

@@ -98,7 +98,7 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
     // Of these threads: the table has a nearest record for any, but what was measured is asked for.
     const std::shared_ptr<const Tables> tables = current_tables();
     const MeasuredProblem *known = tables->exact({key, options.accuracy, options.threads, options.cache});
-    if (known != nullptr && known->threads == options.threads) {
+    if (known != nullptr && known->threads == options.threads && known->changed_winner.empty()) {
         return;
     }
     const Result<std::vector<Candidate>> candidates = list_choices(problem, options);

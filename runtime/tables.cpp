@@ -151,6 +151,14 @@ std::string join(const std::vector<std::string> &parts) {
     return text;
 }
 
+/// Whether all that a stale record names is in this build, but not as it was measured.
+bool is_changed(const Record &record) {
+    const auto [algorithm, words] = split_choice(record.choice);
+    return !record.spectral && is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
+        return word.find('=') != std::string_view::npos || word == own || !hash_of(word).empty();
+    });
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> choice_contents(const std::string &choice, const std::string &isa) {
@@ -184,14 +192,6 @@ bool is_current(const Record &record) {
                const auto at = std::find_if(record.variants.begin(), record.variants.end(), [&](const auto &v) { return v.first == word; });
                return at != record.variants.end() && !at->second.empty() && at->second == hash_of(word);
            });
-}
-
-/// Whether all that a stale record names is in this build, but not as it was measured.
-static bool is_changed(const Record &record) {
-    const auto [algorithm, words] = split_choice(record.choice);
-    return !record.spectral && is_algorithm(algorithm) && every_word(words, [&, own = algorithm](std::string_view word) {
-        return word.find('=') != std::string_view::npos || word == own || !hash_of(word).empty();
-    });
 }
 
 MachineName machine_name(Device device) {
@@ -320,7 +320,8 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
         const auto at = std::find_if(begin, end, [&](const auto &place) { return is_of(problems_[place.second], *r, problem); });
         if (at != end) {
             MeasuredProblem &m = problems_[at->second];
-            m.decides = std::any_of(m.entries.begin(), m.entries.end(), [](const auto &e) { return e.winner; });
+            const bool won_since = std::any_of(m.entries.begin(), m.entries.end(), [](const auto &e) { return e.winner; });
+            m.changed_winner = won_since ? "" : r->choice;
         }
     }
     infos_.push_back(info);
@@ -441,9 +442,6 @@ const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
     const auto [begin, end] = by_problem_.equal_range(in_nchw_if_same(query.problem).to_string());
     for (auto at = begin; at != end; ++at) {
         const MeasuredProblem &m = problems_[at->second];
-        if (!m.decides) {
-            continue;
-        }
         // A laxer class was measured with all that a stricter one admits, and more.
         if (m.machine != machine || m.cache != query.cache || static_cast<int>(m.accuracy) < static_cast<int>(query.accuracy)) {
             continue;

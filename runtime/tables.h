@@ -65,7 +65,7 @@ struct MeasuredProblem {
     int threads = 1;
     CacheState cache = CacheState::kWarm;
     int machine = 0, table = 0;
-    bool decides = true;  ///< not where a kernel of the winner has changed since, and no other has won: entries only correct predictions
+    std::string changed_winner;  ///< its choice, where a kernel of it is another in this build, and no other has won: nobody knows how fast it is
     std::vector<Entry> entries;  ///< the winner first, then by time
 };
 

@@ -185,7 +185,7 @@ struct TrainingPlan::Impl {
 
     /// Checks a tensor and writes the spectra that `transform`, one of those below, makes of it.
     using Transform = Status (Impl::*)(const StridedIn &, Complex *, MemoryBlock, const ExecutionContext &) const;
-    Status transform(Kind kind, const char *name, const ConstView &view, const std::array<int64_t, 4> &size, Transform transform, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const;
+    Status check_and_transform(Kind kind, const char *name, const ConstView &view, const std::array<int64_t, 4> &size, Transform transform, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const;
     Status transform_input(const StridedIn &x, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
     Status transform_filters(const StridedIn &w, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
     Status transform_gradient(const StridedIn &gy, Complex *spectra, MemoryBlock workspace, const ExecutionContext &context) const;
@@ -695,7 +695,7 @@ Status check_bias(const char *name, const float *bias) {
 
 }  // namespace
 
-Status TrainingPlan::Impl::transform(Kind kind, const char *name, const ConstView &view, const std::array<int64_t, 4> &size, Transform transform, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
+Status TrainingPlan::Impl::check_and_transform(Kind kind, const char *name, const ConstView &view, const std::array<int64_t, 4> &size, Transform transform, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
     StridedIn strided;
     Status status = resolve(name, view, problem.layout, size, kind == Kind::kFilters ? Role::kFilters : Role::kInput, strided);
     status = status.ok() ? check_target(kind, step, spectra, workspace) : status;
@@ -704,15 +704,15 @@ Status TrainingPlan::Impl::transform(Kind kind, const char *name, const ConstVie
 }
 
 Status TrainingPlan::transform_input(ConstView input, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
-    return impl_ == nullptr ? empty_plan() : impl_->transform(Kind::kInput, "input", input, input_size(impl_->problem), &Impl::transform_input, step, spectra, workspace, context);
+    return impl_ == nullptr ? empty_plan() : impl_->check_and_transform(Kind::kInput, "input", input, input_size(impl_->problem), &Impl::transform_input, step, spectra, workspace, context);
 }
 
 Status TrainingPlan::transform_filters(ConstView filters, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
-    return impl_ == nullptr ? empty_plan() : impl_->transform(Kind::kFilters, "filters", filters, filter_size(impl_->problem), &Impl::transform_filters, step, spectra, workspace, context);
+    return impl_ == nullptr ? empty_plan() : impl_->check_and_transform(Kind::kFilters, "filters", filters, filter_size(impl_->problem), &Impl::transform_filters, step, spectra, workspace, context);
 }
 
 Status TrainingPlan::transform_gradient(ConstView grad_output, int64_t step, MemoryBlock spectra, MemoryBlock workspace, const ExecutionContext &context) const {
-    return impl_ == nullptr ? empty_plan() : impl_->transform(Kind::kGradient, "grad_output", grad_output, output_size(impl_->problem), &Impl::transform_gradient, step, spectra, workspace, context);
+    return impl_ == nullptr ? empty_plan() : impl_->check_and_transform(Kind::kGradient, "grad_output", grad_output, output_size(impl_->problem), &Impl::transform_gradient, step, spectra, workspace, context);
 }
 
 Status TrainingPlan::forward(ConstMemoryBlock input, ConstMemoryBlock filters, const float *bias, MutableView output, MemoryBlock workspace, const ExecutionContext &context) const {

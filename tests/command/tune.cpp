@@ -272,6 +272,41 @@ TEST_F(Tuned, SaysHowSoonItFoundTheGain) {
     EXPECT_TRUE(std::any_of(records->begin(), records->end(), [&](const Record &one) { return one.choice == slow->choice && one.failure.empty(); })) << "it was measured";
 }
 
+TEST_F(Tuned, WhatIsChosenIsMeasuredWhereItIsOnNoList) {
+    const Conv2dProblem p = parse_problem("b1 ic1 i150 oc1 f9");
+    PlanOptions options;
+    options.threads = 1;
+    const Result<std::vector<Candidate>> candidates = list_choices(p, options);
+    ASSERT_TRUE(candidates.ok());
+    // Tiles of other sizes than are considered, as a relative's record may name.
+    std::string unlisted;
+    const std::string start = "fft_tiled lane_columns_" + machine().isa + "_n";
+    for (const int n : {24, 72}) {
+        for (const int rows : {24, 72}) {
+            for (const int columns : {24, 72}) {
+                const std::string choice = start + std::to_string(n) + "_one rows=" + std::to_string(rows) + " columns=" + std::to_string(columns);
+                options.choice = choice;
+                const bool listed = std::any_of(candidates->begin(), candidates->end(), [&](const Candidate &c) { return c.choice == choice; });
+                if (const Result<Plan> plan = Plan::create(p, options); plan && plan->choice() == choice && !listed) {
+                    unlisted = choice;
+                }
+            }
+        }
+    }
+    ASSERT_FALSE(unlisted.empty());
+    options.choice.clear();
+    Record r = cli::make_record(p, options, unlisted);
+    r.winner = true;
+    r.seconds_min = r.seconds_median = r.seconds_predicted = 1e-3;
+    r.samples = 1;
+    write_bytes(folder / "t.json", cli::header_line() + cli::record_line(r));
+    const Outcome outcome = fourfold_command({"tune", "--problem", p.to_string(), "--out", folder / "t.json", "--trials", "3"});
+    ASSERT_TRUE(exits_with(0, outcome)) << outcome.err;
+    const Result<std::vector<Record>> records = cli::read_records(folder / "t.json");
+    ASSERT_TRUE(records.ok());
+    EXPECT_TRUE(std::any_of(records->begin(), records->end(), [&](const Record &one) { return one.choice == unlisted && one.failure.empty() && one.samples > 1; })) << unlisted << "\n" << outcome.out;
+}
+
 /// One problem whose plans need different workspaces, and a limit that some of them keep.
 class Limited : public Tuned {
 protected:

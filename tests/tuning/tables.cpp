@@ -401,7 +401,9 @@ TEST_F(Tiers, TheNearestOfTheFamilyIsAPrior) {
 TEST_F(Tiers, StaleRecordsAreSkippedOneByOne) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
     const std::vector<Candidate> list = choices_of(p);
-    Record stale = timed(p, list.back().choice, 1e-5, true), current = timed(p, list[1].choice, 1e-4, false), gone = timed(p, list.back().choice, 1e-5, true);
+    const auto beaten = std::find_if(list.begin(), list.end(), [&](const Candidate &c) { return c.algorithm != list.back().algorithm; });
+    ASSERT_NE(beaten, list.end());
+    Record stale = timed(p, list.back().choice, 1e-5, true), current = timed(p, beaten->choice, 1e-4, false), gone = timed(p, list.back().choice, 1e-5, true);
     ASSERT_FALSE(stale.variants.empty());
     stale.variants[0].second = "0123456789abcdef";
     gone.choice += " gemm_avx512_m99_n99";
@@ -410,14 +412,21 @@ TEST_F(Tiers, StaleRecordsAreSkippedOneByOne) {
     EXPECT_EQ(info->stale, 2);
     EXPECT_EQ(info->records, 1);
     EXPECT_NE(info->summary().find("2 stale"), std::string::npos) << info->summary();
-    // What a changed kernel had beaten does not take its place.
+    // What a changed kernel had beaten does not take its place...
     EXPECT_NE(plan_of(p).tier(), Tier::kRecord);
-    // Unless it has won since, or beat one that this build lacks.
-    const Record won = timed(p, list[1].choice, 1e-4, true);
+    // ... but where that could not be chosen: where another algorithm is named, or its own is barred.
+    PlanOptions other;
+    other.algorithm = beaten->algorithm;
+    EXPECT_EQ(plan_of(p, other).choice(), current.choice);
+    other.algorithm = Algorithm::kAuto;
+    other.blocked = {to_string(list.back().algorithm)};
+    EXPECT_EQ(plan_of(p, other).choice(), current.choice);
+    // Nor where another has won since, or the winner is not in this build.
+    const Record won = timed(p, beaten->choice, 1e-4, true);
     for (const std::string &lines : {record_line(stale) + record_line(won), record_line(won) + record_line(stale), record_line(gone) + record_line(current)}) {
         unload_tables(false);
         ASSERT_TRUE(load_table_text("newer", header_line() + lines).ok());
-        EXPECT_EQ(plan_of(p).choice(), list[1].choice) << lines;
+        EXPECT_EQ(plan_of(p).choice(), current.choice) << lines;
         EXPECT_EQ(plan_of(p).tier(), Tier::kRecord) << lines;
     }
 }
