@@ -15,6 +15,11 @@
 //   bwd-filters b1 ic144 i56 f3 s2 p1 g144  h=3 v=3 m=4 stride=2  0.084 ms  (before 0.164, PyTorch 0.102)
 //   bwd-filters b1 ic96 i112 f3 s2 p1 g96   h=3 v=3 m=4 stride=2  0.238 ms  (before 0.423, PyTorch 0.171)
 //   bwd-filters b1 ic144 i56 f5 s2 p2 g144  h=5 v=3 m=4 stride=2  0.160 ms  (before 0.249, PyTorch 1.1)
+// AVX2 (AMD EPYC, Zen 4 without AVX-512, 2026-12-01, tests on the other core; before: what that target had, h=3 v=3 m=1 stride=1 or conv_backward_filters):
+//   f3 s2 p1 (144 channels, 56)  h=3 v=3 m=1 stride=2  0.118 ms  (before 0.546)       f3 s2 p1 (96, 112)  the same  0.321 ms  (1.50)
+//   f5 p2    (144, 56)           h=5 v=1 m=4 stride=1  0.480 ms  (0.640)              f7 p3 (144, 56)     h=7 v=1 m=4 stride=1  0.797 ms  (1.36)
+//   f5 s2 p2 (144, 56)           h=5 v=1 m=4 stride=2  0.273 ms  (0.654)
+//   h=3 v=3 m=2 and m=4 spill: 0.256 and 0.297 ms for f3 p1, m=1 0.196.
 // What did not help: even and odd columns of the image apart, for loads without a stride (0.107 ms for the last: the copy reads
 // a row across the stores that have just written it); taps of the last register tile clamped to the filter, so that LLVM does not
 // know which loads are the same (0.223 ms for the first).

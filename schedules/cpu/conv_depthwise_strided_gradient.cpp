@@ -12,6 +12,8 @@
 //   bwd-data b1 ic576 i14 f3 s2 p1 g576   f=3 m=1 n=1  0.039 ms  (PyTorch 0.054)
 //   bwd-data b1 ic96 i112 f3 s2 p1 g96    f=3 m=1 n=1  0.178 ms  (PyTorch 0.223)
 //   bwd-data b1 ic144 i56 f5 s2 p2 g144   f=0 m=2 n=1  0.109 ms  (PyTorch 0.135)
+// AVX2 (AMD EPYC, Zen 4 without AVX-512, 2026-12-01, tests on the other core; before: f=0 m=1 n=1): f3 s2 p1 of 144 channels of 56x56 f=3 m=2 n=1 0.194 ms (0.265),
+// of 96 of 112x112 0.259 (0.433), f5 s2 p2 of 144 f=0 m=2 n=1 0.268 (0.303).
 // What did not help: more sums (m=2 n=2 0.083, m=1 n=2 0.071 ms for the first: of 28 pairs in a row they compute more that
 // nobody stores); 5x5 and 7x7 unrolled (0.108 and 0.24 ms, with f=0 0.109 and 0.21); whole stores besides masked ones (0.069).
 #include "schedules/cpu/conv_depthwise_strided_gradient.h"
