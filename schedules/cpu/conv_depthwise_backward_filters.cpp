@@ -19,7 +19,7 @@
 //   f3 s2 p1 (144 channels, 56)  h=3 v=3 m=1 stride=2  0.118 ms  (before 0.546)       f3 s2 p1 (96, 112)  the same  0.321 ms  (1.50)
 //   f5 p2    (144, 56)           h=5 v=1 m=4 stride=1  0.480 ms  (0.640)              f7 p3 (144, 56)     h=7 v=1 m=4 stride=1  0.797 ms  (1.36)
 //   f5 s2 p2 (144, 56)           h=5 v=1 m=4 stride=2  0.273 ms  (0.654)
-//   h=3 v=3 m=2 and m=4 spill: 0.256 and 0.297 ms for f3 p1, m=1 0.196.
+//   f3 p1 with h=3 v=3: m=1 0.196 ms, m=2 0.256, m=4 0.297 (34 moves between vectors and the stack for 72 FMAs).
 // What did not help: even and odd columns of the image apart, for loads without a stride (0.107 ms for the last: the copy reads
 // a row across the stores that have just written it); taps of the last register tile clamped to the filter, so that LLVM does not
 // know which loads are the same (0.223 ms for the first).

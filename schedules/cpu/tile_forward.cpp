@@ -22,7 +22,7 @@
 // (24) 16.4 / 15.9, 15x15 32 -> 32 64x64 b4 (48) 3.63 / 3.39, 11x11 3 -> 96 128x128 b8 (40) 29.0 / 23.1; bwd-filters 31x31 (48) 11.8 / 10.0.
 // With AVX2's 16 registers (AMD EPYC, Zen 4 without AVX-512, guest of 2 cores, builds on the other, 2026-12-01, FMA peak 92 GFLOP/s), the best of
 // t = 8, 16, 32 and whole planes / with 12, 20 to 48 in two loops, milliseconds, least of 0.2 s each: 5x5 64 -> 64 56x56 b8 14.7 / 13.0 (t = 32),
-// 7x7 21.8 / 15.6 (36), 9x9 21.9 / 15.5 (36), 11x11 21.9 / 20.2 (40), 15x15 32 -> 32 64x64 b4 6.4 / 4.0 (48). t = 32 straight takes 1.07 to 1.2 times as
+// 7x7 21.8 / 15.6 (36), 9x9 21.9 / 15.5 (36), 11x11 21.9 / 20.2 (40), 15x15 32 -> 32 64x64 b4 6.4 / 4.0 (48). t = 32 straight takes 1.07 to 1.3 times as
 // long as by=4. By 4 at t = 24, by 6 at 36 and 48: 0.90 to 1.0 of the speed of 3, 4 and 3.
 // What did not help: by=2 at t = 16 (five layers 0.96 to 1.02 times as fast), forward rows of 20 and 24 points in two loops
 // (0.84 to 1.0 of the stage's speed), t = 12 (forward 1.0, inverse 1.1).
