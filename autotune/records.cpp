@@ -154,6 +154,9 @@ std::string record_line(const Record &r, Device measured_on, double clock_hertz)
     line["isa"] = r.isa;
     line["threads"] = r.threads;
     line["cache"] = to_string(r.cache);
+    if (r.workspace_limit < kNoWorkspaceLimit) {
+        line["workspace_limit"] = r.workspace_limit;
+    }
     line["role"] = r.winner ? "winner" : "candidate";
     line["choice"] = r.choice;
     if (r.failure.empty()) {
@@ -182,12 +185,14 @@ std::string record_line(const Record &r, Device measured_on, double clock_hertz)
 }
 
 std::string record_key(const Record &r) {
-    return fmt::format("{}|{}|{}|{}|{}|{}", r.problem_text(), to_string(r.accuracy), r.microarchitecture, r.isa, r.threads, to_string(r.cache));
+    const std::string limit = r.workspace_limit < kNoWorkspaceLimit ? fmt::format("|{}", r.workspace_limit) : "";
+    return fmt::format("{}|{}|{}|{}|{}|{}{}", r.problem_text(), to_string(r.accuracy), r.microarchitecture, r.isa, r.threads, to_string(r.cache), limit);
 }
 
 Record make_record(const SpectralProblem &problem, const PlanOptions &options, const std::string &choice) {
     PlanOptions plain;
     plain.threads = options.threads;
+    plain.workspace_limit = options.workspace_limit;
     Record r = make_record(Conv2dProblem(), plain, choice);
     r.spectral = problem;
     return r;
@@ -202,6 +207,7 @@ Record make_record(const Conv2dProblem &problem, const PlanOptions &options, con
     r.isa = name.isa;
     r.threads = options.threads;
     r.cache = options.cache;
+    r.workspace_limit = recorded_limit(options.workspace_limit);
     r.choice = choice;
     r.variants = choice_contents(choice, name.isa);
     return r;

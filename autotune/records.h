@@ -24,7 +24,8 @@ std::string header_line();
 /// A record as its line, newline included, with the machine that measured, version and date beside what is matched; and the clock that the
 /// machine ran at, in hertz, where it is known.
 std::string record_line(const Record &record, Device measured_on = {}, double clock_hertz = 0.0);
-/// What a record's times are looked up by: problem, accuracy, microarchitecture or GPU, ISA level or GPU target, threads, cache.
+/// What a record's times are looked up by: problem, accuracy, microarchitecture or GPU, ISA level or GPU target, threads, cache,
+/// and the limit of the workspace where there was one.
 std::string record_key(const Record &record);
 
 /// A record of this machine or its GPU, with the hashes of the variants that the choice names.

@@ -36,7 +36,8 @@ double noise(const Record &r) {
 }
 
 std::string key_columns(const Record &r) {
-    return fmt::format("{}, {}, {} thread{}, {}, {}", r.microarchitecture, r.isa, r.threads, r.threads == 1 ? "" : "s", to_string(r.cache), to_string(r.accuracy));
+    const std::string limit = r.workspace_limit < kNoWorkspaceLimit ? ", workspace within " + bytes_text(r.workspace_limit) : "";
+    return fmt::format("{}, {}, {} thread{}, {}, {}{}", r.microarchitecture, r.isa, r.threads, r.threads == 1 ? "" : "s", to_string(r.cache), to_string(r.accuracy), limit);
 }
 
 Status merge(const std::vector<std::string> &inputs, const std::string &out) {

@@ -38,6 +38,7 @@ std::optional<double> prediction_of(const Record &r) {
     options.accuracy = r.accuracy;
     options.threads = r.threads;
     options.cache = r.cache;
+    options.workspace_limit = r.workspace_limit < kNoWorkspaceLimit ? r.workspace_limit : options.workspace_limit;
     const Result<Plan> plan = Plan::create(r.problem, options);
     return plan ? std::optional<double>(plan->predicted_seconds()) : std::nullopt;
 }

@@ -68,6 +68,7 @@ Result<Measured> measured_by(const std::vector<std::string> &tables) {
                 e.problem = r.problem;
                 e.options.threads = r.threads;
                 e.options.accuracy = r.accuracy;
+                e.options.workspace_limit = r.workspace_limit < kNoWorkspaceLimit ? r.workspace_limit : e.options.workspace_limit;
                 e.choices[r.choice] = &r;
             }
         }

@@ -343,7 +343,7 @@ std::vector<Problem> problems_of(const std::vector<Record> &records, const std::
     std::map<std::string, Problem> by_key;
     for (const Record &r : records) {
         const std::string text = r.problem.to_string();
-        const bool ours = r.microarchitecture == machine().microarchitecture && r.isa == machine().isa && r.accuracy == options.accuracy && r.cache == options.cache && r.threads == options.threads;
+        const bool ours = r.microarchitecture == machine().microarchitecture && r.isa == machine().isa && r.accuracy == options.accuracy && r.cache == options.cache && r.threads == options.threads && r.workspace_limit == recorded_limit(options.workspace_limit);
         if (!ours || (!names.empty() && names.count(text) == 0)) {
             continue;
         }
@@ -436,7 +436,7 @@ Status report(const ReportFlags &flags) {
         }
     }
     if (problems.empty()) {
-        return bad(fmt::format("'{}' has no records of this machine{} for these problems, threads, cache and accuracy", flags.times.empty() ? flags.table : flags.times, stale > 0 ? fmt::format(" and of this build's variants ({} are stale)", stale) : ""));
+        return bad(fmt::format("'{}' has no records of this machine{} for these problems, threads, cache, accuracy and workspace limit", flags.times.empty() ? flags.table : flags.times, stale > 0 ? fmt::format(" and of this build's variants ({} are stale)", stale) : ""));
     }
     const Evaluation evaluation(problems, *options);
     unload_tables(false);

@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
                 variants += (variants.empty() ? "" : " ") + variant + " " + hash;
             }
             source += "    {" + literal(r.problem_text()) + ", " + std::to_string(static_cast<int>(r.accuracy)) + ", " + literal(r.microarchitecture) + ", " + literal(r.isa) + ", " + std::to_string(r.threads) + ", " +
-                      std::to_string(static_cast<int>(r.cache)) + ", " + literal(r.choice) + ", " + literal(variants) + ", " + (r.winner ? "true" : "false") + ", " + literal(r.failure.empty() ? "" : "failed") + ", " +
+                      std::to_string(static_cast<int>(r.cache)) + ", " + std::to_string(r.workspace_limit) + "u, " + literal(r.choice) + ", " + literal(variants) + ", " + (r.winner ? "true" : "false") + ", " + literal(r.failure.empty() ? "" : "failed") + ", " +
                       number(r.seconds_min) + ", " + number(r.seconds_predicted) + "},\n";
         }
         source += "};\n\n";

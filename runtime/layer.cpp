@@ -25,7 +25,7 @@ bool two_passes_are_faster(const Conv2dProblem &problem, ConstView filters, Plan
         return false;
     }
     const std::shared_ptr<const Tables> tables = current_tables();
-    const MeasuredProblem *const measured = tables->exact({tuning_problem(problem), options.accuracy, options.threads, options.cache});
+    const MeasuredProblem *const measured = tables->exact({tuning_problem(problem), options.accuracy, options.threads, options.cache, recorded_limit(options.workspace_limit)});
     double correction = 1.0, seconds = std::numeric_limits<double>::infinity();
     for (const Candidate &c : *candidates) {
         // Both passes are direct: their predictions are as far off as its.

@@ -360,7 +360,7 @@ bool follows_records(const PlanRequest &request) {
 
 Tables::Query table_query(const PlanRequest &request) {
     const PlanOptions &options = request.options;
-    Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache};
+    Tables::Query query = {tuning_problem(request.problem), options.accuracy, options.choose_for_threads ? options.threads : 1, options.cache, recorded_limit(options.workspace_limit)};
     if (request.device != nullptr) {
         query.threads = 1;
         query.gpu = machine_name(request.options.device);

@@ -97,7 +97,7 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
     const Conv2dProblem key = tuning_problem(problem);
     // Of these threads: the table has a nearest record for any, but what was measured is asked for.
     const std::shared_ptr<const Tables> tables = current_tables();
-    const MeasuredProblem *known = tables->exact({key, options.accuracy, options.threads, options.cache});
+    const MeasuredProblem *known = tables->exact({key, options.accuracy, options.threads, options.cache, recorded_limit(options.workspace_limit)});
     if (known != nullptr && known->threads == options.threads && known->changed_winner.empty()) {
         return;
     }
@@ -146,6 +146,7 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
         r.isa = machine().isa;
         r.threads = options.threads;
         r.cache = options.cache;
+        r.workspace_limit = recorded_limit(options.workspace_limit);
         r.choice = c.candidate.choice;
         std::istringstream words(r.choice);
         for (std::string word; words >> word;) {

@@ -86,6 +86,12 @@ bool read_record(const Json &line, Record &r, std::string &reason) {
         return bad("cache is neither warm nor cold");
     }
     r.cache = *parse_cache_state(text);
+    if (line.contains("workspace_limit")) {
+        if (!read_integer(line, "workspace_limit", 0, kNoWorkspaceLimit - 1, integer)) {
+            return bad("workspace_limit is no count of bytes");
+        }
+        r.workspace_limit = static_cast<uint64_t>(integer);
+    }
     if (!read_text(line, "choice", r.choice) || r.choice.empty() || !is_plain(r.choice)) {
         return bad("no choice");
     }

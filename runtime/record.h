@@ -21,6 +21,13 @@ constexpr int kRecordVersion = 1;
 /// "kind" of the records of spectral products; those of convolutions have none. Such a choice is this word and a variant.
 constexpr const char *kSpectralKind = "spectral";
 
+/// Of records of plans without a limit of their workspace; and what a limit must be below.
+constexpr uint64_t kNoWorkspaceLimit = uint64_t{1} << 60;
+/// A plan's limit as records have it.
+inline uint64_t recorded_limit(size_t workspace_limit) {
+    return workspace_limit < kNoWorkspaceLimit ? workspace_limit : kNoWorkspaceLimit;
+}
+
 /// One plan, measured on one problem and machine.
 struct Record {
     // The key.
@@ -30,6 +37,7 @@ struct Record {
     std::string microarchitecture, isa;
     int threads = 1;              ///< a distance, not a condition
     CacheState cache = CacheState::kWarm;
+    uint64_t workspace_limit = kNoWorkspaceLimit;  ///< bytes; the plans that were compared are those within it
     // The value.
     std::string choice;           ///< "winograd winograd_forward_avx512_m4 winograd_product_avx512_r8_v2"
     std::vector<std::pair<std::string, std::string>> variants;  ///< what the choice runs, by content hash: choice_contents() of the build that measured

@@ -132,6 +132,7 @@ double distance(const Tables::Query &q, const MeasuredProblem &m) {
     d += a.padding_mode != b.padding_mode ? 0.5 : 0.0;
     d += 0.5 * log_ratio(q.threads, m.threads);
     d += q.accuracy != m.accuracy ? 0.25 : 0.0;
+    d += q.workspace_limit != m.workspace_limit ? 0.25 : 0.0;
     return d;
 }
 
@@ -246,7 +247,7 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
     std::vector<const Record *> changed;  // stale winners
     const auto is_of = [&](const MeasuredProblem &m, const Record &r, const Conv2dProblem &problem) {
         const MachineName &name = machines_[static_cast<size_t>(m.machine)];
-        return m.table == table && name.microarchitecture == r.microarchitecture && name.isa == r.isa && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.problem == problem;
+        return m.table == table && name.microarchitecture == r.microarchitecture && name.isa == r.isa && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.workspace_limit == r.workspace_limit && m.problem == problem;
     };
     for (const Record &r : records) {
         bool known = false;
@@ -264,7 +265,8 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
         }
         info.records++;
         if (r.spectral) {
-            if (r.winner && r.cache == CacheState::kWarm) {
+            // Their plans know no limit: what won within one is no answer.
+            if (r.winner && r.cache == CacheState::kWarm && r.workspace_limit == kNoWorkspaceLimit) {
                 spectral_.push_back({*r.spectral, std::string(split_choice(r.choice).second), r.microarchitecture, r.threads, table});
             }
             continue;
@@ -287,6 +289,7 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
                 m.accuracy = r.accuracy;
                 m.threads = r.threads;
                 m.cache = r.cache;
+                m.workspace_limit = r.workspace_limit;
                 m.machine = static_cast<int>(machine);
                 m.table = table;
                 by_problem_.emplace(text, last);
@@ -438,17 +441,17 @@ void Tables::fit(int machine) {
 
 const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
     const MeasuredProblem *best = nullptr;
-    double least = std::numeric_limits<double>::infinity();
+    std::tuple<double, uint64_t, int> least;  // distance, limit, later tables first
     const auto [begin, end] = by_problem_.equal_range(in_nchw_if_same(query.problem).to_string());
     for (auto at = begin; at != end; ++at) {
         const MeasuredProblem &m = problems_[at->second];
-        // A laxer class was measured with all that a stricter one admits, and more.
-        if (m.machine != machine || m.cache != query.cache || static_cast<int>(m.accuracy) < static_cast<int>(query.accuracy)) {
+        // A laxer class, or a wider limit, was measured with all that a stricter one admits, and more.
+        if (m.machine != machine || m.cache != query.cache || static_cast<int>(m.accuracy) < static_cast<int>(query.accuracy) || m.workspace_limit < query.workspace_limit) {
             continue;
         }
-        const double d = log_ratio(query.threads, m.threads) + (m.accuracy != query.accuracy ? 0.1 : 0.0);
-        if (d < least || (d == least && m.table > best->table)) {
-            least = d;
+        const std::tuple<double, uint64_t, int> place(log_ratio(query.threads, m.threads) + (m.accuracy != query.accuracy ? 0.1 : 0.0), m.workspace_limit, -m.table);
+        if (best == nullptr || place < least) {
+            least = place;
             best = &m;
         }
     }
@@ -612,6 +615,7 @@ std::vector<Record> records_of(const EmbeddedTable &table) {
         r.isa = e.isa;
         r.threads = e.threads;
         r.cache = static_cast<CacheState>(e.cache);
+        r.workspace_limit = e.workspace_limit;
         r.choice = e.choice;
         std::string_view name;
         every_word(e.variants, [&](std::string_view word) {

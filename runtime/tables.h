@@ -36,6 +36,7 @@ struct EmbeddedRecord {
     int accuracy;
     const char *microarchitecture, *isa;
     int threads, cache;
+    uint64_t workspace_limit;
     const char *choice;
     const char *variants;  ///< "name hash name hash"
     bool winner;
@@ -64,6 +65,7 @@ struct MeasuredProblem {
     Accuracy accuracy = Accuracy::kDefault;
     int threads = 1;
     CacheState cache = CacheState::kWarm;
+    uint64_t workspace_limit = kNoWorkspaceLimit;  ///< bytes
     int machine = 0, table = 0;
     std::string changed_winner;  ///< its choice, where a kernel of it is another in this build, and no other has won: nobody knows how fast it is
     std::vector<Entry> entries;  ///< the winner first, then by time
@@ -85,6 +87,7 @@ public:
         Accuracy accuracy;
         int threads;            ///< 1 unless the caller wants choices for his threads
         CacheState cache;
+        uint64_t workspace_limit;  ///< as recorded_limit() has it; records within a narrower one do not decide, for faster plans may have been beyond it
         std::optional<MachineName> gpu = std::nullopt;  ///< the machine, where it is not this CPU
     };
     /// Corrections of the predictions for one query.

@@ -419,6 +419,13 @@ TEST_F(Limited, AWinnerBeyondTheLimitIsTunedAgainByAResumedTune) {
     EXPECT_EQ(records()[2].choice, small.choice) << "the fastest record that fits is what there was to beat";
     EXPECT_TRUE(records()[2].winner);
     EXPECT_TRUE(says(resume(limit), "0 problems to tune, 1 tuned already")) << "once";
+    // What won within the limit decides there, and nowhere else.
+    EXPECT_TRUE(says(resume(kNoLimit), "0 problems to tune, 1 tuned already"));
+    EXPECT_EQ(records()[2].workspace_limit, limit);
+    ASSERT_TRUE(load_table(folder / "t.json").ok());
+    EXPECT_EQ(likeliest(limit), small.choice);
+    EXPECT_EQ(likeliest(kNoLimit), large.choice);
+    unload_tables(true);
     // Measured again within the limit, a winner beyond it is none.
     write_bytes(folder / "t.json", before);
     const Outcome verified = fourfold_command({"tune", "--verify-only", "--problem", problem.to_string(), "--out", folder / "t.json", "--workspace-max", std::to_string(limit)});

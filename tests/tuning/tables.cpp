@@ -252,6 +252,62 @@ TEST_F(Tiers, ARecordThatDoesNotFitGivesWayToTheNext) {
     EXPECT_LE(fitting.workspace_bytes(), small.workspace_bytes);
 }
 
+/// What won among plans within a limit may lose to plans beyond it.
+TEST_F(Tiers, ARecordWithinALimitDecidesForThatAndNarrowerOnes) {
+    const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
+    std::vector<Candidate> list = choices_of(p, one_thread());
+    std::sort(list.begin(), list.end(), [](const Candidate &a, const Candidate &b) { return a.workspace_bytes < b.workspace_bytes; });
+    // Neither is what predictions choose, with any of these limits.
+    const std::string likely = plan_of(p).choice();
+    list.erase(std::remove_if(list.begin(), list.end(), [&](const Candidate &c) { return c.choice == likely || c.workspace_bytes > list.back().workspace_bytes / 2; }), list.end());
+    ASSERT_GE(list.size(), 2u);
+    const std::string narrow = list[0].choice, wide = list[1].choice;
+    const size_t limit = std::max<size_t>(list[1].workspace_bytes, 1) * 2;
+    const auto within = [&](size_t bytes) {
+        PlanOptions options = one_thread();
+        options.workspace_limit = bytes;
+        return options;
+    };
+    const auto recorded = [&](const std::string &choice, size_t bytes) {
+        Record r = make_record(p, within(bytes), choice);
+        r.winner = true;
+        r.seconds_min = r.seconds_median = r.seconds_predicted = 1e-4;
+        r.samples = 10;
+        return record_line(r);
+    };
+    constexpr size_t none = std::numeric_limits<size_t>::max();
+    EXPECT_EQ(recorded(narrow, none).find("workspace_limit"), std::string::npos);
+    EXPECT_NE(recorded(narrow, limit).find("\"workspace_limit\":" + std::to_string(limit)), std::string::npos);
+    // Alone it decides within its limit and narrower ones only.
+    ASSERT_TRUE(load_table_text("narrow", header_line() + recorded(narrow, limit)).ok());
+    for (const size_t bytes : {limit, limit - 1}) {
+        EXPECT_EQ(plan_of(p, within(bytes)).tier(), Tier::kRecord) << bytes;
+        EXPECT_EQ(plan_of(p, within(bytes)).choice(), narrow) << bytes;
+    }
+    for (const size_t bytes : {limit + 1, none}) {
+        EXPECT_NE(plan_of(p, within(bytes)).tier(), Tier::kRecord) << bytes;
+        EXPECT_NE(plan_of(p, within(bytes)).choice(), narrow) << bytes;
+    }
+    // Beside one without a limit each decides for its own, in whatever order they are; the narrower also for what is narrower still.
+    for (const std::string &lines : {recorded(narrow, limit) + recorded(wide, none), recorded(wide, none) + recorded(narrow, limit)}) {
+        unload_tables(false);
+        ASSERT_TRUE(load_table_text("both", header_line() + lines).ok());
+        EXPECT_EQ(plan_of(p, within(none)).choice(), wide);
+        EXPECT_EQ(plan_of(p, within(limit + 1)).choice(), wide);
+        EXPECT_EQ(plan_of(p, within(limit)).choice(), narrow);
+        EXPECT_EQ(plan_of(p, within(limit - 1)).choice(), narrow);
+        // Merged they stay two.
+        const Result<std::string> merged = merge_tables(std::vector<cli::NamedTable>{{"both", header_line() + lines}});
+        ASSERT_TRUE(merged.ok());
+        const std::vector<Record> records = read_table(*merged).records;
+        ASSERT_EQ(records.size(), 2u);
+        for (const Record &r : records) {
+            EXPECT_TRUE(r.winner);
+            EXPECT_EQ(r.workspace_limit, r.choice == narrow ? limit : kNoWorkspaceLimit);
+        }
+    }
+}
+
 TEST_F(Tiers, AccuracyIsKept) {
     const Conv2dProblem p = parse_problem("b1 ic32 i24 oc32 f3 p1");
     PlanOptions relaxed, strict;
@@ -534,6 +590,14 @@ TEST_F(Tiers, SpectralProductsFollowTheirRecords) {
     }
 }
 
+TEST_F(Tiers, SpectralPlansHaveNoLimitAndFollowNoRecordThatHas) {
+    const SpectralProblem p = spectral("spectral b3 ic4 i8x5 oc6 bcij");
+    Record r = timed(p, unlikely(p), 1e-4, true);
+    r.workspace_limit = 1 << 20;
+    ASSERT_TRUE(load_table_text("narrow", header_line() + record_line(r)).ok());
+    EXPECT_EQ(decided(plan_of(p)).find("cost model: "), 0u) << decided(plan_of(p));
+}
+
 TEST_F(Tiers, SpectralChoicesDoNotDependOnThreads) {
     const SpectralProblem p = spectral("spectral b3 ic4 i8x5 oc6 bcij");
     const std::string likely = plan_of(p).variant(), other = unlikely(p);
@@ -779,9 +843,10 @@ TEST_F(Hostile, LinesThatAreAlmostRecords) {
     const Conv2dProblem p = parse_problem("b2 ic20 i15x18 oc24 f3 p1");
     Record whole = timed(p, unlikely(p), 1e-4, true);
     whole.halves = {1e-4, 2e-4};
+    whole.workspace_limit = 4096;
     const std::string good = record_line(whole);
     const std::pair<const char *, const char *> edits[] = {
-        {"\"threads\":1", "\"threads\":0"}, {"\"threads\":1", "\"threads\":1e30"}, {"\"threads\":1", "\"threads\":\"1\""}, {"\"ms_min\":0.1", "\"ms_min\":-1"}, {"\"ms_min\":0.1", "\"ms_min\":0"}, {"\"ms_min\":0.1", "\"ms_min\":1e999"}, {"\"ms_min\":0.1", "\"ms_min\":null"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1]"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1,-0.2]"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1,\"0.2\"]"}, {"\"samples\":10", "\"samples\":-3"}, {"\"samples\":10", "\"samples\":18446744073709551615"}, {"\"role\":\"winner\"", "\"role\":\"king\""}, {"\"cache\":\"warm\"", "\"cache\":\"hot\""}, {"\"accuracy\":\"default\"", "\"accuracy\":\"\""}, {"fwd b2", "fwd b0"}, {"fwd b2", "fwd b99999999999999999999"}, {"fwd b2", "jump b2"}, {"\"choice\":\"", "\"choice\":\"\\u001b[31m"}, {"\"variants\":{", "\"variants\":[{"}, {"oc24", "oc24 g7"}};
+        {"\"threads\":1", "\"threads\":0"}, {"\"threads\":1", "\"threads\":1e30"}, {"\"threads\":1", "\"threads\":\"1\""}, {"\"ms_min\":0.1", "\"ms_min\":-1"}, {"\"ms_min\":0.1", "\"ms_min\":0"}, {"\"ms_min\":0.1", "\"ms_min\":1e999"}, {"\"ms_min\":0.1", "\"ms_min\":null"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1]"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1,-0.2]"}, {"\"ms_halves\":[0.1,0.2]", "\"ms_halves\":[0.1,\"0.2\"]"}, {"\"samples\":10", "\"samples\":-3"}, {"\"samples\":10", "\"samples\":18446744073709551615"}, {"\"role\":\"winner\"", "\"role\":\"king\""}, {"\"cache\":\"warm\"", "\"cache\":\"hot\""}, {"\"accuracy\":\"default\"", "\"accuracy\":\"\""}, {"fwd b2", "fwd b0"}, {"fwd b2", "fwd b99999999999999999999"}, {"fwd b2", "jump b2"}, {"\"choice\":\"", "\"choice\":\"\\u001b[31m"}, {"\"workspace_limit\":4096", "\"workspace_limit\":-1"}, {"\"workspace_limit\":4096", "\"workspace_limit\":\"4K\""}, {"\"workspace_limit\":4096", "\"workspace_limit\":18446744073709551615"}, {"\"variants\":{", "\"variants\":[{"}, {"oc24", "oc24 g7"}};
     for (const auto &[from, to] : edits) {
         std::string bad = good;
         const size_t at = bad.find(from);
@@ -1030,7 +1095,7 @@ TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
 }
 
 TEST(Embedding, ASpectralProductsRecordHasNoConvolution) {
-    const EmbeddedRecord layer = {"fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1", static_cast<int>(Accuracy::kDefault), "znver5", "avx512", 1, static_cast<int>(CacheState::kWarm), "direct a b", "a 01 b 23", true, "", 1e-3, 2e-3};
+    const EmbeddedRecord layer = {"fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1", static_cast<int>(Accuracy::kDefault), "znver5", "avx512", 1, static_cast<int>(CacheState::kWarm), 4096, "direct a b", "a 01 b 23", true, "", 1e-3, 2e-3};
     EmbeddedRecord product = layer;
     product.problem = "spectral b3 ic4 i8x5 oc6 bcij";
     product.choice = "spectral a";
@@ -1043,6 +1108,7 @@ TEST(Embedding, ASpectralProductsRecordHasNoConvolution) {
     for (size_t i : {0, 2}) {
         EXPECT_FALSE(records[i].spectral.has_value());
         EXPECT_EQ(records[i].problem.to_string(), layer.problem);
+        EXPECT_EQ(records[i].workspace_limit, 4096u);
         EXPECT_EQ(records[i].variants, (std::vector<std::pair<std::string, std::string>>{{"a", "01"}, {"b", "23"}}));
     }
 }
