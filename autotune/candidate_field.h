@@ -1,6 +1,7 @@
 // The candidates of one problem, measured as a program would run them: beside each other in one process, on the same arrays,
 // warm. Each first runs in a process of its own, so that what crashes, hangs or is wrong costs itself alone; and where the
-// common process fails although the candidate does well alone, every one is measured alone from then on.
+// common process fails although the candidate does well alone, every one is measured alone from then on. Who is far behind there is not
+// brought into the common process: packing the filters of a whole plane's FFT again may take longer than all samples together.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,10 @@
 
 namespace fourfold::cli {
 
+/// So many times slower than the fastest sample; by the lesser of two runs, unless they are long.
+constexpr double kFarBehind = 2.5;
+constexpr double kSampleSeconds = 2e-3;  ///< a sample lasts at least this long
+
 class CandidateField {
 public:
     struct Member {
@@ -22,7 +27,7 @@ public:
     struct Options {
         std::vector<std::string> command;  ///< the other end of candidate_process.h
         double ready_seconds = 60.0;       ///< until a candidate must have run once
-        double sample_seconds = 2e-3;      ///< a sample lasts at least this long
+        double sample_seconds = kSampleSeconds;
         bool cold = false;                 ///< one run a sample, unwarmed
         double memory = 0.0;               ///< bytes that the members of one process may have together; 0: any
         std::function<void()> before_run;          ///< before a candidate's first run in a process: clears the result
@@ -43,6 +48,7 @@ private:
         int warm = 0, repeats = 1;
         int place = -1;   ///< in the common process; negative: not in it
         int samples = 0;  ///< of this process
+        double far_behind = 0.0;  ///< seconds of a run in a process of its own, which was far behind; 0: it was not, or they were asked for
     };
 
     Failure start(CandidateProcess &process) const;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <map>
 #include <random>
+#include <set>
+#include <string>
 #include <tuple>
 
 namespace fourfold::cli {
@@ -216,7 +218,7 @@ private:
         const double best = least_prediction();
         std::map<std::string, size_t> first;
         for (size_t i = 0; i < candidates_.size(); ++i) {
-            if (result_.failed[i]) {
+            if (result_.failed[i] || (slow_groups_.count(candidates_[i].group) != 0 && result_.samples[i].empty())) {
                 continue;
             }
             const auto [at, fresh] = first.emplace(candidates_[i].group, i);
@@ -227,7 +229,8 @@ private:
         std::vector<size_t> list;
         for (size_t i = 0; i < candidates_.size(); ++i) {
             const auto at = first.find(candidates_[i].group);
-            const bool leads = at != first.end() && at->second == i && candidates_[i].predicted <= 4 * options_.hopeless * best;
+            const double hopeless = candidates_[i].costly ? options_.hopeless : 4 * options_.hopeless;
+            const bool leads = at != first.end() && at->second == i && candidates_[i].predicted <= hopeless * best;
             if (leads || (candidates_[i].incumbent && !result_.failed[i])) {
                 list.push_back(i);
             }
@@ -295,7 +298,7 @@ private:
     /// stopped.
     bool sample(const std::vector<size_t> &list, size_t goal, bool timed = true) {
         std::vector<size_t> order = list;
-        const auto lacks = [&](size_t i) { return !result_.failed[i] && result_.samples[i].size() < goal; };
+        const auto lacks = [&](size_t i) { return !result_.failed[i] && result_.samples[i].size() < goal && !(timed && is_far_behind(i)); };
         double begin = 0.0;
         for (int round = 0; std::any_of(list.begin(), list.end(), lacks); ++round) {
             // Without the first round, in which candidates are checked; and nobody leaves for one bad sample.
@@ -318,12 +321,24 @@ private:
                 }
                 if (seconds < 0.0 || !std::isfinite(seconds)) {
                     result_.failed[i] = true;
+                    if (seconds > 0.0) {
+                        slow_groups_.insert(candidates_[i].group);
+                    }
                 } else {
                     result_.samples[i].push_back(seconds);
                 }
             }
         }
         return true;
+    }
+
+    bool is_far_behind(size_t i) const {
+        const double seconds = best_of(i);
+        double best = seconds;
+        for (size_t j = 0; j < candidates_.size() && std::isfinite(seconds); ++j) {
+            best = std::min(best, best_of(j));
+        }
+        return static_cast<int>(i) != incumbent_ && seconds >= options_.far_seconds && seconds > options_.far_behind * best;
     }
 
     std::vector<size_t> within(const std::vector<size_t> &list, double factor) const {
@@ -386,6 +401,7 @@ private:
     double limit_;        ///< seconds of what is under way; 0: none
     bool over_ = false, cut_ = false;  ///< what is under way is; the search before the confirmation was
     int incumbent_ = -1;  ///< -1: none
+    std::set<std::string> slow_groups_;  ///< one of each was too slow to be timed
     SearchResult result_;
 };
 

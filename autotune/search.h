@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct SearchCandidate {
     bool incumbent = false;
     std::vector<double> samples;  ///< from an interrupted search
     bool failed = false;      ///< known to fail
+    bool costly = false;      ///< takes long to begin: not tried where it is hopeless, not even as its group's likeliest
 };
 
 struct SearchOptions {
@@ -44,13 +46,16 @@ struct SearchOptions {
                                    ///< interrupted search included; 0: all
     int patience = 0;              ///< stop bringing in candidates after so many in a row that did not lead; 0: never
     double budget = 0.0;           ///< seconds after which no further sample begins; 0: no limit
+    double far_behind = std::numeric_limits<double>::infinity();  ///< who is so many times slower than the best is not sampled again,
+    double far_seconds = 0.0;      ///< unless its samples are shorter than this, which noise can do
     double stage_seconds = 0.0;    ///< a stage's rounds after the second end so long after the first; 0: no limit
     std::function<double()> clock;          ///< seconds, monotonic
     std::function<bool()> stopped;          ///< asked between samples; empty: never
     uint64_t seed = 1;             ///< of the random orders
 };
 
-/// One sample of a candidate in seconds; negative where it fails, after which it is not asked again.
+/// One sample of a candidate in seconds; negative where it fails, after which it is not asked again; infinite where it fails for being
+/// slow, after which its group is given up, if no other of it has been sampled.
 using Cost = std::function<double(size_t candidate)>;
 
 struct SearchResult {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -50,14 +51,15 @@ Result<double> parse_duration(const std::string &text) {
     return value * factor;
 }
 
-/// About proportional to the time that a problem takes.
-double weight(const Shape &shape) {
-    return 1.0 + (shape.spectral ? shape.spectral->flops() : shape.problem.flops()) * 2e-9;
-}
-
 /// What it is tuned as.
 Record record_of(const Shape &shape, const PlanOptions &options, const std::string &choice) {
     return shape.spectral ? make_record(*shape.spectral, options, choice) : make_record(shape.problem, options, choice);
+}
+
+/// The journal tells plans of different limits apart by their bytes, so that runs with different limits share samples.
+std::string journal_key(Record r) {
+    r.workspace_limit = kNoWorkspaceLimit;
+    return record_key(r);
 }
 
 /// A spectral product's choice as tables have it.
@@ -85,6 +87,21 @@ Result<std::vector<Candidate>> candidates_of(const Shape &shape, const PlanOptio
         }
     }
     return list;
+}
+
+/// About how many seconds a problem takes: each candidate about a process, some time to begin and 30 runs of the best. What 149 problems
+/// took lay within a factor of three of it (2026-12-01).
+double tuning_seconds(const Shape &shape, const PlanOptions &options, double hopeless) {
+    const Result<std::vector<Candidate>> list = candidates_of(shape, options);
+    double best = std::numeric_limits<double>::infinity();
+    for (size_t i = 0; list && i < list->size(); ++i) {
+        best = std::min(best, (*list)[i].corrected_seconds);
+    }
+    double candidates = 0.0;
+    for (size_t i = 0; list && i < list->size(); ++i) {
+        candidates += (*list)[i].corrected_seconds <= hopeless * best ? 1.0 : 0.0;
+    }
+    return 1.0 + (candidates > 0.0 ? candidates * (0.15 + 30.0 * best) : 0.0);
 }
 
 /// What is chosen without this run; empty where nothing can do the problem.
@@ -137,6 +154,9 @@ double least(const std::vector<double> &samples) {
     return *std::min_element(samples.begin(), samples.end());
 }
 
+/// Bytes of packed filters that take long to make: a whole plane's FFT of 512 x 512 channels at 28 x 28, over 800 MB, took 6 s.
+constexpr size_t kCostly = size_t{64} << 20;
+
 /// What one problem's tuning came to.
 struct Outcome {
     std::string name, winner, incumbent;
@@ -159,24 +179,24 @@ public:
             return status;
         }
         double left = 0.0;
-        for (const Shape &shape : todo_) {
-            left += weight(shape);
+        for (const Todo &todo : todo_) {
+            left += todo.seconds;
         }
         bool all = true;
         {
             Progress progress(left, static_cast<int>(todo_.size()));
-            for (size_t i = 0; i < todo_.size(); ++i) {
-                const Shape &shape = todo_[i];
+            for (const Todo &todo : todo_) {
+                const Shape &shape = todo.shape;
                 progress.begin(shape.name);
-                const double share = weight(shape) / left;
-                left -= weight(shape);
+                const double share = todo.seconds / left;
+                left -= todo.seconds;
                 const double seconds = budget_ > 0 ? (budget_ - (now() - start_)) * share : 0.0;
                 if (is_stopped() || (budget_ > 0 && seconds <= 0.0)) {
                     all = false;
                     break;
                 }
                 Outcome outcome;
-                outcome.incumbent = incumbents_[i];
+                outcome.incumbent = todo.incumbent;
                 status = tune(shape, seconds, progress, outcome);
                 if (!status) {
                     return status;
@@ -185,7 +205,7 @@ public:
                 if (outcome.finished) {
                     outcomes_.push_back(std::move(outcome));
                 }
-                progress.advance(weight(shape));
+                progress.advance(todo.seconds);
             }
         }
         summarize();
@@ -205,6 +225,12 @@ public:
     }
 
 private:
+    struct Todo {
+        Shape shape;
+        std::string incumbent;  ///< what would be chosen without this run
+        double seconds;         ///< tuning_seconds()
+    };
+
     Status begin(const std::vector<Shape> &shapes) {
         if (Status status = check_writable(flags_.out); !status) {
             return status;
@@ -214,21 +240,15 @@ private:
             return lock.status();
         }
         lock_.emplace(std::move(*lock));
-        std::set<std::string> done;
+        std::map<std::string, std::map<uint64_t, uint64_t>> winners;  // by the journal's key, then limit: bytes of the last winner
         if (std::filesystem::exists(flags_.out)) {
             const Result<std::vector<Record>> records = read_records(flags_.out);
             if (!records) {
                 return records.status();
             }
             for (const Record &r : *records) {
-                if (!r.winner || !is_current(r)) {
-                    continue;
-                }
-                // The last winner counts; what it needed when it was measured, for it may have been within a limit then.
-                if (r.workspace_bytes <= options_.workspace_limit) {
-                    done.insert(record_key(r));
-                } else {
-                    done.erase(record_key(r));
+                if (r.winner && is_current(r)) {
+                    winners[journal_key(r)][r.workspace_limit] = r.workspace_bytes;
                 }
             }
             // What is known already corrects predictions, and its winners are the incumbents.
@@ -250,42 +270,44 @@ private:
             std::error_code ignored;
             std::filesystem::remove(journal_.path(), ignored);
         }
-        // Short ones first: most of the gain is found early.
-        std::vector<Shape> ordered = shapes;
-        std::stable_sort(ordered.begin(), ordered.end(), [](const Shape &a, const Shape &b) { return weight(a) < weight(b); });
-        for (const Shape &shape : ordered) {
-            if (flags_.resume && done.count(record_key(record_of(shape, options_, ""))) != 0) {
+        for (const Shape &shape : shapes) {
+            if (flags_.resume && is_tuned(winners[journal_key(record_of(shape, options_, ""))])) {
                 ++skipped_;
             } else {
-                todo_.push_back(shape);
-                if (Status status = note_incumbent(shape); !status) {
+                todo_.push_back({shape, "", tuning_seconds(shape, options_, flags_.hopeless)});
+                if (Status status = note_incumbent(todo_.back()); !status) {
                     return status;
                 }
             }
         }
+        // Short ones first: most of the gain is found early.
+        std::stable_sort(todo_.begin(), todo_.end(), [](const Todo &a, const Todo &b) { return a.seconds < b.seconds; });
         fmt::print("{}\n{} problems to tune{}\n", header_, todo_.size(), skipped_ > 0 ? fmt::format(", {} tuned already", skipped_) : "");
         std::fflush(stdout);
         return {};
     }
 
+    /// Whether a winner of any limit, by which these are, is one within this run's: of all plans that this run would compare.
+    bool is_tuned(const std::map<uint64_t, uint64_t> &winners) const {
+        const uint64_t limit = recorded_limit(options_.workspace_limit);
+        return std::any_of(winners.lower_bound(limit), winners.end(), [&](const auto &w) { return w.second <= limit; });
+    }
+
     /// What is chosen before this run, or was before the one that this continues: what it learns must not look as if it had been known.
     /// That of a run with a narrower limit says nothing of what is chosen within this one; that of a wider one says it where it is the same plan.
-    Status note_incumbent(const Shape &shape) {
-        const std::string key = record_key(record_of(shape, options_, ""));
+    Status note_incumbent(Todo &todo) {
+        const Shape &shape = todo.shape;
+        const std::string key = journal_key(record_of(shape, options_, ""));
         const std::map<uint64_t, std::string> earlier = journal_.incumbents(key);
         for (auto at = earlier.lower_bound(options_.workspace_limit); at != earlier.end(); ++at) {
             const std::optional<size_t> here = workspace_of(shape, options_, options_.workspace_limit, at->second);
             if (here && here == workspace_of(shape, options_, at->first, at->second)) {
-                incumbents_.push_back(at->second);
+                todo.incumbent = at->second;
                 return {};
             }
         }
-        std::string incumbent = incumbent_of(shape, options_);
-        if (Status status = incumbent.empty() ? Status() : journal_.begun(key, incumbent, options_.workspace_limit); !status) {
-            return status;
-        }
-        incumbents_.push_back(std::move(incumbent));
-        return {};
+        todo.incumbent = incumbent_of(shape, options_);
+        return todo.incumbent.empty() ? Status() : journal_.begun(key, todo.incumbent, options_.workspace_limit);
     }
 
     /// What is chosen by itself need not be on the list: a relative's record may name a blocking that is not considered here.
@@ -311,11 +333,11 @@ private:
             outcome.finished = true;  // nothing to choose from; not worth ending everything
             return {};
         }
-        const std::string key = record_key(record_of(shape, options_, ""));
+        const std::string key = journal_key(record_of(shape, options_, ""));
         std::vector<SearchCandidate> field;
         for (const Candidate &c : *candidates) {
             const Journal::Left left = journal_.left(key, c.choice, c.workspace_bytes);
-            field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty()});
+            field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty(), c.packed_filter_bytes > kCostly});
         }
         JudgedField processes = field_of(shape, options_, flags_, *candidates);
         if (!processes.ok()) {
@@ -332,6 +354,8 @@ private:
         search_options.budget = seconds;
         search_options.trials = flags_.trials;
         search_options.patience = flags_.patience;
+        search_options.far_behind = kFarBehind;
+        search_options.far_seconds = kSampleSeconds;
         search_options.stage_seconds = kStageSeconds;
         search_options.seed = flags_.seed;
         search_options.hopeless = flags_.hopeless;
@@ -344,6 +368,10 @@ private:
                 if (failure.kind != "stopped") {
                     failures[i] = failure;
                     written = journal_.failure(key, (*candidates)[i].choice, (*candidates)[i].workspace_bytes, failure);
+                }
+                // While others of its problem are timed: whoever is this slow is hardly alone in its group.
+                if (failure.kind == "timeout" && best > 0.0) {
+                    return std::numeric_limits<double>::infinity();
                 }
                 return -1.0;
             }
@@ -466,8 +494,7 @@ private:
     std::optional<FileLock> lock_;  ///< of the table and its journal
     Journal journal_;
     const double start_;
-    std::vector<Shape> todo_;
-    std::vector<std::string> incumbents_;  ///< of each: what would be chosen without this run
+    std::vector<Todo> todo_;
     size_t skipped_ = 0;
     std::vector<Outcome> outcomes_;
 };
@@ -478,12 +505,14 @@ struct Recorded {
     std::optional<Record> winner;
 };
 
-Recorded recorded_of(const std::vector<Record> &records, const std::string &key) {
-    Recorded found;
+/// Of the records that decide within a limit: those of the narrowest that is not narrower.
+Recorded recorded_of(const std::vector<Record> &records, const std::string &key, uint64_t limit) {
+    std::map<uint64_t, Recorded> by_limit;
     for (const Record &r : records) {
-        if (record_key(r) != key || !r.failure.empty()) {
+        if (journal_key(r) != key || r.workspace_limit < limit || !r.failure.empty()) {
             continue;
         }
+        Recorded &found = by_limit[r.workspace_limit];
         if (is_current(r)) {
             found.usable[r.choice] = r;
         }
@@ -491,7 +520,8 @@ Recorded recorded_of(const std::vector<Record> &records, const std::string &key)
             found.winner = r;
         }
     }
-    return found;
+    const auto decides = std::find_if(by_limit.begin(), by_limit.end(), [](const auto &entry) { return entry.second.winner.has_value(); });
+    return decides != by_limit.end() ? decides->second : Recorded();
 }
 
 /// The winner, which is current, and the two that come after it.
@@ -522,7 +552,7 @@ public:
         }
         fmt::print("{}", table_.header());
         for (const Shape &shape : shapes) {
-            const Recorded recorded = recorded_of(*records, record_key(record_of(shape, options_, "")));
+            const Recorded recorded = recorded_of(*records, journal_key(record_of(shape, options_, "")), recorded_limit(options_.workspace_limit));
             if (recorded.winner && !is_stopped()) {
                 verify(shape, recorded);
                 std::fflush(stdout);
@@ -776,7 +806,7 @@ Action add_tune(CLI::App &verb) {
     CLI::Option *out = verb.add_option("--out", flags->out, "the table: made, or added to; what it knows already is where the search begins. A folder: the table there that is called after the machine");
     verb.add_option("--device", flags->device, "cpu, cuda or opencl; cuda:1 is the second GPU. A GPU's records are known by its model")->capture_default_str();
     add_search_flags(verb, *flags);
-    verb.add_option("--workspace-max", flags->workspace_max, "plans within so many bytes of workspace, the incumbent's too: 65536, 64K, 1.5G; with --resume a problem whose winner needs more is tuned again. Plans without a limit follow such winners too: give them a table of their own");
+    verb.add_option("--workspace-max", flags->workspace_max, "plans within so many bytes of workspace, the incumbent's too: 65536, 64K, 1.5G; with --resume a problem whose winner needs more is tuned again. Such records decide for plans with this limit or a narrower one, not for others");
     verb.add_option("--threads", flags->threads, "tune for so many threads; 0 is one per hardware thread")->check(CLI::Range(0, 4096))->capture_default_str();
     verb.add_option("--accuracy", flags->accuracy, "strict, default or relaxed")->capture_default_str();
     verb.add_flag("--cold", flags->cold, "caches evicted before each sample: records of their own");

@@ -73,12 +73,12 @@ protected:
 };
 
 TEST_F(Field, MeasuresInOneProcessAfterEachPassedAlone) {
-    CandidateField field = make({"a 1", "b 2", "c 3"});
+    CandidateField field = make({"a 2", "b 3", "c 4"});
     double seconds = 0.0;
     for (int round = 0; round < 3; round++) {
         for (size_t i = 0; i < 3; i++) {
             ASSERT_FALSE(field.sample(i, seconds));
-            EXPECT_NEAR(seconds, 1e-3 * static_cast<double>(i + 1), 1e-9);
+            EXPECT_NEAR(seconds, 1e-3 * static_cast<double>(i + 2), 1e-9);
         }
     }
     EXPECT_EQ(count("start"), 3 + 1) << "one to pass alone each, and one for all";
@@ -87,6 +87,27 @@ TEST_F(Field, MeasuresInOneProcessAfterEachPassedAlone) {
     ASSERT_FALSE(field.sample(1, seconds));
     EXPECT_EQ(count("start"), 5);
     EXPECT_EQ(count("add b"), 3);
+}
+
+TEST_F(Field, WhoIsFarBehindBeginsOnceUnlessAskedAgain) {
+    CandidateField field = make({"fast 2", "slow 9", "near 4", "short 1"});
+    const double expected[] = {2e-3, 9e-3, 4e-3, 1e-3};
+    double seconds = 0.0;
+    for (size_t i = 0; i < 4; i++) {
+        ASSERT_FALSE(field.sample(i, seconds));
+        EXPECT_NEAR(seconds, expected[i], 1e-9);
+    }
+    EXPECT_EQ(count("add slow"), 1);
+    EXPECT_EQ(count("add near"), 2);
+    ASSERT_FALSE(field.sample(1, seconds));
+    EXPECT_NEAR(seconds, 9e-3, 1e-9);
+    EXPECT_EQ(count("add slow"), 2) << "as any other from then on";
+    // What is shorter than a sample may be late by chance.
+    options.sample_seconds = 10e-3;
+    CandidateField quick = make({"first 2", "late 9"});
+    ASSERT_FALSE(quick.sample(0, seconds));
+    ASSERT_FALSE(quick.sample(1, seconds));
+    EXPECT_EQ(count("add late"), 2);
 }
 
 TEST_F(Field, WhatFailsCostsItselfAlone) {

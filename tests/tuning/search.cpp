@@ -272,6 +272,82 @@ TEST(Search, HopelessPredictionsAreNotTried) {
     EXPECT_EQ(asked[2], 0);
 }
 
+TEST(Search, ALikeliestThatIsCostlyIsNotTriedWhereItIsHopeless) {
+    std::vector<SearchCandidate> candidates(3);
+    const double predicted[] = {1.0, 2.0, 8.0};
+    for (size_t i = 0; i < 3; i++) {
+        candidates[i].group = "group " + std::to_string(i);
+        candidates[i].predicted = predicted[i];
+    }
+    std::vector<int> asked;
+    const auto cost = [&](size_t i) {
+        asked[i]++;
+        return predicted[i];
+    };
+    asked.assign(3, 0);
+    find_fastest(candidates, {}, cost);
+    EXPECT_GT(asked[2], 0) << "a group's likeliest may be hopeless by prediction";
+    candidates[1].costly = candidates[2].costly = true;
+    asked.assign(3, 0);
+    find_fastest(candidates, {}, cost);
+    EXPECT_GT(asked[1], 0);
+    EXPECT_EQ(asked[2], 0);
+    // What would be chosen is measured whatever it costs.
+    candidates[2].incumbent = true;
+    asked.assign(3, 0);
+    find_fastest(candidates, {}, cost);
+    EXPECT_GT(asked[2], 0);
+}
+
+TEST(Search, AGroupWhoseLikeliestIsTooSlowToBeTimedIsGivenUp) {
+    std::vector<SearchCandidate> candidates(6);
+    for (size_t i = 0; i < 6; i++) {
+        candidates[i].group = i < 2 ? "quick" : "slow";
+        candidates[i].predicted = 1.0 + 0.1 * static_cast<double>(i);
+    }
+    std::vector<int> asked(6, 0);
+    double says = std::numeric_limits<double>::infinity();
+    const auto cost = [&](size_t i) {
+        asked[i]++;
+        return i < 2 ? 1.0 : says;
+    };
+    const SearchResult given_up = find_fastest(candidates, {}, cost);
+    EXPECT_EQ(given_up.failed, (std::vector<bool>{false, false, true, false, false, false}));
+    EXPECT_EQ(asked[3] + asked[4] + asked[5], 0);
+    // Who fails otherwise says nothing of the next.
+    says = -1.0;
+    EXPECT_EQ(find_fastest(candidates, {}, cost).failed, (std::vector<bool>{false, false, true, true, true, true}));
+}
+
+TEST(Search, WhoIsFarBehindIsSampledOnceUnlessItIsTheIncumbentOrShort) {
+    std::vector<SearchCandidate> candidates(3);
+    for (size_t i = 0; i < 3; i++) {
+        candidates[i].group = "group " + std::to_string(i);
+        candidates[i].predicted = 1.0;
+    }
+    const double seconds[] = {1.0, 2.0, 3.0};
+    std::vector<int> asked;
+    const auto cost = [&](size_t i) {
+        asked[i]++;
+        return seconds[i];
+    };
+    SearchOptions options;
+    options.far_behind = 2.5;
+    const auto tried = [&] {
+        asked.assign(3, 0);
+        EXPECT_EQ(find_fastest(candidates, options, cost).best, 0);
+        return asked;
+    };
+    // Whoever comes before the fastest is not known to be far behind yet.
+    EXPECT_GE(tried()[1], static_cast<int>(options.group_samples));
+    EXPECT_LE(asked[2], 2);
+    options.far_seconds = 5.0;
+    EXPECT_GE(tried()[2], static_cast<int>(options.group_samples));
+    options.far_seconds = 0.0;
+    candidates[2].incumbent = true;
+    EXPECT_GE(tried()[2], static_cast<int>(options.group_samples));
+}
+
 TEST(Search, TiesGoToLessWorkspaceThenToTheIncumbent) {
     std::vector<SearchCandidate> candidates(3);
     const std::vector<double> seconds = {1.0, 1.005, 1.01};
