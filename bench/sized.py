@@ -7,6 +7,7 @@ libfourfold.a, in one program each, taking turns. Needs an installed fourfold, a
 A ratio is the general library's time / the sized one's, the median of the rounds': over 1, fixed sizes are faster.
 """
 import argparse
+import contextlib
 import math
 import pathlib
 import statistics
@@ -35,15 +36,18 @@ def main():
     parser.add_argument("--only", default="resnet50", help="problems whose name starts so")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--min-time", default="0.1", help="seconds of a problem in a round")
+    parser.add_argument("--folder", help="build there and keep it: the next run only measures (default: a temporary one)")
     flags = parser.parse_args()
 
     problems = [p for p in read_shapes(flags.shapes) if p.name.startswith(flags.only)]
     if not problems:
         parser.error(f"--only: no name in {flags.shapes} starts with '{flags.only}'")
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.nullcontext(flags.folder) if flags.folder else tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "shapes.csv").write_text("".join(f"{p.name},{p.line()}\n" for p in problems))
-        (folder / "CMakeLists.txt").write_text(CMAKE.format(source=ROOT / "bench/sized.cpp"))
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (("shapes.csv", "".join(f"{p.name},{p.line()}\n" for p in problems)), ("CMakeLists.txt", CMAKE.format(source=ROOT / "bench/sized.cpp"))):
+            if not (folder / name).exists() or (folder / name).read_text() != text:
+                (folder / name).write_text(text)
         subprocess.run(["cmake", "-S", folder, "-B", folder / "build", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={flags.prefix}"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["cmake", "--build", folder / "build"], check=True, stdout=subprocess.DEVNULL)
         programs = [folder / "build/with_shapes", folder / "build/with_fourfold"]
