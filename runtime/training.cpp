@@ -699,7 +699,7 @@ Status TrainingPlan::Impl::check_and_transform(Kind kind, const char *name, cons
     StridedIn strided;
     Status status = resolve(name, view, problem.layout, size, kind == Kind::kFilters ? Role::kFilters : Role::kInput, strided);
     status = status.ok() ? check_target(kind, step, spectra, workspace) : status;
-    status = status.ok() ? apart(name, view, address_range(strided, size), {block(kind, spectra.data)}) : status;
+    status = status.ok() ? apart(name, view, address_range(strided, size), {block(kind, spectra.data), {"workspace", workspace.data, workspace_bytes}}) : status;
     return status.ok() ? write(kind, step, spectra, [&](Complex *to) { return (this->*transform)(strided, to, workspace, context); }) : status;
 }
 

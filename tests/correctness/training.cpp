@@ -349,6 +349,7 @@ TEST_F(Misuse, TensorsAndOverlaps) {
     expect(plan.transform_filters(s.forward.filters.view(), 1, {b.filters.data(), b.filters.bytes() - 64}, ws), "filter spectra has");
     expect(plan.transform_gradient(s.data.grad_output.view(), 1, b.gradient.block(), {}), "workspace is null");
     expect(plan.transform_gradient(s.data.grad_output.view(), 1, ws, ws), ws.bytes >= b.gradient.bytes() ? "overlap" : "gradient spectra has");
+    expect(plan.transform_input(reinterpret_cast<const float *>(b.workspace.data()), 1, b.input.block(), ws), "input and workspace overlap");
     expect(plan.forward(x, w, s.bias(), nullptr, ws), "output is null");
     expect(plan.forward(x, w, reinterpret_cast<const float *>(s.forward.bias.data() + 1), s.forward.output.mutable_view(), ws), "bias is not aligned");
     expect(plan.forward(x, w, s.bias(), reinterpret_cast<float *>(b.input.data() + 128), ws), "output and input spectra overlap");
