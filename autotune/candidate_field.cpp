@@ -9,13 +9,12 @@ namespace fourfold::cli {
 namespace {
 
 constexpr int kLifetime = 6;            ///< samples in one process: where its memory happens to lie is a part of the noise
-constexpr double kLongSeconds = 0.5;    ///< what else the machine does makes nothing of this length 2.5 times as long
 constexpr double kWarmSeconds = 20e-3;  ///< what runs longer is not warmed again: no cache holds what it needs
 
 }  // namespace
 
 CandidateField::CandidateField(std::vector<Member> members, Options options)
-    : members_(std::move(members)), options_(std::move(options)), states_(members_.size()) {
+    : members_(std::move(members)), options_(std::move(options)), states_(members_.size()), fastest_(options_.fastest) {
 }
 
 Failure CandidateField::sample(size_t i, double &seconds) {
@@ -25,8 +24,9 @@ Failure CandidateField::sample(size_t i, double &seconds) {
         }
         states_[i].vetted = true;
     }
-    if (states_[i].far_behind > 0.0) {
-        seconds = std::exchange(states_[i].far_behind, 0.0);
+    if (std::vector<double> &alone = states_[i].alone; !alone.empty()) {
+        seconds = alone.back();
+        alone.pop_back();
         return {};
     }
     Failure failure = sample_here(i, seconds);
@@ -91,12 +91,16 @@ Failure CandidateField::vet(size_t i) {
     }
     // A short run may be late by chance, and its candidate costs little.
     if (fastest_ > 0.0 && elapsed >= options_.sample_seconds && elapsed > kFarBehind * fastest_) {
-        double again = elapsed;
-        if (Failure failure = elapsed < kLongSeconds ? process.sample(0, 0, 1, limit(i, 1), again) : Failure()) {
-            return failure;
+        std::vector<double> runs = {elapsed};
+        if (elapsed < kLongSeconds) {
+            if (Failure failure = process.sample(0, 0, 1, limit(i, 1), elapsed)) {
+                return failure;
+            }
+            runs.push_back(elapsed);
         }
-        const double least = std::min(elapsed, again);
-        states_[i].far_behind = least > kFarBehind * fastest_ ? least : 0.0;
+        if (elapsed > kFarBehind * fastest_) {
+            states_[i].alone = std::move(runs);
+        }
     }
     if (!options_.cold) {
         states_[i].warm = elapsed < kWarmSeconds ? 1 : 0;

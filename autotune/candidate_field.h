@@ -1,7 +1,7 @@
 // The candidates of one problem, measured as a program would run them: beside each other in one process, on the same arrays,
 // warm. Each first runs in a process of its own, so that what crashes, hangs or is wrong costs itself alone; and where the
-// common process fails although the candidate does well alone, every one is measured alone from then on. Who is far behind there is not
-// brought into the common process: packing the filters of a whole plane's FFT again may take longer than all samples together.
+// common process fails although the candidate does well alone, every one is measured alone from then on. Who is far behind in its own
+// process answers from there first: packing the filters of a whole plane's FFT again may take longer than all samples together.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,9 @@
 
 namespace fourfold::cli {
 
-/// So many times slower than the fastest sample; by the lesser of two runs, unless they are long.
+/// Far behind is who is so many times slower than the fastest sample, by two runs, or by one that is long.
 constexpr double kFarBehind = 2.5;
+constexpr double kLongSeconds = 0.5;
 constexpr double kSampleSeconds = 2e-3;  ///< a sample lasts at least this long
 
 class CandidateField {
@@ -29,6 +30,7 @@ public:
         double ready_seconds = 60.0;       ///< until a candidate must have run once
         double sample_seconds = kSampleSeconds;
         bool cold = false;                 ///< one run a sample, unwarmed
+        double fastest = 0.0;              ///< seconds of the fastest sample so far, of an earlier run; 0: none
         double memory = 0.0;               ///< bytes that the members of one process may have together; 0: any
         std::function<void()> before_run;          ///< before a candidate's first run in a process: clears the result
         std::function<Failure(size_t)> judge;      ///< after it: what is wrong with the result
@@ -48,7 +50,7 @@ private:
         int warm = 0, repeats = 1;
         int place = -1;   ///< in the common process; negative: not in it
         int samples = 0;  ///< of this process
-        double far_behind = 0.0;  ///< seconds of a run in a process of its own, which was far behind; 0: it was not, or they were asked for
+        std::vector<double> alone;  ///< seconds of runs in a process of its own that are far behind, not asked for yet
     };
 
     Failure start(CandidateProcess &process) const;
@@ -64,7 +66,7 @@ private:
     int in_process_ = 0;
     double bytes_ = 0.0;  ///< of those in it
     bool alone_ = false;
-    double fastest_ = 0.0;  ///< seconds of any sample of any member; 0: none yet
+    double fastest_;        ///< seconds of any sample of any member; 0: none yet
 };
 
 }  // namespace fourfold::cli

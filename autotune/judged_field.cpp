@@ -61,6 +61,7 @@ void JudgedField::start(const std::string &problem, const std::vector<Member> &m
         field.command.insert(field.command.end(), {"--variants", options.variants});
     }
     field.ready_seconds = options.ready_seconds;
+    field.fastest = options.fastest;
     const Result<DeviceInfo> gpu = device_info(options.device);
     const size_t memory = gpu ? gpu->memory_bytes : usable_memory();
     field.memory = std::max(1.0, static_cast<double>(memory) / 2 - bytes);

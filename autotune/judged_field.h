@@ -33,6 +33,7 @@ public:
         double ready_seconds = 60.0;        ///< until a candidate must have run once
         bool cold = false;
         size_t workspace_limit = std::numeric_limits<size_t>::max();  ///< bytes; plans are made within it
+        double fastest = 0.0;               ///< seconds; CandidateField's
         std::string variants;               ///< file of compiled_variants.h; empty: none
         double check_all_below_flops = 1e9;  ///< over this the reference is a sample
     };

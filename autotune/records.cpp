@@ -192,7 +192,6 @@ std::string record_key(const Record &r) {
 Record make_record(const SpectralProblem &problem, const PlanOptions &options, const std::string &choice) {
     PlanOptions plain;
     plain.threads = options.threads;
-    plain.workspace_limit = options.workspace_limit;
     Record r = make_record(Conv2dProblem(), plain, choice);
     r.spectral = problem;
     return r;

@@ -32,6 +32,9 @@ public:
         for (const SearchCandidate &c : candidates) {
             result_.samples.push_back(c.samples);
             result_.failed.push_back(c.failed);
+            if (c.failed && c.too_slow) {
+                slow_groups_.insert(c.group);
+            }
         }
     }
 
@@ -175,7 +178,7 @@ private:
         if (given.refresh) {
             given.refresh();
         }
-        if (!sample({challenger}, result_.samples[challenger].size() + static_cast<size_t>(given.least_pairs))) {
+        if (!sample({challenger}, result_.samples[challenger].size() + static_cast<size_t>(given.least_pairs), false)) {
             result_.best = -1;
             return true;
         }
@@ -218,7 +221,8 @@ private:
         const double best = least_prediction();
         std::map<std::string, size_t> first;
         for (size_t i = 0; i < candidates_.size(); ++i) {
-            if (result_.failed[i] || (slow_groups_.count(candidates_[i].group) != 0 && result_.samples[i].empty())) {
+            const bool is_too_costly = candidates_[i].costly && candidates_[i].predicted > options_.hopeless * best;
+            if (result_.failed[i] || is_too_costly || (slow_groups_.count(candidates_[i].group) != 0 && result_.samples[i].empty())) {
                 continue;
             }
             const auto [at, fresh] = first.emplace(candidates_[i].group, i);
@@ -229,8 +233,7 @@ private:
         std::vector<size_t> list;
         for (size_t i = 0; i < candidates_.size(); ++i) {
             const auto at = first.find(candidates_[i].group);
-            const double hopeless = candidates_[i].costly ? options_.hopeless : 4 * options_.hopeless;
-            const bool leads = at != first.end() && at->second == i && candidates_[i].predicted <= hopeless * best;
+            const bool leads = at != first.end() && at->second == i && candidates_[i].predicted <= 4 * options_.hopeless * best;
             if (leads || (candidates_[i].incumbent && !result_.failed[i])) {
                 list.push_back(i);
             }
@@ -332,13 +335,20 @@ private:
         return true;
     }
 
+    /// By so much that more samples would not change it; the incumbent is sampled to the end.
     bool is_far_behind(size_t i) const {
+        if (static_cast<int>(i) == incumbent_ || !std::isfinite(options_.far_behind) || result_.samples[i].empty()) {
+            return false;
+        }
         const double seconds = best_of(i);
+        if (seconds < options_.short_sample || (result_.samples[i].size() < 2 && seconds < options_.long_sample)) {
+            return false;
+        }
         double best = seconds;
-        for (size_t j = 0; j < candidates_.size() && std::isfinite(seconds); ++j) {
+        for (size_t j = 0; j < candidates_.size(); ++j) {
             best = std::min(best, best_of(j));
         }
-        return static_cast<int>(i) != incumbent_ && seconds >= options_.far_seconds && seconds > options_.far_behind * best;
+        return seconds > options_.far_behind * best;
     }
 
     std::vector<size_t> within(const std::vector<size_t> &list, double factor) const {

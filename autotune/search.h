@@ -1,7 +1,7 @@
 // Which of several plans is the fastest, found with few samples. Pure: the candidates and their costs come from outside, and
 // so does the clock; nothing here knows what a convolution is.
 //
-// First the algorithms: the likeliest candidate of each is sampled a few times, and those far behind leave with all their
+// First the algorithms: the likeliest candidate of each is sampled a few times, and those that cannot win leave with all their
 // schedules. Then successive halving over the schedules of the rest: rounds in which every survivor is sampled once, in a random
 // order, so that drift of the machine hits all alike; after each stage those beyond a factor of the best leave. The lowest decile
 // counts: the noise of a shared machine adds, but for a moment of a higher clock, which makes the least of many samples a lucky one. The incumbent is sampled first and to the end, so that whoever beats
@@ -26,6 +26,7 @@ struct SearchCandidate {
     bool incumbent = false;
     std::vector<double> samples;  ///< from an interrupted search
     bool failed = false;      ///< known to fail
+    bool too_slow = false;    ///< that was by being too slow to be timed
     bool costly = false;      ///< takes long to begin: not tried where it is hopeless, not even as its group's likeliest
 };
 
@@ -46,16 +47,18 @@ struct SearchOptions {
                                    ///< interrupted search included; 0: all
     int patience = 0;              ///< stop bringing in candidates after so many in a row that did not lead; 0: never
     double budget = 0.0;           ///< seconds after which no further sample begins; 0: no limit
-    double far_behind = std::numeric_limits<double>::infinity();  ///< who is so many times slower than the best is not sampled again,
-    double far_seconds = 0.0;      ///< unless its samples are shorter than this, which noise can do
+    double far_behind = std::numeric_limits<double>::infinity();  ///< who is so many times slower than the best is not sampled again after
+                                   ///< two samples, or one that is long
+    double short_sample = 0.0;     ///< seconds of a run; below, noise makes anybody late
+    double long_sample = std::numeric_limits<double>::infinity();  ///< seconds of a run; above, it does not
     double stage_seconds = 0.0;    ///< a stage's rounds after the second end so long after the first; 0: no limit
     std::function<double()> clock;          ///< seconds, monotonic
     std::function<bool()> stopped;          ///< asked between samples; empty: never
     uint64_t seed = 1;             ///< of the random orders
 };
 
-/// One sample of a candidate in seconds; negative where it fails, after which it is not asked again; infinite where it fails for being
-/// slow, after which its group is given up, if no other of it has been sampled.
+/// One sample of a candidate in seconds; negative where it fails, after which it is not asked again; infinite where it is too
+/// slow to be timed, after which its group is given up, if no other of it has been sampled by then.
 using Cost = std::function<double(size_t candidate)>;
 
 struct SearchResult {

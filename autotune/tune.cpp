@@ -82,9 +82,7 @@ Result<std::vector<Candidate>> candidates_of(const Shape &shape, const PlanOptio
         candidate.predicted_seconds = candidate.corrected_seconds = c.predicted;
         candidate.workspace_bytes = plan->workspace_bytes();
         candidate.packed_filter_bytes = plan->packed_filter_bytes();
-        if (candidate.workspace_bytes <= options.workspace_limit) {
-            list.push_back(std::move(candidate));
-        }
+        list.push_back(std::move(candidate));
     }
     return list;
 }
@@ -111,15 +109,7 @@ std::string incumbent_of(const Shape &shape, const PlanOptions &options) {
         return plan ? plan->choice() : "";
     }
     const Result<SpectralPlan> plan = SpectralPlan::create(*shape.spectral, {options.threads, ""});
-    if (plan && plan->workspace_bytes() <= options.workspace_limit) {
-        return spectral_choice(plan->variant());
-    }
-    // Its plans know no limit: of those that fit, the likeliest.
-    const Result<std::vector<Candidate>> list = plan ? candidates_of(shape, options) : plan.status();
-    if (!list || list->empty()) {
-        return "";
-    }
-    return std::min_element(list->begin(), list->end(), [](const Candidate &a, const Candidate &b) { return a.predicted_seconds < b.predicted_seconds; })->choice;
+    return plan ? spectral_choice(plan->variant()) : "";
 }
 
 /// Bytes of the plan that a choice makes; nothing where it needs more than the limit, or cannot do the problem.
@@ -134,7 +124,8 @@ std::optional<size_t> workspace_of(const Shape &shape, PlanOptions options, size
     return plan ? std::optional<size_t>(plan->workspace_bytes()) : std::nullopt;
 }
 
-JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates) {
+/// `fastest`: seconds of what an earlier run sampled; 0: nothing.
+JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates, double fastest = 0.0) {
     std::vector<JudgedField::Member> members;
     for (const Candidate &c : candidates) {
         members.push_back({c.algorithm, c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes)});
@@ -147,6 +138,7 @@ JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneF
     field.cold = options.cache == CacheState::kCold;
     field.check_all_below_flops = 0.0;
     field.workspace_limit = options.workspace_limit;
+    field.fastest = fastest;
     return shape.spectral ? JudgedField(*shape.spectral, members, field) : JudgedField(tuning_problem(shape.problem), members, field);
 }
 
@@ -271,6 +263,9 @@ private:
             std::filesystem::remove(journal_.path(), ignored);
         }
         for (const Shape &shape : shapes) {
+            if (is_stopped()) {
+                return {StatusCode::kInternal, "interrupted; continue with --resume"};
+            }
             if (flags_.resume && is_tuned(winners[journal_key(record_of(shape, options_, ""))])) {
                 ++skipped_;
             } else {
@@ -287,10 +282,11 @@ private:
         return {};
     }
 
-    /// Whether a winner of any limit, by which these are, is one within this run's: of all plans that this run would compare.
+    /// Whether the winner that decides within this run's limit is of all plans that this run would compare. `winners`: by their limits.
     bool is_tuned(const std::map<uint64_t, uint64_t> &winners) const {
         const uint64_t limit = recorded_limit(options_.workspace_limit);
-        return std::any_of(winners.lower_bound(limit), winners.end(), [&](const auto &w) { return w.second <= limit; });
+        const auto decides = winners.lower_bound(limit);
+        return decides != winners.end() && decides->second <= limit;
     }
 
     /// What is chosen before this run, or was before the one that this continues: what it learns must not look as if it had been known.
@@ -335,11 +331,14 @@ private:
         }
         const std::string key = journal_key(record_of(shape, options_, ""));
         std::vector<SearchCandidate> field;
+        double best = 0.0;
         for (const Candidate &c : *candidates) {
             const Journal::Left left = journal_.left(key, c.choice, c.workspace_bytes);
-            field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty(), c.packed_filter_bytes > kCostly});
+            field.push_back({group_of(c), c.corrected_seconds, c.workspace_bytes, c.choice == outcome.incumbent, left.samples, !left.failure.empty(), left.failure == "timeout", options_.device == Device::kCpu && c.packed_filter_bytes > kCostly});
+            best = left.samples.empty() ? best : best == 0.0 ? least(left.samples)
+                                                             : std::min(best, least(left.samples));
         }
-        JudgedField processes = field_of(shape, options_, flags_, *candidates);
+        JudgedField processes = field_of(shape, options_, flags_, *candidates, best);
         if (!processes.ok()) {
             fmt::print(stderr, "{}: skipped, memory ran out\n", shape.name);
             outcome.finished = true;
@@ -347,7 +346,6 @@ private:
         }
         std::map<size_t, Failure> failures;
         Status written;
-        double best = 0.0;
         SearchOptions search_options;
         search_options.clock = now;
         search_options.stopped = [&] { return is_stopped() || !written; };
@@ -355,7 +353,8 @@ private:
         search_options.trials = flags_.trials;
         search_options.patience = flags_.patience;
         search_options.far_behind = kFarBehind;
-        search_options.far_seconds = kSampleSeconds;
+        search_options.short_sample = kSampleSeconds;
+        search_options.long_sample = kLongSeconds;
         search_options.stage_seconds = kStageSeconds;
         search_options.seed = flags_.seed;
         search_options.hopeless = flags_.hopeless;
@@ -369,7 +368,7 @@ private:
                     failures[i] = failure;
                     written = journal_.failure(key, (*candidates)[i].choice, (*candidates)[i].workspace_bytes, failure);
                 }
-                // While others of its problem are timed: whoever is this slow is hardly alone in its group.
+                // Once another one has been timed: whoever is this slow is hardly alone in its group.
                 if (failure.kind == "timeout" && best > 0.0) {
                     return std::numeric_limits<double>::infinity();
                 }
@@ -562,6 +561,9 @@ public:
         if (is_stopped()) {
             return {StatusCode::kInternal, "interrupted"};
         }
+        if (verified_ + unusable_ + stale_ == 0) {
+            return bad(fmt::format("'{}' has no winner of these problems for this machine, threads, accuracy, cache and workspace limit", flags_.out));
+        }
         return slower_ + unusable_ + stale_ == 0 ? Status() : Status(StatusCode::kInternal, "the table is not what this machine and build measure; tune again");
     }
 
@@ -684,8 +686,10 @@ Status check_spectral(const std::vector<Shape> &shapes, const TuneFlags &flags, 
     if (bundle || flags.device != "cpu") {
         return {StatusCode::kUnsupported, fmt::format("{} runs on the CPU alone, not on device '{}'", name, flags.device)};
     }
-    if (flags.cold || flags.accuracy != "default") {
-        return bad(fmt::format("{} is tuned with warm caches and the default accuracy only: it has no use for {}", name, flags.cold ? "--cold" : "--accuracy " + flags.accuracy));
+    if (flags.cold || flags.accuracy != "default" || !flags.workspace_max.empty()) {
+        const std::string useless = flags.cold ? "--cold" : flags.accuracy != "default" ? "--accuracy " + flags.accuracy
+                                                                                        : "--workspace-max " + flags.workspace_max;
+        return bad(fmt::format("{} is tuned with warm caches, the default accuracy and all the workspace that it needs: it has no use for {}", name, useless));
     }
     return {};
 }

@@ -25,7 +25,7 @@ bool two_passes_are_faster(const Conv2dProblem &problem, ConstView filters, Plan
         return false;
     }
     const std::shared_ptr<const Tables> tables = current_tables();
-    const MeasuredProblem *const measured = tables->exact({tuning_problem(problem), options.accuracy, options.threads, options.cache, recorded_limit(options.workspace_limit)});
+    const std::vector<const MeasuredProblem *> measured = tables->exact({tuning_problem(problem), options.accuracy, options.threads, options.cache, recorded_limit(options.workspace_limit)});
     double correction = 1.0, seconds = std::numeric_limits<double>::infinity();
     for (const Candidate &c : *candidates) {
         // Both passes are direct: their predictions are as far off as its.
@@ -34,8 +34,9 @@ bool two_passes_are_faster(const Conv2dProblem &problem, ConstView filters, Plan
         }
         if (c.chosen) {
             seconds = c.corrected_seconds;
-            for (size_t i = 0; measured != nullptr && i < measured->entries.size(); i++) {
-                seconds = measured->entries[i].choice == c.choice ? measured->entries[i].seconds : seconds;
+            for (size_t i = 0; !measured.empty() && i < measured.front()->entries.size(); i++) {
+                const MeasuredProblem::Entry &entry = measured.front()->entries[i];
+                seconds = entry.choice == c.choice ? entry.seconds : seconds;
             }
         }
     }

@@ -368,14 +368,17 @@ Tables::Query table_query(const PlanRequest &request) {
     return query;
 }
 
+/// Whether a changed kernel's plan won and could be chosen: what it had beaten does not take its place.
+bool has_changed_winner(const PlanRequest &request, const MeasuredProblem &measured) {
+    const Algorithm named = request.options.algorithm;
+    const std::string &winner = measured.changed_winner;
+    return !winner.empty() && (named == Algorithm::kAuto || split_choice(winner).first == to_string(named)) && plan_choice(request, winner).plan != nullptr;
+}
+
 /// The first of a problem's measured plans that fits; of one algorithm's, where the caller names it.
 bool follow_records(const PlanRequest &request, const MeasuredProblem &measured, Planned &planned) {
     constexpr int most = 8;
     const Algorithm named = request.options.algorithm;
-    // What a changed kernel had beaten does not take its place, where it could be chosen.
-    if (!measured.changed_winner.empty() && (named == Algorithm::kAuto || split_choice(measured.changed_winner).first == to_string(named)) && plan_choice(request, measured.changed_winner).plan != nullptr) {
-        return false;
-    }
     int tried = 0;
     for (const MeasuredProblem::Entry &entry : measured.entries) {
         if (named != Algorithm::kAuto && split_choice(entry.choice).first != to_string(named)) {
@@ -390,6 +393,12 @@ bool follow_records(const PlanRequest &request, const MeasuredProblem &measured,
         }
     }
     return false;
+}
+
+/// Whose records the plan follows: the first that have one which fits. Null where nobody's do, or a changed winner comes first.
+const MeasuredProblem *follow_first(const PlanRequest &request, const std::vector<const MeasuredProblem *> &list, Planned &planned) {
+    const auto decides = std::find_if(list.begin(), list.end(), [&](const MeasuredProblem *m) { return has_changed_winner(request, *m) || follow_records(request, *m, planned); });
+    return decides != list.end() && planned.plan != nullptr ? *decides : nullptr;
 }
 
 /// The tiers of tuning.h that need no prediction: environment, record, and the family's record where neighbours do not vote.
@@ -411,8 +420,8 @@ bool decide_by_record(const PlanRequest &request, const Tables &tables, const Ta
             }
         }
     }
-    const MeasuredProblem *measured = ranking == nullptr ? tables.exact(query) : tables.exact_of_kin(query);
-    if (measured == nullptr || !follow_records(request, *measured, planned)) {
+    const MeasuredProblem *measured = follow_first(request, ranking == nullptr ? tables.exact(query) : tables.exact_of_kin(query), planned);
+    if (measured == nullptr) {
         return false;
     }
     tier = ranking == nullptr ? Tier::kRecord : Tier::kFamily;
@@ -615,8 +624,8 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     if (options.algorithm != Algorithm::kAuto) {
         impl->why = "named by the caller";
         const std::shared_ptr<const Tables> tables = current_tables();
-        const MeasuredProblem *measured = follows_records(request) ? tables->exact(table_query(request)) : nullptr;
-        if (measured != nullptr && follow_records(request, *measured, planned)) {
+        const MeasuredProblem *measured = follows_records(request) ? follow_first(request, tables->exact(table_query(request)), planned) : nullptr;
+        if (measured != nullptr) {
             if (prepared(planned, request)) {
                 impl->why += ", its variant by a record in " + tables->name_of(*measured);
             } else {

@@ -97,8 +97,8 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
     const Conv2dProblem key = tuning_problem(problem);
     // Of these threads: the table has a nearest record for any, but what was measured is asked for.
     const std::shared_ptr<const Tables> tables = current_tables();
-    const MeasuredProblem *known = tables->exact({key, options.accuracy, options.threads, options.cache, recorded_limit(options.workspace_limit)});
-    if (known != nullptr && known->threads == options.threads && known->changed_winner.empty()) {
+    const std::vector<const MeasuredProblem *> known = tables->exact({key, options.accuracy, options.threads, options.cache, recorded_limit(options.workspace_limit)});
+    if (!known.empty() && known.front()->threads == options.threads && known.front()->changed_winner.empty()) {
         return;
     }
     const Result<std::vector<Candidate>> candidates = list_choices(problem, options);

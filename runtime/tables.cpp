@@ -120,7 +120,9 @@ double log_ratio(int64_t a, int64_t b) {
 /// Sum of |log ratio| of sizes, and a little for what has no ratio; infinite between what does not compare.
 double distance(const Tables::Query &q, const MeasuredProblem &m) {
     const Conv2dProblem &a = q.problem, &b = m.problem;
-    if (a.operation != b.operation || a.layout != b.layout || q.cache != m.cache) {
+    // Of a problem's limits one votes.
+    const bool other_limit = m.workspace_limit != kNoWorkspaceLimit && m.workspace_limit != q.workspace_limit;
+    if (a.operation != b.operation || a.layout != b.layout || q.cache != m.cache || other_limit) {
         return std::numeric_limits<double>::infinity();
     }
     double d = 0.5 * log_ratio(a.batch, b.batch) + log_ratio(a.in_channels / a.groups, b.in_channels / b.groups) + log_ratio(a.out_channels / a.groups, b.out_channels / b.groups) + 0.5 * log_ratio(a.groups, b.groups);
@@ -132,7 +134,6 @@ double distance(const Tables::Query &q, const MeasuredProblem &m) {
     d += a.padding_mode != b.padding_mode ? 0.5 : 0.0;
     d += 0.5 * log_ratio(q.threads, m.threads);
     d += q.accuracy != m.accuracy ? 0.25 : 0.0;
-    d += q.workspace_limit != m.workspace_limit ? 0.25 : 0.0;
     return d;
 }
 
@@ -439,23 +440,23 @@ void Tables::fit(int machine) {
     }
 }
 
-const MeasuredProblem *Tables::exact(const Query &query, int machine) const {
-    const MeasuredProblem *best = nullptr;
-    std::tuple<double, uint64_t, int> least;  // distance, limit, later tables first
+std::vector<const MeasuredProblem *> Tables::exact(const Query &query, int machine) const {
+    using Place = std::tuple<double, int, uint64_t>;  // distance, later tables first, limit
+    std::vector<std::pair<Place, const MeasuredProblem *>> places;
     const auto [begin, end] = by_problem_.equal_range(in_nchw_if_same(query.problem).to_string());
     for (auto at = begin; at != end; ++at) {
         const MeasuredProblem &m = problems_[at->second];
         // A laxer class, or a wider limit, was measured with all that a stricter one admits, and more.
-        if (m.machine != machine || m.cache != query.cache || static_cast<int>(m.accuracy) < static_cast<int>(query.accuracy) || m.workspace_limit < query.workspace_limit) {
-            continue;
-        }
-        const std::tuple<double, uint64_t, int> place(log_ratio(query.threads, m.threads) + (m.accuracy != query.accuracy ? 0.1 : 0.0), m.workspace_limit, -m.table);
-        if (best == nullptr || place < least) {
-            least = place;
-            best = &m;
+        if (m.machine == machine && m.cache == query.cache && static_cast<int>(m.accuracy) >= static_cast<int>(query.accuracy) && m.workspace_limit >= query.workspace_limit) {
+            places.push_back({Place(log_ratio(query.threads, m.threads) + (m.accuracy != query.accuracy ? 0.1 : 0.0), -m.table, m.workspace_limit), &m});
         }
     }
-    return best;
+    std::sort(places.begin(), places.end());
+    std::vector<const MeasuredProblem *> list;
+    for (const auto &[place, m] : places) {
+        list.push_back(m);
+    }
+    return list;
 }
 
 Tables::SpectralAnswer Tables::spectral(const SpectralProblem &problem) const {

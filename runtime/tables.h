@@ -115,11 +115,12 @@ public:
     void add(const std::string &name, bool shipped, const std::vector<Record> &records, int unreadable, bool torn);
     void finish();
 
-    /// This problem's measurements on this machine, or on its next of kin, or null.
-    const MeasuredProblem *exact(const Query &query) const {
+    /// This problem's measurements on this machine, or on its next of kin, those that decide first in front: of the nearest threads and
+    /// accuracy, then of the later table, then within the narrower limit.
+    std::vector<const MeasuredProblem *> exact(const Query &query) const {
         return exact(query, family_of(query).own);
     }
-    const MeasuredProblem *exact_of_kin(const Query &query) const {
+    std::vector<const MeasuredProblem *> exact_of_kin(const Query &query) const {
         return exact(query, family_of(query).kin);
     }
     /// What decides a spectral product: its record on this machine, else that of the nearest with the same channels, else those two on
@@ -160,7 +161,7 @@ private:
     void fit(int machine);
     Family family_of(const Query &query) const;
     Family family_of_gpu(const MachineName &gpu) const;
-    const MeasuredProblem *exact(const Query &query, int machine) const;
+    std::vector<const MeasuredProblem *> exact(const Query &query, int machine) const;
     std::vector<Ranking::Neighbour> neighbours(const Query &query, int machine) const;
 
     Family cpu_;

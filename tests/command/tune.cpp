@@ -426,6 +426,9 @@ TEST_F(Limited, AWinnerBeyondTheLimitIsTunedAgainByAResumedTune) {
     EXPECT_EQ(likeliest(limit), small.choice);
     EXPECT_EQ(likeliest(kNoLimit), large.choice);
     unload_tables(true);
+    // A table of records within a limit has none to verify without one.
+    write_bytes(folder / "narrow.json", cli::header_line() + cli::record_line(records()[2]));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"tune", "--verify-only", "--problem", problem.to_string(), "--out", folder / "narrow.json"}), {"narrow.json", "no winner", "workspace limit"}));
     // Measured again within the limit, a winner beyond it is none.
     write_bytes(folder / "t.json", before);
     const Outcome verified = fourfold_command({"tune", "--verify-only", "--problem", problem.to_string(), "--out", folder / "t.json", "--workspace-max", std::to_string(limit)});
@@ -805,6 +808,7 @@ TEST_F(Tuned, SpectralProductsBesideConvolutions) {
     EXPECT_TRUE(exits_with(2, with({"--operation", "fold"}), {"forward, bwd-data or bwd-filters"}));
     EXPECT_TRUE(exits_with(3, with({"--device", "opencl"}), {product, "runs on the CPU alone"}));
     EXPECT_TRUE(exits_with(2, fourfold_command({"tune", "--problem", "spectral b3 ic0 i8x5 oc6", "--out", folder / "u.json"}), {"in_channels is 0"}));
+    EXPECT_TRUE(exits_with(2, fourfold_command({"tune", "--problem", product, "--workspace-max", "64K", "--out", folder / "u.json"}), {"--workspace-max 64K", product}));
     const Outcome bench = fourfold_command({"bench", "--shapes", folder / "shapes.csv", "--min-time", "0"});
     ASSERT_TRUE(exits_with(0, bench));
     EXPECT_NE(bench.err.find("2 spectral products are left out"), std::string::npos) << bench.err;

@@ -41,6 +41,7 @@ while read verb a b c; do
         case $word in
         crash) kill -ABRT $$ ;;
         poison) poisoned=1 ;;
+        late) if [ -n "$late" ]; then ms=4; fi; late=1 ;;
         esac
         echo "time $(printf '0.%09d' $((ms * c * 1000000)))" ;;
     esac
@@ -89,25 +90,36 @@ TEST_F(Field, MeasuresInOneProcessAfterEachPassedAlone) {
     EXPECT_EQ(count("add b"), 3);
 }
 
-TEST_F(Field, WhoIsFarBehindBeginsOnceUnlessAskedAgain) {
-    CandidateField field = make({"fast 2", "slow 9", "near 4", "short 1"});
-    const double expected[] = {2e-3, 9e-3, 4e-3, 1e-3};
+TEST_F(Field, WhoIsFarBehindBeginsOnceForTwoSamples) {
+    CandidateField field = make({"fast 2", "slow 9", "near 4", "late 9", "short 1", "long 600"});
+    const double expected[] = {2e-3, 9e-3, 4e-3, 9e-3, 1e-3, 600e-3};
     double seconds = 0.0;
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 6; i++) {
         ASSERT_FALSE(field.sample(i, seconds));
-        EXPECT_NEAR(seconds, expected[i], 1e-9);
+        EXPECT_NEAR(seconds, expected[i], 1e-9) << i;
     }
     EXPECT_EQ(count("add slow"), 1);
     EXPECT_EQ(count("add near"), 2);
+    EXPECT_EQ(count("add late"), 2) << "its second run is not far behind";
     ASSERT_FALSE(field.sample(1, seconds));
     EXPECT_NEAR(seconds, 9e-3, 1e-9);
+    EXPECT_EQ(count("add slow"), 1);
+    ASSERT_FALSE(field.sample(1, seconds));
     EXPECT_EQ(count("add slow"), 2) << "as any other from then on";
+    EXPECT_EQ(count("add long"), 1);
+    ASSERT_FALSE(field.sample(5, seconds));
+    EXPECT_EQ(count("add long"), 2) << "one run was enough";
+    // What an earlier run sampled counts.
+    options.fastest = 2e-3;
+    CandidateField resumed = make({"other 9"});
+    ASSERT_FALSE(resumed.sample(0, seconds));
+    EXPECT_EQ(count("add other"), 1);
     // What is shorter than a sample may be late by chance.
     options.sample_seconds = 10e-3;
-    CandidateField quick = make({"first 2", "late 9"});
+    CandidateField quick = make({"first 2", "second 9"});
     ASSERT_FALSE(quick.sample(0, seconds));
     ASSERT_FALSE(quick.sample(1, seconds));
-    EXPECT_EQ(count("add late"), 2);
+    EXPECT_EQ(count("add second"), 2);
 }
 
 TEST_F(Field, WhatFailsCostsItselfAlone) {
