@@ -305,7 +305,7 @@ private:
 Result<std::unique_ptr<AlgorithmPlan>> plan_direct_pixels(const PlanRequest &request) {
     const int64_t outputs = request.problem.out_channels / request.problem.groups;
     Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_direct_depthwise(request);
-    if (!request.options.variant.empty() && (forced_variant(request.options, "conv_depthwise").ok() || forced_variant(request.options, "conv_depthwise_small").ok() || forced_variant(request.options, "conv_depthwise_nhwc").ok())) {
+    if (!request.options.variant.empty() && (forced_variant(request.options, "conv_depthwise").ok() || forced_variant(request.options, "conv_depthwise_masked").ok() || forced_variant(request.options, "conv_depthwise_small").ok() || forced_variant(request.options, "conv_depthwise_nhwc").ok())) {
         return depthwise;
     }
     Result<std::unique_ptr<AlgorithmPlan>> flat = best_variant<DirectPlan>(request, "conv_direct", [&](const Variant &kernel, const auto &consider) {

@@ -1,5 +1,6 @@
-// direct, where every group has one input channel: depthwise layers and images. conv_depthwise reads the planes where they lie
-// and writes the finished output; there is no pad stage for zeros, and no crop. For other padding modes the rows of a strip are copied
+// direct, where every group has one input channel: depthwise layers and images. conv_depthwise reads the planes where they lie, or
+// copies them between zeros while they are in cache, and writes the finished output; there is no pad stage for zeros, and no crop.
+// conv_depthwise_masked is called like it, copies nothing and looks at the edges itself. For other padding modes the rows of a strip are copied
 // between their padding, and then read in place.
 // Planes up to 8 columns wide have conv_depthwise_small.
 //
@@ -21,6 +22,9 @@
 namespace fourfold {
 namespace {
 
+/// The stage that reads zero padding from no copy.
+constexpr const char *kMasked = "conv_depthwise_masked";
+
 /// What a task covers.
 struct Blocking {
     int64_t planes;  ///< input planes
@@ -29,9 +33,10 @@ struct Blocking {
 
 class DepthwisePlan final : public AlgorithmPlan {
 public:
-    /// `direct` is the variant that reads x where it lies, for problems without padding, or the strip that has been padded; null: `kernel` copies.
+    /// `direct` is the variant that reads x where it lies, for problems without padding, or the strip that has been padded; null: `kernel` copies,
+    /// or masks what lies beyond the edges.
     DepthwisePlan(const PlanRequest &request, const Variant &kernel, const Variant *direct)
-        : problem_(request.problem), kernel_(kernel), direct_(direct), pack_(*find_variant("pack_filters")), m_(kernel.parameter("m", 1)), columns_(kernel.parameter("n", 1) * vector_lanes(kernel.isa)), stride_(kernel.parameter("stride", 1)), threads_(request.options.threads) {
+        : problem_(request.problem), kernel_(kernel), direct_(direct), masked_(std::string(kernel.stage) == kMasked), copies_(direct == nullptr && !masked_), pack_(*find_variant("pack_filters")), m_(kernel.parameter("m", 1)), columns_(kernel.parameter("n", 1) * vector_lanes(kernel.isa)), stride_(kernel.parameter("stride", 1)), threads_(request.options.threads) {
         const Conv2dProblem &p = problem_;
         variant = direct != nullptr ? direct->name : kernel.name;
         multiplier_ = p.out_channels / p.groups;
@@ -55,12 +60,12 @@ public:
         // Decided, and ranked, for one thread; then split among the threads. Strips are whole register tiles, so no sum changes.
         Blocking b{p.groups, class_rows_};
         const double l2 = static_cast<double>(machine().l2_bytes) / sizeof(float);
-        while (b.strip > 4 * m_ && (direct_ == nullptr || extend_) && (direct_ == nullptr ? staged_floats(b.strip) : extended_floats(b.strip)) > l2 / 3) {
+        while (b.strip > 4 * m_ && (copies_ || extend_) && (copies_ ? staged_floats(b.strip) : extended_floats(b.strip)) > l2 / 3) {
             b.strip = round_up((b.strip + 1) / 2, m_);
         }
         slots_ = 1;
         lay_out(b);
-        const auto beyond_reach = [&] { return std::max(static_cast<double>(heap_bytes_), direct_ != nullptr && extend_ ? 4.0 * extended_floats(b.strip) : 0.0) > static_cast<double>(kReach); };
+        const auto beyond_reach = [&] { return std::max(static_cast<double>(heap_bytes_), !copies_ && extend_ ? 4.0 * extended_floats(b.strip) : 0.0) > static_cast<double>(kReach); };
         while ((workspace_bytes > workspace_limit || beyond_reach()) && b.strip > m_) {
             b.strip = round_up((b.strip + 1) / 2, m_);
             lay_out(b);
@@ -93,7 +98,7 @@ public:
         Arena packed;
         packed.reserve_floats(static_cast<double>(p.out_channels * taps()));
         packed_bytes = packed.bytes();
-        details = std::to_string(b.planes) + " of " + std::to_string(p.groups) + " planes a task, strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time; " + (extend_ ? "rows are copied between their padding" : direct_ != nullptr ? "the image is read where it lies" : "rows are copied between zeros");
+        details = std::to_string(b.planes) + " of " + std::to_string(p.groups) + " planes a task, strips of " + std::to_string(b.strip) + " output rows, " + std::to_string(tasks()) + " tasks, " + std::to_string(slots_) + " at a time; " + (extend_ ? "rows are copied between their padding" : masked_ ? "the image is read where it lies, its edges under masks" : direct_ != nullptr ? "the image is read where it lies" : "rows are copied between zeros");
         return Status();
     }
 
@@ -189,7 +194,7 @@ private:
         slots_offset_ = arena.reserve(0);
         Arena slot;
         // Where the image is read in place, only its last rows are copied: see run(). Padded rows are never copied again.
-        const double staged = direct_ != nullptr && extend_ ? 0.0 : 4.0 * staged_floats(direct_ != nullptr ? std::min(b.strip, edge_rows()) : b.strip) + 512.0;
+        const double staged = masked_ || (direct_ != nullptr && extend_) ? 0.0 : 4.0 * staged_floats(direct_ != nullptr ? std::min(b.strip, edge_rows()) : b.strip) + 512.0;
         heap_bytes_ = static_cast<size_t>(std::min(staged, 1e18));
         heap_offset_ = slot.reserve(staged);
         extended_offset_ = slot.reserve_floats(extend_ ? extended_floats(b.strip) : 0.0);
@@ -213,9 +218,13 @@ private:
         const bool row = m_ == 1 && p.filter_height == 1;
         // One vector of a small filter: those of successive tiles overlap, with nothing between them (measured: 3x3).
         const bool one = !any && m_ == 1 && n == 1;
-        const double cycles = one ? 1.2 * f0 * f1 + 1 : row ? std::max(1.3 * fma, load) + 5 : (1.05 + 2.0 / (m * n)) * std::max(fma, load) + 3 * m * n + 40 + (any ? 6 * f1 * f0 / m + 20 : 0);
+        // Measured: 10 and 17 cycles for a vector of 3x3 with stride 1 and 2, edges included; SSE has no masks.
+        const bool sse = model.lanes < 8;
+        const double masked_cycles = one ? f0 * f1 * (stride_ == 1 ? (sse ? 1.8 : 1.0) : (sse ? 12.0 : 1.8)) + 1 : 1.3 * std::max(fma, load) + 3 * m * n + 40;
+        const double cycles = masked_ && model.lanes < 16 ? masked_cycles : one ? 1.2 * f0 * f1 + 1 : row ? std::max(1.3 * fma, load) + 5 : (1.05 + 2.0 / (m * n)) * std::max(fma, load) + 3 * m * n + 40 + (any ? 6 * f1 * f0 / m + 20 : 0);
         const double pixels = static_cast<double>(p.input_elements() + p.output_elements() * (p.residual ? 2 : 1));
-        const double copied = direct_ != nullptr ? 0.0 : planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * staged_floats(blocking_.strip);
+        // Nobody has timed AVX-512's variant of conv_depthwise_masked: it is not preferred.
+        const double copied = !copies_ && !(masked_ && model.lanes == 16) ? 0.0 : planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * staged_floats(blocking_.strip);
         const double extended = extend_ ? planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * extended_floats(blocking_.strip) : 0.0;
         const double calls = static_cast<double>(tasks());
         serial_seconds = tiles * cycles / model.hertz + 4.0 * pixels / 80e9 + 4.0 * copied / 50e9 + 4.0 * extended / model.copy_bytes_per_second + calls * model.call_seconds + 1e-6;
@@ -359,6 +368,7 @@ private:
     const Conv2dProblem problem_;
     const Variant &kernel_;
     const Variant *direct_;
+    const bool masked_, copies_;  ///< whether the kernel masks the edges, or copies the image between zeros
     const Variant &pack_;
     const int64_t m_, columns_, stride_;  ///< of a register tile; the problem's
     const int threads_;
@@ -510,7 +520,7 @@ private:
     size_t bias_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0;
 };
 
-/// Whether a variant of conv_depthwise can do the problem.
+/// Whether a variant of conv_depthwise or conv_depthwise_masked can do the problem.
 bool suits(const Variant &kernel, const Conv2dProblem &p) {
     const int64_t f = kernel.parameter("f", 0), stride = kernel.parameter("stride", 1), shared = (kernel.parameter("m", 1) - 1) * stride;
     const bool strides = (p.stride_h == stride || p.out_height() == 1) && p.stride_w == stride;
@@ -541,6 +551,15 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
     });
 }
 
+/// As plan_rows(), without copies.
+Result<std::unique_ptr<AlgorithmPlan>> plan_masked(const PlanRequest &request) {
+    return best_variant<DepthwisePlan>(request, kMasked, [&](const Variant &kernel, const auto &consider) {
+        if (suits(kernel, request.problem)) {
+            consider(std::make_unique<DepthwisePlan>(request, kernel, nullptr));
+        }
+    });
+}
+
 Result<std::unique_ptr<AlgorithmPlan>> plan_small(const PlanRequest &request) {
     const Conv2dProblem &p = request.problem;
     const bool plain = p.out_channels == p.groups && p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 && p.dilation_w == 1;
@@ -566,7 +585,10 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &
         return plan_direct_depthwise_nhwc(request);
     }
     Result<std::unique_ptr<AlgorithmPlan>> small = plan_small(request);
-    Result<std::unique_ptr<AlgorithmPlan>> rows = plan_rows(request);
+    Result<std::unique_ptr<AlgorithmPlan>> rows = plan_rows(request), masked = plan_masked(request);
+    if ((masked.ok() && (!rows.ok() || (*masked)->ranked_seconds < (*rows)->ranked_seconds)) || (!rows.ok() && !request.options.variant.empty() && forced_variant(request.options, kMasked).ok())) {
+        rows = std::move(masked);
+    }
     return small.ok() && (!rows.ok() || (*small)->ranked_seconds < (*rows)->ranked_seconds) ? std::move(small) : std::move(rows);
 }
 
