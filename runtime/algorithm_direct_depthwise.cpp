@@ -218,9 +218,12 @@ private:
         const bool row = m_ == 1 && p.filter_height == 1;
         // One vector of a small filter: those of successive tiles overlap, with nothing between them (measured: 3x3).
         const bool one = !any && m_ == 1 && n == 1;
-        // Measured: 10 and 17 cycles for a vector of 3x3 with stride 1 and 2, edges included; SSE has no masks.
-        const bool sse = model.lanes < 8;
-        const double masked_cycles = one ? f0 * f1 * (stride_ == 1 ? (sse ? 1.8 : 1.0) : (sse ? 12.0 : 1.8)) + 1 : 1.3 * std::max(fma, load) + 3 * m * n + 40;
+        // Measured: 6.5 and 9 cycles for a vector of 3x3 with stride 1 and 2 within the image, three times as many at its sides; with more
+        // sums half as many more at each side. SSE has no masks.
+        const double edge_columns = std::min(1.0, ((p.pad_left > 0 ? 1.0 : 0.0) + (p.pad_right > 0 || p.out_width() % columns_ != 0 ? 1.0 : 0.0)) / static_cast<double>(ceil_div(p.out_width(), columns_)));
+        const double edge_rows = std::min(1.0, ((p.pad_top > 0 ? 1.0 : 0.0) + (p.pad_bottom > 0 || class_rows_ % m_ != 0 ? 1.0 : 0.0)) / static_cast<double>(ceil_div(class_rows_, m_)));
+        const double within = one ? f0 * f1 * (stride_ == 1 ? 0.72 : 0.97) : std::max(fma, load) + 3 * m * n;
+        const double masked_cycles = model.lanes < 8 ? f0 * f1 * m * n * (stride_ == 1 ? 1.8 : 12.0) : within * (1 + (one ? 2.0 : 0.5) * edge_columns) * (one ? 1.0 : 1 + 0.5 * edge_rows);
         const double cycles = masked_ && model.lanes < 16 ? masked_cycles : one ? 1.2 * f0 * f1 + 1 : row ? std::max(1.3 * fma, load) + 5 : (1.05 + 2.0 / (m * n)) * std::max(fma, load) + 3 * m * n + 40 + (any ? 6 * f1 * f0 / m + 20 : 0);
         const double pixels = static_cast<double>(p.input_elements() + p.output_elements() * (p.residual ? 2 : 1));
         // Nobody has timed AVX-512's variant of conv_depthwise_masked: it is not preferred.

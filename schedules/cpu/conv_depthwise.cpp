@@ -33,7 +33,8 @@
 // loop where 16 registers do not hold the filter beside the sums; before, all taps unrolled:
 //   b1 ic96 i56 f5 p2 g96        f=5 m=4 n=2  0.312 ms (0.568)         b1 ic1 i1080x1920 f5 p0  f=5 m=4 n=2  1.48 ms (3.27)
 //   b1 ic144 i56 f3 p1 g144      f=3 m=4 n=2  0.282 ms (0.350)         b1 ic1 i1080x1920 f3 p0  f=3 m=4 n=2  0.64 ms (1.02)
-//   (f=3 m=1 n=1, whose 9 values fit, stays unrolled: 0.206 ms for the third)
+//   (f=3 m=1 n=1, whose 9 values fit, stays unrolled: 0.206 ms for the third). A row of one vector, exact at 56 columns: 5x5 of the first
+//   line f=5 m=8 n=1 0.253 ms (f=5 m=4 n=2 0.309); 7x7 so spills: 3.8 ms (2.8), see conv_depthwise_masked, which has 3x3 with stride 2 too.
 // What did not help: masked loads from the image instead of the copy (0.108 ms for the first on Zen 5, 45 % of peak instead of 85
 // for f=9); tails by GuardWithIf, which are scalar on x86, or ifs around
 // the stores, behind which LLVM sinks the FMAs (0.157 ms); rows innermost where f=0 (0.93 instead of 0.87 ms for 13x13).

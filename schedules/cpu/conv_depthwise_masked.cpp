@@ -1,6 +1,22 @@
 // CPU schedule of conv_depthwise_masked: m rows x n vectors of sums in registers, plane after plane.
 //
-// Registers: m*n sums, the vectors that a row's taps read, and filter values.
+// Registers (AVX2, 16): f=7 m=7 n=1 keeps 7 sums, the 7 values of a column of the filter and a vector of the image: 49 FMAs without a
+// spill for 13 + 7 loads. f=3 m=1 n=1 keeps a sum for each row of the filter and what it can of 9 values; the rest come from the stack.
+// Edges: both loops of tiles are cut in three, of which only the outer parts load under masks; a row beyond the image is ANDed away.
+// Partial vectors are stored in halves, as AVX2's masked store is microcode (whole_stores.h).
+//
+// Evidence (AMD EPYC, Zen 4 without AVX-512, AVX2, one thread, 2026-12-01, FMA peak 84-92 GFLOP/s, interleaved with what was fastest before, all of it
+// conv_depthwise with pad=1; builds on the other core, least of 4 rounds):
+//   b1 ic144 i56 f3 s2 p1 g144    f=3 m=1 n=1 stride=2  0.104-0.126 ms (0.162)    b1 ic144 i56 f3 p1 g144   f=3 m=1 n=1  0.195 ms (0.205)
+//   b1 ic24 i56 f3 s2 p1 g24      f=3 m=1 n=1 stride=2  0.0155 ms (0.026)         b4 ic96 i56 f7 p3 g96     f=7 m=7 n=1  1.84 ms  (2.36)
+//   b1 ic96 i112 f3 s2 p1 g96     f=3 m=1 n=1 stride=2  0.237 ms  (0.367)         b1 ic1 i1080x1920 f7 p3   f=7 m=8 n=1  2.65 ms  (3.71; m=7 2.89)
+//   b1 ic576 i14 f3 s2 p1 g576    f=3 m=1 n=1 stride=2  0.046 ms  (0.069)         b1 ic1 i1080x1920 f3 s2 p1 f=3 m=1 n=1 stride=2  0.48 ms (0.69)
+// Planes that are mostly edges stay with the copy: b1 ic576 i14 f3 p1 0.110 ms (0.090), b1 ic384 i14 f7 p3 0.228 (0.197); at 28 columns
+// of 7x7 the two are equal (0.315, 0.301).
+// What did not help: more rows of 3x3 (m=2 0.120, m=4 0.154 ms for the first: LLVM spills), two vectors (n=2 0.115), one sum a vector
+// (0.0163 ms for the second, 0.269 for the third); tiles along rows first (0.123, m=2; of 7x7 tiles down columns first lose: 3.1 ms, m=8);
+// 5x5 with stride 2 (0.163 ms, conv_depthwise 0.162, all taps unrolled 0.243), 7x7 with stride 2 (0.272, 0.291), 5x5 (0.248; conv_depthwise m=8 n=1 0.252).
+// AVX-512's variant was compiled and never run.
 #include "schedules/cpu/conv_depthwise_masked.h"
 
 using namespace Halide;
