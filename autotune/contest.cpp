@@ -57,8 +57,8 @@ std::vector<std::string> sibling_variants(const std::string &variant) {
             // fft_tiled lets its tile size be forced as well as its product, and is planned without a sum over channels too;
             // direct has two forms.
             const bool summed = v.stage == "tile_forward" || v.stage == "tile_product";
-            const bool lanes = v.stage == "lane_columns" && v.parameters.find("mode=none") == std::string::npos;
-            const bool tile = (own->stage == "tile_product" || own->stage == "lane_columns") && (summed || lanes);
+            const bool lanes = (v.stage == "lane_columns" || v.stage == "plane_rows") && v.parameters.find("mode=none") == std::string::npos;
+            const bool tile = (own->stage == "tile_product" || own->stage == "lane_columns" || own->stage == "plane_rows") && (summed || lanes);
             const bool form = (own->stage.rfind("conv_d", 0) == 0 && v.stage.rfind("conv_d", 0) == 0) || (sums_filters(*own) && sums_filters(v));
             if ((v.stage == own->stage || tile || form) && v.runnable && v.name != variant) {
                 names.push_back(v.name);

@@ -165,6 +165,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request
 Result<std::unique_ptr<AlgorithmPlan>> plan_winograd(const PlanRequest &request);
 /// What plan_fft_tiled considers where groups have one input channel.
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &request);
+/// The same tile by tile, with lanes along pixels and frequencies.
+Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_pixels(const PlanRequest &request);
 
 /// What every algorithm's forward planner goes through: the limits of generated code, and a stride that means something.
 Result<std::unique_ptr<AlgorithmPlan>> plan_forward(const AlgorithmEntry &entry, const PlanRequest &request);

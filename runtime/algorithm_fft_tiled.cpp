@@ -154,14 +154,24 @@ private:
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled(const PlanRequest &request) {
     if (!request.options.variant.empty()) {
-        // A variant may force the tile size (tile_forward_...), the product, or transforms without a sum (lane_columns_...).
-        const bool lanes = request.options.variant.rfind("lane_columns", 0) == 0;
-        return lanes ? plan_fft_tiled_planes(request) : best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", fft_tile_sizes);
+        // A variant may force the tile size (tile_forward_...), the product, or transforms without a sum (lane_columns_..., plane_rows_...).
+        if (request.options.variant.rfind("lane_columns", 0) == 0) {
+            return plan_fft_tiled_planes(request);
+        }
+        if (request.options.variant.rfind("plane_rows", 0) == 0) {
+            return plan_fft_tiled_pixels(request);
+        }
+        return best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", fft_tile_sizes);
     }
-    Result<std::unique_ptr<AlgorithmPlan>> plan = best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", fft_tile_sizes);
-    Result<std::unique_ptr<AlgorithmPlan>> planes = plan_fft_tiled_planes(request);
-    const bool better = planes.ok() ? !plan.ok() || (*planes)->ranked_seconds < (*plan)->ranked_seconds : !plan.ok() && planes.status().code() == StatusCode::kResourceExhausted;
-    return better ? std::move(planes) : std::move(plan);
+    Result<std::unique_ptr<AlgorithmPlan>> best = best_tiled_plan<FftTiledPlan>(request, "tile_forward", "tile_product", fft_tile_sizes);
+    for (const Planner planner : {plan_fft_tiled_planes, plan_fft_tiled_pixels}) {
+        Result<std::unique_ptr<AlgorithmPlan>> plan = planner(request);
+        const bool better = plan.ok() ? !best.ok() || (*plan)->ranked_seconds < (*best)->ranked_seconds : !best.ok() && plan.status().code() == StatusCode::kResourceExhausted;
+        if (better) {
+            best = std::move(plan);
+        }
+    }
+    return best;
 }
 
 }  // namespace fourfold

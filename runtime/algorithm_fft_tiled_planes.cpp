@@ -23,69 +23,19 @@
 #include "cost_model.h"
 #include "geometry.h"
 #include "lane_transforms.h"
+#include "tile_axis.h"
 #include "stages.h"
 
 namespace fourfold {
 namespace {
 
-/// One axis in transforms of n points.
-struct LaneAxis {
-    int64_t n = 0;
-    int64_t in = 0, out = 0;  ///< pixels of the image and of the output
-    int64_t before = 0, padded = 0;  ///< padding before, and pixels of the padded image
-    bool whole = false;       ///< one transform of the image alone, zeros by wrap-around; no tiles
-    int64_t tiles = 1, step = 0, read = 0;  ///< tiles, outputs of each, and pixels that each reads
-    bool possible = false;
-
-    LaneAxis(int64_t length, bool whole_image, int64_t image, int64_t pad_before, int64_t pad_after, int64_t shift_max)
-        : n(length), in(image), before(pad_before), padded(image + pad_before + pad_after), whole(whole_image) {
-        out = padded - shift_max;
-        if (whole) {
-            possible = n >= in + std::max(pad_before, pad_after) && n >= out;
-            step = out;
-            read = in;
-        } else if (n > shift_max) {
-            possible = true;
-            step = std::min(n - shift_max, out);
-            tiles = ceil_div(out, step);
-            read = std::min(n, padded);
-        }
-    }
-    /// Where tile i begins in the image. The last one moves back, lest it read beyond the padding.
-    int64_t origin(int64_t i) const {
-        return whole ? 0 : std::min(i * step, std::max<int64_t>(0, padded - n)) - before;
-    }
-    /// Valid points of tile i that tile i - 1 has done already, because it moved back.
-    int64_t skipped(int64_t i) const {
-        return whole ? 0 : i * step - (origin(i) + before);
-    }
-    int64_t count(int64_t i) const {
-        return std::min(step, out - i * step);
-    }
-    /// The tiles [first, last) that read the image only.
-    void inside(int64_t &first, int64_t &last) const {
-        first = 0;
-        last = tiles;
-        while (first < tiles && origin(first) < 0) {
-            first++;
-        }
-        while (last > first && origin(last - 1) + read > in) {
-            last--;
-        }
-    }
-    /// Where the tap with this shift lies in the filter's plane, mirrored: products of spectra are convolutions.
-    int64_t place(int64_t shift) const {
-        return ((((whole ? before : 0) - shift) % n) + n) % n;
-    }
-};
-
 /// Everything that decides the cost.
 struct LaneTiling {
     LaneKernels rows_kernels, columns_kernels;
-    LaneAxis rows, columns;  ///< the axes: `rows` runs down the image
+    TileAxis rows, columns;  ///< the axes: `rows` runs down the image
     bool channel_lanes;
 
-    LaneTiling(const LaneKernels &for_rows, const LaneKernels &for_columns, LaneAxis vertical, LaneAxis horizontal, bool channels)
+    LaneTiling(const LaneKernels &for_rows, const LaneKernels &for_columns, TileAxis vertical, TileAxis horizontal, bool channels)
         : rows_kernels(for_rows), columns_kernels(for_columns), rows(vertical), columns(horizontal), channel_lanes(channels) {
     }
     int64_t half() const {
@@ -101,8 +51,7 @@ struct LaneTiling {
     }
     /// As a plan's choice: "lane_columns_avx512_n60_lanes rows=60w columns=96", w for whole axes in one transform.
     std::string choice() const {
-        const auto axis = [](const LaneAxis &a) { return std::to_string(a.n) + (a.whole ? "w" : ""); };
-        return std::string(product()->name) + " rows=" + axis(rows) + " columns=" + axis(columns);
+        return std::string(product()->name) + " rows=" + rows.name() + " columns=" + columns.name();
     }
     const Variant *product() const {
         return channel_lanes ? rows_kernels.columns_lanes : rows_kernels.columns_one;
@@ -222,8 +171,7 @@ public:
         pack_slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), pack_tasks, std::max<size_t>(1, workspace_limit / pack_slot_bytes_)}));
         pack_workspace_bytes = pack_slot_bytes_ * static_cast<size_t>(pack_slots_);
 
-        const auto axis = [](const LaneAxis &a) { return std::to_string(a.n) + (a.whole ? "w" : ""); };
-        layout = "fft_tiled planes " + axis(rows_) + " " + axis(columns_) + (tiling_.channel_lanes ? " lanes" : " one");
+        layout = "fft_tiled planes " + rows_.name() + " " + columns_.name() + (tiling_.channel_lanes ? " lanes" : " one");
         details = "tiles of " + std::to_string(rows_.n) + "x" + std::to_string(columns_.n) + " that advance by " + std::to_string(rows_.step) + "x" + std::to_string(columns_.step) + ", " + std::to_string(rows_.tiles) + "x" + std::to_string(columns_.tiles) + " to a plane, 16 " + (tiling_.channel_lanes ? "channels" : "tiles") + " at a time";
         const CostModel model(multiply_.isa);
         const double serial = tiling_.seconds(p, model);
@@ -503,7 +451,7 @@ private:
 
     const Conv2dProblem problem_;
     const LaneTiling tiling_;
-    const LaneAxis rows_, columns_;
+    const TileAxis rows_, columns_;
     const Variant &rows_forward_, &rows_inverse_, &multiply_, &transform_;
     const PadStage pad_;
     const Variant &place_, &unblock_;
@@ -550,13 +498,13 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &
     Status status(StatusCode::kUnsupported, "the filter spans " + std::to_string(shift_h + 1) + "x" + std::to_string(shift_w + 1) + "; the longest transform has " + std::to_string(lengths.empty() ? 0 : lengths.back().n) + " points");
     for (const LaneKernels &vertical : lengths) {
         for (const bool whole_h : {false, true}) {
-            const LaneAxis rows(vertical.n, whole_h, p.in_height, p.pad_top, p.pad_bottom, shift_h);
+            const TileAxis rows(vertical.n, whole_h, p.in_height, p.pad_top, p.pad_bottom, shift_h);
             if (!rows.possible || (whole_h && !wraps_h)) {
                 continue;
             }
             for (const LaneKernels &horizontal : lengths) {
                 for (const bool whole_w : {false, true}) {
-                    const LaneAxis columns(horizontal.n, whole_w, p.in_width, p.pad_left, p.pad_right, shift_w);
+                    const TileAxis columns(horizontal.n, whole_w, p.in_width, p.pad_left, p.pad_right, shift_w);
                     if (!columns.possible || (whole_w && !wraps_w)) {
                         continue;
                     }

@@ -64,6 +64,7 @@ const NamedCase kCases[] = {
     {"filter_covers_only_padding", "b1 ic1 i2 oc2 f3 p5"},
     {"image_15x15", "b1 ic1 i64x48 oc1 f15"},
     {"image_even_filter", "b1 ic1 i40x50 oc1 f8"},
+    {"image_many_tiles", "b2 ic1 i171x130 oc2 f9x7 conv"},
     {"row_filter", "b1 ic3 i12x40 oc5 f1x7 p0,0,3,3"},
     {"column_filter", "b1 ic3 i40x12 oc5 f7x1 p3,3,0,0"},
     {"long_row_filter", "b1 ic1 i4x60 oc2 f1x41"},

@@ -383,7 +383,7 @@ std::vector<std::string> runnable_variants(Algorithm algorithm, Operation operat
         // A tile size may be forced too, the length of transforms without a sum over channels, and the other form of direct.
         const bool tile = (algorithm == Algorithm::kFftTiled && variant.stage == "tile_forward") || (algorithm == Algorithm::kWinograd && variant.stage == "winograd_forward");
         const bool filters = operation == Operation::kBackwardFilters;
-        const bool lanes = (!filters && algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc") || (algorithm == Algorithm::kFftTiled && variant.stage == "lane_columns" && variant.parameters.find(filters ? "mode=one" : "mode=none") == std::string::npos && variant.parameters.find("mode=none") == std::string::npos);
+        const bool lanes = (!filters && algorithm == Algorithm::kDirect && variant.stage == "conv_direct_oc") || (algorithm == Algorithm::kFftTiled && variant.parameters.find("mode=none") == std::string::npos && ((variant.stage == "lane_columns" && !(filters && variant.parameters.find("mode=one") != std::string::npos)) || (!filters && variant.stage == "plane_rows")));
         const bool inexact = operation == Operation::kUnfold && variant.parameters == "exact=0";
         if (variant.runnable && !inexact && (tile || lanes || variant.stage == main_stage(algorithm, operation))) {
             names.push_back(variant.name);

@@ -1,0 +1,358 @@
+// fft_tiled where no sum over channels follows, tile by tile: vectors run along a tile's own pixels and then along its frequencies
+// (generators/plane_fft.h), so that a tile's spectra, and those of its filter, stay in L2 up to 240 x 240, where
+// algorithm_fft_tiled_planes.cpp has those of 16 tiles at a time. For images of one channel and for wide depthwise planes.
+//
+// A task is one tile from input to output, in scratch memory of its own: copied there (rows of an image lie a page apart and more),
+// columns transformed, rows transformed, multiplied and transformed back, columns transformed back over the copy, and what is
+// valid of them finished by crop.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "algorithm.h"
+#include "arena.h"
+#include "cost_model.h"
+#include "geometry.h"
+#include "lane_transforms.h"
+#include "stages.h"
+#include "tile_axis.h"
+
+namespace fourfold {
+namespace {
+
+constexpr int64_t kPlaneLanes = 8;  ///< as generators/plane_fft.h has it
+
+/// The kernels of one length.
+struct PlaneKernels {
+    int64_t n = 0;
+    const Variant *columns_forward = nullptr, *columns_inverse = nullptr, *rows_product = nullptr, *rows_none = nullptr;
+
+    int64_t even() const {
+        return n & -n;
+    }
+    /// Blocks of frequencies of a real transform, as generators/plane_fft.h orders them.
+    int64_t blocks() const {
+        return (n / even() / 2 + 1) * even() / kPlaneLanes;
+    }
+    /// Which point of a sequence is (i, j), at j*odd + i; times the distance between points.
+    std::vector<int32_t> places(int64_t distance) const {
+        const int64_t odd = n / even();
+        std::vector<int32_t> list;
+        for (int64_t j = 0; j < even(); j++) {
+            for (int64_t i = 0; i < odd; i++) {
+                list.push_back(static_cast<int32_t>((i * even() + j * odd) % n * distance));
+            }
+        }
+        return list;
+    }
+};
+
+std::vector<PlaneKernels> plane_lengths(Isa isa) {
+    std::vector<PlaneKernels> list;
+    for (const Variant &columns : registry()) {
+        if (columns.isa != isa || std::strcmp(columns.stage, "plane_columns_forward") != 0) {
+            continue;
+        }
+        PlaneKernels k;
+        k.n = columns.parameter("n", 0);
+        k.columns_forward = &columns;
+        k.columns_inverse = variant_of_length(isa, "plane_columns_inverse", k.n, nullptr);
+        k.rows_product = variant_of_length(isa, "plane_rows", k.n, "mode=product");
+        k.rows_none = variant_of_length(isa, "plane_rows", k.n, "mode=none");
+        if (k.columns_inverse != nullptr && k.rows_product != nullptr && k.rows_none != nullptr) {
+            list.push_back(k);
+        }
+    }
+    return list;
+}
+
+/// Everything that decides the cost.
+struct PixelTiling {
+    PlaneKernels down, across;  ///< transform columns, and rows
+    TileAxis rows, columns;     ///< `rows` runs down the image
+
+    PixelTiling(const PlaneKernels &for_columns, const PlaneKernels &for_rows, TileAxis vertical, TileAxis horizontal)
+        : down(for_columns), across(for_rows), rows(vertical), columns(horizontal) {
+    }
+    const Variant *product() const {
+        return across.rows_product;
+    }
+    /// As a plan's choice: "plane_rows_avx2_n120_product rows=80 columns=120", w for whole axes in one transform.
+    std::string choice() const {
+        return std::string(product()->name) + " rows=" + rows.name() + " columns=" + columns.name();
+    }
+    int64_t tiles() const {
+        return rows.tiles * columns.tiles;
+    }
+    int64_t tasks(const Conv2dProblem &p) const {
+        return p.batch * p.out_channels * tiles();
+    }
+    /// An odd number of vectors: rows of a tile share few sets of L1.
+    int64_t pitch() const {
+        return (columns.n / kPlaneLanes | 1) * kPlaneLanes;
+    }
+    int64_t tile_floats() const {
+        return rows.n * pitch();
+    }
+    /// Of a tile's spectra, and of a filter's.
+    int64_t spectrum_floats() const {
+        return down.blocks() * 2 * columns.n * kPlaneLanes;
+    }
+    int64_t width() const {
+        return round_up(columns.step, kPlaneLanes);
+    }
+    double seconds(const Conv2dProblem &p, const CostModel &model) const;
+};
+
+/// Cycles of a vector of 8 for each of n points.
+double PixelTiling::seconds(const Conv2dProblem &p, const CostModel &model) const {
+    const double vectors = static_cast<double>(kPlaneLanes) / model.lanes;
+    const auto cycles = [](double counted, int64_t n) { return counted * static_cast<double>(n) * std::log2(static_cast<double>(n)) / 2.8; };
+    const double wide = static_cast<double>(columns.n / kPlaneLanes), kept = static_cast<double>(width() / kPlaneLanes);
+    const double one = vectors * (wide * cycles(2.5, rows.n) + kept * cycles(2.5, rows.n) + static_cast<double>(down.blocks()) * cycles(10.0, columns.n)) / model.hertz;
+    return static_cast<double>(tasks(p)) * (one + 4.0 * model.call_seconds);
+}
+
+class FftPixelsPlan final : public AlgorithmPlan {
+public:
+    FftPixelsPlan(const PlanRequest &request, const PixelTiling &tiling)
+        : problem_(request.problem), tiling_(tiling), rows_(tiling.rows), columns_(tiling.columns), columns_forward_(*tiling.down.columns_forward), columns_inverse_(*tiling.down.columns_inverse), rows_product_(*tiling.across.rows_product), rows_none_(*tiling.across.rows_none), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), crop_(CropStage::find(Layout::kNchw)), post_(kernel_post_op(problem_)), threads_(request.options.threads), pitch_(tiling.pitch()), blocks_(tiling.down.blocks()), spectrum_(tiling.spectrum_floats()) {
+        const Conv2dProblem &p = problem_;
+        variant = rows_product_.name;
+        pack_rate = 3e9;
+        choice = tiling.choice();
+        rows_.inside(inside_top_, inside_bottom_);
+        columns_.inside(inside_left_, inside_right_);
+        in_place_ = rows_.read == rows_.n && columns_.read == columns_.n;
+        row_places_ = AxisTaps(tap_positions(p.filter_height, p.dilation_h, 0), 1).filter_places(p.filter_mode, [&](int64_t shift) { return rows_.place(shift); });
+        column_places_ = AxisTaps(tap_positions(p.filter_width, p.dilation_w, 0), 1).filter_places(p.filter_mode, [&](int64_t shift) { return columns_.place(shift); });
+        row_offsets_ = tiling.down.places(pitch_);
+        row_points_ = tiling.down.places(1);
+        column_points_ = tiling.across.places(1);
+    }
+
+    Status block(size_t workspace_limit) {
+        const Conv2dProblem &p = problem_;
+        const double packed = static_cast<double>(spectrum_) * static_cast<double>(p.out_channels) * sizeof(float);
+        if (packed > 1e15) {
+            return Status(StatusCode::kResourceExhausted, "the filter spectra would need over 10^15 bytes");
+        }
+        packed_bytes = static_cast<size_t>(round_up(static_cast<int64_t>(packed), static_cast<int64_t>(kAlignment)));
+        Arena slot;
+        tile_offset_ = slot.reserve_floats(static_cast<double>(tiling_.tile_floats()));
+        spectrum_offset_ = slot.reserve_floats(static_cast<double>(spectrum_));
+        slot_bytes_ = slot.bytes();
+        serial_workspace_bytes = workspace_bytes = slot_bytes_;
+        if (workspace_bytes > workspace_limit) {
+            return workspace_exhausted(workspace_bytes, workspace_limit);
+        }
+        const int64_t tasks = tiling_.tasks(p);
+        slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(tasks), workspace_limit / slot_bytes_}));
+        workspace_bytes = slot_bytes_ * static_cast<size_t>(slots_);
+        pack_slots_ = static_cast<int>(std::min({static_cast<size_t>(threads_), static_cast<size_t>(p.out_channels), workspace_limit / slot_bytes_}));
+        pack_workspace_bytes = slot_bytes_ * static_cast<size_t>(pack_slots_);
+
+        layout = "fft_tiled pixels " + rows_.name() + " " + columns_.name();
+        details = "tiles of " + std::to_string(rows_.n) + "x" + std::to_string(columns_.n) + " that advance by " + std::to_string(rows_.step) + "x" + std::to_string(columns_.step) + ", " + std::to_string(rows_.tiles) + "x" + std::to_string(columns_.tiles) + " to a plane, one at a time";
+        const CostModel model(rows_product_.isa);
+        const double serial = tiling_.seconds(p, model);
+        serial_seconds = serial + 2e-6;
+        predicted_seconds = serial / CostModel::parallel(threads_, tasks) + 2e-6;
+        return Status();
+    }
+
+    Status pack(const StridedIn &w, std::byte *packed, std::byte *workspace, const Execution &execution) const override {
+        const Conv2dProblem &p = problem_;
+        const float scale = static_cast<float>(1.0 / (static_cast<double>(rows_.n) * static_cast<double>(columns_.n)));
+        return parallel_for(execution, pack_slots_, p.out_channels, [&](int64_t index, int slot, KernelContext &context) {
+            std::byte *base = workspace + static_cast<size_t>(slot) * slot_bytes_;
+            float *tile = floats_at(base, tile_offset_), *spectrum = floats_at(base, spectrum_offset_);
+            const Ints<1> places_h(row_places_.data(), {{p.filter_height, 1}});
+            const Ints<1> places_w(column_places_.data(), {{p.filter_width, 1}});
+            const Floats<3> from(w.data + index * w.s[0], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {1, 0}});
+            const Floats<3> to(tile, {{columns_.n, 1}, {rows_.n, pitch_}, {1, 0}});
+            return call(place_, context, from, places_h, places_w, to) && transform_columns(tile, spectrum, context) &&
+                   call(rows_none_, context, spectra(spectrum), column_points(), spectra(spectrum), scale, filter(floats_at(packed, 0) + index * spectrum_));
+        });
+    }
+
+    Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
+        const Conv2dProblem &p = problem_;
+        const int64_t tiles = tiling_.tiles(), outputs = p.out_channels / p.in_channels;
+        return parallel_for(execution, slots_, tiling_.tasks(p), [&](int64_t index, int slot, KernelContext &context) {
+            std::byte *base = workspace + static_cast<size_t>(slot) * slot_bytes_;
+            float *tile = floats_at(base, tile_offset_), *spectrum = floats_at(base, spectrum_offset_);
+            const int64_t ty = index % tiles / columns_.tiles, tx = index % columns_.tiles;
+            const int64_t image = index / tiles % p.batch, k = index / tiles / p.batch;
+            const float *plane = t.input.data + image * t.input.s[0] + k / outputs * t.input.s[1];
+            if (!copy(plane, t.input.s[2], ty, tx, tile, context) || !transform_columns(tile, spectrum, context)) {
+                return false;
+            }
+            const float *w = floats_at(packed, 0) + k * spectrum_;
+            const Floats<2> rows(tile, {{tiling_.width(), 1}, {rows_.n, pitch_}});
+            const Ints<1> row_points(row_points_.data(), {{rows_.n, 1}});
+            return call(rows_product_, context, spectra(spectrum), column_points(), filter(w), 1.0f, spectra(spectrum)) &&
+                   call(columns_inverse_, context, spectra(spectrum), row_points, rows) && finish(t, image, k, ty, tx, tile, context);
+        });
+    }
+
+private:
+    Floats<4> spectra(const float *spectrum) const {
+        return Floats<4>(spectrum, {{kPlaneLanes, 1}, {columns_.n, kPlaneLanes}, {2, columns_.n * kPlaneLanes}, {blocks_, 2 * columns_.n * kPlaneLanes}});
+    }
+    Floats<4> filter(const float *w) const {
+        return Floats<4>(w, {{kPlaneLanes, 1}, {columns_.n, 2 * kPlaneLanes}, {2, kPlaneLanes}, {blocks_, 2 * columns_.n * kPlaneLanes}});
+    }
+    Ints<1> column_points() const {
+        return Ints<1>(column_points_.data(), {{columns_.n, 1}});
+    }
+    bool transform_columns(const float *tile, float *spectrum, KernelContext &context) const {
+        const Ints<1> offsets(row_offsets_.data(), {{rows_.n, 1}});
+        return call(columns_forward_, context, Floats<1>(tile, {{tiling_.tile_floats(), 1}}), offsets, spectra(spectrum));
+    }
+
+    /// The pixels of a tile, with the padding that it reaches.
+    bool copy(const float *plane, int64_t pitch, int64_t ty, int64_t tx, float *tile, KernelContext &context) const {
+        const Conv2dProblem &p = problem_;
+        if (in_place_ && ty >= inside_top_ && ty < inside_bottom_ && tx >= inside_left_ && tx < inside_right_) {
+            const float *from = plane + rows_.origin(ty) * pitch + columns_.origin(tx);
+            for (int64_t y = 0; y < rows_.n; y++) {
+                if (y + kBand < rows_.n) {
+                    prefetch<0>(from + (y + kBand) * pitch, columns_.n, 1, pitch);
+                }
+                std::memcpy(tile + y * pitch_, from + y * pitch, static_cast<size_t>(columns_.n) * sizeof(float));
+            }
+            return true;
+        }
+        const PlanesIn in = {plane, p.in_width, p.in_height, 1, pitch, 0};
+        const PlanesOut out = {tile, columns_.n, rows_.n, 1, pitch_, 0};
+        return pad_.run_within(in, out, columns_.read, rows_.read, 1, 1, columns_.origin(tx), rows_.origin(ty), context);
+    }
+
+    bool finish(const ForwardTensors &t, int64_t image, int64_t k, int64_t ty, int64_t tx, const float *tile, KernelContext &context) const {
+        const int64_t top = ty * rows_.step, left = tx * columns_.step;
+        const int64_t width = columns_.count(tx), height = rows_.count(ty);
+        const auto at = [&](const int64_t (&s)[4]) { return image * s[0] + k * s[1] + top * s[2] + left; };
+        const PlanesIn from = {tile + rows_.skipped(ty) * pitch_ + columns_.skipped(tx), width, height, 1, pitch_, 0};
+        const PlanesOut to = {t.output.data + at(t.output.s), width, height, 1, t.output.s[2], 0};
+        const PlanesIn residual = {t.residual.data == nullptr ? nullptr : t.residual.data + at(t.residual.s), width, height, 1, t.residual.s[2], 0};
+        const float bias = t.bias == nullptr ? 0.0f : t.bias[k];
+        return crop_.run(from, to, &bias, residual, post_, context);
+    }
+
+    const Conv2dProblem problem_;
+    const PixelTiling tiling_;
+    const TileAxis rows_, columns_;
+    const Variant &columns_forward_, &columns_inverse_, &rows_product_, &rows_none_;
+    const PadStage pad_;
+    const Variant &place_;
+    const CropStage crop_;
+    const KernelPostOp post_;
+    const int threads_;
+    const int64_t pitch_, blocks_, spectrum_;  ///< floats between rows of a tile; blocks of frequencies; floats of a spectrum
+    bool in_place_ = false;  ///< tiles inside the image are of n x n pixels
+    int64_t inside_top_ = 0, inside_bottom_ = 0, inside_left_ = 0, inside_right_ = 0;
+    std::vector<int32_t> row_places_, column_places_;               ///< of a filter's taps
+    std::vector<int32_t> row_offsets_, row_points_, column_points_;  ///< PlaneKernels::places
+    int slots_ = 1, pack_slots_ = 1;
+    size_t slot_bytes_ = 0, tile_offset_ = 0, spectrum_offset_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_pixels(const PlanRequest &request) {
+    const Conv2dProblem &p = request.problem;
+    if (Status status = lane_transforms_take(p); !status.ok()) {
+        return status;
+    }
+    Isa isa = best_isa();
+    const Variant *forced = nullptr;
+    if (!request.options.variant.empty()) {
+        const Result<const Variant *> variant = forced_variant(request.options, "plane_rows");
+        if (!variant) {
+            return variant.status();
+        }
+        forced = *variant;
+        isa = forced->isa;
+    }
+    const int64_t shift_h = (p.filter_height - 1) * p.dilation_h, shift_w = (p.filter_width - 1) * p.dilation_w;
+    const bool zeros = p.padding_mode == PaddingMode::kZeros;
+    const bool wraps_h = zeros || (p.pad_top == 0 && p.pad_bottom == 0), wraps_w = zeros || (p.pad_left == 0 && p.pad_right == 0);
+    const std::vector<PlaneKernels> lengths = plane_lengths(isa);
+    const CostModel model(isa);
+    struct Tiled {
+        double ranked, seconds;
+        PixelTiling tiling;
+    };
+    std::vector<Tiled> list;
+    bool possible = false;
+    Status status(StatusCode::kUnsupported, "the filter spans " + std::to_string(shift_h + 1) + "x" + std::to_string(shift_w + 1) + "; the longest transform has " + std::to_string(lengths.empty() ? 0 : lengths.back().n) + " points");
+    for (const PlaneKernels &down : lengths) {
+        for (const bool whole_h : {false, true}) {
+            const TileAxis rows(down.n, whole_h, p.in_height, p.pad_top, p.pad_bottom, shift_h);
+            if (!rows.possible || (whole_h && !wraps_h)) {
+                continue;
+            }
+            for (const PlaneKernels &across : lengths) {
+                for (const bool whole_w : {false, true}) {
+                    const TileAxis columns(across.n, whole_w, p.in_width, p.pad_left, p.pad_right, shift_w);
+                    if (!columns.possible || (whole_w && !wraps_w) || (forced != nullptr && forced != across.rows_product)) {
+                        continue;
+                    }
+                    const PixelTiling tiling(down, across, rows, columns);
+                    possible = true;
+                    if (!request.restricted() || request.admits(tiling.choice())) {
+                        const double seconds = tiling.seconds(p, model);
+                        list.push_back({seconds, seconds, tiling});
+                    }
+                }
+            }
+        }
+    }
+    std::sort(list.begin(), list.end(), [](const Tiled &a, const Tiled &b) { return a.seconds < b.seconds; });
+    if (request.rank) {
+        // Of each variant of the product its best tiling; the others in proportion.
+        std::vector<std::pair<const Variant *, double>> factors;
+        for (Tiled &t : list) {
+            auto at = std::find_if(factors.begin(), factors.end(), [&](const auto &f) { return f.first == t.tiling.product(); });
+            if (at == factors.end()) {
+                at = factors.insert(at, {t.tiling.product(), request.ranked(t.tiling.choice(), t.seconds) / t.seconds});
+            }
+            t.ranked = t.seconds * at->second;
+        }
+        std::stable_sort(list.begin(), list.end(), [](const Tiled &a, const Tiled &b) { return a.ranked < b.ranked; });
+    }
+    std::unique_ptr<AlgorithmPlan> best;
+    size_t least_bytes = std::numeric_limits<size_t>::max();
+    std::vector<const Variant *> done;  // when all are asked for, the best of each variant
+    for (const Tiled &t : list) {
+        if (std::find(done.begin(), done.end(), t.tiling.product()) != done.end()) {
+            continue;
+        }
+        auto plan = std::make_unique<FftPixelsPlan>(request, t.tiling);
+        if (Status blocked = plan->block(request.options.workspace_limit); !blocked.ok()) {
+            if (plan->workspace_bytes < least_bytes) {
+                least_bytes = plan->workspace_bytes;
+                status = blocked;
+            }
+            continue;
+        }
+        request.considered(*plan);
+        done.push_back(t.tiling.product());
+        if (best == nullptr) {
+            best = std::move(plan);
+        }
+        if (request.collect == nullptr) {
+            break;
+        }
+    }
+    if (best == nullptr) {
+        return possible && list.empty() ? request.not_admitted("plane_rows") : status;
+    }
+    return best;
+}
+
+}  // namespace fourfold
