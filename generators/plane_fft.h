@@ -5,10 +5,9 @@
 // Columns are transformed first, 8 columns of pixels to a vector. Their half spectra are stored in blocks of 8 frequencies, which
 // are the lanes of the rows' transforms:
 //
-//     spectrum (lane, x, part, block)      frequency block*8 + lane is k = ... with k mod odd = q / even and k mod even = q % even
+//     spectrum (lane, x, part, block)      the frequency k with k mod odd = q / even and k mod even = q % even, q = block*8 + lane
 //
-// for q = block*8 + lane and k mod odd <= odd/2: the others are conjugate to these. Of k mod odd = 0 only k mod even <= even/2 are
-// kept, and zeros beyond.
+// where q / even <= odd/2: the others are conjugate to these. Of k mod odd = 0 only k mod even <= even/2 are kept, and zeros beyond.
 #pragma once
 
 #include "generators/lane_fft.h"

@@ -1,6 +1,10 @@
 // CPU schedule of plane_columns_forward: 8 columns at a time, `even` real transforms of `odd` points to the stack, then odd/2 + 1 of
 // `even` points, whose 8 frequencies by 8 columns are transposed in registers on the way out: stores at a distance of 8, all eight of
 // which are unrolled, become one store of interleaved vectors.
+//
+// AMD EPYC, Zen 4 without AVX-512, AVX2, 2026-12-01, one thread, other work beside it: 8 columns take 0.26 us at n = 72, 0.53 at 120,
+// 1.2 to 1.8 at 240, 2.5 N log2 N counted 34 to 31 GFLOP/s. Of 2035 instructions for 8 columns of n = 72 594 are operations and 689
+// shuffles: LLVM takes 69 for 8 x 8, where 24 would do.
 #include "schedules/cpu/plane_fft.h"
 
 using namespace Halide;
