@@ -1,6 +1,7 @@
 // At build time: the tables in schedules/tuned/ as C++.  embed_tables OUTPUT TABLE...
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
 
@@ -8,10 +9,30 @@
 
 namespace {
 
-/// A string literal; read_table has let pass only what is plain.
-std::string literal(const std::string &text) {
-    return "\"" + text + "\"";
-}
+/// The texts of a table, each once: a record has where its own begin.
+class Texts {
+public:
+    std::string place(const std::string &text) {
+        const auto [at, fresh] = places_.emplace(text, size_);
+        if (fresh) {
+            size_ += text.size() + 1;
+            literals_ += "    " + literal(text + "\\0") + "\n";
+        }
+        return std::to_string(at->second);
+    }
+    const std::string &literals() const {
+        return literals_;
+    }
+    /// read_table has let pass only what is plain.
+    static std::string literal(const std::string &text) {
+        return "\"" + text + "\"";
+    }
+
+private:
+    std::map<std::string, size_t> places_;
+    std::string literals_;
+    size_t size_ = 0;
+};
 
 std::string number(double value) {
     char text[40];
@@ -49,18 +70,20 @@ int main(int argc, char **argv) {
         if (table.records.empty()) {
             continue;
         }
-        source += "const EmbeddedRecord table" + std::to_string(i) + "[] = {\n";
+        Texts texts;
+        std::string rows;
         for (const Record &r : table.records) {
             std::string variants;
             for (const auto &[variant, hash] : r.variants) {
                 variants += (variants.empty() ? "" : " ") + variant + " " + hash;
             }
-            source += "    {" + literal(r.problem_text()) + ", " + std::to_string(static_cast<int>(r.accuracy)) + ", " + literal(r.microarchitecture) + ", " + literal(r.isa) + ", " + std::to_string(r.threads) + ", " +
-                      std::to_string(static_cast<int>(r.cache)) + ", " + std::to_string(r.workspace_limit) + "u, " + literal(r.choice) + ", " + literal(variants) + ", " + (r.winner ? "true" : "false") + ", " + literal(r.failure.empty() ? "" : "failed") + ", " +
-                      number(r.seconds_min) + ", " + number(r.seconds_predicted) + "},\n";
+            rows += "    {" + texts.place(r.problem_text()) + ", " + texts.place(r.microarchitecture) + ", " + texts.place(r.isa) + ", " + texts.place(r.choice) + ", " + texts.place(variants) + ", " + std::to_string(r.threads) + ", " +
+                    std::to_string(static_cast<int>(r.accuracy)) + ", " + std::to_string(static_cast<int>(r.cache)) + ", " + (r.winner ? "true" : "false") + ", " + (r.failure.empty() ? "false" : "true") + ", " +
+                    std::to_string(r.workspace_limit) + "u, " + number(r.seconds_min) + ", " + number(r.seconds_predicted) + "},\n";
         }
-        source += "};\n\n";
-        list += "        {" + literal(name) + ", table" + std::to_string(i) + ", " + std::to_string(table.records.size()) + "},\n";
+        const std::string index = std::to_string(i);
+        source += "const char text" + index + "[] =\n" + texts.literals() + ";\n\nconst EmbeddedRecord table" + index + "[] = {\n" + rows + "};\n\n";
+        list += "        {" + Texts::literal(name) + ", table" + index + ", " + std::to_string(table.records.size()) + ", text" + index + "},\n";
     }
     source += "}  // namespace\n\nconst std::vector<EmbeddedTable> &embedded_tables() {\n    static const std::vector<EmbeddedTable> list = {\n" + list + "    };\n    return list;\n}\n\n}  // namespace fourfold\n";
     std::ofstream out(argv[1], std::ios::binary);

@@ -598,28 +598,29 @@ struct State {
 std::vector<Record> records_of(const EmbeddedTable &table) {
     std::vector<Record> records;
     records.reserve(table.count);
-    const char *text = "";
+    const char *text = nullptr;
     Conv2dProblem problem;
     for (size_t i = 0; i < table.count; i++) {
         const EmbeddedRecord &e = table.records[i];
         Record r;
-        const bool spectral = std::strncmp(e.problem, kSpectralKind, std::strlen(kSpectralKind)) == 0;
+        const char *const words = table.text + e.problem;
+        const bool spectral = std::strncmp(words, kSpectralKind, std::strlen(kSpectralKind)) == 0;
         if (spectral) {
-            r.spectral = *SpectralProblem::parse(e.problem);  // the build has parsed it before
-        } else if (std::strcmp(text, e.problem) != 0) {  // a problem's records follow each other
-            text = e.problem;
+            r.spectral = *SpectralProblem::parse(words);  // the build has parsed it before
+        } else if (text != words) {  // a problem's records follow each other
+            text = words;
             problem = *Conv2dProblem::parse(text);
         }
         r.problem = spectral ? Conv2dProblem() : problem;
         r.accuracy = static_cast<Accuracy>(e.accuracy);
-        r.microarchitecture = e.microarchitecture;
-        r.isa = e.isa;
+        r.microarchitecture = table.text + e.microarchitecture;
+        r.isa = table.text + e.isa;
         r.threads = e.threads;
         r.cache = static_cast<CacheState>(e.cache);
         r.workspace_limit = e.workspace_limit;
-        r.choice = e.choice;
+        r.choice = table.text + e.choice;
         std::string_view name;
-        every_word(e.variants, [&](std::string_view word) {
+        every_word(table.text + e.variants, [&](std::string_view word) {
             if (name.empty()) {
                 name = word;
             } else {
@@ -629,7 +630,7 @@ std::vector<Record> records_of(const EmbeddedTable &table) {
             return true;
         });
         r.winner = e.winner;
-        r.failure = e.failure;
+        r.failure = e.failed ? "failed" : "";
         r.seconds_min = r.seconds_median = e.seconds_min;
         r.seconds_predicted = e.seconds_predicted;
         records.push_back(std::move(r));

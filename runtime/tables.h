@@ -30,23 +30,22 @@ MachineName machine_name(const DeviceInfo &info, const std::string &target);
 /// Whether an `isa` is a target of GPUs that this build has variants for.
 bool is_device_target(std::string_view isa);
 
-/// One shipped record as the build embeds it (tuned_tables.cpp is generated from schedules/tuned/).
+/// One shipped record as the build embeds it (tuned_tables.cpp is generated from schedules/tuned/). Texts are offsets in its table's:
+/// pointers, each with its relocation, made three quarters of the tables.
 struct EmbeddedRecord {
-    const char *problem;
-    int accuracy;
-    const char *microarchitecture, *isa;
-    int threads, cache;
+    uint32_t problem, microarchitecture, isa, choice;
+    uint32_t variants;  ///< "name hash name hash"
+    int16_t threads;
+    int8_t accuracy, cache;
+    bool winner, failed;
     uint64_t workspace_limit;
-    const char *choice;
-    const char *variants;  ///< "name hash name hash"
-    bool winner;
-    const char *failure;
     double seconds_min, seconds_predicted;
 };
 struct EmbeddedTable {
     const char *name;
     const EmbeddedRecord *records;
     size_t count;
+    const char *text;
 };
 const std::vector<EmbeddedTable> &embedded_tables();
 /// As read_table() had them, without what is not embedded.

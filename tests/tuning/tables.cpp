@@ -1095,20 +1095,48 @@ TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
 }
 
 TEST(Embedding, ASpectralProductsRecordHasNoConvolution) {
-    const EmbeddedRecord layer = {"fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1", static_cast<int>(Accuracy::kDefault), "znver5", "avx512", 1, static_cast<int>(CacheState::kWarm), 4096, "direct a b", "a 01 b 23", true, "", 1e-3, 2e-3};
+    const std::string convolution = "fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1", spectral_product = "spectral b3 ic4 i8x5 oc6 bcij";
+    std::string text;
+    const auto place = [&](const std::string &words) {
+        text += words + '\0';
+        return static_cast<uint32_t>(text.size() - words.size() - 1);
+    };
+    EmbeddedRecord layer = {};
+    layer.problem = place(convolution);
+    layer.microarchitecture = place("znver5");
+    layer.isa = place("avx512");
+    layer.choice = place("direct a b");
+    layer.variants = place("a 01 b 23");
+    layer.threads = 2;
+    layer.accuracy = static_cast<int8_t>(Accuracy::kRelaxed);
+    layer.cache = static_cast<int8_t>(CacheState::kCold);
+    layer.winner = true;
+    layer.workspace_limit = 4096;
+    layer.seconds_min = 1e-3;
+    layer.seconds_predicted = 2e-3;
     EmbeddedRecord product = layer;
-    product.problem = "spectral b3 ic4 i8x5 oc6 bcij";
-    product.choice = "spectral a";
+    product.problem = place(spectral_product);
+    product.choice = place("spectral a");
     const EmbeddedRecord rows[] = {layer, product, layer};
-    const std::vector<Record> records = records_of({"some", rows, 3});
+    const std::vector<Record> records = records_of({"some", rows, 3, text.c_str()});
     ASSERT_EQ(records.size(), 3u);
     ASSERT_TRUE(records[1].spectral.has_value());
-    EXPECT_EQ(records[1].problem_text(), product.problem);
+    EXPECT_EQ(records[1].problem_text(), spectral_product);
+    EXPECT_EQ(records[1].choice, "spectral a");
     EXPECT_TRUE(records[1].problem == Conv2dProblem()) << records[1].problem.to_string();
     for (size_t i : {0, 2}) {
         EXPECT_FALSE(records[i].spectral.has_value());
-        EXPECT_EQ(records[i].problem.to_string(), layer.problem);
+        EXPECT_EQ(records[i].problem.to_string(), convolution);
+        EXPECT_EQ(records[i].microarchitecture, "znver5");
+        EXPECT_EQ(records[i].isa, "avx512");
+        EXPECT_EQ(records[i].choice, "direct a b");
+        EXPECT_EQ(records[i].threads, 2);
+        EXPECT_EQ(records[i].accuracy, Accuracy::kRelaxed);
+        EXPECT_EQ(records[i].cache, CacheState::kCold);
         EXPECT_EQ(records[i].workspace_limit, 4096u);
+        EXPECT_TRUE(records[i].winner);
+        EXPECT_TRUE(records[i].failure.empty());
+        EXPECT_EQ(records[i].seconds_min, 1e-3);
         EXPECT_EQ(records[i].variants, (std::vector<std::pair<std::string, std::string>>{{"a", "01"}, {"b", "23"}}));
     }
 }
