@@ -424,19 +424,12 @@ TEST_P(Cases, EveryDepthwiseVariant) {
 
 /// Edges under masks and partial vectors: every number of columns up to two vectors of 16, and rows that meet no pixel.
 TEST(MaskedDepthwise, EveryWidth) {
-    int taken = 0;
-    for (const char *rest : {"f3 p1 g2", "f3 s2 p1 g2 residual", "f3 s2 p5,4,0,2 g2 clamp:-0.5,1", "f7 p3 g2 conv", "f7 p8,1,0,5 g2 residual"}) {
+    for (const char *rest : {"f3 p1 g2", "f3 s2 p1 g2 residual", "f3 s2 p5,4,0,2 g2 clamp:-0.5,1", "f7 p3 g2 conv", "f7 p8,1,0,6 g2 residual"}) {
         for (int width = 1; width <= 33; width++) {
             const std::string size = std::to_string(6 + width % 5) + "x" + std::to_string(width);
-            const Conv2dProblem p = parse_problem("b1 ic2 i" + size + " oc4 " + rest);
-            if (p.error() != nullptr) {
-                continue;  // no output
-            }
-            taken++;
-            check_variants(p, Values::kUniform, "conv_depthwise_masked", false);
+            check_variants(parse_problem("b1 ic2 i" + size + " oc4 " + rest), Values::kUniform, "conv_depthwise_masked", false);
         }
     }
-    EXPECT_GT(taken, 150);
     // Nothing else is theirs.
     for (const char *text : {"b1 ic2 i20 oc2 f3 s3 p1 g2", "b1 ic2 i20 oc2 f3 d1x2 p1 g2", "b1 ic2 i20 oc2 f3 s2 d2 p1 g2", "b1 ic2 i20 oc2 f3x5 p1 g2", "b1 ic4 i20 oc4 f3 p1 g2"}) {
         for (const VariantInfo &variant : list_variants()) {
