@@ -2,6 +2,10 @@
 // (conv_direct_oc) and transposes them to planes (unblock_channels). Small images, any stride and dilation: no lane waits for
 // a row's end, nothing is decimated. Images without padding are read where they lie; where zero padding is, pixels that share
 // the taps that it leaves are brought together in register tiles, which sum those taps only.
+//
+// Or, in NCHW, images are copied to vectors of 16 channels first (block_channels). A pixel's line of memory then serves 16 terms, not
+// one, and what few filters stay in L1 meet all pixels before the next do: of planes a tile of 6 pixels asks L2 for two lines with
+// every term, filters and x, which takes longer than its 12 FMAs of 8 lanes.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -32,12 +36,20 @@ struct Blocking {
     int64_t channels;  ///< input channels summed before the next panel: their filters and x share L2
     int64_t oc_parts;  ///< tasks that share a strip's output channels
     int slots;         ///< tasks at the same time
+    bool blocked;      ///< x is copied to vectors of 16 channels
 };
 
-/// Where the pixels of a task lie: an image, or its padded copy.
+/// Where the pixels of a task lie: an image, or its copy.
 struct Source {
     const float *data;
-    int64_t image, channel, row, column;  ///< strides
+    int64_t image;
+    int64_t lanes, block;               ///< neighbouring channels, and the distance between blocks of so many
+    int64_t row, column;                ///< distances between taps one apart
+    int64_t output_row, output_column;  ///< and between those that neighbouring outputs read first
+
+    int64_t channel(int64_t c) const {
+        return c / lanes * block + c % lanes;
+    }
 };
 
 /// Pixels that a kernel call sums together: the same taps for all.
@@ -59,7 +71,7 @@ struct PixelOrder {
 class DirectOcPlan final : public AlgorithmPlan {
 public:
     DirectOcPlan(const PlanRequest &request, const Variant &kernel)
-        : problem_(request.problem), kernel_(kernel), unblock_(*find_variant("unblock_channels", layout_parameter(problem_.layout))), pad_(PadStage::find(problem_)), post_(kernel_post_op(problem_)), r_(kernel.parameter("r", 1)), width_(kLanes * kernel.parameter("v", 1)), packer_(StripGeometry(problem_), static_cast<int>(width_)), threads_(request.options.threads) {
+        : problem_(request.problem), kernel_(kernel), block_(*find_variant("block_channels", "layout=nchw")), unblock_(*find_variant("unblock_channels", layout_parameter(problem_.layout))), pad_(PadStage::find(problem_)), post_(kernel_post_op(problem_)), r_(kernel.parameter("r", 1)), width_(kLanes * kernel.parameter("v", 1)), packer_(StripGeometry(problem_), static_cast<int>(width_)), threads_(request.options.threads) {
         variant = kernel.name;
         const Conv2dProblem &p = problem_;
         outputs_ = p.out_channels / p.groups;
@@ -70,6 +82,8 @@ public:
         out_width_ = p.out_width();
         columns_read_ = (out_width_ - 1) * p.stride_w + (p.filter_width - 1) * p.dilation_w + 1;
         padded_ = p.pad_top != 0 || p.pad_bottom != 0 || p.pad_left != 0 || p.pad_right != 0;
+        // AVX-512's tiles of 10 x 2 and 6 x 4 ask less of L2 for each FMA; what blocks would do for them nobody has measured.
+        may_block_ = p.layout == Layout::kNchw && pad_.constant && channels_ >= kLanes && kernel.isa != Isa::kAvx512;
     }
 
     /// Decides the blocking within the limit and lays out the workspace.
@@ -81,8 +95,9 @@ public:
         Blocking best{};
         serial_seconds = -1.0;
         size_t least = std::numeric_limits<size_t>::max();
-        const auto consider = [&](int64_t images, int64_t strip) {
-            const Blocking b = {images, strip, channels_in_cache(images, strip), 1, 1};
+        const auto consider_form = [&](int64_t images, int64_t strip, bool blocked) {
+            Blocking b = {images, strip, 0, 1, 1, blocked};
+            b.channels = channels_in_cache(b);
             lay_out(b);
             least = std::min(least, workspace_bytes);
             if (workspace_bytes > workspace_limit || out_of_reach(b)) {
@@ -92,6 +107,12 @@ public:
             if (serial_seconds < 0.0 || seconds < serial_seconds) {
                 serial_seconds = seconds;
                 best = b;
+            }
+        };
+        const auto consider = [&](int64_t images, int64_t strip) {
+            consider_form(images, strip, false);
+            if (may_block_) {
+                consider_form(images, strip, true);
             }
         };
         for (int64_t images = 2; images <= std::min<int64_t>(problem_.batch, 64) && images * out_height_ * out_width_ <= 1024; images *= 2) {
@@ -128,7 +149,7 @@ public:
         predicted_seconds = serial_seconds / CostModel::parallel(threads_, tasks(blocking_));
         layout = "direct m" + std::to_string(width_) + " rows1";
         packed_bytes = packer_.packed_bytes();
-        details = (best.images > 1 ? std::to_string(best.images) + " images" : "strips of " + std::to_string(best.strip) + " output rows") + " a task, " + (padded_ ? "padded, " : "read in place, ") + std::to_string(kinds_[0].order.groups.size()) + " groups of pixels, " + std::to_string(best.channels) + " of " + std::to_string(channels_) + " input channels at once, " + std::to_string(tasks(blocking_)) + " tasks, " + std::to_string(best.slots) + " at a time";
+        details = (best.images > 1 ? std::to_string(best.images) + " images" : "strips of " + std::to_string(best.strip) + " output rows") + " a task, " + (best.blocked ? "copied to vectors of channels, " : padded_ ? "padded, " : "read in place, ") + std::to_string(kinds_[0].order.groups.size()) + " groups of pixels, " + std::to_string(best.channels) + " of " + std::to_string(channels_) + " input channels at once, " + std::to_string(tasks(blocking_)) + " tasks, " + std::to_string(best.slots) + " at a time";
         return Status();
     }
 
@@ -142,7 +163,7 @@ public:
         if (in_place) {
             const int64_t *s = t.input.s;
             for (const Kind &kind : kinds_) {
-                fill_tables(kind.order, {t.input.data, s[0], s[1], s[2], s[3]}, kind.rows, ints_at(workspace, kind.positions_offset), ints_at(workspace, kind.terms_offset));
+                fill_tables(kind.order, in_place_at(t.input.data, s), kind.rows, ints_at(workspace, kind.positions_offset), ints_at(workspace, kind.terms_offset));
             }
         }
         return parallel_for(execution, blocking_.slots, tasks(blocking_), [&](int64_t index, int slot, KernelContext &context) {
@@ -163,27 +184,46 @@ private:
     int64_t pixels(const Blocking &b) const {
         return b.images * b.strip * out_width_;
     }
-    /// Floats between the channels of a padded copy. A multiple of 4 KiB would have them fight for the same few lines of L1.
-    int64_t plane(int64_t strip) const {
-        const int64_t elements = rows_read(strip) * columns_read_;
-        return elements % 1024 == 0 ? elements + 16 : elements;
+    /// Input rows between those that a copy holds: with blocks, rows that no tap reads are left out.
+    int64_t row_step(const Blocking &b) const {
+        return b.blocked && problem_.filter_height == 1 ? problem_.stride_h : 1;
+    }
+    int64_t rows_copied(const Blocking &b, int64_t rows) const {
+        return (rows_read(rows) - 1) / row_step(b) + 1;
+    }
+    /// Floats between the channels of a copy, or a sixteenth of those between blocks. Planes a multiple of 4 KiB apart would fight for
+    /// the same few lines of L1.
+    int64_t plane(const Blocking &b) const {
+        const int64_t elements = rows_copied(b, b.strip) * columns_read_;
+        return !b.blocked && elements % 1024 == 0 ? elements + 16 : elements;
+    }
+    /// Floats of an image's copy, `channels` channels of it.
+    int64_t copied_image(const Blocking &b, int64_t channels) const {
+        return (b.blocked ? round_up(channels, kLanes) : channels) * plane(b);
     }
 
     /// Floats of a channel that a strip reads: with strides, not all rows of an image in place.
-    double touched(int64_t strip) const {
-        return padded_ ? static_cast<double>(plane(strip)) : static_cast<double>(std::min(rows_read(strip), strip * problem_.filter_height) * columns_read_);
+    double touched(const Blocking &b) const {
+        return padded_ || b.blocked ? static_cast<double>(plane(b)) : static_cast<double>(std::min(rows_read(b.strip), b.strip * problem_.filter_height) * columns_read_);
     }
 
-    /// As many input channels as leave a panel's filters and their x in L2, in equal parts.
-    int64_t channels_in_cache(int64_t images, int64_t strip) const {
+    /// As many input channels as leave a panel's filters and their x in L2, in equal parts, of whole blocks where there are any.
+    int64_t channels_in_cache(const Blocking &b) const {
         const double l2 = kCacheShare * static_cast<double>(machine().l2_bytes) / sizeof(float);
-        const double one = static_cast<double>(width_ * taps_) + static_cast<double>(images) * touched(strip);
+        const double one = static_cast<double>(width_ * taps_) + static_cast<double>(b.images) * touched(b);
         const auto fitting = static_cast<int64_t>(std::clamp(l2 / one, 1.0, static_cast<double>(channels_)));
-        return ceil_div(channels_, ceil_div(channels_, fitting));
+        const int64_t part = ceil_div(channels_, ceil_div(channels_, fitting));
+        return b.blocked ? std::min(channels_, round_up(part, kLanes)) : part;
+    }
+
+    /// Channels whose filters meet all pixels of a task before the next channels' do: those of a partial sum, 16 KiB a block of 16
+    /// outputs, which stay in L1.
+    int64_t channels_at_once(const Blocking &b) const {
+        return b.blocked ? std::clamp<int64_t>(kTermBlock / taps_, 1, b.channels) : b.channels;
     }
 
     bool out_of_reach(const Blocking &b) const {
-        return static_cast<double>(b.images * b.channels) * static_cast<double>(plane(b.strip)) > double(1 << 29) || static_cast<double>(pixels(b)) * static_cast<double>(width_) > double(1 << 29);
+        return static_cast<double>(b.images) * static_cast<double>(copied_image(b, b.channels)) > double(1 << 29) || static_cast<double>(pixels(b)) * static_cast<double>(width_) > double(1 << 29);
     }
 
     /// Tasks with which the threads are expected to end first, if the work is worth a wake-up.
@@ -217,7 +257,7 @@ private:
         slots_offset_ = arena.reserve(0);
         Arena slot;
         // Also where no padding asks for it: strides of the caller's may be beyond a kernel call's reach.
-        x_offset_ = slot.reserve_floats(static_cast<double>(b.images * b.channels) * static_cast<double>(plane(b.strip)));
+        x_offset_ = slot.reserve_floats(static_cast<double>(b.images) * static_cast<double>(copied_image(b, b.channels)));
         // unblock_channels reads whole runs of 16 columns.
         panel_ = (pixels(b) + kLanes) * width_;
         sums_offset_ = slot.reserve_floats(static_cast<double>(panel_) * static_cast<double>(b.channels < channels_ ? panels_ : 1));
@@ -247,19 +287,39 @@ private:
         const double chunks = static_cast<double>(ceil_div(channels_, b.channels));
         const double results = 4.0 * images * groups * static_cast<double>(panels_ * width_) * static_cast<double>(out_height_ * out_width_);
         double moved = 2.0 * results + (p.residual ? results : 0.0) + (chunks - 1.0) * results;
-        if (padded_) {
-            moved += 3 * 4.0 * passes * static_cast<double>(b.images * p.in_channels) * static_cast<double>(plane(b.strip) * b.oc_parts);
+        if (padded_ || b.blocked) {
+            moved += 3 * 4.0 * passes * groups * static_cast<double>(b.images) * static_cast<double>(copied_image(b, channels_) * b.oc_parts);
         } else {
             moved += 4.0 * static_cast<double>(p.input_elements()) * static_cast<double>(b.oc_parts - 1);
         }
         // All filters stay in L2 from strip to strip if they fit in beside a strip's x; threads that share one strip read a part each.
         const double sharing = static_cast<double>(passes == 1.0 ? std::min<int64_t>(b.oc_parts, threads_) : 1);
-        const double resident = packer_.packed_floats() / groups / sharing + static_cast<double>(b.images * b.channels) * touched(b.strip);
+        const double resident = packer_.packed_floats() / groups / sharing + static_cast<double>(b.images * b.channels) * touched(b);
         const double filters = packer_.packed_floats() * 4.0 * (resident > kCacheShare * static_cast<double>(machine().l2_bytes) / sizeof(float) ? passes : 1.0);
-        // A step's filters and, for a run of pixels, a line of x come from L2, not quite hidden behind the arithmetic.
-        const double step_cycles = model.tile_cycles(static_cast<int>(r_), vectors) + 0.3 * static_cast<double>(width_ / kLanes + 1);
-        const double calls = passes * groups * chunks * (static_cast<double>(padded_ ? b.images : 0) + static_cast<double>(panels_)) + images * static_cast<double>(ceil_div(p.out_channels, kLanes) * ceil_div(out_height_, b.strip));
+        const double step_cycles = kernel_.isa == Isa::kAvx512 ? wide_step_cycles(model, vectors) : step_cycles_of(model, vectors, b);
+        const double at_once = std::ceil(static_cast<double>(b.channels) / static_cast<double>(channels_at_once(b)));
+        const double copies = padded_ ? static_cast<double>(b.images) : 0.0;
+        const double calls = passes * groups * chunks * ((b.blocked ? static_cast<double>(b.images * ceil_div(b.channels, kLanes)) : copies) + at_once * static_cast<double>(panels_)) + images * static_cast<double>(ceil_div(p.out_channels, kLanes) * ceil_div(out_height_, b.strip));
         return steps * step_cycles / model.hertz + moved / model.copy_bytes_per_second + filters / kStreamBytesPerSecond + calls * model.call_seconds + 1e-6;
+    }
+
+    /// Cycles of a term of a register tile on AVX-512: its filters and, for a run of pixels, a line of x come from L2, not quite hidden
+    /// behind the arithmetic.
+    double wide_step_cycles(const CostModel &model, int vectors) const {
+        return model.tile_cycles(static_cast<int>(r_), vectors) + 0.3 * static_cast<double>(width_ / kLanes + 1);
+    }
+
+    /// The same of fewer registers, which ask L2 for more: a term's filters, where not the same few meet all tiles, and its part of
+    /// the lines that a run of pixels reads.
+    double step_cycles_of(const CostModel &model, int vectors, const Blocking &b) const {
+        const Conv2dProblem &p = problem_;
+        const double columns = static_cast<double>((r_ - 1) * p.stride_w + (p.filter_width - 1) * p.dilation_w + 1);
+        const double row_lines = b.blocked ? std::min(columns, static_cast<double>(r_ * p.filter_width)) / static_cast<double>(kLanes) : std::min(1.0 + (columns - 1.0) / static_cast<double>(kLanes), static_cast<double>(r_));
+        const double lines = row_lines * static_cast<double>(p.filter_height) / static_cast<double>(taps_);
+        const double asked = 64.0 * (lines + (b.blocked ? 0.0 : static_cast<double>(width_ / kLanes)));
+        // Every partial sum is added to what memory has.
+        const double joins = b.blocked ? 3.0 * static_cast<double>(r_) * vectors / static_cast<double>(channels_at_once(b) * taps_) : 0.0;
+        return std::max(model.tile_cycles(static_cast<int>(r_), vectors), asked / kL2BytesPerCycle) + joins;
     }
 
     /// Groups of pixels of `images` images or of one strip. Under zero padding a whole image's pixels are sorted by the taps that
@@ -343,13 +403,23 @@ private:
     bool reads_in_place(const StridedIn &input) const {
         const int64_t *s = input.s;
         const double last = static_cast<double>(blocking_.images - 1) * static_cast<double>(s[0]) + static_cast<double>(blocking_.channels - 1) * static_cast<double>(s[1]) + static_cast<double>(rows_read(blocking_.strip) - 1) * static_cast<double>(s[2]) + static_cast<double>(columns_read_) * static_cast<double>(s[3]);
-        return !padded_ && last < double(1 << 29);
+        return !padded_ && !blocking_.blocked && last < double(1 << 29);
     }
 
-    /// The form of the padded copies, without data.
+    /// A Source whose rows and columns all lie there, with strides s.
+    Source in_place_at(const float *data, const int64_t *s) const {
+        return {data, s[0], 1, s[1], s[2], s[3], problem_.stride_h * s[2], problem_.stride_w * s[3]};
+    }
+
+    /// The form of the copies, without data.
     Source copies() const {
-        const int64_t channel = plane(blocking_.strip), channels = blocking_.channels;
-        return copies_pixels() ? Source{nullptr, channels * channel, 1, columns_read_ * channels, channels} : Source{nullptr, channels * channel, channel, columns_read_, 1};
+        const int64_t channel = plane(blocking_), channels = blocking_.channels, image = copied_image(blocking_, channels);
+        if (blocking_.blocked) {
+            const int64_t row = columns_read_ * kLanes;
+            return {nullptr, image, kLanes, channel * kLanes, row, kLanes, problem_.stride_h / row_step(blocking_) * row, problem_.stride_w * kLanes};
+        }
+        const int64_t planes[4] = {image, channel, columns_read_, 1}, pixels[4] = {image, 1, columns_read_ * channels, channels};
+        return in_place_at(nullptr, copies_pixels() ? pixels : planes);
     }
 
     /// Pixel by pixel, as NHWC has them.
@@ -373,7 +443,7 @@ private:
             for (int64_t c = 0; c < blocking_.channels; c++) {
                 for (int64_t t = 0; t < taps_; t++) {
                     if (t >= 64 || (order.masks[i] >> t & 1) != 0) {
-                        *term++ = static_cast<int32_t>(c * x.channel + t / p.filter_width * p.dilation_h * x.row + t % p.filter_width * p.dilation_w * x.column);
+                        *term++ = static_cast<int32_t>(x.channel(c) + t / p.filter_width * p.dilation_h * x.row + t % p.filter_width * p.dilation_w * x.column);
                         *term++ = static_cast<int32_t>(c * taps_ + t);
                     }
                 }
@@ -381,7 +451,7 @@ private:
             for (int64_t j = group.begin; j < group.begin + group.count; j++) {
                 const int64_t pixel = order.pixels.empty() ? j : order.pixels[static_cast<size_t>(j)];
                 const int64_t row = pixel / out_width_;
-                *position++ = static_cast<int32_t>(row / rows * x.image + row % rows * p.stride_h * x.row + pixel % out_width_ * p.stride_w * x.column);
+                *position++ = static_cast<int32_t>(row / rows * x.image + row % rows * x.output_row + pixel % out_width_ * x.output_column);
             }
             const int64_t rest = round_up(group.count, r_) - group.count;
             std::fill(position, position + rest, *(position - 1));
@@ -426,32 +496,37 @@ private:
             if (!prepare(t.input, in_place, piece, c, channels, floats_at(scratch, x_offset_), x, context)) {
                 return false;
             }
-            const int64_t position_max = (piece.images - 1) * x.image + (piece.rows - 1) * problem_.stride_h * x.row + (out_width_ - 1) * problem_.stride_w * x.column;
-            const int64_t distance_max = (channels - 1) * x.channel + (problem_.filter_height - 1) * problem_.dilation_h * x.row + (problem_.filter_width - 1) * problem_.dilation_w * x.column;
+            const int64_t position_max = (piece.images - 1) * x.image + (piece.rows - 1) * x.output_row + (out_width_ - 1) * x.output_column;
+            const int64_t distance_max = x.channel(channels - 1) + (problem_.filter_height - 1) * problem_.dilation_h * x.row + (problem_.filter_width - 1) * problem_.dilation_w * x.column;
             const Floats<1> input(x.data, {{position_max + distance_max + 1, 1}});
             const bool straight = stores_straight(t, kind, piece);
             for (int64_t panel = begin; panel < end; panel++) {
                 float *sum = sums + (blocking_.channels < channels_ ? panel * panel_ : 0);
                 const Floats<2> filters(packed + ((piece.g * panels_ + panel) * channels_ + c) * taps_ * width_, {{width_, 1}, {channels * taps_, width_}});
-                for (const PixelGroup &group : kind.order.groups) {
-                    float *target = sum + group.begin * width_;
-                    const Ints<1> at(positions + group.position, {{round_up(group.count, r_), 1}});
-                    const Ints<2> list(terms + 2 * group.term, {{2, 1}, {channels * group.taps, 2}});
-                    if (straight) {
-                        const int64_t k = panel * width_;
-                        const int64_t *s = t.output.s;
-                        const Floats<2> pixels(t.output.data + piece.image * s[0] + (piece.g * outputs_ + k) * s[1] + piece.first_row * s[2], {{std::min(width_, outputs_ - k), 1}, {group.count, s[3]}});
-                        const Floats<2> biases(bias.of(piece.g, k), {{width_, 1}, {group.count, 0}});
-                        if (!call(kernel_, context, filters, input, at, static_cast<int32_t>(position_max), list, static_cast<int32_t>(distance_max), biases, term_block(group), post_.kind, post_.lo, post_.hi, pixels)) {
+                const int64_t at_once = channels_at_once(blocking_);
+                for (int64_t part_begin = 0; part_begin < channels; part_begin += at_once) {
+                    const int64_t of_part = std::min(at_once, channels - part_begin);
+                    for (const PixelGroup &group : kind.order.groups) {
+                        float *target = sum + group.begin * width_;
+                        const Ints<1> at(positions + group.position, {{round_up(group.count, r_), 1}});
+                        const Ints<2> list(terms + 2 * (group.term + part_begin * group.taps), {{2, 1}, {of_part * group.taps, 2}});
+                        if (straight) {
+                            const int64_t k = panel * width_;
+                            const int64_t *s = t.output.s;
+                            const Floats<2> pixels(t.output.data + piece.image * s[0] + (piece.g * outputs_ + k) * s[1] + piece.first_row * s[2], {{std::min(width_, outputs_ - k), 1}, {group.count, s[3]}});
+                            const Floats<2> biases(bias.of(piece.g, k), {{width_, 1}, {group.count, 0}});
+                            if (!call(kernel_, context, filters, input, at, static_cast<int32_t>(position_max), list, static_cast<int32_t>(distance_max), biases, term_block(group), post_.kind, post_.lo, post_.hi, pixels)) {
+                                return false;
+                            }
+                            continue;
+                        }
+                        const Floats<2> out(target, {{width_, 1}, {group.count, width_}});
+                        // The bias first, later what the channels before have summed.
+                        const bool first = c + part_begin == 0;
+                        const Floats<2> initial(first ? bias.of(piece.g, panel * width_) : target, {{width_, 1}, {group.count, first ? 0 : width_}});
+                        if (!call(kernel_, context, filters, input, at, static_cast<int32_t>(position_max), list, static_cast<int32_t>(distance_max), initial, term_block(group), int32_t{0}, 0.0f, 0.0f, out)) {
                             return false;
                         }
-                        continue;
-                    }
-                    const Floats<2> out(target, {{width_, 1}, {group.count, width_}});
-                    // The bias first, later what the channels before have summed.
-                    const Floats<2> initial(c == 0 ? bias.of(piece.g, panel * width_) : target, {{width_, 1}, {group.count, c == 0 ? 0 : width_}});
-                    if (!call(kernel_, context, filters, input, at, static_cast<int32_t>(position_max), list, static_cast<int32_t>(distance_max), initial, term_block(group), int32_t{0}, 0.0f, 0.0f, out)) {
-                        return false;
                     }
                 }
                 if (straight || c + channels < channels_) {
@@ -490,22 +565,70 @@ private:
         const int64_t *s = input.s;
         const float *image = input.data + piece.image * s[0] + (piece.g * channels_ + c) * s[1];
         if (in_place) {
-            x = {image + piece.first_row * p.stride_h * s[2], s[0], s[1], s[2], s[3]};
+            x = in_place_at(image + piece.first_row * p.stride_h * s[2], s);
             return true;
         }
         x = copies();
         for (int64_t n = 0; n < piece.images; n++) {
+            if (blocking_.blocked) {
+                if (!copy_blocks(image + n * s[0], s, piece.first_row * p.stride_h - p.pad_top, rows_copied(blocking_, piece.rows), channels, x, scratch + n * x.image, context)) {
+                    return false;
+                }
+                continue;
+            }
             if (copies_pixels()) {
                 copy_pixels(image + n * s[0], s[2], s[3], piece.first_row * p.stride_h - p.pad_top, rows_read(piece.rows), channels, x, scratch + n * x.image);
                 continue;
             }
             const PlanesIn in = {image + n * s[0], p.in_width, p.in_height, channels, s[2], s[1], s[3]};
-            const PlanesOut out = {scratch + n * x.image, columns_read_, rows_read(piece.rows), channels, x.row, x.channel};
+            const PlanesOut out = {scratch + n * x.image, columns_read_, rows_read(piece.rows), channels, x.row, x.block};
             if (!pad_.run(in, out, 1, 1, -p.pad_left, piece.first_row * p.stride_h - p.pad_top, context)) {
                 return false;
             }
         }
         x.data = scratch;
+        return true;
+    }
+
+    /// `rows` rows of planes from row `top` on, row_step apart, with their padding, to vectors of 16 channels.
+    bool copy_blocks(const float *image, const int64_t *s, int64_t top, int64_t rows, int64_t channels, const Source &x, float *scratch, KernelContext &context) const {
+        const Conv2dProblem &p = problem_;
+        const int64_t step = row_step(blocking_);
+        // Inside the image: columns [x0, x1), rows [y0, y1).
+        const int64_t x0 = std::min(p.pad_left, columns_read_), x1 = std::clamp(p.in_width + p.pad_left, x0, columns_read_);
+        const int64_t y0 = top >= 0 ? 0 : std::min(ceil_div(-top, step), rows), y1 = top >= p.in_height ? y0 : std::clamp(ceil_div(p.in_height - top, step), y0, rows);
+        // Dense rows are one long row: the transposition takes 8 columns at a time, the last ones of a row again.
+        const bool flat = x0 == 0 && x1 == columns_read_ && s[2] * step == columns_read_;
+        const int64_t width = flat ? (y1 - y0) * columns_read_ : x1 - x0, height = flat ? 1 : y1 - y0;
+        for (int64_t c = 0; c < channels; c += kLanes) {
+            const int64_t count = std::min(kLanes, channels - c);
+            float *block = scratch + c / kLanes * x.block;
+            std::fill(block, block + y0 * x.row, pad_.value);
+            std::fill(block + y1 * x.row, block + rows * x.row, pad_.value);
+            for (int64_t y = y0; y < y1 && !flat; y++) {
+                std::fill(block + y * x.row, block + y * x.row + x0 * kLanes, pad_.value);
+                std::fill(block + y * x.row + x1 * kLanes, block + (y + 1) * x.row, pad_.value);
+            }
+            if (x1 == x0 || y1 == y0) {
+                continue;
+            }
+            const float *from = image + c * s[1] + (top + y0 * step) * s[2] + (x0 - p.pad_left) * s[3];
+            float *to = block + y0 * x.row + x0 * kLanes;
+            const Floats<3> planes(from, {{width, 1}, {height, s[2] * step}, {count, s[1]}});
+            if (s[3] == 1 && width >= 8 && planes.fits()) {
+                if (!call(block_, context, planes, Floats<3>(to, {{kLanes, 1}, {width, kLanes}, {height, x.row}}))) {
+                    return false;
+                }
+                continue;
+            }
+            for (int64_t y = 0; y < y1 - y0; y++) {
+                for (int64_t j = 0; j < x1 - x0; j++) {
+                    for (int64_t l = 0; l < count; l++) {
+                        to[y * x.row + j * kLanes + l] = from[l * s[1] + y * step * s[2] + j * s[3]];
+                    }
+                }
+            }
+        }
         return true;
     }
 
@@ -576,9 +699,12 @@ private:
 
     /// Filters beyond L2 are read in order, by a kernel that leaves the loads idle: measured 30e9, not the model's 12e9.
     static constexpr double kStreamBytesPerSecond = 30e9;
+    /// What a kernel gets of L2's 32 beside its arithmetic (Zen 4, AVX2, planes: 9.4 cycles a term of 512 -> 2048 at 7x7, 6.7 of 3x3 with
+    /// stride 2, 10.0 of 1x1 with stride 2; `schedules/cpu/conv_direct_oc.cpp`).
+    static constexpr double kL2BytesPerCycle = 16.0;
 
     const Conv2dProblem problem_;
-    const Variant &kernel_, &unblock_;
+    const Variant &kernel_, &block_, &unblock_;
     const PadStage pad_;
     const KernelPostOp post_;
     const int64_t r_, width_;  ///< pixels and output channels of a register tile
@@ -586,7 +712,7 @@ private:
     const int threads_;
     int64_t outputs_, channels_, panels_, taps_;  ///< of a group
     int64_t out_height_, out_width_, columns_read_;
-    bool padded_;
+    bool padded_, may_block_;
     Blocking blocking_{};
     std::vector<Kind> kinds_;
     int64_t panel_ = 0;      ///< floats of a panel's sums

@@ -11,6 +11,11 @@
 // borders of 7x7 and 14x14 images better, r=10 asks least of L2.
 // The whole convolution, 256 channels 14x14 3x3 p1: 0.79-0.84 ms; the form with lanes along pixels: 1.14.
 //
+// AVX2 (Zen 4 without AVX-512, one thread, 2026-12-01, machine shared with builds, least of 5 or 6 interleaved rounds), images copied to vectors
+// of 16 channels (runtime/algorithm_direct_oc.cpp) against planes, r=6 v=1: 512 -> 2048 at 7x7 1.43 ms (1.83), 256 -> 256 at 28x28 3x3
+// with stride 2 2.85 (3.09), 256 -> 512 at 56x56 1x1 with stride 2 3.11 (3.75). r=5 v=1 divides 49 pixels better: 1.36 ms; 3x3 with
+// stride 2 3.02. v=2 and v=3 spill (r=3 v=2, r=2 v=3: twice as long); r=4 v=1 1.56 and 3.10 ms.
+//
 // What did not help: pixels a constant step apart (no table of positions: 250 instead of 248, but tiles end with their row),
 // r=9 v=3 and r=10 v=1 (spills; bound by loads), loops over channels and taps of their own (spills).
 #include "schedules/cpu/conv_direct_oc.h"

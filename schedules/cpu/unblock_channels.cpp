@@ -4,15 +4,22 @@
 // masked too.
 #include "schedules/cpu/unblock_channels.h"
 
+#include "schedules/cpu/whole_stores.h"
+
 using namespace Halide;
 
 namespace fourfold::cpu {
 
-void schedule(UnblockChannelsStages &s, const Expr &use_residual, const Target &) {
+void schedule(UnblockChannelsStages &s, const Expr &use_residual, const Target &target) {
     Var xo("xo"), xi("xi"), lo("lo"), li("li");
-    s.out.split(s.x, xo, xi, 16, TailStrategy::GuardWithIf)
-        .reorder(xi, s.l, xo, s.y)
-        .vectorize(xi);
+    const auto split = [&](Stage stage, TailStrategy tail) {
+        stage.split(s.x, xo, xi, 16, tail).reorder(xi, s.l, xo, s.y).vectorize(xi);
+    };
+    if (masked_stores_are_dear(target)) {
+        // The last columns are finished again, which a residual that is out itself forbids.
+        split(s.out.specialize(use_residual == 0 && s.out.output_buffer().dim(0).extent() >= 16), TailStrategy::ShiftInwards);
+    }
+    split(s.out, TailStrategy::GuardWithIf);
     s.plane.compute_at(s.out, xo)
         .bound_extent(s.l, 16)
         .bound_extent(s.x, 16)

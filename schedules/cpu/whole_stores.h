@@ -91,8 +91,12 @@ private:
 };
 
 /// Where masks are dear: x86 with AVX but without AVX-512.
+inline bool masked_stores_are_dear(const Halide::Target &target) {
+    return target.arch == Halide::Target::X86 && target.has_feature(Halide::Target::AVX) && !target.has_feature(Halide::Target::AVX512);
+}
+
 inline void choose_whole_stores(Halide::Pipeline pipeline, const Halide::Target &target, bool in_parts = false) {
-    if (target.arch == Halide::Target::X86 && target.has_feature(Halide::Target::AVX) && !target.has_feature(Halide::Target::AVX512)) {
+    if (masked_stores_are_dear(target)) {
         pipeline.add_custom_lowering_pass(new WholeStores(in_parts));
     }
 }

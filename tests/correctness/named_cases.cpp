@@ -523,6 +523,37 @@ TEST_P(Cases, EveryDepthwiseGradientVariant) {
 
 INSTANTIATE_TEST_SUITE_P(Named, Cases, ::testing::ValuesIn(kCases), case_name);
 
+/// Lanes along output channels, where planes are copied to vectors of 16 channels: dense rows as one, rows that no tap reads left out,
+/// rows too short for the transposition, ragged channels, padding that is not zero, groups, sums in parts, images in one task.
+TEST(LanesAlongOutputs, CopyPlanesToVectorsOfChannels) {
+    for (const char *text : {"b1 ic64 i7 oc112 f1", "b1 ic70 i61x30 oc128 f1 s2", "b2 ic40 i7x6 oc96 f1x2 p0,0,1,0", "b1 ic45 i20x23 oc96 f3 s2 p1,0,2,1 constant:0.4", "b1 ic64 i12x15 oc192 f1x2 d2 p1 g2 conv", "b3 ic300 i9 oc96 f1 relu", "b1 ic33 i13x20 oc96 f1x2 s3x2 p0,3,4,1"}) {
+        const Conv2dProblem p = parse_problem(text);
+        int copied = 0;
+        for (bool regions : {false, true}) {
+            for (Placement placement : kPlacements) {
+                Operands operands(p, test_seed(), Values::kUniform, placement, regions);
+                const reference::Forward expected = operands.expected();
+                for (const VariantInfo &variant : list_variants()) {
+                    if (!variant.runnable || variant.stage != "conv_direct_oc" || variant.isa == "avx512") {
+                        continue;
+                    }
+                    PlanOptions options;
+                    options.algorithm = Algorithm::kDirect;
+                    options.variant = variant.name;
+                    options.threads = 1 + static_cast<int>(placement);
+                    const Result<Plan> plan = Plan::create(p, options);
+                    ASSERT_TRUE(plan.ok()) << text << ": " << plan.status().message();
+                    copied += plan->describe().find("copied to vectors of channels") != std::string::npos;
+                    RunOptions how;
+                    how.placement = placement;
+                    check(options, operands, expected, how);
+                }
+            }
+        }
+        EXPECT_GT(copied, 0) << text;
+    }
+}
+
 TEST(Views, SomeDenseSomeNot) {
     // Which operand is a region must not matter to the others.
     const Conv2dProblem p = parse_problem("b2 ic5 i12x19 oc7 f3 s1x2 p1,0,2,1");
