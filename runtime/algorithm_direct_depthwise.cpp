@@ -223,11 +223,10 @@ private:
         const double edge_columns = std::min(1.0, ((p.pad_left > 0 ? 1.0 : 0.0) + (p.pad_right > 0 || p.out_width() % columns_ != 0 ? 1.0 : 0.0)) / static_cast<double>(ceil_div(p.out_width(), columns_)));
         const double edge_rows = std::min(1.0, ((p.pad_top > 0 ? 1.0 : 0.0) + (p.pad_bottom > 0 || class_rows_ % m_ != 0 ? 1.0 : 0.0)) / static_cast<double>(ceil_div(class_rows_, m_)));
         const double within = one ? f0 * f1 * (stride_ == 1 ? 0.72 : 0.97) : std::max(fma, load) + 3 * m * n;
-        const double masked_cycles = model.lanes < 8 ? f0 * f1 * m * n * (stride_ == 1 ? 1.8 : 12.0) : within * (1 + (one ? 2.0 : 0.5) * edge_columns) * (one ? 1.0 : 1 + 0.5 * edge_rows);
-        const double cycles = masked_ && model.lanes < 16 ? masked_cycles : one ? 1.2 * f0 * f1 + 1 : row ? std::max(1.3 * fma, load) + 5 : (1.05 + 2.0 / (m * n)) * std::max(fma, load) + 3 * m * n + 40 + (any ? 6 * f1 * f0 / m + 20 : 0);
+        const double masked_cycles = model.lanes < 8 ? f0 * f1 * m * n * (stride_ == 1 ? 1.8 : 12.0) /* a guess */ : within * (1 + (one ? 2.0 : 0.5) * edge_columns) * (one ? 1.0 : 1 + 0.5 * edge_rows);
+        const double cycles = masked_ ? masked_cycles : one ? 1.2 * f0 * f1 + 1 : row ? std::max(1.3 * fma, load) + 5 : (1.05 + 2.0 / (m * n)) * std::max(fma, load) + 3 * m * n + 40 + (any ? 6 * f1 * f0 / m + 20 : 0);
         const double pixels = static_cast<double>(p.input_elements() + p.output_elements() * (p.residual ? 2 : 1));
-        // Nobody has timed AVX-512's variant of conv_depthwise_masked: it is not preferred.
-        const double copied = !copies_ && !(masked_ && model.lanes == 16) ? 0.0 : planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * staged_floats(blocking_.strip);
+        const double copied = !copies_ ? 0.0 : planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * staged_floats(blocking_.strip);
         const double extended = extend_ ? planes * static_cast<double>(classes_) * static_cast<double>(ceil_div(class_rows_, blocking_.strip)) * extended_floats(blocking_.strip) : 0.0;
         const double calls = static_cast<double>(tasks());
         serial_seconds = tiles * cycles / model.hertz + 4.0 * pixels / 80e9 + 4.0 * copied / 50e9 + 4.0 * extended / model.copy_bytes_per_second + calls * model.call_seconds + 1e-6;
@@ -556,6 +555,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
 
 /// As plan_rows(), without copies.
 Result<std::unique_ptr<AlgorithmPlan>> plan_masked(const PlanRequest &request) {
+    if (best_isa() == Isa::kAvx512 && request.options.variant.empty() && request.choice.empty()) {
+        return Status(StatusCode::kUnsupported, "conv_depthwise_masked was measured on AVX2 only; with AVX-512 it has to be named");
+    }
     return best_variant<DepthwisePlan>(request, kMasked, [&](const Variant &kernel, const auto &consider) {
         if (suits(kernel, request.problem)) {
             consider(std::make_unique<DepthwisePlan>(request, kernel, nullptr));
@@ -589,7 +591,10 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_direct_depthwise(const PlanRequest &
     }
     Result<std::unique_ptr<AlgorithmPlan>> small = plan_small(request);
     Result<std::unique_ptr<AlgorithmPlan>> rows = plan_rows(request), masked = plan_masked(request);
-    if ((masked.ok() && (!rows.ok() || (*masked)->ranked_seconds < (*rows)->ranked_seconds)) || (!rows.ok() && !request.options.variant.empty() && forced_variant(request.options, kMasked).ok())) {
+    const bool masked_is_better = masked.ok() && (!rows.ok() || (*masked)->ranked_seconds < (*rows)->ranked_seconds);
+    // Where neither can, the one that says why: it was named, or needs less memory.
+    const bool masked_says_why = !masked.ok() && !rows.ok() && (masked.status().code() == StatusCode::kResourceExhausted || (!request.options.variant.empty() && forced_variant(request.options, kMasked).ok()));
+    if (masked_is_better || masked_says_why) {
         rows = std::move(masked);
     }
     return small.ok() && (!rows.ok() || (*small)->ranked_seconds < (*rows)->ranked_seconds) ? std::move(small) : std::move(rows);

@@ -82,8 +82,8 @@ public:
         out_width_ = p.out_width();
         columns_read_ = (out_width_ - 1) * p.stride_w + (p.filter_width - 1) * p.dilation_w + 1;
         padded_ = p.pad_top != 0 || p.pad_bottom != 0 || p.pad_left != 0 || p.pad_right != 0;
-        // AVX-512's tiles of 10 x 2 and 6 x 4 ask less of L2 for each FMA; what blocks would do for them nobody has measured.
-        may_block_ = p.layout == Layout::kNchw && pad_.constant && channels_ >= kLanes && kernel.isa != Isa::kAvx512;
+        // Measured on AVX2 only. AVX-512's tiles of 10 x 2 and 6 x 4 ask less of L2 for each FMA.
+        may_block_ = p.layout == Layout::kNchw && pad_.constant && channels_ >= kLanes && kernel.isa == Isa::kAvx2;
     }
 
     /// Decides the blocking within the limit and lays out the workspace.
@@ -296,20 +296,20 @@ private:
         const double sharing = static_cast<double>(passes == 1.0 ? std::min<int64_t>(b.oc_parts, threads_) : 1);
         const double resident = packer_.packed_floats() / groups / sharing + static_cast<double>(b.images * b.channels) * touched(b);
         const double filters = packer_.packed_floats() * 4.0 * (resident > kCacheShare * static_cast<double>(machine().l2_bytes) / sizeof(float) ? passes : 1.0);
-        const double step_cycles = kernel_.isa == Isa::kAvx512 ? wide_step_cycles(model, vectors) : step_cycles_of(model, vectors, b);
+        const double step_cycles = kernel_.isa == Isa::kAvx2 ? step_cycles_of(model, vectors, b) : plain_step_cycles(model, vectors);
         const double at_once = std::ceil(static_cast<double>(b.channels) / static_cast<double>(channels_at_once(b)));
         const double copies = padded_ ? static_cast<double>(b.images) : 0.0;
         const double calls = passes * groups * chunks * ((b.blocked ? static_cast<double>(b.images * ceil_div(b.channels, kLanes)) : copies) + at_once * static_cast<double>(panels_)) + images * static_cast<double>(ceil_div(p.out_channels, kLanes) * ceil_div(out_height_, b.strip));
         return steps * step_cycles / model.hertz + moved / model.copy_bytes_per_second + filters / kStreamBytesPerSecond + calls * model.call_seconds + 1e-6;
     }
 
-    /// Cycles of a term of a register tile on AVX-512: its filters and, for a run of pixels, a line of x come from L2, not quite hidden
-    /// behind the arithmetic.
-    double wide_step_cycles(const CostModel &model, int vectors) const {
+    /// Cycles of a term of a register tile: its filters and, for a run of pixels, a line of x come from L2, not quite hidden behind the
+    /// arithmetic.
+    double plain_step_cycles(const CostModel &model, int vectors) const {
         return model.tile_cycles(static_cast<int>(r_), vectors) + 0.3 * static_cast<double>(width_ / kLanes + 1);
     }
 
-    /// The same of fewer registers, which ask L2 for more: a term's filters, where not the same few meet all tiles, and its part of
+    /// The same of AVX2, whose registers are fewer and ask L2 for more: a term's filters, where not the same few meet all tiles, and its part of
     /// the lines that a run of pixels reads.
     double step_cycles_of(const CostModel &model, int vectors, const Blocking &b) const {
         const Conv2dProblem &p = problem_;
@@ -317,7 +317,7 @@ private:
         const double row_lines = b.blocked ? std::min(columns, static_cast<double>(r_ * p.filter_width)) / static_cast<double>(kLanes) : std::min(1.0 + (columns - 1.0) / static_cast<double>(kLanes), static_cast<double>(r_));
         const double lines = row_lines * static_cast<double>(p.filter_height) / static_cast<double>(taps_);
         const double asked = 64.0 * (lines + (b.blocked ? 0.0 : static_cast<double>(width_ / kLanes)));
-        // Every partial sum is added to what memory has.
+        // Every partial sum is added to what memory has: a load, an addition and a store a vector, an estimate.
         const double joins = b.blocked ? 3.0 * static_cast<double>(r_) * vectors / static_cast<double>(channels_at_once(b) * taps_) : 0.0;
         return std::max(model.tile_cycles(static_cast<int>(r_), vectors), asked / kL2BytesPerCycle) + joins;
     }
@@ -463,7 +463,7 @@ private:
     struct Kind {
         int64_t images, rows;
         PixelOrder order;
-        std::vector<int32_t> positions, terms;  ///< for padded copies
+        std::vector<int32_t> positions, terms;  ///< for copies
         size_t positions_offset = 0, terms_offset = 0;  ///< for images in place, in the workspace
     };
 

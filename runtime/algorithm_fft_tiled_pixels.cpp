@@ -286,6 +286,9 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_pixels(const PlanRequest &
         }
         forced = *variant;
         isa = forced->isa;
+        if (std::strstr(forced->name, "_none") != nullptr) {
+            return Status(StatusCode::kUnsupported, "'" + request.options.variant + "' transforms filters; a plan is named by the variant that multiplies");
+        }
     }
     if (isa != Isa::kAvx2 && forced == nullptr && request.choice.empty()) {
         return Status(StatusCode::kUnsupported, "transforms with lanes along pixels were measured on AVX2 only; elsewhere plane_rows has to be named");
