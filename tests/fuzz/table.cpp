@@ -26,11 +26,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
             fuzz::expect(tables.spectral(*record.spectral).measured == nullptr || tables.spectral(*record.spectral).tier != Tier::kCostModel, "a measured product that decides nothing");
             continue;
         }
-        const Tables::Query query = {record.problem, record.accuracy, record.threads, record.cache};
+        const Tables::Query query = {record.problem, record.accuracy, record.threads, record.cache, record.workspace_limit};
         const auto [algorithm, words] = split_choice(record.choice);
         const double residual = tables.ranking(query).residual(algorithm, std::string(words));
         fuzz::expect(std::isfinite(residual), "a correction that is no number: " + record.choice);
-        if (const MeasuredProblem *measured = tables.exact(query)) {
+        for (const MeasuredProblem *measured : tables.exact(query)) {
             fuzz::expect(!measured->entries.empty(), "a measured problem without measurements");
         }
     }
