@@ -23,8 +23,8 @@
 #include "cost_model.h"
 #include "geometry.h"
 #include "lane_transforms.h"
-#include "tile_axis.h"
 #include "stages.h"
+#include "tile_search.h"
 
 namespace fourfold {
 namespace {
@@ -469,100 +469,18 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_planes(const PlanRequest &request) {
-    const Conv2dProblem &p = request.problem;
-    if (Status status = lane_transforms_take(p); !status.ok()) {
+    if (Status status = lane_transforms_take(request.problem); !status.ok()) {
         return status;
     }
-    Isa isa = best_isa();
-    const Variant *forced = nullptr;
-    if (!request.options.variant.empty()) {
-        const Result<const Variant *> variant = forced_variant(request.options, "lane_columns");
-        if (!variant) {
-            return variant.status();
-        }
-        forced = *variant;
-        isa = forced->isa;
+    const Result<NamedProduct> named = named_product(request, "lane_columns");
+    if (!named) {
+        return named.status();
     }
-    const int64_t shift_h = (p.filter_height - 1) * p.dilation_h, shift_w = (p.filter_width - 1) * p.dilation_w;
-    const bool zeros = p.padding_mode == PaddingMode::kZeros;
-    const bool wraps_h = zeros || (p.pad_top == 0 && p.pad_bottom == 0), wraps_w = zeros || (p.pad_left == 0 && p.pad_right == 0);
-    const std::vector<LaneKernels> lengths = lane_lengths(isa);
-    const CostModel model(isa);
-    struct Tiled {
-        double ranked, seconds;
-        LaneTiling tiling;
-    };
-    std::vector<Tiled> list;
-    bool possible = false;
-    size_t least_bytes = std::numeric_limits<size_t>::max();
-    Status status(StatusCode::kUnsupported, "the filter spans " + std::to_string(shift_h + 1) + "x" + std::to_string(shift_w + 1) + "; the longest transform has " + std::to_string(lengths.empty() ? 0 : lengths.back().n) + " points");
-    for (const LaneKernels &vertical : lengths) {
-        for (const bool whole_h : {false, true}) {
-            const TileAxis rows(vertical.n, whole_h, p.in_height, p.pad_top, p.pad_bottom, shift_h);
-            if (!rows.possible || (whole_h && !wraps_h)) {
-                continue;
-            }
-            for (const LaneKernels &horizontal : lengths) {
-                for (const bool whole_w : {false, true}) {
-                    const TileAxis columns(horizontal.n, whole_w, p.in_width, p.pad_left, p.pad_right, shift_w);
-                    if (!columns.possible || (whole_w && !wraps_w)) {
-                        continue;
-                    }
-                    for (const bool channel_lanes : {false, true}) {
-                        const LaneTiling tiling(vertical, horizontal, rows, columns, channel_lanes);
-                        if (forced != nullptr && forced != tiling.product()) {
-                            continue;
-                        }
-                        possible = true;
-                        if (!request.restricted() || request.admits(tiling.choice())) {
-                            const double seconds = tiling.seconds(p, model);
-                            list.push_back({seconds, seconds, tiling});
-                        }
-                    }
-                }
-            }
+    return best_tiling<FftPlanesPlan, LaneTiling>(request, *named, "lane_columns", lane_lengths(named->isa), [](const LaneKernels &down, const LaneKernels &across, const TileAxis &rows, const TileAxis &columns, std::vector<LaneTiling> &list) {
+        for (const bool channel_lanes : {false, true}) {
+            list.emplace_back(down, across, rows, columns, channel_lanes);
         }
-    }
-    std::sort(list.begin(), list.end(), [](const Tiled &a, const Tiled &b) { return a.seconds < b.seconds; });
-    if (request.rank) {
-        // Of each variant of the product its best tiling; the others in proportion.
-        std::vector<std::pair<const Variant *, double>> factors;
-        for (Tiled &t : list) {
-            auto at = std::find_if(factors.begin(), factors.end(), [&](const auto &f) { return f.first == t.tiling.product(); });
-            if (at == factors.end()) {
-                at = factors.insert(at, {t.tiling.product(), request.ranked(t.tiling.choice(), t.seconds) / t.seconds});
-            }
-            t.ranked = t.seconds * at->second;
-        }
-        std::stable_sort(list.begin(), list.end(), [](const Tiled &a, const Tiled &b) { return a.ranked < b.ranked; });
-    }
-    std::unique_ptr<AlgorithmPlan> best;
-    std::vector<const Variant *> done;  // when all are asked for, the best of each variant
-    for (const Tiled &t : list) {
-        if (std::find(done.begin(), done.end(), t.tiling.product()) != done.end()) {
-            continue;
-        }
-        auto plan = std::make_unique<FftPlanesPlan>(request, t.tiling);
-        if (Status blocked = plan->block(request.options.workspace_limit); !blocked.ok()) {
-            if (plan->workspace_bytes < least_bytes) {
-                least_bytes = plan->workspace_bytes;
-                status = blocked;
-            }
-            continue;
-        }
-        request.considered(*plan);
-        done.push_back(t.tiling.product());
-        if (best == nullptr) {
-            best = std::move(plan);
-        }
-        if (request.collect == nullptr) {
-            break;
-        }
-    }
-    if (best == nullptr) {
-        return possible && list.empty() ? request.not_admitted("lane_columns") : status;
-    }
-    return best;
+    });
 }
 
 }  // namespace fourfold
