@@ -19,10 +19,10 @@ CandidateField::CandidateField(std::vector<Member> members, Options options)
 
 Failure CandidateField::sample(size_t i, double &seconds) {
     if (!states_[i].vetted) {
-        if (Failure failure = vet(i)) {
-            return failure;
-        }
-        states_[i].vetted = true;
+        vet(i);
+    }
+    if (states_[i].failure) {
+        return states_[i].failure;
     }
     if (std::vector<double> &alone = states_[i].alone; !alone.empty()) {
         seconds = alone.back();
@@ -57,34 +57,65 @@ void CandidateField::refresh() {
     }
 }
 
-Failure CandidateField::start(CandidateProcess &process) const {
-    return process.start(options_.command, options_.ready_seconds, options_.stopped);
-}
-
-Failure CandidateField::add(CandidateProcess &process, size_t i) const {
-    if (options_.before_run) {
-        options_.before_run();
-    }
-    if (Failure failure = process.add(members_[i].choice, options_.ready_seconds)) {
-        return failure;
-    }
-    return options_.judge ? options_.judge(i) : Failure();
-}
-
 double CandidateField::limit(size_t i, int runs) const {
-    const double hopeless = fastest_ > 0.0 ? 20.0 * fastest_ : std::numeric_limits<double>::infinity();
-    return std::max(5.0, std::min(100.0 * members_[i].predicted, hopeless) * runs);
+    return std::max(5.0, std::min(100.0 * members_[i].predicted, hopeless_seconds()) * runs);
 }
 
-/// In a process of its own: whether it does, and how many runs make a sample.
-Failure CandidateField::vet(size_t i) {
-    CandidateProcess process;
-    if (Failure failure = start(process)) {
-        return failure;
+/// Until a candidate has packed and run once.
+double CandidateField::add_limit() const {
+    return std::min(options_.ready_seconds, options_.begin_seconds + hopeless_seconds());
+}
+
+double CandidateField::hopeless_seconds() const {
+    return fastest_ > 0.0 ? 20.0 * fastest_ : std::numeric_limits<double>::infinity();
+}
+
+/// Those that pass alone at the same time: one for each stand, while there is memory for all.
+std::vector<size_t> CandidateField::beside(size_t first) const {
+    std::vector<size_t> list = {first};
+    double bytes = members_[first].bytes;
+    for (size_t i : expected_) {
+        if (i == first || states_[i].vetted) {
+            continue;
+        }
+        bytes += options_.arrays + members_[i].bytes;
+        if (list.size() == options_.stands.size() || (options_.memory > 0.0 && bytes > options_.memory)) {
+            break;
+        }
+        list.push_back(i);
     }
-    if (Failure failure = add(process, i)) {
-        return failure;
+    return list;
+}
+
+/// In processes of their own: whether it and those beside it do, and how many runs make a sample of each.
+void CandidateField::vet(size_t first) {
+    const std::vector<size_t> list = beside(first);
+    std::vector<CandidateProcess> processes(list.size());
+    std::vector<Failure> failures(list.size());
+    const auto each_that_does = [&](const std::function<Failure(size_t)> &step) {
+        for (size_t k = 0; k < list.size(); ++k) {
+            failures[k] = failures[k] ? failures[k] : step(k);
+        }
+    };
+    each_that_does([&](size_t k) { return processes[k].launch(options_.stands[k].command, options_.stopped); });
+    each_that_does([&](size_t k) { return processes[k].await_ready(options_.ready_seconds); });
+    each_that_does([&](size_t k) {
+        if (options_.stands[k].before_run) {
+            options_.stands[k].before_run();
+        }
+        return processes[k].ask_to_add(members_[list[k]].choice);
+    });
+    each_that_does([&](size_t k) { return processes[k].await_ready(add_limit()); });
+    // From here on one at a time: the others wait.
+    each_that_does([&](size_t k) { return options_.stands[k].judge ? options_.stands[k].judge(list[k]) : Failure(); });
+    each_that_does([&](size_t k) { return time_alone(processes[k], list[k]); });
+    for (size_t k = 0; k < list.size(); ++k) {
+        states_[list[k]].vetted = failures[k].kind != "stopped";
+        states_[list[k]].failure = failures[k];
     }
+}
+
+Failure CandidateField::time_alone(CandidateProcess &process, size_t i) {
     double elapsed = 0.0;
     if (Failure failure = process.sample(0, 0, 1, limit(i, 1), elapsed)) {
         return failure;
@@ -110,19 +141,24 @@ Failure CandidateField::vet(size_t i) {
 }
 
 Failure CandidateField::sample_here(size_t i, double &seconds) {
+    const Stand &stand = options_.stands.front();
     State &s = states_[i];
     const bool joins = s.place < 0;
     const bool full = joins && in_process_ > 0 && (alone_ || (options_.memory > 0.0 && bytes_ + members_[i].bytes > options_.memory));
     if (!process_.alive() || full || s.samples >= kLifetime) {
         refresh();
-        if (Failure failure = start(process_)) {
+        if (Failure failure = process_.start(stand.command, options_.ready_seconds, options_.stopped)) {
             return failure;
         }
     }
     if (s.place < 0) {
         const int place = in_process_++;
         bytes_ += members_[i].bytes;
-        if (Failure failure = add(process_, i)) {
+        if (stand.before_run) {
+            stand.before_run();
+        }
+        Failure failure = process_.add(members_[i].choice, add_limit());
+        if (failure || (stand.judge && (failure = stand.judge(i)))) {
             return failure;
         }
         s.place = place;

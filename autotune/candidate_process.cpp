@@ -55,6 +55,11 @@ CandidateProcess::~CandidateProcess() {
 }
 
 Failure CandidateProcess::start(const std::vector<std::string> &command, double seconds, std::function<bool()> stopped) {
+    const Failure failure = launch(command, std::move(stopped));
+    return failure ? failure : await_ready(seconds);
+}
+
+Failure CandidateProcess::launch(const std::vector<std::string> &command, std::function<bool()> stopped) {
     end();
     buffer_.clear();
     stopped_ = std::move(stopped);
@@ -92,14 +97,16 @@ Failure CandidateProcess::start(const std::vector<std::string> &command, double 
         end();
         return {"refused", "no process"};
     }
-    return await_ready(seconds);
+    return {};
 }
 
 Failure CandidateProcess::add(const std::string &choice, double seconds) {
-    if (Failure failure = send("add " + choice)) {
-        return failure;
-    }
-    return await_ready(seconds);
+    const Failure failure = ask_to_add(choice);
+    return failure ? failure : await_ready(seconds);
+}
+
+Failure CandidateProcess::ask_to_add(const std::string &choice) {
+    return send("add " + choice);
 }
 
 Failure CandidateProcess::await_ready(double seconds) {

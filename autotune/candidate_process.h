@@ -65,6 +65,10 @@ public:
     Failure start(const std::vector<std::string> &command, double seconds, std::function<bool()> stopped = {});
     /// Adds a candidate; the first is number 0. A failure ends the process.
     Failure add(const std::string &choice, double seconds);
+    /// The same in two halves: what several processes are told at once they do beside each other.
+    Failure launch(const std::vector<std::string> &command, std::function<bool()> stopped = {});
+    Failure ask_to_add(const std::string &choice);
+    Failure await_ready(double seconds);
     /// Seconds of so many runs in a row, after some that are not timed.
     Failure sample(int which, int warm, int repeats, double seconds, double &elapsed);
     bool alive() const {
@@ -74,7 +78,6 @@ public:
 
 private:
     Failure send(const std::string &line);
-    Failure await_ready(double seconds);
     Failure read_line(double seconds, std::string &line);
     Failure ended();
 

@@ -13,60 +13,70 @@
 namespace fourfold::cli {
 namespace {
 
+constexpr int kMostStands = 8;  ///< memory's bandwidth is everybody's
+
 Failure within(double error, double limit) {
     return error <= limit ? Failure() : Failure{"wrong", fmt::format("max error {:.2g} is over the limit {:.0e}", error, limit)};
 }
 
 }  // namespace
 
-JudgedField::JudgedField(const Conv2dProblem &problem, const std::vector<Member> &members, const Options &options)
-    : result_(ProblemData::result_elements(problem)) {
-    start(problem.to_string(), members, options, ProblemData::bytes(problem) + 8.0 * static_cast<double>(ProblemData::result_elements(problem)));
+JudgedField::JudgedField(const Conv2dProblem &problem, const std::vector<Member> &members, const Options &options) {
+    start(problem.to_string(), members, options, ProblemData::result_elements(problem), ProblemData::bytes(problem) + 8.0 * static_cast<double>(ProblemData::result_elements(problem)));
     if (const std::unique_ptr<ProblemData> data = ProblemData::make(problem, options.seed)) {
         std::vector<double> limits;
         for (const Member &m : members) {
             limits.push_back(error_limit(to_string(m.algorithm)));
         }
         const auto reference = std::make_shared<const Reference>(problem, arrays_of(*data), options.check_all_below_flops);
-        judge_ = [this, reference, limits](size_t i) { return within(reference->max_error(result_.data()), limits[i]); };
+        judge_ = [reference, limits](size_t i, const float *result) { return within(reference->max_error(result), limits[i]); };
     }
 }
 
-JudgedField::JudgedField(const SpectralProblem &problem, const std::vector<Member> &members, const Options &options)
-    : result_(2 * SpectralData::result_elements(problem)) {
-    start(problem.to_string(), members, options, 2.0 * SpectralData::bytes(problem));
+JudgedField::JudgedField(const SpectralProblem &problem, const std::vector<Member> &members, const Options &options) {
+    start(problem.to_string(), members, options, 2 * SpectralData::result_elements(problem), 2.0 * SpectralData::bytes(problem));
     try {
         const auto data = std::make_shared<const SpectralData>(problem, options.seed);
-        judge_ = [this, data](size_t) { return within(data->max_error(reinterpret_cast<const Complex *>(result_.data())), kSpectralErrorLimit); };
+        judge_ = [data](size_t, const float *result) { return within(data->max_error(reinterpret_cast<const Complex *>(result)), kSpectralErrorLimit); };
     } catch (const std::bad_alloc &) {
         // ok() says so.
     }
 }
 
-void JudgedField::start(const std::string &problem, const std::vector<Member> &members, const Options &options, double bytes) {
+void JudgedField::start(const std::string &problem, const std::vector<Member> &members, const Options &options, int64_t elements, double bytes) {
     std::vector<CandidateField::Member> list;
     for (const Member &m : members) {
         list.push_back({m.choice, m.predicted, m.bytes});
     }
     CandidateField::Options field;
-    field.command = {"/proc/self/exe", "candidate", "--problem", problem, "--device", to_string(options.device), "--threads", std::to_string(options.threads), "--seed", std::to_string(options.seed), "--result-file", std::to_string(result_.file())};
     field.cold = options.cold;
+    std::vector<std::string> command = {"/proc/self/exe", "candidate", "--problem", problem, "--device", to_string(options.device), "--threads", std::to_string(options.threads), "--seed", std::to_string(options.seed)};
     if (options.cold) {
-        field.command.push_back("--cold");
+        command.push_back("--cold");
     }
     if (options.workspace_limit < std::numeric_limits<size_t>::max()) {
-        field.command.insert(field.command.end(), {"--workspace-max", std::to_string(options.workspace_limit)});
+        command.insert(command.end(), {"--workspace-max", std::to_string(options.workspace_limit)});
     }
     if (!options.variants.empty()) {
-        field.command.insert(field.command.end(), {"--variants", options.variants});
+        command.insert(command.end(), {"--variants", options.variants});
+    }
+    // A GPU has room for one.
+    const int stands = options.device == Device::kCpu ? std::clamp(machine().hardware_threads / options.threads, 1, kMostStands) : 1;
+    for (int k = 0; k < stands; ++k) {
+        results_.push_back(std::make_unique<SharedFloats>(elements));
+        CandidateField::Stand stand;
+        stand.command = command;
+        stand.command.insert(stand.command.end(), {"--result-file", std::to_string(results_.back()->file())});
+        stand.before_run = [result = results_.back().get()] { result->fill_nan(); };
+        stand.judge = [this, result = results_.back().get()](size_t i) { return judge_(i, result->data()); };
+        field.stands.push_back(std::move(stand));
     }
     field.ready_seconds = options.ready_seconds;
     field.fastest = options.fastest;
     const Result<DeviceInfo> gpu = device_info(options.device);
     const size_t memory = gpu ? gpu->memory_bytes : usable_memory();
     field.memory = std::max(1.0, static_cast<double>(memory) / 2 - bytes);
-    field.before_run = [this] { result_.fill_nan(); };
-    field.judge = [this](size_t i) { return judge_(i); };
+    field.arrays = bytes;
     field.stopped = is_stopped;
     field_.emplace(std::move(list), std::move(field));
 }

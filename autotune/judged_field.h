@@ -1,11 +1,14 @@
 // The candidates of one problem in other processes (candidate_field.h), with the arrays and the reference that judge them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "candidate_field.h"
@@ -45,20 +48,23 @@ public:
 
     /// False when memory ran out.
     bool ok() const {
-        return judge_ != nullptr && result_.data() != nullptr;
+        return judge_ != nullptr && std::all_of(results_.begin(), results_.end(), [](const auto &r) { return r->data() != nullptr; });
     }
     /// As CandidateField's; "stopped" once is_stopped().
     Failure sample(size_t i, double &seconds);
+    void expect(std::vector<size_t> next) {
+        field_->expect(std::move(next));
+    }
     void refresh() {
         field_->refresh();
     }
 
 private:
-    /// `bytes`: of operands and result.
-    void start(const std::string &problem, const std::vector<Member> &members, const Options &options, double bytes);
+    /// `bytes`: of operands and result; `elements`: of the result.
+    void start(const std::string &problem, const std::vector<Member> &members, const Options &options, int64_t elements, double bytes);
 
-    SharedFloats result_;
-    std::function<Failure(size_t)> judge_;
+    std::vector<std::unique_ptr<SharedFloats>> results_;  ///< of each stand
+    std::function<Failure(size_t i, const float *result)> judge_;
     std::optional<CandidateField> field_;
 };
 

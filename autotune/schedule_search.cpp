@@ -740,6 +740,11 @@ private:
             const std::string group = stages_.size() > 1 ? " " + m.name.substr(0, m.name.find(' ')) : "";
             list.push_back({to_string(m.algorithm) + group, m.predicted, m.workspace, incumbent, m.samples, false});
         };
+        options.expect = [&](const std::vector<size_t> &next) {
+            std::vector<size_t> members;
+            std::transform(next.begin(), next.end(), std::back_inserter(members), [&](size_t i) { return ids[i]; });
+            field.expect(std::move(members));
+        };
         const Cost cost = [&](size_t i) {
             Member &m = problem.members[ids[i]];
             double sample = -1.0;

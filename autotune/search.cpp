@@ -274,27 +274,59 @@ private:
             }
         }
         std::stable_sort(list.begin(), list.end(), [&](size_t a, size_t b) { return candidates_[a].predicted < candidates_[b].predicted; });
-        list = admitted(std::move(list));
-        if (options_.patience == 0) {
-            return list;
-        }
         // Brought in one by one, each measured against the leader as it then is.
         std::vector<size_t> tried;
         double leader = std::numeric_limits<double>::infinity();
         int misses = 0;
-        for (size_t i : list) {
-            if (misses >= options_.patience || !sample({i}, 1)) {
+        for (auto at = list.begin(); at != list.end(); ++at) {
+            if (!is_tried(*at) && (is_unlikely(*at) || !has_room())) {
+                continue;
+            }
+            if ((options_.patience > 0 && misses >= options_.patience) || !bring_in(*at, {at + 1, list.end()})) {
                 break;
             }
-            tried.push_back(i);
-            misses = best_of(i) < leader ? 0 : misses + 1;
-            leader = std::min(leader, best_of(i));
+            tried.push_back(*at);
+            misses = best_of(*at) < leader ? 0 : misses + 1;
+            leader = std::min(leader, best_of(*at));
         }
         const size_t incumbent = static_cast<size_t>(incumbent_);
         if (std::find(list.begin(), list.end(), incumbent) != list.end() && std::find(tried.begin(), tried.end(), incumbent) == tried.end()) {
             tried.push_back(incumbent);
         }
         return tried;
+    }
+
+    bool has_room() const {
+        int tried = 0;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            tried += is_tried(i);
+        }
+        return options_.trials == 0 || tried < options_.trials;
+    }
+    /// Whether it would have to beat its prediction by more than any of its group that was measured, and by a margin, to lead.
+    bool is_unlikely(size_t i) const {
+        if (static_cast<int>(i) == incumbent_) {
+            return false;
+        }
+        double best = std::numeric_limits<double>::infinity(), ratio = best;
+        size_t told = 0;
+        for (size_t j = 0; j < candidates_.size(); ++j) {
+            best = std::min(best, best_of(j));
+            if (candidates_[j].group == candidates_[i].group && std::isfinite(best_of(j))) {
+                ratio = std::min(ratio, best_of(j) / candidates_[j].predicted);
+                ++told;
+            }
+        }
+        return told >= options_.telling && options_.unlikely * ratio * candidates_[i].predicted > best;
+    }
+    /// The first sample. `rest`: who may be next.
+    bool bring_in(size_t i, std::vector<size_t> rest) {
+        if (options_.expect && result_.samples[i].empty()) {
+            rest.insert(rest.begin(), i);
+            rest.erase(std::remove_if(rest.begin(), rest.end(), [&](size_t j) { return is_tried(j) || is_unlikely(j); }), rest.end());
+            options_.expect(rest);
+        }
+        return sample({i}, 1);
     }
 
     /// Brings every one of the list to so many samples, in rounds; where they are `timed`, to fewer if a stage's time is up. False when it was
@@ -310,6 +342,11 @@ private:
                 break;
             }
             std::shuffle(order.begin(), order.end(), random_);
+            if (round == 0 && order.size() > 1 && options_.expect) {
+                std::vector<size_t> first;
+                std::copy_if(order.begin(), order.end(), std::back_inserter(first), [&](size_t i) { return lacks(i) && result_.samples[i].empty(); });
+                options_.expect(first);
+            }
             for (size_t i : order) {
                 if (is_over()) {
                     return false;

@@ -349,6 +349,7 @@ private:
         SearchOptions search_options;
         search_options.clock = now;
         search_options.stopped = [&] { return is_stopped() || !written; };
+        search_options.expect = [&](const std::vector<size_t> &next) { processes.expect(next); };
         search_options.budget = seconds;
         search_options.trials = flags_.trials;
         search_options.patience = flags_.patience;
@@ -818,7 +819,7 @@ Action add_tune(CLI::App &verb) {
     CLI::Option *verify = verb.add_flag("--verify-only", flags->verify_only, "measure the table's winners and runners-up again; write nothing")->excludes(resume);
     CLI::Option *bundle = verb.add_option("--export-bundle", flags->bundle, "measure nothing: pack the problems and this program into a new folder, for a machine that has the GPU and not this build (fourfold measure); --budget and its like are what measure uses unless it is given others")->excludes(resume)->excludes(verify)->excludes(out);
     CLI::Option *import = verb.add_option("--import", flags->results, "measure nothing: add these results of bundles to the table")->excludes(shapes)->excludes(problems)->excludes(bundle)->excludes(resume)->excludes(verify);
-    verb.footer("Each candidate first runs in a process of its own and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes; where the incumbent fails, it must do well in one.");
+    verb.footer("Each candidate first runs in a process of its own (several at once where processors are idle, but never while another is timed) and is checked against the reference; those that pass are timed beside each other in another one. A new winner replaces the incumbent only when it proves faster in fresh processes; where the incumbent fails, it must do well in one.");
     return [flags, shapes, problems, bundle, import, out, &verb] {
         if (bundle->count() == 0 && flags->out.empty()) {
             return bad("--out is required; see fourfold tune --help");

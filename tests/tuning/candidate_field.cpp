@@ -33,6 +33,7 @@ while read verb a b c; do
         n=$((n + 1))
         case $a in
         refused) echo refused for no reason ;;
+        sleeper) sleep 1; echo ready ;;
         *) echo ready ;;
         esac ;;
     sample)
@@ -58,7 +59,9 @@ protected:
         for (const std::string &choice : choices) {
             members.push_back({choice, 1e-3, 100.0});
         }
-        options.command = {"/bin/sh", "-c", kChild, folder / "note"};
+        for (CandidateField::Stand &stand : options.stands) {
+            stand.command = {"/bin/sh", "-c", kChild, folder / "note"};
+        }
         return CandidateField(members, options);
     }
     int count(const std::string &line) const {
@@ -70,7 +73,14 @@ protected:
         return found;
     }
     const TemporaryFolder folder;
-    CandidateField::Options options;
+    CandidateField::Options options = one_stand();
+
+private:
+    static CandidateField::Options one_stand() {
+        CandidateField::Options options;
+        options.stands.resize(1);
+        return options;
+    }
 };
 
 TEST_F(Field, MeasuresInOneProcessAfterEachPassedAlone) {
@@ -123,7 +133,7 @@ TEST_F(Field, WhoIsFarBehindBeginsOnceForTwoSamples) {
 }
 
 TEST_F(Field, WhatFailsCostsItselfAlone) {
-    options.judge = [](size_t i) { return i == 3 ? Failure{"wrong", "max error 1"} : Failure(); };
+    options.stands[0].judge = [](size_t i) { return i == 3 ? Failure{"wrong", "max error 1"} : Failure(); };
     CandidateField field = make({"good 1", "crash 1", "refused 1", "liar 1", "fine 2"});
     double seconds = 0.0;
     EXPECT_FALSE(field.sample(0, seconds));
@@ -136,6 +146,60 @@ TEST_F(Field, WhatFailsCostsItselfAlone) {
         EXPECT_NEAR(seconds, 2e-3, 1e-9);
     }
     EXPECT_EQ(count("start"), 5 + 1) << "none of the failures was in the common process";
+}
+
+TEST_F(Field, ThoseExpectedPassAloneBesideEachOther) {
+    options.stands.resize(3);
+    std::vector<std::string> judged;
+    for (size_t k = 0; k < options.stands.size(); k++) {
+        options.stands[k].before_run = [&, k] { judged.push_back("clear " + std::to_string(k)); };
+        options.stands[k].judge = [&, k](size_t i) {
+            judged.push_back("judge " + std::to_string(k) + " " + std::to_string(i));
+            return i == 3 ? Failure{"wrong", "max error 1"} : Failure();
+        };
+    }
+    CandidateField field = make({"a 1", "b 2", "crash 1", "liar 1", "e 3"});
+    double seconds = 0.0;
+    field.expect({0, 2, 1, 3, 4});
+    ASSERT_FALSE(field.sample(0, seconds));
+    EXPECT_NEAR(seconds, 1e-3, 1e-9);
+    EXPECT_EQ(judged, (std::vector<std::string>{"clear 0", "clear 1", "clear 2", "judge 0 0", "judge 1 2", "judge 2 1", "clear 0", "judge 0 0"}));
+    EXPECT_EQ(count("start"), 3 + 1);
+    EXPECT_EQ(count("add b"), 1);
+    EXPECT_EQ(count("add liar"), 0) << "there were three stands";
+    // What came of passing is said to who asks, once.
+    EXPECT_EQ(field.sample(2, seconds).kind, "crash");
+    ASSERT_FALSE(field.sample(1, seconds));
+    EXPECT_NEAR(seconds, 2e-3, 1e-9);
+    EXPECT_EQ(count("start"), 4) << "both have passed, and join the common process";
+    EXPECT_EQ(field.sample(3, seconds).kind, "wrong");
+    EXPECT_EQ(count("add e"), 1);
+    ASSERT_FALSE(field.sample(4, seconds));
+    EXPECT_NEAR(seconds, 3e-3, 1e-9);
+    EXPECT_EQ(count("start"), 6);
+}
+
+TEST_F(Field, WithoutMemoryForSeveralTheyPassOneByOne) {
+    options.stands.resize(2);
+    options.memory = 350.0;
+    options.arrays = 200.0;
+    CandidateField field = make({"a 1", "b 1"});
+    double seconds = 0.0;
+    field.expect({0, 1});
+    ASSERT_FALSE(field.sample(0, seconds));
+    EXPECT_EQ(count("add b"), 0) << "its 100 bytes, the other's and another process's 200 are over 350";
+    ASSERT_FALSE(field.sample(1, seconds));
+    EXPECT_EQ(count("start"), 3);
+}
+
+TEST_F(Field, WhoTakesTooLongToBeginIsGivenUpOnceThereIsABetterOne) {
+    options.begin_seconds = 0.1;
+    CandidateField field = make({"a 1", "sleeper 1"});
+    double seconds = 0.0;
+    ASSERT_FALSE(field.sample(0, seconds));
+    EXPECT_EQ(field.sample(1, seconds).kind, "timeout");
+    CandidateField alone = make({"sleeper 1"});
+    EXPECT_FALSE(alone.sample(0, seconds)) << "nobody is better, and it has all of ready_seconds";
 }
 
 TEST_F(Field, OneThatSpoilsTheProcessForOthersEndsTheSharing) {

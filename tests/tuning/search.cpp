@@ -294,6 +294,86 @@ TEST(Search, HopelessPredictionsAreNotTried) {
     EXPECT_EQ(asked[2], 0);
 }
 
+TEST(Search, WhoWouldHaveToBeatItsPredictionByMoreThanAllOthersIsNotTried) {
+    // Measured 1.0 to 1.5 times its prediction; the eighth on would need 0.79 and less of it to lead, but 0.8 is the margin.
+    const auto space = [](double last) {
+        std::vector<SearchCandidate> candidates;
+        for (const double predicted : {1.00, 1.02, 1.04, 1.06, 1.08, 1.10, 1.24, 1.27, 1.5, last}) {
+            SearchCandidate c;
+            c.group = "one";
+            c.predicted = predicted * 1e-3;
+            candidates.push_back(c);
+        }
+        return candidates;
+    };
+    const std::vector<double> seconds = {1.0e-3, 1.5e-3, 1.3e-3, 1.2e-3, 1.2e-3, 1.3e-3, 1.3e-3, 1.3e-3, 1.9e-3, 1.9e-3};
+    std::vector<int> runs(seconds.size());
+    std::vector<size_t> announced;
+    SearchOptions options;
+    options.expect = [&](const std::vector<size_t> &next) { announced.insert(announced.end(), next.begin(), next.end()); };
+    const auto cost = [&](size_t i) {
+        runs[i]++;
+        return seconds[i];
+    };
+    std::vector<SearchCandidate> candidates = space(1.6);
+    SearchResult found = find_fastest(candidates, options, cost);
+    EXPECT_EQ(found.best, 0);
+    EXPECT_GT(runs[6], 0) << "0.81 of its prediction would do";
+    EXPECT_EQ(runs[7], 0);
+    EXPECT_EQ(runs[8], 0);
+    EXPECT_EQ(runs[9], 0);
+    EXPECT_GT(std::count(announced.begin(), announced.end(), size_t{6}), 0);
+    EXPECT_EQ(announced.back(), 6u) << "the others were announced before there was enough to tell, not after";
+    // The incumbent always is, and who is of another group says nothing of these.
+    std::fill(runs.begin(), runs.end(), 0);
+    candidates[9].incumbent = true;
+    candidates[7].group = "another";
+    candidates[8].group = "another";
+    find_fastest(candidates, options, cost);
+    EXPECT_GT(runs[9], 0);
+    EXPECT_GT(runs[7], 0);
+    // Less than six say nothing.
+    std::fill(runs.begin(), runs.end(), 0);
+    candidates = space(1.6);
+    options.telling = 11;
+    find_fastest(candidates, options, cost);
+    EXPECT_EQ(std::count(runs.begin(), runs.end(), 0), 0);
+    // Samples of an interrupted search count as any.
+    std::fill(runs.begin(), runs.end(), 0);
+    options.telling = 6;
+    for (size_t i = 0; i < 6; i++) {
+        candidates[i].samples = {seconds[i]};
+    }
+    candidates[9].samples = {seconds[9]};
+    find_fastest(candidates, options, cost);
+    EXPECT_EQ(runs[7], 0);
+}
+
+TEST(Search, TrialsAreLeftForThoseThatAreLikely) {
+    std::vector<SearchCandidate> candidates;
+    std::vector<double> seconds;
+    for (int i = 0; i < 12; i++) {
+        SearchCandidate c;
+        c.group = i < 9 ? "one" : "two";
+        c.predicted = (i < 6 ? 1.0 + 0.01 * i : i < 9 ? 1.5 : 1.6 + 0.01 * i) * 1e-3;
+        candidates.push_back(c);
+        seconds.push_back(i < 9 ? c.predicted : 0.9e-3);
+    }
+    std::vector<int> runs(seconds.size());
+    SearchOptions options;
+    options.trials = 9;
+    find_fastest(candidates, options, [&](size_t i) {
+        runs[i]++;
+        return seconds[i];
+    });
+    for (int i : {6, 7, 8}) {
+        EXPECT_EQ(runs[static_cast<size_t>(i)], 0);
+    }
+    for (int i : {9, 10, 11}) {
+        EXPECT_GT(runs[static_cast<size_t>(i)], 0) << i;
+    }
+}
+
 TEST(Search, ALikeliestThatIsCostlyIsNotTriedWhereItIsHopeless) {
     std::vector<SearchCandidate> candidates(3);
     const double predicted[] = {1.0, 2.0, 8.0};
