@@ -545,9 +545,10 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
             return;
         }
         // Reads in place, and leaves the last rows of an image without padding to its twin that copies.
-        for (const Variant &twin : registry()) {
-            if (!zeros && twin.isa == kernel.isa && std::string(twin.stage) == kernel.stage && twin.parameter("pad", 0) == 1 && suits(twin, p) && twin.parameter("f", 0) == kernel.parameter("f", 0) && twin.parameter("m", 0) == kernel.parameter("m", 0) && twin.parameter("n", 0) == kernel.parameter("n", 0) && twin.parameter("stride", 0) == kernel.parameter("stride", 0)) {
-                consider(std::make_unique<DepthwisePlan>(request, twin, &kernel));
+        const auto agrees = [&](const Variant &twin, const char *key) { return twin.parameter(key, 0) == kernel.parameter(key, 0); };
+        for (const Variant *twin : variants_of(kernel.stage, kernel.isa)) {
+            if (!zeros && twin->parameter("pad", 0) == 1 && suits(*twin, p) && agrees(*twin, "f") && agrees(*twin, "m") && agrees(*twin, "n") && agrees(*twin, "stride")) {
+                consider(std::make_unique<DepthwisePlan>(request, *twin, &kernel));
             }
         }
     });

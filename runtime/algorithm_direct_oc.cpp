@@ -28,6 +28,7 @@ constexpr int64_t kLanes = 16;      ///< planes of an unblock_channels call
 constexpr int64_t kTermBlock = 256;  ///< terms before a partial sum joins the total: the error grows with the root of this
 constexpr double kCacheShare = 0.75;  ///< of L2, for what is read again
 constexpr int64_t kMaxSorted = 1 << 14;  ///< pixels of a task that are sorted by their taps; larger images have few borders
+constexpr int64_t kMostPixels = 1 << 16;  ///< of a strip of rows
 
 /// What a task covers and how much of it is in flight at once.
 struct Blocking {
@@ -120,7 +121,8 @@ public:
         }
         for (int64_t strips = 1, last = 0; strips <= out_height_; strips++) {
             const int64_t strip = ceil_div(out_height_, strips);
-            if (strip != last) {
+            // A strip's pixels have a table, which is filled by planning or by each call.
+            if (strip != last && (strip == 1 || strip * out_width_ <= kMostPixels)) {
                 consider(1, strip);
             }
             last = strip;
@@ -448,10 +450,22 @@ private:
                     }
                 }
             }
-            for (int64_t j = group.begin; j < group.begin + group.count; j++) {
-                const int64_t pixel = order.pixels.empty() ? j : order.pixels[static_cast<size_t>(j)];
-                const int64_t row = pixel / out_width_;
-                *position++ = static_cast<int32_t>(row / rows * x.image + row % rows * x.output_row + pixel % out_width_ * x.output_column);
+            const auto row_at = [&](int64_t row) { return row / rows * x.image + row % rows * x.output_row; };
+            if (order.pixels.empty()) {
+                // Without a division for each pixel: that was most of the time of planning an image.
+                int64_t row = group.begin / out_width_, column = group.begin % out_width_, begin = row_at(row);
+                for (int64_t j = 0; j < group.count; j++) {
+                    *position++ = static_cast<int32_t>(begin + column * x.output_column);
+                    if (++column == out_width_) {
+                        column = 0;
+                        begin = row_at(++row);
+                    }
+                }
+            } else {
+                for (int64_t j = group.begin; j < group.begin + group.count; j++) {
+                    const int64_t pixel = order.pixels[static_cast<size_t>(j)];
+                    *position++ = static_cast<int32_t>(row_at(pixel / out_width_) + pixel % out_width_ * x.output_column);
+                }
             }
             const int64_t rest = round_up(group.count, r_) - group.count;
             std::fill(position, position + rest, *(position - 1));

@@ -51,13 +51,10 @@ struct PlaneKernels {
 
 std::vector<PlaneKernels> plane_lengths(Isa isa) {
     std::vector<PlaneKernels> list;
-    for (const Variant &columns : registry()) {
-        if (columns.isa != isa || std::strcmp(columns.stage, "plane_columns_forward") != 0) {
-            continue;
-        }
+    for (const Variant *columns : variants_of("plane_columns_forward", isa)) {
         PlaneKernels k;
-        k.n = columns.parameter("n", 0);
-        k.columns_forward = &columns;
+        k.n = columns->parameter("n", 0);
+        k.columns_forward = columns;
         k.columns_inverse = variant_of_length(isa, "plane_columns_inverse", k.n, nullptr);
         k.rows_product = variant_of_length(isa, "plane_rows", k.n, "mode=product");
         k.rows_none = variant_of_length(isa, "plane_rows", k.n, "mode=none");

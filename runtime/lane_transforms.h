@@ -2,6 +2,7 @@
 // channel share, forward (algorithm_fft_tiled_planes.cpp) and for the filters' gradient (backward_filters_fft_planes.cpp).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -40,12 +41,9 @@ struct LaneKernels {
 };
 
 inline const Variant *variant_of_length(Isa isa, const char *stage, int64_t n, const char *mode) {
-    for (const Variant &v : registry()) {
-        if (v.isa == isa && std::strcmp(v.stage, stage) == 0 && v.parameter("n", 0) == n && (mode == nullptr || std::strstr(v.parameters, mode) != nullptr)) {
-            return &v;
-        }
-    }
-    return nullptr;
+    const std::vector<const Variant *> &list = variants_of(stage, isa);
+    const auto at = std::find_if(list.begin(), list.end(), [&](const Variant *v) { return v->parameter("n", 0) == n && (mode == nullptr || std::strstr(v->parameters, mode) != nullptr); });
+    return at == list.end() ? nullptr : *at;
 }
 
 /// Which problems have transforms without a sum over channels.
@@ -65,13 +63,10 @@ inline Status lane_transforms_take(const Conv2dProblem &p) {
 /// The lengths of a rung of the ladder.
 inline std::vector<LaneKernels> lane_lengths(Isa isa) {
     std::vector<LaneKernels> list;
-    for (const Variant &rows : registry()) {
-        if (rows.isa != isa || std::strcmp(rows.stage, "lane_rows_forward") != 0) {
-            continue;
-        }
+    for (const Variant *rows : variants_of("lane_rows_forward", isa)) {
         LaneKernels k;
-        k.n = rows.parameter("n", 0);
-        k.rows_forward = &rows;
+        k.n = rows->parameter("n", 0);
+        k.rows_forward = rows;
         k.rows_inverse = variant_of_length(isa, "lane_rows_inverse", k.n, nullptr);
         k.columns_lanes = variant_of_length(isa, "lane_columns", k.n, "mode=lanes");
         k.columns_one = variant_of_length(isa, "lane_columns", k.n, "mode=one");

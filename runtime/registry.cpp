@@ -3,6 +3,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <string_view>
+#include <utility>
 
 #include "device/runtime.h"
 #include "halide_hooks.h"
@@ -16,9 +19,24 @@ const char *environment(const char *name) {
 std::atomic<RegistryTracer *> registry_tracer{nullptr};
 
 namespace {
-std::vector<Variant> &all_variants() {
-    static std::vector<Variant> list = built_in_variants();
-    return list;
+struct Registry {
+    std::vector<Variant> list = built_in_variants();
+    std::map<std::pair<std::string_view, Isa>, std::vector<const Variant *>> by_stage;
+
+    Registry() {
+        index();
+    }
+    void index() {
+        by_stage.clear();
+        for (const Variant &v : list) {
+            by_stage[{v.stage, v.isa}].push_back(&v);
+        }
+    }
+};
+
+Registry &all_variants() {
+    static Registry all;
+    return all;
 }
 
 int call_missing(void **arguments) {
@@ -34,11 +52,12 @@ const Variant missing = {"", Isa::kGeneric, "", "", call_missing, ""};
 }  // namespace
 
 const std::vector<Variant> &registry() {
-    return all_variants();
+    return all_variants().list;
 }
 
 void add_variant(const Variant &variant) {
-    all_variants().push_back(variant);
+    all_variants().list.push_back(variant);
+    all_variants().index();
 }
 
 int Variant::parameter(const char *key, int fallback) const {
@@ -53,14 +72,14 @@ int Variant::parameter(const char *key, int fallback) const {
     return fallback;
 }
 
-std::vector<const Variant *> variants_of(const char *stage) {
-    std::vector<const Variant *> found;
-    for (const Variant &v : registry()) {
-        if (v.isa == best_isa() && std::strcmp(v.stage, stage) == 0) {
-            found.push_back(&v);
-        }
-    }
-    return found;
+const std::vector<const Variant *> &variants_of(const char *stage, Isa isa) {
+    static const std::vector<const Variant *> none;
+    const auto at = all_variants().by_stage.find({stage, isa});
+    return at == all_variants().by_stage.end() ? none : at->second;
+}
+
+const std::vector<const Variant *> &variants_of(const char *stage) {
+    return variants_of(stage, best_isa());
 }
 
 const Variant *find_variant(const char *stage, const char *parameters) {

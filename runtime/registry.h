@@ -90,8 +90,10 @@ public:
 };
 extern std::atomic<RegistryTracer *> registry_tracer;
 
-/// Those of a stage that the best available rung offers.
-std::vector<const Variant *> variants_of(const char *stage);
+/// Those of a stage that a rung offers, in the list's order; found by an index, as planning asks for thousands.
+const std::vector<const Variant *> &variants_of(const char *stage, Isa isa);
+/// Those that the best available rung offers.
+const std::vector<const Variant *> &variants_of(const char *stage);
 /// The stage's variant on the best rung with exactly these parameters. Never null: one that the list lacks fails when called.
 const Variant *find_variant(const char *stage, const char *parameters = "");
 /// "layout=nchw" or "layout=nhwc".

@@ -42,10 +42,10 @@ struct TileTransform {
 template<typename Make>
 std::vector<TileTransform> tile_transforms(Isa isa, const char *forward_stage, const char *inverse_stage, const Make &make) {
     std::vector<TileTransform> list;
-    for (const Variant &forward : registry()) {
-        for (const Variant &inverse : registry()) {
-            if (forward.isa == isa && inverse.isa == isa && std::strcmp(forward.stage, forward_stage) == 0 && std::strcmp(inverse.stage, inverse_stage) == 0 && std::strcmp(inverse.parameters, forward.parameters) == 0) {
-                list.push_back(make(forward, inverse));
+    for (const Variant *forward : variants_of(forward_stage, isa)) {
+        for (const Variant *inverse : variants_of(inverse_stage, isa)) {
+            if (std::strcmp(inverse->parameters, forward->parameters) == 0) {
+                list.push_back(make(*forward, *inverse));
             }
         }
     }
