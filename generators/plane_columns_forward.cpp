@@ -1,4 +1,4 @@
-// Real transforms of the columns of a tile, 8 columns to a vector. Algorithm only; speed lives in
+// Real transforms of the columns of a tile, a vector of columns at a time. Algorithm only; speed lives in
 // schedules/*/plane_columns_forward.cpp.
 //
 //     out[k,x] = sum_y in[at(y) + x] exp(-2 pi i k*y/n)
@@ -7,6 +7,7 @@
 #include "generators/plane_fft.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/plane_fft.h"
+#include "schedules/cpu/transposed_stores.h"
 
 using namespace Halide;
 
@@ -20,7 +21,7 @@ public:
     Input<Buffer<float, 1>> in{"in"};
     /// Where the row of point (i, j) of a column begins, at j*odd + i.
     Input<Buffer<int32_t, 1>> at{"at"};
-    /// (lane, x, part, block); columns in eights.
+    /// (lane, x, part, block); columns in whole vectors.
     Output<Buffer<float, 4>> out{"out"};
 
     void generate() {
@@ -63,24 +64,26 @@ public:
                 choices.push_back(select(r.z == 0, alone, second(x, r.z)[2 * i + p]));
             }
         }
-        constexpr int lanes = fourfold::kPlaneLanes;
+        const fourfold::PlaneBlocks blocks(f, get_target());
+        const Expr group = r.z * (f.even / blocks.group) + r.x / blocks.group;
         out(l, x, part, b) = undef<float>();
-        out(r.x % lanes, x, r.y, r.z * (f.even / lanes) + r.x / lanes) = mux(r.y * f.even + r.x, choices);
+        out(blocks.lane(group, r.x % blocks.group), x, r.y, blocks.block(group)) = mux(r.y * f.even + r.x, choices);
 
-        stages = {out, first, between, real, second, x, l, part, b, j, s, k, r.x, r.y, r.z, f.odd, f.even};
+        stages = {out, first, between, real, second, x, l, part, b, j, s, k, r.x, r.y, r.z, f.odd, f.even, blocks.lanes};
     }
 
     void schedule() {
-        constexpr int lanes = fourfold::kPlaneLanes;
+        const fourfold::PlaneBlocks blocks(fourfold::LaneFactors(n), get_target());
         fourfold::require_origin(in);
         fourfold::require_origin(at);
         fourfold::require_origin(out);
         at.dim(0).set_extent(n);
-        out.dim(0).set_extent(lanes);
-        out.dim(1).set_stride(lanes);
+        out.dim(0).set_extent(blocks.lanes);
+        out.dim(1).set_stride(blocks.lanes);
         out.dim(2).set_extent(2);
-        out.dim(3).set_extent((stages.odd / 2 + 1) * (stages.even / lanes));
+        out.dim(3).set_extent(blocks.count);
         fourfold::cpu::schedule(stages);
+        get_pipeline().add_custom_lowering_pass(new fourfold::cpu::TransposedStores());
     }
 
 private:

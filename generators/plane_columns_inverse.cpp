@@ -1,10 +1,11 @@
-// The inverse of plane_columns_forward, unscaled: half spectra of columns to columns of pixels, 8 to a vector. Algorithm only; speed
+// The inverse of plane_columns_forward, unscaled: half spectra of columns to columns of pixels, a vector at a time. Algorithm only; speed
 // lives in schedules/*/plane_columns_inverse.cpp.
 //
 //     out[y,x] = sum_{k < n} X[k,x] exp(+2 pi i k*y/n)      with X[n-k] = conj(X[k]) and in the known half of X
 #include "generators/plane_fft.h"
 #include "generators/post_op.h"
 #include "schedules/cpu/plane_fft.h"
+#include "schedules/cpu/transposed_stores.h"
 
 using namespace Halide;
 
@@ -18,27 +19,28 @@ public:
     Input<Buffer<float, 4>> in{"in"};
     /// Which row is point (i, j) of a column, at j*odd + i.
     Input<Buffer<int32_t, 1>> at{"at"};
-    /// (column, row); columns in eights.
+    /// (column, row); columns in whole vectors.
     Output<Buffer<float, 2>> out{"out"};
 
     void generate() {
         namespace fft = fourfold::small_fft;
         using fourfold::Complex;
         const fourfold::LaneFactors f(n);
-        constexpr int lanes = fourfold::kPlaneLanes;
+        const fourfold::PlaneBlocks blocks(f, get_target());
         Var x("x"), y("y"), l("l"), part("part"), b("b"), j("j"), s("s"), k("k");
 
+        const int group = blocks.group;
         // Those of k mod odd = 0 apart, or the others' would be asked for with them.
         Func turned_reals("turned_reals"), turned("turned");
-        turned_reals(x, l, part, b) = in(l, x, part, b);
-        turned(x, l, part, b) = in(l, x, part, b);
+        turned_reals(x, l, part, b) = in(blocks.lane(b, l), x, part, blocks.block(b));
+        turned(x, l, part, b) = in(blocks.lane(b, l), x, part, blocks.block(b));
         std::vector<Complex> half, z;
         for (int i = 0; i <= f.even / 2; i++) {
-            half.push_back({turned_reals(x, i % lanes, 0, i / lanes), i == 0 || i == f.even / 2 ? Expr() : Expr(turned_reals(x, i % lanes, 1, i / lanes))});
+            half.push_back({turned_reals(x, i % group, 0, i / group), i == 0 || i == f.even / 2 ? Expr() : Expr(turned_reals(x, i % group, 1, i / group))});
         }
         for (int i = 0; i < f.even; i++) {
-            const Expr block = k * (f.even / lanes) + i / lanes;
-            z.push_back({turned(x, i % lanes, 0, block), turned(x, i % lanes, 1, block)});
+            const Expr at_group = k * (f.even / group) + i / group;
+            z.push_back({turned(x, i % group, 0, at_group), turned(x, i % group, 1, at_group)});
         }
         Func real("real"), first("first"), between("between");
         real(x) = Tuple(fft::real_inverse(half, f.even));
@@ -62,21 +64,22 @@ public:
         out(x, y) = undef<float>();
         out(x, row) = mux(r.x, Tuple(second(x, r.y)).as_vector());
 
-        stages = {out, turned_reals, turned, real, first, between, second, x, y, l, part, b, j, s, k, r.x, r.y, f.odd, f.even};
+        stages = {out, turned_reals, turned, real, first, between, second, x, y, l, part, b, j, s, k, r.x, r.y, f.odd, f.even, blocks.lanes, group};
     }
 
     void schedule() {
-        constexpr int lanes = fourfold::kPlaneLanes;
+        const fourfold::PlaneBlocks blocks(fourfold::LaneFactors(n), get_target());
         fourfold::require_origin(in);
         fourfold::require_origin(at);
         fourfold::require_origin(out);
         at.dim(0).set_extent(n);
-        in.dim(0).set_extent(lanes);
-        in.dim(1).set_stride(lanes);
+        in.dim(0).set_extent(blocks.lanes);
+        in.dim(1).set_stride(blocks.lanes);
         in.dim(2).set_extent(2);
-        in.dim(3).set_extent((stages.odd / 2 + 1) * (stages.even / lanes));
+        in.dim(3).set_extent(blocks.count);
         out.dim(1).set_extent(n);
         fourfold::cpu::schedule(stages);
+        get_pipeline().add_custom_lowering_pass(new fourfold::cpu::TransposedStores());
     }
 
 private:

@@ -2,21 +2,38 @@
 // and what they share: the 2-D transform of one tile, whose vectors run along its own pixels and frequencies. Lengths are
 // odd*even, in two loops and in the order of generators/lane_fft.h.
 //
-// Columns are transformed first, 8 columns of pixels to a vector. Their half spectra are stored in blocks of 8 frequencies, which
-// are the lanes of the rows' transforms:
+// Columns are transformed first, a vector of 8 (AVX-512: 16) columns of pixels at a time. Their half spectra are stored in blocks of as
+// many frequencies, which are the lanes of the rows' transforms:
 //
-//     spectrum (lane, x, part, block)      the frequency k with k mod odd = q / even and k mod even = q % even, q = block*8 + lane
+//     spectrum (lane, x, part, block)      the frequency k with k mod odd = q / even and k mod even = q % even, q = block*lanes + lane
 //
 // where q / even <= odd/2: the others are conjugate to these. Of k mod odd = 0 only k mod even <= even/2 are kept, and zeros beyond.
 #pragma once
+
+#include <algorithm>
 
 #include "generators/lane_fft.h"
 #include "generators/small_fft.h"
 
 namespace fourfold {
 
-/// Columns of pixels, and frequencies, to a vector.
-constexpr int kPlaneLanes = 8;
+/// How spectra lie in blocks of one frequency to a lane: what a stage of `even` points has next to each other is a whole block, or a half.
+struct PlaneBlocks {
+    int lanes;  ///< columns of pixels, and frequencies, to a vector
+    int group;  ///< frequencies of a block that one transform has
+    int count;
+
+    PlaneBlocks(const LaneFactors &f, const Halide::Target &target)
+        : lanes(target.has_feature(Halide::Target::AVX512) ? 16 : 8), group(std::min(f.even, lanes)), count(((f.odd / 2 + 1) * f.even + lanes - 1) / lanes) {
+    }
+    /// Lane and block of a member of a group.
+    Halide::Expr lane(const Halide::Expr &g, const Halide::Expr &l) const {
+        return group == lanes ? l : g % (lanes / group) * group + l;
+    }
+    Halide::Expr block(const Halide::Expr &g) const {
+        return group == lanes ? g : g / (lanes / group);
+    }
+};
 
 struct PlaneColumnsForwardStages {
     Halide::Func out;      ///< (l, x, part, b)
@@ -26,7 +43,7 @@ struct PlaneColumnsForwardStages {
     Halide::Func second;   ///< (x, k), a Tuple: the others
     Halide::Var x{"x"}, l{"l"}, part{"part"}, b{"b"}, j{"j"}, s{"s"}, k{"k"};
     Halide::RVar r_q, r_part, r_k;  ///< of out's update: frequency k mod even, part, k mod odd
-    int odd, even;
+    int odd, even, lanes;
 };
 
 struct PlaneRowsStages {
@@ -39,19 +56,20 @@ struct PlaneRowsStages {
     Halide::Var l{"l"}, x{"x"}, part{"part"}, b{"b"}, j{"j"}, s{"s"}, k{"k"};
     Halide::RVar r_s, r_j;  ///< of out's update
     bool product;           ///< false: only first, between and second
-    int odd, even;
+    int odd, even, lanes;
 };
 
 struct PlaneColumnsInverseStages {
     Halide::Func out;      ///< (x, y)
-    Halide::Func turned_reals, turned;  ///< (x, l, part, b): spectra, columns next to each other: k mod odd = 0, and the others
+    Halide::Func turned_reals, turned;  ///< (x, l, part, b): spectra in groups, columns next to each other: k mod odd = 0, and the others
     Halide::Func real;     ///< (x), a Tuple: the inverse of `even` points of k mod odd = 0
     Halide::Func first;    ///< (x, k), a Tuple: the others
     Halide::Func between;  ///< (x, s, k)
     Halide::Func second;   ///< (x, j), a Tuple: the real inverses of `odd` points
     Halide::Var x{"x"}, y{"y"}, l{"l"}, part{"part"}, b{"b"}, j{"j"}, s{"s"}, k{"k"};
     Halide::RVar r_i, r_j;  ///< of out's update
-    int odd, even;
+    int odd, even, lanes;
+    int group;  ///< lanes of a block of turned
 };
 
 namespace small_fft {

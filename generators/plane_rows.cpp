@@ -1,4 +1,4 @@
-// The rows of a tile's spectra, 8 frequencies of its columns to a vector: transform, product with a filter's spectrum, inverse
+// The rows of a tile's spectra, a vector of frequencies of its columns at a time: transform, product with a filter's spectrum, inverse
 // transform. Algorithm only; speed lives in schedules/*/plane_rows.cpp.
 //
 //     out[q,x] = sum_k exp(+2 pi i k*x/n) w[q,k] sum_x' exp(-2 pi i k*x'/n) in[q,x']        (complex, unscaled)
@@ -83,11 +83,11 @@ public:
             out(l, to, r.x % 2, b) = mux(r.x, Tuple(second(l, r.y, b)).as_vector());
         }
 
-        stages = {out, first, between, second, back, third, l, x, part, b, j, s, k, r.x, r.y, product, f.odd, f.even};
+        stages = {out, first, between, second, back, third, l, x, part, b, j, s, k, r.x, r.y, product, f.odd, f.even, fourfold::PlaneBlocks(f, get_target()).lanes};
     }
 
     void schedule() {
-        constexpr int lanes = fourfold::kPlaneLanes;
+        const int lanes = stages.lanes;
         fourfold::require_origin(in);
         fourfold::require_origin(at);
         fourfold::require_origin(w);

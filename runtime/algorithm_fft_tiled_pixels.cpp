@@ -22,19 +22,21 @@
 namespace fourfold {
 namespace {
 
-constexpr int64_t kPlaneLanes = 8;  ///< as generators/plane_fft.h has it
-
 /// The kernels of one length.
 struct PlaneKernels {
     int64_t n = 0;
+    int64_t lanes = 8;  ///< columns of pixels, and frequencies, to a vector, as generators/plane_fft.h has it
     const Variant *columns_forward = nullptr, *columns_inverse = nullptr, *rows_product = nullptr, *rows_none = nullptr;
 
     int64_t even() const {
         return n & -n;
     }
+    int64_t groups() const {
+        return n / even() / 2 + 1;
+    }
     /// Blocks of frequencies of a real transform, as generators/plane_fft.h orders them.
     int64_t blocks() const {
-        return (n / even() / 2 + 1) * even() / kPlaneLanes;
+        return ceil_div(groups() * even(), lanes);
     }
     /// Which point of a sequence is (i, j), at j*odd + i; times the distance between points.
     std::vector<int32_t> places(int64_t distance) const {
@@ -54,6 +56,7 @@ std::vector<PlaneKernels> plane_lengths(Isa isa) {
     for (const Variant *columns : variants_of("plane_columns_forward", isa)) {
         PlaneKernels k;
         k.n = columns->parameter("n", 0);
+        k.lanes = std::max(8, vector_lanes(isa));
         k.columns_forward = columns;
         k.columns_inverse = variant_of_length(isa, "plane_columns_inverse", k.n, nullptr);
         k.rows_product = variant_of_length(isa, "plane_rows", k.n, "mode=product");
@@ -86,19 +89,26 @@ struct PixelTiling {
     int64_t tasks(const Conv2dProblem &p) const {
         return p.batch * p.out_channels * tiles();
     }
+    /// Columns of a tile that transforms read, whole vectors of them.
+    int64_t read_width() const {
+        return round_up(columns.n, down.lanes);
+    }
     /// An odd number of vectors: rows of a tile share few sets of L1.
     int64_t pitch() const {
-        return (columns.n / kPlaneLanes | 1) * kPlaneLanes;
+        return (read_width() / down.lanes | 1) * down.lanes;
     }
     int64_t tile_floats() const {
         return rows.n * pitch();
     }
-    /// Of a tile's spectra, and of a filter's.
+    /// Of a tile's spectra.
     int64_t spectrum_floats() const {
-        return down.blocks() * 2 * columns.n * kPlaneLanes;
+        return down.blocks() * 2 * read_width() * down.lanes;
+    }
+    int64_t filter_floats() const {
+        return down.blocks() * 2 * columns.n * down.lanes;
     }
     int64_t width() const {
-        return round_up(columns.step, kPlaneLanes);
+        return round_up(columns.step, down.lanes);
     }
     double seconds(const Conv2dProblem &p, const CostModel &model) const;
 };
@@ -107,12 +117,12 @@ struct PixelTiling {
 /// block of rows there and back; the tile's copy and crop move 35 GB/s. Where an image is beyond L3, what a tile touches and L2 does not
 /// keep comes from memory: rows of 240 x 240 tiles take 3.2 us a block in 1000x1000, 4.9 us in a 4K image.
 double PixelTiling::seconds(const Conv2dProblem &p, const CostModel &model) const {
-    const double vectors = static_cast<double>(kPlaneLanes) / model.lanes;
+    const double vectors = static_cast<double>(down.lanes) / model.lanes;
     const auto steps = [](int64_t n) { return static_cast<double>(n) * std::log2(static_cast<double>(n)); };
-    const double wide = static_cast<double>(columns.n / kPlaneLanes), kept = static_cast<double>(width() / kPlaneLanes);
+    const double wide = static_cast<double>(read_width() / down.lanes), kept = static_cast<double>(width() / down.lanes);
     const double cycles = (1.7 * wide + 1.85 * kept) * steps(rows.n) + 5.1 * static_cast<double>(down.blocks()) * steps(columns.n);
     const double moved = static_cast<double>(rows.n * columns.n + rows.step * columns.step) * sizeof(float);
-    const double touched = moved + static_cast<double>(tile_floats() + 2 * spectrum_floats()) * sizeof(float);
+    const double touched = moved + static_cast<double>(tile_floats() + spectrum_floats() + filter_floats()) * sizeof(float);
     const double images = static_cast<double>(p.batch * (p.in_channels * p.in_height * p.in_width + p.out_channels * rows.out * columns.out)) * sizeof(float);
     double one = vectors * cycles / model.hertz + 2.0 * moved / (1.4 * model.copy_bytes_per_second) + 4.0 * model.call_seconds;
     if (touched > 0.9 * static_cast<double>(machine().l2_bytes) && images > static_cast<double>(machine().l3_bytes)) {
@@ -124,7 +134,7 @@ double PixelTiling::seconds(const Conv2dProblem &p, const CostModel &model) cons
 class FftPixelsPlan final : public AlgorithmPlan {
 public:
     FftPixelsPlan(const PlanRequest &request, const PixelTiling &tiling)
-        : problem_(request.problem), tiling_(tiling), rows_(tiling.rows), columns_(tiling.columns), columns_forward_(*tiling.down.columns_forward), columns_inverse_(*tiling.down.columns_inverse), rows_product_(*tiling.across.rows_product), rows_none_(*tiling.across.rows_none), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), crop_(CropStage::find(Layout::kNchw)), post_(kernel_post_op(problem_)), threads_(request.options.threads), pitch_(tiling.pitch()), blocks_(tiling.down.blocks()), spectrum_(tiling.spectrum_floats()) {
+        : problem_(request.problem), tiling_(tiling), rows_(tiling.rows), columns_(tiling.columns), columns_forward_(*tiling.down.columns_forward), columns_inverse_(*tiling.down.columns_inverse), rows_product_(*tiling.across.rows_product), rows_none_(*tiling.across.rows_none), pad_(PadStage::find(problem_)), place_(*find_variant("place_filters")), crop_(CropStage::find(Layout::kNchw)), post_(kernel_post_op(problem_)), threads_(request.options.threads), pitch_(tiling.pitch()), lanes_(tiling.down.lanes), width_(tiling.read_width()), blocks_(tiling.down.blocks()), spectrum_(tiling.spectrum_floats()), filter_(tiling.filter_floats()) {
         const Conv2dProblem &p = problem_;
         variant = rows_product_.name;
         pack_rate = 3e9;
@@ -141,7 +151,7 @@ public:
 
     Status block(size_t workspace_limit) {
         const Conv2dProblem &p = problem_;
-        const double packed = static_cast<double>(spectrum_) * static_cast<double>(p.out_channels) * sizeof(float);
+        const double packed = static_cast<double>(filter_) * static_cast<double>(p.out_channels) * sizeof(float);
         if (packed > 1e15) {
             return Status(StatusCode::kResourceExhausted, "the filter spectra would need over 10^15 bytes");
         }
@@ -175,18 +185,23 @@ public:
         return parallel_for(execution, pack_slots_, p.out_channels, [&](int64_t index, int slot, KernelContext &context) {
             std::byte *base = workspace + static_cast<size_t>(slot) * slot_bytes_;
             float *tile = floats_at(base, tile_offset_), *spectrum = floats_at(base, spectrum_offset_);
+            clear_unused(tile, spectrum);
             const Ints<1> places_h(row_places_.data(), {{p.filter_height, 1}});
             const Ints<1> places_w(column_places_.data(), {{p.filter_width, 1}});
             const Floats<3> from(w.data + index * w.s[0], {{p.filter_width, w.s[3]}, {p.filter_height, w.s[2]}, {1, 0}});
             const Floats<3> to(tile, {{columns_.n, 1}, {rows_.n, pitch_}, {1, 0}});
             return call(place_, context, from, places_h, places_w, to) && transform_columns(tile, spectrum, context) &&
-                   call(rows_none_, context, spectra(spectrum), column_points(), spectra(spectrum), scale, filter(floats_at(packed, 0) + index * spectrum_));
+                   call(rows_none_, context, spectra(spectrum, columns_.n), column_points(), spectra(spectrum, columns_.n), scale, filter(floats_at(packed, 0) + index * filter_));
         });
     }
 
     Status forward(const ForwardTensors &t, const std::byte *packed, std::byte *workspace, const Execution &execution) const override {
         const Conv2dProblem &p = problem_;
         const int64_t tiles = tiling_.tiles(), outputs = p.out_channels / p.in_channels;
+        for (int slot = 0; slot < slots_; slot++) {
+            std::byte *base = workspace + static_cast<size_t>(slot) * slot_bytes_;
+            clear_unused(floats_at(base, tile_offset_), floats_at(base, spectrum_offset_));
+        }
         return parallel_for(execution, slots_, tiling_.tasks(p), [&](int64_t index, int slot, KernelContext &context) {
             std::byte *base = workspace + static_cast<size_t>(slot) * slot_bytes_;
             float *tile = floats_at(base, tile_offset_), *spectrum = floats_at(base, spectrum_offset_);
@@ -196,27 +211,38 @@ public:
             if (!copy(plane, t.input.s[2], ty, tx, tile, context) || !transform_columns(tile, spectrum, context)) {
                 return false;
             }
-            const float *w = floats_at(packed, 0) + k * spectrum_;
+            const float *w = floats_at(packed, 0) + k * filter_;
             const Floats<2> rows(tile, {{tiling_.width(), 1}, {rows_.n, pitch_}});
             const Ints<1> row_points(row_points_.data(), {{rows_.n, 1}});
-            return call(rows_product_, context, spectra(spectrum), column_points(), filter(w), 1.0f, spectra(spectrum)) &&
-                   call(columns_inverse_, context, spectra(spectrum), row_points, rows) && finish(t, image, k, ty, tx, tile, context);
+            return call(rows_product_, context, spectra(spectrum, columns_.n), column_points(), filter(w), 1.0f, spectra(spectrum, columns_.n)) &&
+                   call(columns_inverse_, context, spectra(spectrum, width_), row_points, rows) && finish(t, image, k, ty, tx, tile, context);
         });
     }
 
 private:
-    Floats<4> spectra(const float *spectrum) const {
-        return Floats<4>(spectrum, {{kPlaneLanes, 1}, {columns_.n, kPlaneLanes}, {2, columns_.n * kPlaneLanes}, {blocks_, 2 * columns_.n * kPlaneLanes}});
+    Floats<4> spectra(const float *spectrum, int64_t columns) const {
+        return Floats<4>(spectrum, {{lanes_, 1}, {columns, lanes_}, {2, width_ * lanes_}, {blocks_, 2 * width_ * lanes_}});
     }
     Floats<4> filter(const float *w) const {
-        return Floats<4>(w, {{kPlaneLanes, 1}, {columns_.n, 2 * kPlaneLanes}, {2, kPlaneLanes}, {blocks_, 2 * columns_.n * kPlaneLanes}});
+        return Floats<4>(w, {{lanes_, 1}, {columns_.n, 2 * lanes_}, {2, lanes_}, {blocks_, 2 * columns_.n * lanes_}});
     }
     Ints<1> column_points() const {
         return Ints<1>(column_points_.data(), {{columns_.n, 1}});
     }
     bool transform_columns(const float *tile, float *spectrum, KernelContext &context) const {
         const Ints<1> offsets(row_offsets_.data(), {{rows_.n, 1}});
-        return call(columns_forward_, context, Floats<1>(tile, {{tiling_.tile_floats(), 1}}), offsets, spectra(spectrum));
+        return call(columns_forward_, context, Floats<1>(tile, {{tiling_.tile_floats(), 1}}), offsets, spectra(spectrum, width_));
+    }
+
+    /// Lanes that nothing uses are transformed all the same: zeros stay zeros, where denormals would take their time.
+    void clear_unused(float *tile, float *spectrum) const {
+        const int64_t block = 2 * width_ * lanes_;
+        if (tiling_.down.groups() * tiling_.down.even() % lanes_ != 0) {
+            std::memset(spectrum + (blocks_ - 1) * block, 0, static_cast<size_t>(block) * sizeof(float));
+        }
+        for (int64_t y = 0; width_ > columns_.n && y < rows_.n; y++) {
+            std::memset(tile + y * pitch_ + columns_.n, 0, static_cast<size_t>(width_ - columns_.n) * sizeof(float));
+        }
     }
 
     /// The pixels of a tile, with the padding that it reaches.
@@ -257,7 +283,7 @@ private:
     const CropStage crop_;
     const KernelPostOp post_;
     const int threads_;
-    const int64_t pitch_, blocks_, spectrum_;  ///< floats between rows of a tile; blocks of frequencies; floats of a spectrum
+    const int64_t pitch_, lanes_, width_, blocks_, spectrum_, filter_;  ///< floats between rows of a tile; of a vector; columns transformed; blocks of frequencies; floats of a spectrum and of a filter's
     bool in_place_ = false;  ///< tiles inside the image are of n x n pixels
     int64_t inside_top_ = 0, inside_bottom_ = 0, inside_left_ = 0, inside_right_ = 0;
     std::vector<int32_t> row_places_, column_places_;               ///< of a filter's taps

@@ -1,10 +1,10 @@
-// CPU schedule of plane_columns_forward: 8 columns at a time, `even` real transforms of `odd` points to the stack, then odd/2 + 1 of
+// CPU schedule of plane_columns_forward: 8 columns (AVX-512: 16) at a time, `even` real transforms of `odd` points to the stack, then odd/2 + 1 of
 // `even` points, whose 8 frequencies by 8 columns are transposed in registers on the way out: stores at a distance of 8, all eight of
-// which are unrolled, become one store of interleaved vectors.
+// which are unrolled, become a transposition (transposed_stores.h).
 //
 // AMD EPYC, Zen 4 without AVX-512, AVX2, 2026-12-01, one thread, other work beside it: 8 columns take 0.26 us at n = 72, 0.53 at 120,
-// 1.2 to 1.8 at 240, 2.5 N log2 N counted 34 to 31 GFLOP/s. Of 2035 instructions for 8 columns of n = 72 594 are operations and 689
-// shuffles: LLVM takes 69 for 8 x 8, where 24 would do.
+// 1.2 to 1.8 at 240, 2.5 N log2 N counted 34 to 31 GFLOP/s; before transposed_stores.h, when of 2035 instructions for 8 columns of n = 72
+// 689 were shuffles.
 #include "schedules/cpu/plane_fft.h"
 
 using namespace Halide;
@@ -13,8 +13,8 @@ namespace fourfold::cpu {
 
 void schedule(PlaneColumnsForwardStages &s) {
     Var xo("xo"), xi("xi");
-    Stage out = s.out.bound(s.l, 0, kPlaneLanes).bound(s.part, 0, 2).update();
-    out.split(s.x, xo, xi, kPlaneLanes, TailStrategy::RoundUp).reorder(xi, s.r_q, s.r_part, s.r_k, xo).vectorize(xi).unroll(s.r_q).unroll(s.r_part).unroll(s.r_k);
+    Stage out = s.out.bound(s.l, 0, s.lanes).bound(s.part, 0, 2).update();
+    out.split(s.x, xo, xi, s.lanes, TailStrategy::RoundUp).reorder(xi, s.r_q, s.r_part, s.r_k, xo).vectorize(xi).unroll(s.r_q).unroll(s.r_part).unroll(s.r_k);
     s.real.compute_at(s.out, s.r_k).vectorize(s.x);
     s.second.compute_at(s.out, s.r_k).vectorize(s.x);
     s.between.compute_at(s.out, xo).bound_extent(s.s, s.odd).reorder(s.x, s.s, s.j).vectorize(s.x).unroll(s.s);
