@@ -100,7 +100,7 @@ struct PixelTiling {
     int64_t tile_floats() const {
         return rows.n * pitch();
     }
-    /// Of a tile's spectra.
+    /// Of a tile's spectra; of a filter's.
     int64_t spectrum_floats() const {
         return down.blocks() * 2 * read_width() * down.lanes;
     }
@@ -115,7 +115,8 @@ struct PixelTiling {
 
 /// Zen 4, AVX2, 2026-12-01, other work beside it, the least times: 0.57 ns times n log2 n for 8 columns forward, 0.62 inverse and 1.7 for a
 /// block of rows there and back; the tile's copy and crop move 35 GB/s. Where an image is beyond L3, what a tile touches and L2 does not
-/// keep comes from memory: rows of 240 x 240 tiles take 3.2 us a block in 1000x1000, 4.9 us in a 4K image.
+/// keep comes from memory: rows of 240 x 240 tiles take 3.2 us a block in 1000x1000, 4.9 us in a 4K image. With AVX-512 these cycles are a guess
+/// from AVX2's: on a loaded Sapphire Rapids they took 1.5 (columns) to 2.2 times (rows) as long, and lane_columns as much longer.
 double PixelTiling::seconds(const Conv2dProblem &p, const CostModel &model) const {
     const double vectors = static_cast<double>(down.lanes) / model.lanes;
     const auto steps = [](int64_t n) { return static_cast<double>(n) * std::log2(static_cast<double>(n)); };
@@ -305,8 +306,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_fft_tiled_pixels(const PlanRequest &
     if (named->variant != nullptr && std::strstr(named->variant->name, "_none") != nullptr) {
         return Status(StatusCode::kUnsupported, "'" + request.options.variant + "' transforms filters; a plan is named by the variant that multiplies");
     }
-    if (named->isa != Isa::kAvx2 && named->variant == nullptr && request.choice.empty()) {
-        return Status(StatusCode::kUnsupported, "transforms with lanes along pixels were measured on AVX2 only; elsewhere plane_rows has to be named");
+    if (named->isa == Isa::kGeneric && named->variant == nullptr && request.choice.empty()) {
+        return Status(StatusCode::kUnsupported, "transforms with lanes along pixels were measured on AVX2 and AVX-512; elsewhere plane_rows has to be named");
     }
     return best_tiling<FftPixelsPlan, PixelTiling>(request, *named, "plane_rows", plane_lengths(named->isa), [](const PlaneKernels &down, const PlaneKernels &across, const TileAxis &rows, const TileAxis &columns, std::vector<PixelTiling> &list) {
         list.emplace_back(down, across, rows, columns);
