@@ -44,7 +44,7 @@ struct Contender {
 
 /// Whether it is one of the forms of direct's bwd-filters.
 bool sums_filters(const VariantInfo &v) {
-    return v.stage == "conv_backward_filters" || v.stage == "conv_depthwise_backward_filters";
+    return v.stage == "conv_backward_filters" || v.stage == "conv_depthwise_backward_filters" || v.stage == "conv_direct_oc";
 }
 
 /// The other runnable variants of the stage that the plan's own variant belongs to.

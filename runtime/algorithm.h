@@ -182,6 +182,8 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_naive(const PlanRequ
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanRequest &request);
 /// direct's other way: depthwise layers, x and gy read where they lie (backward_filters_depthwise.cpp); plan_filter_gradient_direct chooses.
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_depthwise(const PlanRequest &request);
+/// And of 1x1 filters, lanes along input channels (backward_filters_pointwise.cpp).
+Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_pointwise(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_im2col(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft(const PlanRequest &request);
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_fft_tiled(const PlanRequest &request);

@@ -238,14 +238,26 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<AlgorithmPlan>> plan_filter_gradient_direct(const PlanRequest &request) {
-    Result<std::unique_ptr<AlgorithmPlan>> depthwise = plan_filter_gradient_depthwise(request);
-    if (!request.options.variant.empty() && forced_variant(request.options, "conv_depthwise_backward_filters").ok()) {
-        return depthwise;
+    // A variant may force any of the forms.
+    const auto forces = [&](const char *stage) { return !request.options.variant.empty() && forced_variant(request.options, stage).ok(); };
+    if (forces("conv_depthwise_backward_filters")) {
+        return plan_filter_gradient_depthwise(request);
     }
-    Result<std::unique_ptr<AlgorithmPlan>> flat = best_variant<DirectBackwardFilters>(request, "conv_backward_filters", [&](const Variant &kernel, const auto &consider) {
+    if (forces("conv_direct_oc")) {
+        return plan_filter_gradient_pointwise(request);
+    }
+    Result<std::unique_ptr<AlgorithmPlan>> best = best_variant<DirectBackwardFilters>(request, "conv_backward_filters", [&](const Variant &kernel, const auto &consider) {
         consider(std::make_unique<DirectBackwardFilters>(request, kernel));
     });
-    return depthwise.ok() && (!flat.ok() || (*depthwise)->ranked_seconds < (*flat)->ranked_seconds) ? std::move(depthwise) : std::move(flat);
+    if (!request.options.variant.empty()) {
+        return best;
+    }
+    for (const auto plan : {plan_filter_gradient_depthwise, plan_filter_gradient_pointwise}) {
+        if (Result<std::unique_ptr<AlgorithmPlan>> other = plan(request); other.ok() && (!best.ok() || (*other)->ranked_seconds < (*best)->ranked_seconds)) {
+            best = std::move(other);
+        }
+    }
+    return best;
 }
 
 }  // namespace fourfold

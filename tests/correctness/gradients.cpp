@@ -157,6 +157,46 @@ TEST(Gradients, ColumnsFromFiltersAsTheyAre) {
     EXPECT_GT(tightened, 0);
 }
 
+/// bwd-filters of 1x1 filters with lanes along input channels: last panels and register tiles that are not full, groups, strides, padding,
+/// several images in a product, regions, which lie where the kernel reads them; and with less workspace the same result.
+TEST(Gradients, PointwiseFilters) {
+    const auto variants = [](const Conv2dProblem &p) { return variants_that_plan(p, "conv_direct_oc"); };
+    EXPECT_TRUE(variants(gradient_of(parse_problem("b1 ic20 i9 oc20 f3x1"), Operation::kBackwardFilters)).empty());
+    for (const char *text : {"b1 ic64 i56 oc33 f1", "b2 ic70 i9x11 oc37 f1 s2 p1", "b9 ic130 i7 oc21 f1", "b3 ic36 i7 oc50 f1 g2 nhwc", "b70 ic5 i40x30 oc3 f1 s1x3", "b2 ic17 i6x5 oc9 f1 p2,1,0,3 reflect conv", "b1 ic1 i1 oc1 f1"}) {
+        const Conv2dProblem p = gradient_of(parse_problem(text), Operation::kBackwardFilters);
+        EXPECT_FALSE(variants(p).empty()) << text;
+        for (bool regions : {false, true}) {
+            Operands operands(p, test_seed(), Values::kUniform, regions ? Placement::kPageBefore : Placement::kPageAfter, regions);
+            const reference::Forward expected = operands.expected();
+            for (const std::string &variant : variants(p)) {
+                SCOPED_TRACE(variant);
+                PlanOptions options;
+                options.algorithm = Algorithm::kDirect;
+                options.variant = variant;
+                RunOptions how;
+                how.placement = operands.placement;
+                std::vector<float> first;
+                for (int threads : {1, 2, 3}) {
+                    options.threads = threads;
+                    check(options, operands, expected, how);
+                    first = first.empty() ? operands.output.values() : first;
+                    EXPECT_EQ(first, operands.output.values()) << threads << " threads, " << text;
+                }
+                options.workspace_limit = 0;
+                EXPECT_EQ(Plan::create(p, options).status().code(), StatusCode::kResourceExhausted);
+                options.workspace_limit = std::numeric_limits<size_t>::max();
+                const Result<Plan> whole = Plan::create(p, options);
+                ASSERT_TRUE(whole.ok()) << whole.status().message();
+                options.workspace_limit = whole->workspace_bytes() / 2;
+                if (const Result<Plan> tight = Plan::create(p, options); tight.ok()) {
+                    EXPECT_LE(tight->workspace_bytes(), options.workspace_limit);
+                    check(options, operands, expected, how);
+                }
+            }
+        }
+    }
+}
+
 /// Phases that are the same problem share a plan, and those without a tap have none: what is planned does not grow with the stride.
 TEST(Gradients, LargeStrides) {
     for (const char *text : {"b2 ic2 i150x140 oc3 f64 s64 p3,5,7,2", "b2 ic2 i150x140 oc3 f64 s64 p3,5,7,2 nhwc", "b1 ic4 i101x130 oc2 f2x3 s40x50 g2 relu residual", "b1 ic2 i70x90 oc3 f17x20 s30x9 d1x2 p6 reflect conv",
