@@ -556,9 +556,6 @@ Result<std::unique_ptr<AlgorithmPlan>> plan_rows(const PlanRequest &request) {
 
 /// As plan_rows(), without copies.
 Result<std::unique_ptr<AlgorithmPlan>> plan_masked(const PlanRequest &request) {
-    if (best_isa() == Isa::kAvx512 && request.options.variant.empty() && request.choice.empty()) {
-        return Status(StatusCode::kUnsupported, "conv_depthwise_masked was measured on AVX2 only; with AVX-512 it has to be named");
-    }
     return best_variant<DepthwisePlan>(request, kMasked, [&](const Variant &kernel, const auto &consider) {
         if (suits(kernel, request.problem)) {
             consider(std::make_unique<DepthwisePlan>(request, kernel, nullptr));
