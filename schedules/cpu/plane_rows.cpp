@@ -6,8 +6,8 @@
 // 160 x 160 slower than 120 or 240.
 //
 // Intel Sapphire Rapids, AVX-512, 2026-12-01, one thread, other work beside it (FMA peak 136 GFLOP/s in that run), least of two interleaved
-// rounds, n = 240 (the best plan of lane_columns): 1000x1000 with 31x31 3.3 (5.1) ms, 63x63 5.2 (9.3; n = 120 7.0), 4K with 21x21 29.9 (35.6), 101x101
-// 51.8 (94.7); with 15x15 3.3 (3.2). n = 72 and n = 80, one round: 4.3 and 4.8 ms for the last, 5.4 and 5.5 for 31x31. Of 63x63 rows are 38 %, columns 16 % each
+// rounds, n = 240 (the lane_columns that was chosen): 1000x1000 with 31x31 3.3 (5.1) ms, 63x63 5.2 (9.3; n = 120 7.0), 4K with 21x21 29.9 (35.6 at
+// n = 120, where 72 by 120 was chosen), 101x101 51.8 (94.7); with 15x15 3.3 (3.2). n = 72 and n = 80, one round: 4.3 and 4.8 ms for the last, 5.4 and 5.5 for 31x31. Of 63x63 rows are 38 %, columns 16 % each
 // way, crop 18 %.
 // On the stack: what lies between the loops of 240 points is more than Halide leaves there by itself.
 #include "schedules/cpu/plane_fft.h"
