@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "clock.h"
+
 namespace fourfold::cli {
 namespace {
 
@@ -19,7 +21,10 @@ CandidateField::CandidateField(std::vector<Member> members, Options options)
 
 Failure CandidateField::sample(size_t i, double &seconds) {
     if (!states_[i].vetted) {
-        vet(i);
+        vet(beside(i));
+    }
+    if (!states_[i].vetted && states_[i].failure.kind != "stopped") {
+        vet({i});
     }
     if (states_[i].failure) {
         return states_[i].failure;
@@ -61,9 +66,9 @@ double CandidateField::limit(size_t i, int runs) const {
     return std::max(5.0, std::min(100.0 * members_[i].predicted, hopeless_seconds()) * runs);
 }
 
-/// Until a candidate has packed and run once.
-double CandidateField::add_limit() const {
-    return std::min(options_.ready_seconds, options_.begin_seconds + hopeless_seconds());
+/// Until a candidate that has not passed yet has packed and run once.
+double CandidateField::begin_limit(size_t i) const {
+    return members_[i].incumbent ? options_.ready_seconds : std::min(options_.ready_seconds, options_.begin_seconds + hopeless_seconds());
 }
 
 double CandidateField::hopeless_seconds() const {
@@ -73,7 +78,7 @@ double CandidateField::hopeless_seconds() const {
 /// Those that pass alone at the same time: one for each stand, while there is memory for all.
 std::vector<size_t> CandidateField::beside(size_t first) const {
     std::vector<size_t> list = {first};
-    double bytes = members_[first].bytes;
+    double bytes = members_[first].bytes + (process_.alive() ? bytes_ + options_.arrays : 0.0);
     for (size_t i : expected_) {
         if (i == first || states_[i].vetted) {
             continue;
@@ -87,9 +92,9 @@ std::vector<size_t> CandidateField::beside(size_t first) const {
     return list;
 }
 
-/// In processes of their own: whether it and those beside it do, and how many runs make a sample of each.
-void CandidateField::vet(size_t first) {
-    const std::vector<size_t> list = beside(first);
+/// In processes of their own: whether they do, and how many runs make a sample of each. Who crashes or is late beside others, who need memory
+/// and its bandwidth too, is to be tried alone before that is held against it.
+void CandidateField::vet(const std::vector<size_t> &list) {
     std::vector<CandidateProcess> processes(list.size());
     std::vector<Failure> failures(list.size());
     const auto each_that_does = [&](const std::function<Failure(size_t)> &step) {
@@ -105,13 +110,15 @@ void CandidateField::vet(size_t first) {
         }
         return processes[k].ask_to_add(members_[list[k]].choice);
     });
-    each_that_does([&](size_t k) { return processes[k].await_ready(add_limit()); });
+    const double asked = now();
+    each_that_does([&](size_t k) { return processes[k].await_ready(std::max(0.0, begin_limit(list[k]) - (now() - asked))); });
     // From here on one at a time: the others wait.
     each_that_does([&](size_t k) { return options_.stands[k].judge ? options_.stands[k].judge(list[k]) : Failure(); });
     each_that_does([&](size_t k) { return time_alone(processes[k], list[k]); });
     for (size_t k = 0; k < list.size(); ++k) {
-        states_[list[k]].vetted = failures[k].kind != "stopped";
-        states_[list[k]].failure = failures[k];
+        const bool proves = list.size() == 1 || (failures[k].kind != "timeout" && failures[k].kind != "crash");
+        states_[list[k]].vetted = failures[k].kind != "stopped" && proves;
+        states_[list[k]].failure = proves ? failures[k] : Failure();
     }
 }
 
@@ -157,7 +164,7 @@ Failure CandidateField::sample_here(size_t i, double &seconds) {
         if (stand.before_run) {
             stand.before_run();
         }
-        Failure failure = process_.add(members_[i].choice, add_limit());
+        Failure failure = process_.add(members_[i].choice, options_.ready_seconds);
         if (failure || (stand.judge && (failure = stand.judge(i)))) {
             return failure;
         }

@@ -27,6 +27,7 @@ public:
         std::string choice;
         double predicted = 0.0;  ///< seconds
         double bytes = 0.0;      ///< of its own: packed filters and workspace
+        bool incumbent = false;  ///< has all of ready_seconds to begin, whoever is faster
     };
     /// A place for a process, with the memory in which it leaves its result.
     struct Stand {
@@ -37,12 +38,12 @@ public:
     struct Options {
         std::vector<Stand> stands;  ///< at least one, the common process's; at most so many candidates pass alone at once
         double ready_seconds = 60.0;       ///< until a candidate must have run once
-        double begin_seconds = kBeginSeconds;  ///< the same once another one has been timed, and 20 times its time
+        double begin_seconds = kBeginSeconds;  ///< alone, once another one has been timed: this and 20 times its time, if that is less
         double sample_seconds = kSampleSeconds;
         bool cold = false;                 ///< one run a sample, unwarmed
         double fastest = 0.0;              ///< seconds of the fastest sample so far, of an earlier run; 0: none
         double memory = 0.0;               ///< bytes that members may have together, besides one process's arrays; 0: any
-        double arrays = 0.0;               ///< bytes of a process's arrays
+        double arrays = 0.0;               ///< bytes of a process's arrays and its result
         std::function<bool()> stopped;
     };
 
@@ -69,10 +70,10 @@ private:
     };
 
     double limit(size_t i, int runs) const;
-    double add_limit() const;
+    double begin_limit(size_t i) const;
     double hopeless_seconds() const;
     std::vector<size_t> beside(size_t first) const;
-    void vet(size_t first);
+    void vet(const std::vector<size_t> &list);
     Failure time_alone(CandidateProcess &process, size_t i);
     Failure sample_here(size_t i, double &seconds);
 

@@ -48,18 +48,18 @@ bool sums_filters(const VariantInfo &v) {
 }
 
 /// The other runnable variants of the stage that the plan's own variant belongs to.
-std::vector<std::string> sibling_variants(const std::string &variant) {
+std::vector<std::string> sibling_variants(Operation operation, const std::string &variant) {
     const std::vector<VariantInfo> all = list_variants();
     const auto own = std::find_if(all.begin(), all.end(), [&](const VariantInfo &v) { return v.name == variant; });
     std::vector<std::string> names;
     if (own != all.end()) {
         for (const VariantInfo &v : all) {
             // fft_tiled lets its tile size be forced as well as its product, and is planned without a sum over channels too;
-            // direct has two forms.
+            // direct has several forms.
             const bool summed = v.stage == "tile_forward" || v.stage == "tile_product";
             const bool lanes = (v.stage == "lane_columns" || v.stage == "plane_rows") && v.parameters.find("mode=none") == std::string::npos;
             const bool tile = (own->stage == "tile_product" || own->stage == "lane_columns" || own->stage == "plane_rows") && (summed || lanes);
-            const bool form = (own->stage.rfind("conv_d", 0) == 0 && v.stage.rfind("conv_d", 0) == 0) || (sums_filters(*own) && sums_filters(v));
+            const bool form = (own->stage.rfind("conv_d", 0) == 0 && v.stage.rfind("conv_d", 0) == 0) || (operation == Operation::kBackwardFilters && sums_filters(*own) && sums_filters(v));
             if ((v.stage == own->stage || tile || form) && v.runnable && v.name != variant) {
                 names.push_back(v.name);
             }
@@ -188,7 +188,7 @@ private:
             add(algorithm, algorithm == Algorithm::kNaive ? "" : options_.plan.variant);
             if (options_.all_variants && algorithm != Algorithm::kNaive && !contenders_.empty() && contenders_.back().plan) {
                 const Algorithm actual = contenders_.back().entry.algorithm;
-                for (const std::string &variant : sibling_variants(contenders_.back().entry.variant)) {
+                for (const std::string &variant : sibling_variants(problem_.operation, contenders_.back().entry.variant)) {
                     const size_t before = contenders_.size();
                     add(actual, variant);
                     // Most variants of an algorithm are for other problems: no lines for those.

@@ -46,7 +46,7 @@ JudgedField::JudgedField(const SpectralProblem &problem, const std::vector<Membe
 void JudgedField::start(const std::string &problem, const std::vector<Member> &members, const Options &options, int64_t elements, double bytes) {
     std::vector<CandidateField::Member> list;
     for (const Member &m : members) {
-        list.push_back({m.choice, m.predicted, m.bytes});
+        list.push_back({m.choice, m.predicted, m.bytes, m.incumbent});
     }
     CandidateField::Options field;
     field.cold = options.cold;
@@ -64,6 +64,10 @@ void JudgedField::start(const std::string &problem, const std::vector<Member> &m
     const int stands = options.device == Device::kCpu ? std::clamp(machine().hardware_threads / options.threads, 1, kMostStands) : 1;
     for (int k = 0; k < stands; ++k) {
         results_.push_back(std::make_unique<SharedFloats>(elements));
+        if (k > 0 && results_.back()->data() == nullptr) {
+            results_.pop_back();  // fewer at once
+            break;
+        }
         CandidateField::Stand stand;
         stand.command = command;
         stand.command.insert(stand.command.end(), {"--result-file", std::to_string(results_.back()->file())});

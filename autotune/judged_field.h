@@ -28,6 +28,7 @@ public:
         std::string choice;
         double predicted = 0.0;  ///< seconds
         double bytes = 0.0;      ///< of its own: packed filters and workspace
+        bool incumbent = false;  ///< CandidateField's
     };
     struct Options {
         Device device = {};
@@ -48,7 +49,7 @@ public:
 
     /// False when memory ran out.
     bool ok() const {
-        return judge_ != nullptr && std::all_of(results_.begin(), results_.end(), [](const auto &r) { return r->data() != nullptr; });
+        return judge_ != nullptr && results_.front()->data() != nullptr;
     }
     /// As CandidateField's; "stopped" once is_stopped().
     Failure sample(size_t i, double &seconds);

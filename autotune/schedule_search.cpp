@@ -731,6 +731,7 @@ private:
         options.stage_seconds = kStageSeconds;
         options.seed = flags_.seed;
         options.hopeless = flags_.hopeless;
+        options.telling = std::numeric_limits<size_t>::max();  // new schedules are looked for because predictions may misjudge them
         std::vector<size_t> ids;
         std::vector<SearchCandidate> list;
         const auto enter = [&](size_t i, bool incumbent) {

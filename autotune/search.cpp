@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kSearchShare = 0.75;  ///< of a budget; the confirmation has the rest
 constexpr size_t kLastLook = 4;        ///< so many finalists are sampled until they can win, however long that takes,
+constexpr size_t kAnnounced = 8;       ///< more are not begun beside each other
 constexpr double kClose = 1.1;         ///< of those within this factor of the fastest
 
 /// split_half_noise() of the time that counts.
@@ -279,10 +280,14 @@ private:
         double leader = std::numeric_limits<double>::infinity();
         int misses = 0;
         for (auto at = list.begin(); at != list.end(); ++at) {
-            if (!is_tried(*at) && (is_unlikely(*at) || !has_room())) {
+            if (!is_tried(*at) && (is_unlikely(*at) || room() == 0)) {
                 continue;
             }
-            if ((options_.patience > 0 && misses >= options_.patience) || !bring_in(*at, {at + 1, list.end()})) {
+            if (options_.patience > 0 && misses >= options_.patience) {
+                break;
+            }
+            announce(at, list.end(), options_.patience > 0 ? static_cast<size_t>(options_.patience - misses) : kAnnounced);
+            if (!sample({*at}, 1)) {
                 break;
             }
             tried.push_back(*at);
@@ -296,12 +301,13 @@ private:
         return tried;
     }
 
-    bool has_room() const {
+    /// How many more may be tried.
+    size_t room() const {
         int tried = 0;
         for (size_t i = 0; i < candidates_.size(); ++i) {
             tried += is_tried(i);
         }
-        return options_.trials == 0 || tried < options_.trials;
+        return options_.trials == 0 ? kAnnounced : static_cast<size_t>(std::max(0, options_.trials - tried));
     }
     /// Whether it would have to beat its prediction by more than any of its group that was measured, and by a margin, to lead.
     bool is_unlikely(size_t i) const {
@@ -319,14 +325,19 @@ private:
         }
         return told >= options_.telling && options_.unlikely * ratio * candidates_[i].predicted > best;
     }
-    /// The first sample. `rest`: who may be next.
-    bool bring_in(size_t i, std::vector<size_t> rest) {
-        if (options_.expect && result_.samples[i].empty()) {
-            rest.insert(rest.begin(), i);
-            rest.erase(std::remove_if(rest.begin(), rest.end(), [&](size_t j) { return is_tried(j) || is_unlikely(j); }), rest.end());
-            options_.expect(rest);
+    /// Who is brought in next, as far as is known before the first of them has been sampled.
+    void announce(std::vector<size_t>::const_iterator at, std::vector<size_t>::const_iterator end, size_t most) const {
+        if (!options_.expect) {
+            return;
         }
-        return sample({i}, 1);
+        most = std::min({most, room(), kAnnounced});
+        std::vector<size_t> next;
+        for (; at != end && next.size() < most; ++at) {
+            if (!is_tried(*at) && !is_unlikely(*at)) {
+                next.push_back(*at);
+            }
+        }
+        options_.expect(next);
     }
 
     /// Brings every one of the list to so many samples, in rounds; where they are `timed`, to fewer if a stage's time is up. False when it was
@@ -342,7 +353,7 @@ private:
                 break;
             }
             std::shuffle(order.begin(), order.end(), random_);
-            if (round == 0 && order.size() > 1 && options_.expect) {
+            if (round == 0 && order.size() != 1 && options_.expect) {
                 std::vector<size_t> first;
                 std::copy_if(order.begin(), order.end(), std::back_inserter(first), [&](size_t i) { return lacks(i) && result_.samples[i].empty(); });
                 options_.expect(first);

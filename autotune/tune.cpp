@@ -124,11 +124,11 @@ std::optional<size_t> workspace_of(const Shape &shape, PlanOptions options, size
     return plan ? std::optional<size_t>(plan->workspace_bytes()) : std::nullopt;
 }
 
-/// `fastest`: seconds of what an earlier run sampled; 0: nothing.
-JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates, double fastest = 0.0) {
+/// `incumbent`: its choice. `fastest`: seconds of what an earlier run sampled; 0: nothing.
+JudgedField field_of(const Shape &shape, const PlanOptions &options, const TuneFlags &flags, const std::vector<Candidate> &candidates, const std::string &incumbent = "", double fastest = 0.0) {
     std::vector<JudgedField::Member> members;
     for (const Candidate &c : candidates) {
-        members.push_back({c.algorithm, c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes)});
+        members.push_back({c.algorithm, c.choice, c.predicted_seconds, static_cast<double>(c.packed_filter_bytes) + static_cast<double>(c.workspace_bytes), c.choice == incumbent});
     }
     JudgedField::Options field;
     field.device = options.device;
@@ -338,7 +338,7 @@ private:
             best = left.samples.empty() ? best : best == 0.0 ? least(left.samples)
                                                              : std::min(best, least(left.samples));
         }
-        JudgedField processes = field_of(shape, options_, flags_, *candidates, best);
+        JudgedField processes = field_of(shape, options_, flags_, *candidates, outcome.incumbent, best);
         if (!processes.ok()) {
             fmt::print(stderr, "{}: skipped, memory ran out\n", shape.name);
             outcome.finished = true;
@@ -736,7 +736,7 @@ void add_search_flags(CLI::App &verb, TuneFlags &flags) {
     verb.add_option("--trials", flags.trials, "at most so many candidates a problem are tried, the incumbent and those that fail included (0: all that are not hopeless)")->check(CLI::Range(0, 100000));
     verb.add_option("--patience", flags.patience, "bring in no more candidates of a problem after so many in a row that did not lead (0: never)")->check(CLI::Range(0, 100000));
     verb.add_option("--hopeless", flags.hopeless, "candidates predicted so many times slower than the best are not tried")->check(CLI::Range(1.0, 1e9))->capture_default_str();
-    verb.add_option("--candidate-timeout", flags.candidate_seconds, "seconds until a candidate must be ready")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
+    verb.add_option("--candidate-timeout", flags.candidate_seconds, "seconds until a candidate must be ready; once another one has been timed 15 seconds and 20 times its time are enough, if that is less, but for the incumbent")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
     verb.add_option("--seed", flags.seed, "of data and random orders")->capture_default_str();
 }
 

@@ -437,7 +437,7 @@ private:
     }
 
     /// What the kernel reads x by. Of each group's terms, channel by channel: the distance from the pixel's position, and the
-    /// filter. Of each pixel its position; the rest of a register tile reads what the first pixel does.
+    /// filter. Of each pixel its position; the rest of a register tile reads what the last pixel does.
     void fill_tables(const PixelOrder &order, const Source &x, int64_t rows, int32_t *position, int32_t *term) const {
         const Conv2dProblem &p = problem_;
         for (size_t i = 0; i < order.groups.size(); i++) {

@@ -182,16 +182,20 @@ private:
         float *const out = sums + (g * outputs_ + k) * channels_ + first_channel;
         float *const panel = floats_at(scratch, panel_offset_), *const zeros = floats_at(scratch, zeros_offset_);
         std::fill_n(zeros, width_, 0.0f);
-        // Output channels that a call can reach; where that is not even a register tile, as many are copied.
+        // Where a call cannot reach all output channels, a register tile of them is copied at a time.
         const int64_t *s = t.grad_output.s;
         const double last = static_cast<double>(b.images - 1) * static_cast<double>(s[0]) + static_cast<double>(b.strip) * static_cast<double>(s[2]) + static_cast<double>(geometry_.out_width) * static_cast<double>(s[3]);
         const bool in_place = last + static_cast<double>(outputs) * static_cast<double>(s[1]) < double(1 << 29);
         const int64_t width = geometry_.out_width, at_once = in_place ? outputs : std::min(r_, outputs);
         const Gradient form = in_place ? Gradient{s[0], s[1], s[2], s[3]} : Gradient{b.strip * width, most_pixels(), width, 1};
         auto *const positions = reinterpret_cast<int32_t *>(scratch + positions_offset_), *const terms = reinterpret_cast<int32_t *>(scratch + terms_offset_);
-        for (int64_t i = 0; i < round_up(at_once, r_); i++) {
-            positions[i] = static_cast<int32_t>(std::min(i, at_once - 1) * form.channel);
-        }
+        int64_t placed = 0;  // the output channels that positions are of
+        const auto place = [&](int64_t count) {
+            for (int64_t i = 0; i < round_up(at_once, r_) && count != placed; i++) {
+                positions[i] = static_cast<int32_t>(std::min(i, count - 1) * form.channel);
+            }
+            placed = count;
+        };
         for (int64_t j = 0; j < most_pixels(); j++) {
             const int64_t row = j / width;
             terms[2 * j] = static_cast<int32_t>(row / b.strip * form.image + row % b.strip * form.row + j % width * form.column);
@@ -218,6 +222,7 @@ private:
                     if (!in_place) {
                         from = copy(from, s, images, rows, of_call, floats_at(scratch, gy_offset_));
                     }
+                    place(of_call);
                     const int64_t position_max = (of_call - 1) * form.channel;
                     const Ints<1> at(positions, {{round_up(of_call, r_), 1}});
                     float *const target = out + i * channels_ + c;

@@ -49,7 +49,8 @@ private:
         return block_of(count, block->vectors[0].type()) ? transposed(op, block->vectors, index->base, count) : IRMutator::visit(op);
     }
 
-    /// Stores at a distance of more than their number, which Halide leaves alone.
+    /// Stores at a distance of more than their number, which Halide leaves alone. All values are computed before the first is stored: they must not
+    /// read what is stored here, and no stage that is scheduled so does.
     Stmt visit(const Halide::Internal::Block *op) override {
         using namespace Halide::Internal;
         std::vector<Stmt> all;
@@ -67,7 +68,7 @@ private:
             for (size_t at = i; from != nullptr && at < all.size() && rows.size() < 16; at++) {
                 const Store *store = all[at].as<Store>();
                 const Ramp *to = store == nullptr ? nullptr : store->index.as<Ramp>();
-                if (to == nullptr || store->name != first->name || !is_const_one(store->predicate) || !is_const(to->stride, 16) || !is_const(simplify(to->base - from->base), static_cast<int>(rows.size()))) {
+                if (to == nullptr || store->name != first->name || store->value.type() != first->value.type() || !is_const_one(store->predicate) || !is_const(to->stride, 16) || !is_const(simplify(to->base - from->base), static_cast<int>(rows.size()))) {
                     break;
                 }
                 rows.push_back(store->value);

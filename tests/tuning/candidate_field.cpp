@@ -2,6 +2,7 @@
 #include "candidate_field.h"
 
 #include <csignal>
+#include <cstdio>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ while read verb a b c; do
         case $a in
         refused) echo refused for no reason ;;
         sleeper) sleep 1; echo ready ;;
+        crowded) if [ $(grep -c "add $a" "$note") -gt 1 ]; then echo ready; else kill -ABRT $$; fi ;;
         *) echo ready ;;
         esac ;;
     sample)
@@ -59,10 +61,13 @@ protected:
         for (const std::string &choice : choices) {
             members.push_back({choice, 1e-3, 100.0});
         }
+        return CandidateField(members, make_options());
+    }
+    const CandidateField::Options &make_options() {
         for (CandidateField::Stand &stand : options.stands) {
             stand.command = {"/bin/sh", "-c", kChild, folder / "note"};
         }
-        return CandidateField(members, options);
+        return options;
     }
     int count(const std::string &line) const {
         std::istringstream note(read_bytes(folder / "note"));
@@ -177,6 +182,36 @@ TEST_F(Field, ThoseExpectedPassAloneBesideEachOther) {
     ASSERT_FALSE(field.sample(4, seconds));
     EXPECT_NEAR(seconds, 3e-3, 1e-9);
     EXPECT_EQ(count("start"), 6);
+}
+
+TEST_F(Field, WhoCrashesBesideOthersIsTriedAloneBeforeThatCounts) {
+    options.stands.resize(2);
+    CandidateField field = make({"a 1", "crowded 1", "b 1"});
+    double seconds = 0.0;
+    field.expect({0, 1});
+    ASSERT_FALSE(field.sample(0, seconds));
+    EXPECT_EQ(count("add crowded"), 1);
+    EXPECT_FALSE(field.sample(1, seconds));
+    EXPECT_EQ(count("add crowded"), 3) << "alone, and in the common process";
+    // The one that was asked for, too.
+    CandidateField first = make({"crowded 1", "a 1"});
+    EXPECT_EQ(std::remove((folder / "note").c_str()), 0);
+    first.expect({0, 1});
+    EXPECT_FALSE(first.sample(0, seconds));
+    // Alone it is its own fault.
+    EXPECT_EQ(std::remove((folder / "note").c_str()), 0);
+    options.stands.resize(1);
+    CandidateField alone = make({"crowded 1"});
+    EXPECT_EQ(alone.sample(0, seconds).kind, "crash");
+}
+
+TEST_F(Field, TheIncumbentIsWaitedFor) {
+    options.begin_seconds = 0.1;
+    options.ready_seconds = 30.0;
+    CandidateField field({{"a 1", 1e-3, 100.0}, {"sleeper 1", 1e-3, 100.0, true}}, make_options());
+    double seconds = 0.0;
+    ASSERT_FALSE(field.sample(0, seconds));
+    EXPECT_FALSE(field.sample(1, seconds));
 }
 
 TEST_F(Field, WithoutMemoryForSeveralTheyPassOneByOne) {
