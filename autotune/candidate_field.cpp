@@ -20,10 +20,10 @@ CandidateField::CandidateField(std::vector<Member> members, Options options)
 }
 
 Failure CandidateField::sample(size_t i, double &seconds) {
-    if (!states_[i].vetted) {
+    if (!states_[i].vetted && !states_[i].crowded) {
         vet(beside(i));
     }
-    if (!states_[i].vetted && states_[i].failure.kind != "stopped") {
+    if (!states_[i].vetted && states_[i].crowded) {
         vet({i});
     }
     if (states_[i].failure) {
@@ -80,7 +80,7 @@ std::vector<size_t> CandidateField::beside(size_t first) const {
     std::vector<size_t> list = {first};
     double bytes = members_[first].bytes + (process_.alive() ? bytes_ + options_.arrays : 0.0);
     for (size_t i : expected_) {
-        if (i == first || states_[i].vetted) {
+        if (i == first || states_[i].vetted || states_[i].crowded) {
             continue;
         }
         bytes += options_.arrays + members_[i].bytes;
@@ -118,6 +118,7 @@ void CandidateField::vet(const std::vector<size_t> &list) {
     for (size_t k = 0; k < list.size(); ++k) {
         const bool proves = list.size() == 1 || (failures[k].kind != "timeout" && failures[k].kind != "crash");
         states_[list[k]].vetted = failures[k].kind != "stopped" && proves;
+        states_[list[k]].crowded = !proves;
         states_[list[k]].failure = proves ? failures[k] : Failure();
     }
 }

@@ -62,6 +62,7 @@ public:
 private:
     struct State {
         bool vetted = false;
+        bool crowded = false;  ///< crashed or was late beside others: to be tried alone
         Failure failure;  ///< of passing alone
         int warm = 0, repeats = 1;
         int place = -1;   ///< in the common process; negative: not in it
