@@ -18,7 +18,10 @@
 // 5x5 with stride 2 (0.163 ms, conv_depthwise 0.162, all taps unrolled 0.243), 7x7 with stride 2 (0.272, 0.291), 5x5 (0.248; conv_depthwise m=8 n=1 0.252).
 // AVX-512 (Sapphire Rapids, the same day, one run of all variants in turns, a build on the other core), stride 2, of 3x3, ms, this one | conv_depthwise:
 // 64 channels of 112x112 0.285 | 0.286, 144 of 56x56 0.116 | 0.146, 192 of 28x28 0.037 | 0.044, but 384 of 14x14, whose rows fill 7 lanes of 16,
-// 0.064 | 0.045.
+// 0.064 | 0.045. 7x7, least of two such runs beside tests, f=7 m=7 n=2 | conv_depthwise's best: 1080p with zeros around 2.5 | 3.2, without 2.5 | 2.8,
+// three planes of 512x512 0.88 | 0.93, 64 of 112x112 11.8 | 10.9 and 96 of 56x56 equal, where it is not chosen. What did not help there: n=1 with m=7 and 8
+// (2.6 ms for the first), m=4 n=2 (2.7), 3x3 with stride 1 (0.29 | 0.20 ms for 144 planes of 56x56); 5x5 with m=4 n=1 takes 1.7 | 1.9 ms for 1080p but
+// 0.25 | 0.17 for 240 planes of 28x28, where it was predicted to win.
 #include "schedules/cpu/conv_depthwise_masked.h"
 
 using namespace Halide;
