@@ -14,8 +14,8 @@ namespace {
 
 constexpr double kSearchShare = 0.75;  ///< of a budget; the confirmation has the rest
 constexpr size_t kLastLook = 4;        ///< so many finalists are sampled until they can win, however long that takes,
-constexpr size_t kAnnounced = 8;       ///< more are not begun beside each other
 constexpr double kClose = 1.1;         ///< of those within this factor of the fastest
+constexpr size_t kAnnounced = 8;       ///< more are not begun beside each other
 
 /// split_half_noise() of the time that counts.
 double noise_of(const std::vector<double> &samples) {
@@ -206,15 +206,26 @@ private:
     }
     /// As many of the list as `trials` leaves room for; who has been tried has his place already.
     std::vector<size_t> admitted(std::vector<size_t> list) const {
-        if (options_.trials == 0) {
-            return list;
-        }
-        int room = options_.trials;
-        for (size_t i = 0; i < candidates_.size(); ++i) {
-            room -= is_tried(i);
-        }
-        list.erase(std::remove_if(list.begin(), list.end(), [&](size_t i) { return !is_tried(i) && room-- <= 0; }), list.end());
+        size_t admitted = 0;
+        const size_t most = room();
+        list.erase(std::remove_if(list.begin(), list.end(), [&](size_t i) { return !is_tried(i) && admitted++ >= most; }), list.end());
         return list;
+    }
+    /// How many more may be tried.
+    size_t room() const {
+        int tried = 0;
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            tried += is_tried(i);
+        }
+        return options_.trials == 0 ? candidates_.size() : static_cast<size_t>(std::max(0, options_.trials - tried));
+    }
+    /// Of all that have been timed.
+    double least_time() const {
+        double best = std::numeric_limits<double>::infinity();
+        for (size_t i = 0; i < candidates_.size(); ++i) {
+            best = std::min(best, best_of(i));
+        }
+        return best;
     }
 
     /// Of each group the candidate with the least prediction of those that have not failed, and the incumbent, unless hopeless.
@@ -301,29 +312,20 @@ private:
         return tried;
     }
 
-    /// How many more may be tried.
-    size_t room() const {
-        int tried = 0;
-        for (size_t i = 0; i < candidates_.size(); ++i) {
-            tried += is_tried(i);
-        }
-        return options_.trials == 0 ? kAnnounced : static_cast<size_t>(std::max(0, options_.trials - tried));
-    }
     /// Whether it would have to beat its prediction by more than any of its group that was measured, and by a margin, to lead.
     bool is_unlikely(size_t i) const {
         if (static_cast<int>(i) == incumbent_) {
             return false;
         }
-        double best = std::numeric_limits<double>::infinity(), ratio = best;
+        double ratio = std::numeric_limits<double>::infinity();
         size_t told = 0;
         for (size_t j = 0; j < candidates_.size(); ++j) {
-            best = std::min(best, best_of(j));
             if (candidates_[j].group == candidates_[i].group && std::isfinite(best_of(j))) {
                 ratio = std::min(ratio, best_of(j) / candidates_[j].predicted);
                 ++told;
             }
         }
-        return told >= options_.telling && options_.unlikely * ratio * candidates_[i].predicted > best;
+        return told >= options_.telling && options_.unlikely * ratio * candidates_[i].predicted > least_time();
     }
     /// Who is brought in next, as far as is known before the first of them has been sampled.
     void announce(std::vector<size_t>::const_iterator at, std::vector<size_t>::const_iterator end, size_t most) const {
@@ -392,11 +394,7 @@ private:
         if (seconds < options_.short_sample || (result_.samples[i].size() < 2 && seconds < options_.long_sample)) {
             return false;
         }
-        double best = seconds;
-        for (size_t j = 0; j < candidates_.size(); ++j) {
-            best = std::min(best, best_of(j));
-        }
-        return seconds > options_.far_behind * best;
+        return seconds > options_.far_behind * least_time();
     }
 
     std::vector<size_t> within(const std::vector<size_t> &list, double factor) const {
