@@ -10,6 +10,7 @@
 #include "algorithm.h"
 #include "arena.h"
 #include "geometry.h"
+#include "parallel.h"
 
 namespace fourfold {
 
@@ -87,8 +88,31 @@ protected:
         return status.ok() ? bias_gradient(problem_, t.grad_output, t.grad_bias, threads_, execution) : status;
     }
 
+    /// store_sum of what tasks add up: task(sums, its slot's memory, index, context).
+    template<typename Task>
+    Status sum_by_tasks(const FilterGradientTensors &t, int64_t parts, std::byte *workspace, int slots, int64_t tasks, const Execution &execution, const Task &task) const {
+        return store_sum(t, parts, floats_at(workspace, sums_offset_), execution, [&](float *sums) {
+            return parallel_for(execution, slots, tasks, [&](int64_t index, int slot, KernelContext &context) {
+                return task(sums, slot_at(workspace, slot), index, context);
+            });
+        });
+    }
+    /// The end of a layout: behind what tasks share, `slot` for each of those that run at once.
+    void lay_out_slots(Arena &arena, const Arena &slot, int slots) {
+        slot_bytes_ = slot.bytes();
+        slots_offset_ = arena.reserve(static_cast<double>(slot_bytes_) * slots);
+        workspace_bytes = arena.bytes();
+    }
+    std::byte *slot_at(std::byte *workspace, int slot) const {
+        return workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+    }
+
     const Conv2dProblem problem_;
     const int threads_;
+    size_t sums_offset_ = 0, slot_bytes_ = 0;
+
+private:
+    size_t slots_offset_ = 0;
 };
 
 }  // namespace fourfold

@@ -72,25 +72,23 @@ public:
     }
 
     Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
-        return store_sum(t, blocking_.parts, floats_at(workspace, sums_offset_), execution, [&](float *sums) {
-            return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-                context.heap = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
-                context.heap_bytes = heap_bytes_;
-                const int64_t runs = ceil_div(problem_.groups, blocking_.planes), part = index / runs;
-                const int64_t c = index % runs * blocking_.planes, count = std::min(blocking_.planes, problem_.groups - c);
-                const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
-                float *sum = sums + part * problem_.filter_elements();
-                RunningSums running(sum + c * taps(), count, taps(), taps(), reinterpret_cast<double *>(context.heap + totals_offset_));
-                for (int64_t piece = begin; piece < end; piece++) {
-                    const int64_t row = piece % strips() * blocking_.strip;
-                    const Region region = {piece / strips(), c, count, row, std::min(blocking_.strip, height_ - row)};
-                    if (!run(t, sum, region, running.next(), context)) {
-                        return false;
-                    }
+        return sum_by_tasks(t, blocking_.parts, workspace, blocking_.slots, tasks(), execution, [&](float *sums, std::byte *scratch, int64_t index, KernelContext &context) {
+            context.heap = scratch;
+            context.heap_bytes = heap_bytes_;
+            const int64_t runs = ceil_div(problem_.groups, blocking_.planes), part = index / runs;
+            const int64_t c = index % runs * blocking_.planes, count = std::min(blocking_.planes, problem_.groups - c);
+            const int64_t begin = pieces() * part / blocking_.parts, end = pieces() * (part + 1) / blocking_.parts;
+            float *sum = sums + part * problem_.filter_elements();
+            RunningSums running(sum + c * taps(), count, taps(), taps(), reinterpret_cast<double *>(context.heap + totals_offset_));
+            for (int64_t piece = begin; piece < end; piece++) {
+                const int64_t row = piece % strips() * blocking_.strip;
+                const Region region = {piece / strips(), c, count, row, std::min(blocking_.strip, height_ - row)};
+                if (!run(t, sum, region, running.next(), context)) {
+                    return false;
                 }
-                running.finish();
-                return true;
-            });
+            }
+            running.finish();
+            return true;
         });
     }
 
@@ -124,15 +122,12 @@ private:
         blocking_ = b;
         Arena arena;
         sums_offset_ = arena.reserve_floats(static_cast<double>(b.parts) * static_cast<double>(problem_.filter_elements()));
-        slots_offset_ = arena.reserve(0);
         Arena slot;
         const double staged = 4.0 * staged_floats(b.strip) + 512.0;
         heap_bytes_ = static_cast<size_t>(std::min(staged, 1e18));
         slot.reserve(staged);
         totals_offset_ = slot.reserve(RunningSums::total_bytes(ceil_div(pieces(), b.parts), static_cast<double>(b.planes * taps())));
-        slot_bytes_ = slot.bytes();
-        arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
-        workspace_bytes = arena.bytes();
+        lay_out_slots(arena, slot, b.slots);
     }
 
     void predict() {
@@ -174,7 +169,7 @@ private:
     const int64_t h_, v_, m_, stride_;  ///< filter rows and columns of a register tile, rows of gy of a step; the problem's
     const int64_t lanes_, height_, width_;  ///< of the output
     Blocking blocking_{};
-    size_t sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, heap_bytes_ = 0, totals_offset_ = 0;
+    size_t heap_bytes_ = 0, totals_offset_ = 0;
 };
 
 }  // namespace

@@ -72,10 +72,8 @@ public:
     }
 
     Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
-        return store_sum(t, blocking_.parts, floats_at(workspace, sums_offset_), execution, [&](float *sums) {
-            return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-                return task(t, sums, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
-            });
+        return sum_by_tasks(t, blocking_.parts, workspace, blocking_.slots, tasks(), execution, [&](float *sums, std::byte *scratch, int64_t index, KernelContext &context) {
+            return task(t, sums, scratch, index, context);
         });
     }
 
@@ -135,14 +133,11 @@ private:
         }
         Arena arena;
         sums_offset_ = arena.reserve_floats(static_cast<double>(b.parts) * static_cast<double>(problem_.filter_elements()));
-        slots_offset_ = arena.reserve(0);
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(b.channels * b.groups, readable()));
         grad_offset_ = slot.reserve_floats(static_cast<double>(grad_pitch_) * static_cast<double>(outputs_ * b.groups));
         totals_offset_ = slot.reserve(RunningSums::total_bytes(ceil_div(pieces(), b.parts) * ceil_div(grad_pitch_, kPixelBlock), static_cast<double>(b.groups * outputs_) * static_cast<double>(b.channels * taps_)));
-        slot_bytes_ = slot.bytes();
-        arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
-        workspace_bytes = arena.bytes();
+        lay_out_slots(arena, slot, b.slots);
     }
 
     void predict() {
@@ -232,7 +227,7 @@ private:
     Blocking blocking_{};
     std::vector<int32_t> offsets_;
     int64_t offset_max_ = 0, grad_pitch_ = 0;
-    size_t sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, grad_offset_ = 0, totals_offset_ = 0;
+    size_t strip_offset_ = 0, grad_offset_ = 0, totals_offset_ = 0;
 };
 
 }  // namespace

@@ -93,10 +93,8 @@ public:
         if (!status.ok()) {
             return status;
         }
-        return store_sum(t, blocking_.parts, floats_at(workspace, sums_offset_), execution, [&](float *sums) {
-            return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-                return task(t, sums, zeros, workspace, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
-            });
+        return sum_by_tasks(t, blocking_.parts, workspace, blocking_.slots, tasks(), execution, [&](float *sums, std::byte *scratch, int64_t index, KernelContext &context) {
+            return task(t, sums, zeros, workspace, scratch, index, context);
         });
     }
 
@@ -160,7 +158,6 @@ private:
         zeros_offset_ = arena.reserve_floats(static_cast<double>(padded_));
         sums_offset_ = arena.reserve_floats(static_cast<double>(b.parts) * static_cast<double>(problem_.filter_elements()));
         shared_offset_ = arena.reserve_floats(b.shared ? static_cast<double>(pieces() * problem_.groups) * static_cast<double>(padded_) * static_cast<double>(most_pixels()) : 0.0);
-        slots_offset_ = arena.reserve(0);
         Arena slot;
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(b.channels, readable()));
         rows_offset_ = slot.reserve_floats(static_cast<double>(row_pitch_) * static_cast<double>(most_pixels() + kPixels));
@@ -168,9 +165,7 @@ private:
         // The product of a part's later pieces, before it is added to the sum.
         product_offset_ = slot.reserve_floats(pieces() > b.parts ? static_cast<double>(outputs_) * static_cast<double>(b.channels * taps_) : 0.0);
         totals_offset_ = slot.reserve(RunningSums::total_bytes(ceil_div(pieces(), b.parts), static_cast<double>(outputs_) * static_cast<double>(b.channels * taps_)));
-        slot_bytes_ = slot.bytes();
-        arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
-        workspace_bytes = arena.bytes();
+        lay_out_slots(arena, slot, b.slots);
     }
 
     void predict() {
@@ -296,7 +291,7 @@ private:
     Blocking blocking_{};
     std::vector<int32_t> offsets_;
     int64_t offset_max_ = 0, row_pitch_ = 0;
-    size_t zeros_offset_ = 0, sums_offset_ = 0, shared_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, rows_offset_ = 0, grad_offset_ = 0, product_offset_ = 0, totals_offset_ = 0;
+    size_t zeros_offset_ = 0, shared_offset_ = 0, strip_offset_ = 0, rows_offset_ = 0, grad_offset_ = 0, product_offset_ = 0, totals_offset_ = 0;
 };
 
 }  // namespace

@@ -89,10 +89,8 @@ public:
     }
 
     Status filter_gradient(const FilterGradientTensors &t, std::byte *workspace, const Execution &execution) const override {
-        return store_sum(t, 1, floats_at(workspace, sums_offset_), execution, [&](float *sums) {
-            return parallel_for(execution, blocking_.slots, tasks(), [&](int64_t index, int slot, KernelContext &context) {
-                return task(t, sums, workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_, index, context);
-            });
+        return sum_by_tasks(t, 1, workspace, blocking_.slots, tasks(), execution, [&](float *sums, std::byte *scratch, int64_t index, KernelContext &context) {
+            return task(t, sums, scratch, index, context);
         });
     }
 
@@ -133,7 +131,6 @@ private:
         input_.emplace(geometry_, b.strip);
         Arena arena;
         sums_offset_ = arena.reserve_floats(static_cast<double>(problem_.filter_elements()));
-        slots_offset_ = arena.reserve(0);
         Arena slot;
         const double pixels = static_cast<double>(most_pixels());
         strip_offset_ = slot.reserve_floats(input_->scratch_floats(width_, readable(b.strip)));
@@ -144,9 +141,7 @@ private:
         terms_offset_ = slot.reserve_floats(2.0 * pixels);
         gy_offset_ = slot.reserve_floats(static_cast<double>(r_) * pixels);
         totals_offset_ = slot.reserve(RunningSums::total_bytes(pieces(), static_cast<double>(outputs) * static_cast<double>(std::min(channels_, (ceil_div(panels_, b.in_parts) + 1) * width_))));
-        slot_bytes_ = slot.bytes();
-        arena.reserve(static_cast<double>(slot_bytes_) * b.slots);
-        workspace_bytes = arena.bytes();
+        lay_out_slots(arena, slot, b.slots);
     }
 
     void predict() {
@@ -279,7 +274,7 @@ private:
     int64_t channels_, outputs_, panels_;  ///< of a group
     std::optional<StripInput> input_;
     Blocking blocking_{};
-    size_t sums_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, strip_offset_ = 0, panel_offset_ = 0, zeros_offset_ = 0, positions_offset_ = 0, terms_offset_ = 0, gy_offset_ = 0, totals_offset_ = 0;
+    size_t strip_offset_ = 0, panel_offset_ = 0, zeros_offset_ = 0, positions_offset_ = 0, terms_offset_ = 0, gy_offset_ = 0, totals_offset_ = 0;
 };
 
 }  // namespace

@@ -162,7 +162,7 @@ private:
         return tile_heap_bytes(t_);
     }
     std::byte *slot_memory(std::byte *workspace, int slot, KernelContext &context) const {
-        std::byte *base = workspace + slots_offset_ + static_cast<size_t>(slot) * slot_bytes_;
+        std::byte *base = slot_at(workspace, slot);
         context.heap = base + heap_offset_;
         context.heap_bytes = heap_bytes();
         return base;
@@ -196,14 +196,11 @@ private:
         g_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(g_point_));
         sums_offset_ = arena.reserve_floats(static_cast<double>(points_) * static_cast<double>(sum_point_));
         totals_offset_ = arena.reserve(RunningSums::total_bytes(all_products(), static_cast<double>(points_) * static_cast<double>(sum_floats(block_channels_))));
-        slots_offset_ = arena.reserve(0);
         Arena slot;
         flat_offset_ = slot.reserve_floats(static_cast<double>(std::max(ChannelBlocks::scratch_floats(t_, strip_width_), kLanes * gradient_plane())));
         blocked_offset_ = slot.reserve_floats(static_cast<double>(kLanes * std::max({t_ * strip_width_, kColumns, gradient_tile_ * gradient_tile_ * row_tiles_, inverse_rows() * inverse_columns() * inverses_})));
         heap_offset_ = slot.reserve(static_cast<double>(heap_bytes()));
-        slot_bytes_ = slot.bytes();
-        arena.reserve(static_cast<double>(slot_bytes_) * slots_);
-        workspace_bytes = arena.bytes();
+        lay_out_slots(arena, slot, slots_);
     }
 
     void predict() {
@@ -422,7 +419,7 @@ private:
     int64_t points_, tiles_h_, tiles_w_, row_tiles_, rows_, strip_width_;
     int64_t block_channels_ = 0, tile_rows_ = 1, x_point_ = 0, g_point_ = 0, sum_point_ = 0;
     int slots_ = 1;
-    size_t x_offset_ = 0, g_offset_ = 0, sums_offset_ = 0, totals_offset_ = 0, slots_offset_ = 0, slot_bytes_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
+    size_t x_offset_ = 0, g_offset_ = 0, totals_offset_ = 0, flat_offset_ = 0, blocked_offset_ = 0, heap_offset_ = 0;
 };
 
 }  // namespace
