@@ -12,7 +12,8 @@
 namespace fourfold::cli {
 namespace {
 
-constexpr int64_t kSample = 4096;
+constexpr double kSample = 4096.0, kLeastSample = 1024.0;  ///< outputs
+constexpr double kSampleTerms = 2e8;  ///< of long sums, whose every output meets every tile, fewer are looked at
 constexpr int64_t kOutside = -1;
 
 /// The input index that padded position `at` (0 is the first element inside) reads, or kOutside.
@@ -318,7 +319,9 @@ std::vector<OutputIndex> choose_outputs(const Conv2dProblem &problem, int64_t li
 Reference::Reference(const Conv2dProblem &problem, const Arrays &arrays, double all_below_flops)
     : problem_(problem) {
     const std::array<int64_t, 4> sizes = result_sizes(problem);
-    const int64_t limit = problem.flops() <= all_below_flops ? std::max(sizes[0] * sizes[1] * sizes[2] * sizes[3], kSample) : kSample;
+    const int64_t all = sizes[0] * sizes[1] * sizes[2] * sizes[3];
+    const double terms = std::max(1.0, problem.flops() / 2 / static_cast<double>(all));
+    const int64_t limit = problem.flops() <= all_below_flops ? all : static_cast<int64_t>(std::clamp(kSampleTerms / terms, kLeastSample, kSample));
     indices_ = choose_outputs(problem, limit);
     values_.resize(indices_.size());
 

@@ -431,8 +431,9 @@ bool decide_by_record(const PlanRequest &request, const Tables &tables, const Ta
 
 Decision decide_once(const PlanRequest &request, bool list_all) {
     Decision d;
-    const std::shared_ptr<const Tables> tables = current_tables();
     const PlanOptions &options = request.options;
+    // Who names a choice does not wait for them to be read.
+    const std::shared_ptr<const Tables> tables = options.choice.empty() || list_all ? current_tables() : nullptr;
     const Tables::Query query = table_query(request);
     const bool automatic = options.algorithm == Algorithm::kAuto;
     const bool follows = automatic && follows_records(request);

@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 #include <tuple>
+#include <unordered_set>
 
 #include "content_hash.h"
 #include "device/runtime.h"
@@ -34,15 +35,9 @@ constexpr double kTrust = 0.7;
 constexpr double kOverallWeight = 3.0;
 constexpr int kFewRecords = 40;    ///< with fewer a machine's own corrections say less than its relative's
 
-Isa isa_named(const std::string &name, bool &known) {
-    for (Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kGeneric}) {
-        if (name == to_string(isa)) {
-            known = true;
-            return isa;
-        }
-    }
-    known = false;
-    return Isa::kGeneric;
+/// Whether this process may choose by a record of that ISA level or target of a GPU.
+bool is_ours(std::string_view isa) {
+    return isa == to_string(best_isa()) || is_device_target(isa);
 }
 
 bool is_algorithm(std::string_view name) {
@@ -217,8 +212,14 @@ MachineName machine_name(const DeviceInfo &info, const std::string &target) {
 }
 
 bool is_device_target(std::string_view isa) {
-    const std::vector<DeviceVariant> &list = device_variants();
-    return std::any_of(list.begin(), list.end(), [&](const DeviceVariant &v) { return isa == v.target; });
+    static const std::unordered_set<std::string_view> targets = [] {
+        std::unordered_set<std::string_view> set;
+        for (const DeviceVariant &v : device_variants()) {
+            set.insert(v.target);
+        }
+        return set;
+    }();
+    return targets.count(isa) != 0;
 }
 
 std::optional<int> generations_between(const std::string &a, const std::string &b) {
@@ -237,12 +238,7 @@ std::optional<int> generations_between(const std::string &a, const std::string &
     return is_intel(a) && is_intel(b) ? std::optional<int>(static_cast<int>(intel.size())) : std::nullopt;
 }
 
-void Tables::add(const std::string &name, bool shipped, const std::vector<Record> &records, int unreadable, bool torn) {
-    TableInfo info;
-    info.name = name;
-    info.shipped = shipped;
-    info.unreadable = unreadable;
-    info.torn = torn;
+void Tables::add(TableInfo info, const std::vector<Record> &records) {
     const int table = static_cast<int>(infos_.size());
     size_t last = problems_.size();  // the problem of the record before
     std::vector<const Record *> changed;  // stale winners
@@ -251,9 +247,7 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
         return m.table == table && name.microarchitecture == r.microarchitecture && name.isa == r.isa && m.threads == r.threads && m.cache == r.cache && m.accuracy == r.accuracy && m.workspace_limit == r.workspace_limit && m.problem == problem;
     };
     for (const Record &r : records) {
-        bool known = false;
-        const bool ours = isa_named(r.isa, known) == best_isa() && known;
-        if (!ours && !is_device_target(r.isa)) {
+        if (!is_ours(r.isa)) {
             info.foreign++;
             continue;
         }
@@ -328,7 +322,7 @@ void Tables::add(const std::string &name, bool shipped, const std::vector<Record
             m.changed_winner = won_since ? "" : r->choice;
         }
     }
-    infos_.push_back(info);
+    infos_.push_back(std::move(info));
 }
 
 void Tables::finish() {
@@ -574,19 +568,18 @@ struct State {
     std::shared_ptr<const Tables> tables;
     /// What the tables were built from; rebuilt whole at each change, which is rare.
     struct Source {
-        std::string name;
-        bool shipped;
-        bool torn;
-        int unreadable;
+        TableInfo info;
         std::vector<Record> records;
     };
     std::vector<Source> sources;
     std::vector<std::string> blocked;
 
+    /// The shipped tables and FOURFOLD_TABLE's, unless that was done: whoever names his choices does without.
+    void load();
     void rebuild() {
         auto built = std::make_shared<Tables>();
         for (const Source &source : sources) {
-            built->add(source.name, source.shipped, source.records, source.unreadable, source.torn);
+            built->add(source.info, source.records);
         }
         built->finish();
         tables = std::move(built);
@@ -595,13 +588,21 @@ struct State {
 
 }  // namespace
 
-std::vector<Record> records_of(const EmbeddedTable &table) {
+std::vector<Record> records_of(const EmbeddedTable &table, bool only_ours) {
     std::vector<Record> records;
-    records.reserve(table.count);
+    uint32_t isa = std::numeric_limits<uint32_t>::max();  // of the record before: a table's are of one
+    bool ours = true;
     const char *text = nullptr;
     Conv2dProblem problem;
     for (size_t i = 0; i < table.count; i++) {
         const EmbeddedRecord &e = table.records[i];
+        if (only_ours && e.isa != isa) {
+            isa = e.isa;
+            ours = is_ours(table.text + isa);
+        }
+        if (!ours) {
+            continue;
+        }
         Record r;
         const char *const words = table.text + e.problem;
         const bool spectral = std::strncmp(words, kSpectralKind, std::strlen(kSpectralKind)) == 0;
@@ -645,7 +646,21 @@ Result<State::Source> source_from(const std::string &name, const std::string &te
     if (!table.header) {
         return Status(StatusCode::kInvalidArgument, "'" + name + "' is no table of measurements: " + (table.first_reason.empty() ? "it is empty" : table.first_reason));
     }
-    return State::Source{name, false, table.torn, table.unreadable, std::move(table.records)};
+    State::Source source;
+    source.info.name = name;
+    source.info.unreadable = table.unreadable;
+    source.info.torn = table.torn;
+    source.records = std::move(table.records);
+    return source;
+}
+
+State::Source source_of(const EmbeddedTable &table) {
+    State::Source source;
+    source.info.name = table.name;
+    source.info.shipped = true;
+    source.records = records_of(table, true);
+    source.info.foreign = static_cast<int>(table.count - source.records.size());
+    return source;
 }
 
 Result<std::string> read_whole(const std::string &path) {
@@ -668,30 +683,35 @@ std::vector<std::string> split_names(const char *text, char separator) {
     return names;
 }
 
+void State::load() {
+    if (tables != nullptr) {
+        return;
+    }
+    std::vector<Source> first;
+    for (const EmbeddedTable &table : embedded_tables()) {
+        first.push_back(source_of(table));
+    }
+    for (const std::string &path : split_names(environment("FOURFOLD_TABLE"), ':')) {
+        const Result<std::string> text = read_whole(path);
+        Result<Source> source = text ? source_from(path, *text) : Result<Source>(text.status());
+        if (source) {
+            first.push_back(std::move(*source));
+        } else {
+            std::cerr << "fourfold: FOURFOLD_TABLE: " << source.status().message() << "\n";
+        }
+    }
+    sources = std::move(first);
+    rebuild();
+    for (const TableInfo &info : tables->infos()) {
+        if (!info.shipped && (info.stale | info.foreign | info.unreadable) != 0) {
+            std::cerr << "fourfold: " << info.name << ": " << info.summary() << "\n";
+        }
+    }
+}
+
 /// Never destroyed: plans may be made by other static objects' destructors.
 State &state() {
-    static State *one = [] {
-        auto *s = new State;
-        for (const EmbeddedTable &table : embedded_tables()) {
-            s->sources.push_back({table.name, true, false, 0, records_of(table)});
-        }
-        for (const std::string &path : split_names(environment("FOURFOLD_TABLE"), ':')) {
-            const Result<std::string> text = read_whole(path);
-            Result<State::Source> source = text ? source_from(path, *text) : Result<State::Source>(text.status());
-            if (source) {
-                s->sources.push_back(std::move(*source));
-            } else {
-                std::cerr << "fourfold: FOURFOLD_TABLE: " << source.status().message() << "\n";
-            }
-        }
-        s->rebuild();
-        for (const TableInfo &info : s->tables->infos()) {
-            if (!info.shipped && (info.stale | info.foreign | info.unreadable) != 0) {
-                std::cerr << "fourfold: " << info.name << ": " << info.summary() << "\n";
-            }
-        }
-        return s;
-    }();
+    static State *one = new State;
     return *one;
 }
 
@@ -700,6 +720,7 @@ State &state() {
 std::shared_ptr<const Tables> current_tables() {
     State &s = state();
     std::lock_guard<std::mutex> lock(s.mutex);
+    s.load();
     return s.tables;
 }
 
@@ -707,8 +728,10 @@ void remember(const Record &record) {
     constexpr const char *name = "this process's measurements";
     State &s = state();
     std::lock_guard<std::mutex> lock(s.mutex);
-    if (s.sources.empty() || s.sources.back().name != name) {
-        s.sources.push_back({name, false, false, 0, {}});
+    s.load();
+    if (s.sources.empty() || s.sources.back().info.name != name) {
+        s.sources.emplace_back();
+        s.sources.back().info.name = name;
     }
     s.sources.back().records.push_back(record);
     s.rebuild();
@@ -776,6 +799,7 @@ Result<TableInfo> load_table_text(const std::string &name, const std::string &te
         }
         State &s = state();
         std::lock_guard<std::mutex> lock(s.mutex);
+        s.load();
         s.sources.push_back(std::move(*source));
         s.rebuild();
         return s.tables->infos().back();
@@ -799,7 +823,7 @@ void unload_tables(bool keep_shipped) {
     s.sources.clear();
     for (const EmbeddedTable &table : embedded_tables()) {
         if (keep_shipped) {
-            s.sources.push_back({table.name, true, false, 0, records_of(table)});
+            s.sources.push_back(source_of(table));
         }
     }
     s.rebuild();

@@ -48,8 +48,9 @@ struct EmbeddedTable {
     const char *text;
 };
 const std::vector<EmbeddedTable> &embedded_tables();
-/// As read_table() had them, without what is not embedded.
-std::vector<Record> records_of(const EmbeddedTable &table);
+/// As read_table() had them, without what is not embedded; on demand those alone that this process may choose by, of its ISA level or of
+/// a GPU's target.
+std::vector<Record> records_of(const EmbeddedTable &table, bool only_ours = false);
 
 /// What was measured on one problem, by one table.
 struct MeasuredProblem {
@@ -110,8 +111,8 @@ public:
         std::vector<Neighbour> neighbours_;
     };
 
-    /// Later tables come before earlier ones. Call finish() after the last.
-    void add(const std::string &name, bool shipped, const std::vector<Record> &records, int unreadable, bool torn);
+    /// Later tables come before earlier ones. Call finish() after the last. `info` says what of the table is not among its records.
+    void add(TableInfo info, const std::vector<Record> &records);
     void finish();
 
     /// This problem's measurements on this machine, or on its next of kin, those that decide first in front: of the nearest threads and

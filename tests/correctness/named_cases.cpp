@@ -337,6 +337,7 @@ protected:
     }
 };
 
+/// Every algorithm's chosen variant in each kind of memory, with as many threads as its number, and every other variant in one of them.
 TEST_P(Cases, EveryVariant) {
     const Conv2dProblem p = problem();
     ASSERT_EQ(p.error(), nullptr);
@@ -345,19 +346,22 @@ TEST_P(Cases, EveryVariant) {
         operands.emplace_back(p, test_seed(), GetParam().values, placement);
     }
     const reference::Forward expected = operands[0].expected();
-    for (Algorithm algorithm : kAlgorithms) {
+    const auto check_in = [&](size_t place, Algorithm algorithm, const std::string &variant) {
         PlanOptions options;
         options.algorithm = algorithm;
+        options.variant = variant;
+        options.threads = static_cast<int>(place + 1);
+        RunOptions how;
+        how.placement = operands[place].placement;
+        return check(options, operands[place], expected, how);
+    };
+    for (Algorithm algorithm : kAlgorithms) {
+        for (size_t place = 0; place < operands.size() && check_in(place, algorithm, ""); place++) {
+        }
+        // Another kind of memory for the next variant, and for the same one in the next problem.
+        size_t turn = static_cast<size_t>(p.in_height + p.filter_width);
         for (const std::string &variant : runnable_variants(algorithm)) {
-            options.variant = variant;
-            bool well = true;
-            // As many threads as the placement's number, so that both are covered at the price of one.
-            for (size_t i = 0; i < operands.size() && well; i++) {
-                options.threads = static_cast<int>(i + 1);
-                RunOptions how;
-                how.placement = operands[i].placement;
-                well = check(options, operands[i], expected, how);
-            }
+            check_in(turn++ % operands.size(), algorithm, variant);
         }
     }
 }
@@ -396,24 +400,29 @@ TEST(Winograd, TransformsPhases) {
     }
 }
 
-/// Every variant of `direct` whose stage begins with `stage` and that can do the problem.
+/// Every variant of `direct` whose stage begins with `stage` and that can do the problem, dense and in regions of larger tensors, each in one kind
+/// of memory.
 void check_variants(const Conv2dProblem &p, Values values, const std::string &stage, bool unpacked_regions) {
     for (bool regions : {false, true}) {
+        std::vector<Operands> operands;
         for (Placement placement : kPlacements) {
-            Operands operands(p, test_seed(), values, placement, regions);
-            const reference::Forward expected = operands.expected();
-            for (const VariantInfo &variant : list_variants()) {
-                PlanOptions options;
-                options.algorithm = Algorithm::kDirect;
-                options.variant = variant.name;
-                options.threads = 1 + static_cast<int>(placement);
-                // A kernel made for one filter size or stride refuses the others.
-                if (variant.runnable && variant.stage.rfind(stage, 0) == 0 && Plan::create(p, options).ok()) {
-                    RunOptions how;
-                    how.placement = placement;
-                    how.unpacked = unpacked_regions && regions;
-                    check(options, operands, expected, how);
-                }
+            operands.emplace_back(p, test_seed(), values, placement, regions);
+        }
+        const reference::Forward expected = operands[0].expected();
+        size_t turn = static_cast<size_t>(p.in_height + p.in_width) + (regions ? 1 : 0);  // another kind in the next problem
+        for (const VariantInfo &variant : list_variants()) {
+            PlanOptions options;
+            options.algorithm = Algorithm::kDirect;
+            options.variant = variant.name;
+            const size_t place = turn % operands.size();
+            options.threads = static_cast<int>(place + 1);
+            // A kernel made for one filter size or stride refuses the others.
+            if (variant.runnable && variant.stage.rfind(stage, 0) == 0 && Plan::create(p, options).ok()) {
+                turn++;
+                RunOptions how;
+                how.placement = operands[place].placement;
+                how.unpacked = unpacked_regions && regions;
+                check(options, operands[place], expected, how);
             }
         }
     }

@@ -19,7 +19,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
         fuzz::expect(!record.failure.empty() || (std::isfinite(record.seconds_min) && record.seconds_min > 0 && std::isfinite(record.seconds_median) && record.seconds_median > 0), "a record without a time");
     }
     Tables tables;
-    tables.add("fuzz", false, table.records, table.unreadable, table.torn);
+    TableInfo info;
+    info.name = "fuzz";
+    info.unreadable = table.unreadable;
+    info.torn = table.torn;
+    tables.add(std::move(info), table.records);
     tables.finish();
     for (const Record &record : table.records) {
         if (record.spectral) {
