@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "clock.h"
 #include "commands.h"
 #include "contest.h"
 #include "machine_limits.h"
@@ -21,7 +22,7 @@ namespace {
 struct BenchFlags {
     std::vector<std::string> shapes, problems;
     std::string algorithm = "auto", filter, variant, naive = "small";
-    bool all_variants = false, include_packing = false, cold = false, json = false, trust = false, profile = false, rank_one = false, training = false;
+    bool all_variants = false, include_packing = false, wall_clock = false, cold = false, json = false, trust = false, profile = false, rank_one = false, training = false;
     double min_time = 0.3;
     PlanFlags plan;
 };
@@ -45,6 +46,9 @@ Result<ContestOptions> contest_options(const BenchFlags &flags) {
     options.memory = usable_memory() * 9 / 10;
     options.check = !flags.trust;
     options.measure.min_time = flags.min_time;
+    if (flags.wall_clock) {
+        options.measure.clock = now;
+    }
     options.naive_flops = flags.naive == "always" ? kAlways : flags.naive == "never" ? -1.0 : options.naive_flops;
     if (flags.algorithm != "all") {
         const Result<Algorithm> algorithm = parse_algorithm(flags.algorithm);
@@ -217,6 +221,7 @@ Action add_bench(CLI::App &verb) {
     verb.add_option("--algorithm", flags->algorithm, "auto, all, naive, direct, im2col, fft, fft_tiled or winograd")->capture_default_str();
     add_plan_flags(verb, flags->plan);
     verb.add_flag("--include-packing", flags->include_packing, "give the filters unpacked to every execution, as training does, and choose plans for that");
+    verb.add_flag("--wall-clock", flags->wall_clock, "time one thread by the wall clock as well, as several are, instead of its processor time");
     verb.add_flag("--cold", flags->cold, "evict the caches before each sample");
     verb.add_flag("--profile", flags->profile, "the time of each stage as well, from further executions");
     verb.add_flag("--rank-one", flags->rank_one, "filters that are outer products, as blurs are: two passes take part, and auto takes them where they are predicted faster");

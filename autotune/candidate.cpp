@@ -14,6 +14,7 @@
 
 #include "bad.h"
 #include "candidate_bench.h"
+#include "clock.h"
 #include "commands.h"
 #include "compiled_variants.h"
 #include "device_bench.h"
@@ -73,7 +74,7 @@ protected:
     };
 
     CpuBench(const CandidateFlags &flags, size_t result_bytes)
-        : CandidateBench(flags.result_file), result_(result_bytes), evictor_(flags.cold ? std::make_unique<CacheEvictor>() : nullptr) {
+        : CandidateBench(flags.result_file, clock_for(flags.threads)), result_(result_bytes), evictor_(flags.cold ? std::make_unique<CacheEvictor>() : nullptr) {
     }
 
     /// Memory for one candidate's packed filters and the common workspace; false where it ran out.

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "clock.h"
-
 namespace fourfold::cli {
 
 std::string CandidateBench::sample(size_t which, int warm, int repeats) {
@@ -17,12 +15,12 @@ std::string CandidateBench::sample(size_t which, int warm, int repeats) {
         status = run(which);
     }
     status = status ? settle() : status;
-    const double begin = now();
+    const double begin = clock_();
     for (int i = 0; i < repeats && status; ++i) {
         status = run(which);
     }
     status = status ? wait() : status;
-    const double elapsed = now() - begin;
+    const double elapsed = clock_() - begin;
     if (!status) {
         return "wrong " + status.message();
     }

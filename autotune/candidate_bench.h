@@ -12,9 +12,9 @@ namespace fourfold::cli {
 /// The problem's arrays and the candidates that were added.
 class CandidateBench {
 public:
-    /// Results go where `result_file` is: shared memory that the judge sees.
-    explicit CandidateBench(int result_file)
-        : result_file_(result_file) {
+    /// Results go where `result_file` is: shared memory that the judge sees. `clock`: seconds.
+    CandidateBench(int result_file, double (*clock)())
+        : result_file_(result_file), clock_(clock) {
     }
     virtual ~CandidateBench() = default;
 
@@ -42,6 +42,7 @@ protected:
 
 private:
     const int result_file_;
+    double (*const clock_)();
 };
 
 }  // namespace fourfold::cli

@@ -11,6 +11,7 @@
 
 #include "fourfold/separable.h"
 #include "fourfold/staged_plan.h"
+#include "clock.h"
 #include "machine_limits.h"
 #include "own_process.h"
 #include "problem_data.h"
@@ -461,6 +462,9 @@ private:
             }
         }
         MeasureOptions measure = options_.measure;
+        if (!measure.clock && options_.plan.device == Device::kCpu) {
+            measure.clock = clock_for(options_.plan.threads);
+        }
         std::unique_ptr<CacheEvictor> evictor;
         if (options_.cold) {
             evictor = std::make_unique<CacheEvictor>();

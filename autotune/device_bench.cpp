@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "clock.h"
+
 namespace fourfold::cli {
 namespace {
 
@@ -60,7 +62,7 @@ std::byte *DeviceBench::GuardedBlock::data() const {
 }
 
 DeviceBench::DeviceBench(const Conv2dProblem &problem, Device device, uint64_t seed, int result_file, size_t workspace_limit)
-    : CandidateBench(result_file), problem_(problem), device_(device), workspace_limit_(workspace_limit), data_(ProblemData::make(problem, seed)) {
+    : CandidateBench(result_file, now), problem_(problem), device_(device), workspace_limit_(workspace_limit), data_(ProblemData::make(problem, seed)) {
     status_ = data_ != nullptr ? send() : Status(StatusCode::kResourceExhausted, "memory ran out");
 }
 

@@ -17,7 +17,7 @@ struct MeasureOptions {
     int max_samples = 1000;
     bool single = false;           ///< never repeat inside a sample, as cold measurements want
     std::function<void()> before_sample;  ///< runs untimed before each sample, e.g. evicts the caches
-    std::function<double()> clock;        ///< seconds, monotonic; empty: the system's. Tests put their own here.
+    std::function<double()> clock;        ///< seconds, monotonic; empty: the wall's. Tests put their own here.
 };
 
 struct Timing {

@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kBarWidth = 30;
 constexpr double kLineSeconds = 10.0;  // between plain lines
+constexpr double kTickSeconds = 0.25;
 
 }  // namespace
 
@@ -25,8 +26,8 @@ std::string duration_text(double seconds) {
     return h > 0 ? fmt::format("{}:{:02}:{:02}", h, m, s) : fmt::format("{}:{:02}", m, s);
 }
 
-Progress::Progress(double total, int steps)
-    : total_(total), started_(now()), last_line_(started_ - kLineSeconds), steps_(steps), terminal_(::isatty(STDERR_FILENO) == 1) {
+Progress::Progress(double total, int steps, double budget)
+    : total_(total), budget_(budget), started_(now()), last_line_(started_ - kLineSeconds), steps_(steps), terminal_(::isatty(STDERR_FILENO) == 1) {
 }
 
 Progress::~Progress() {
@@ -39,6 +40,12 @@ Progress::~Progress() {
 void Progress::begin(const std::string &label) {
     label_ = label;
     draw();
+}
+
+void Progress::tick() {
+    if (now() - last_drawn_ >= kTickSeconds) {
+        draw();
+    }
 }
 
 void Progress::advance(double weight) {
@@ -54,9 +61,11 @@ void Progress::clear() {
 }
 
 void Progress::draw() {
-    const double elapsed = now() - started_, share = total_ > 0 ? std::min(done_ / total_, 1.0) : 1.0;
+    last_drawn_ = now();
+    const double elapsed = last_drawn_ - started_, share = total_ > 0 ? std::min(done_ / total_, 1.0) : 1.0;
     // The first steps say too little about the rest.
-    const std::string left = share > 0.02 ? duration_text(elapsed / share - elapsed) : "?:??";
+    const double rest = share > 0.02 ? elapsed / share - elapsed : budget_ - elapsed;
+    const std::string left = share > 0.02 || budget_ > 0.0 ? duration_text(budget_ > 0.0 ? std::min(rest, budget_ - elapsed) : rest) : "?:??";
     if (terminal_) {
         const int filled = static_cast<int>(share * kBarWidth);
         clear();

@@ -13,7 +13,7 @@ namespace fourfold::cli {
 namespace {
 
 constexpr double kSample = 4096.0, kLeastSample = 1024.0;  ///< outputs
-constexpr double kSampleTerms = 2e8;  ///< of long sums, whose every output meets every tile, fewer are looked at
+constexpr double kSampleTerms = 2e8;  ///< of filters' gradients, whose every output meets every tile, fewer are looked at where sums are long
 constexpr int64_t kOutside = -1;
 
 /// The input index that padded position `at` (0 is the first element inside) reads, or kOutside.
@@ -320,7 +320,7 @@ Reference::Reference(const Conv2dProblem &problem, const Arrays &arrays, double 
     : problem_(problem) {
     const std::array<int64_t, 4> sizes = result_sizes(problem);
     const int64_t all = sizes[0] * sizes[1] * sizes[2] * sizes[3];
-    const double terms = std::max(1.0, problem.flops() / 2 / static_cast<double>(all));
+    const double terms = problem.operation == Operation::kBackwardFilters ? problem.flops() / 2 / static_cast<double>(all) : 1.0;
     const int64_t limit = problem.flops() <= all_below_flops ? all : static_cast<int64_t>(std::clamp(kSampleTerms / terms, kLeastSample, kSample));
     indices_ = choose_outputs(problem, limit);
     values_.resize(indices_.size());
@@ -365,6 +365,16 @@ double Reference::max_error(const float *output) const {
         worst = std::max(worst, std::abs(y - values_[i]));
     }
     return worst == 0.0 ? 0.0 : scale_ > 0.0 ? worst / scale_ : infinite;
+}
+
+double Reference::difference(const float *a, const float *b) const {
+    const std::array<int64_t, 4> sizes = result_sizes(problem_);
+    const int64_t elements = sizes[0] * sizes[1] * sizes[2] * sizes[3];
+    float worst = 0.0f;
+    for (int64_t i = 0; i < elements; ++i) {
+        worst = std::max(worst, std::abs(a[i] - b[i]));
+    }
+    return worst == 0.0f ? 0.0 : scale_ > 0.0 ? static_cast<double>(worst) / scale_ : std::numeric_limits<double>::infinity();
 }
 
 double error_limit(const char *algorithm) {

@@ -39,12 +39,15 @@ std::vector<OutputIndex> choose_outputs(const Conv2dProblem &problem, int64_t li
 /// The plain definition, summed in double, kept apart from the library's own code on purpose.
 class Reference {
 public:
-    /// All outputs when the problem has at most `all_below_flops`, otherwise a sample of 4,096, of long sums down to 1,024.
+    /// All outputs when the problem has at most `all_below_flops`, otherwise a sample of 4,096, of filters' gradients with long sums down to 1,024.
     Reference(const Conv2dProblem &problem, const Arrays &arrays, double all_below_flops = 1e9);
 
     /// max|y - y_ref| / max(|x| conv |w| + |b|) over the chosen outputs (for gradients alike); 0/0 is 0. Infinite when any element of y, chosen
     /// or not, is not finite: so fill y with NaN first, and what was never written shows.
     double max_error(const float *output) const;
+
+    /// max|a - b| of all outputs of two results, finite ones, by the same scale: what two that pass may differ by is the sum of their limits.
+    double difference(const float *a, const float *b) const;
 
     int64_t checked_outputs() const {
         return static_cast<int64_t>(indices_.size());

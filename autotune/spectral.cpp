@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bad.h"
+#include "clock.h"
 #include "files.h"
 #include "machine_limits.h"
 #include "measure.h"
@@ -234,6 +235,7 @@ Status bench_spectral(const std::vector<std::string> &problems, const SpectralBe
         }
         MeasureOptions measure;
         measure.min_time = flags.min_time;
+        measure.clock = clock_for(timed.empty() ? 0 : timed.front()->plan.threads());
         const std::vector<Timing> timings = measure_interleaved(runs, measure);
         for (size_t i = 0; i < timed.size(); i++) {
             const TimedSpectral &c = *timed[i];

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fourfold/training.h"
+#include "clock.h"
 #include "machine_limits.h"
 #include "measure.h"
 #include "problem_data.h"
@@ -182,6 +183,7 @@ Status bench_training(const std::vector<Shape> &shapes, const TrainingBench &fla
         }
         MeasureOptions measure;
         measure.min_time = flags.min_time;
+        measure.clock = clock_for(options->threads);
         const std::vector<Timing> times = measure_interleaved({[&] { return shared->step(*data); }, [&] { return chosen->step(*data); }, [&] { return whole->step(*data); }}, measure);
         for (const Timing &timing : times) {
             if (!timing.status.ok()) {

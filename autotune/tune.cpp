@@ -176,7 +176,7 @@ public:
         }
         bool all = true;
         {
-            Progress progress(left, static_cast<int>(todo_.size()));
+            Progress progress(left, static_cast<int>(todo_.size()), budget_ > 0 ? budget_ - (now() - start_) : 0.0);
             for (const Todo &todo : todo_) {
                 const Shape &shape = todo.shape;
                 progress.begin(shape.name);
@@ -379,6 +379,8 @@ private:
             if (best == 0.0 || sample < best) {
                 best = sample;
                 progress.begin(fmt::format("{} {} ms {}", shape.name, milliseconds_text(best), split_choice((*candidates)[i].choice).first));
+            } else {
+                progress.tick();
             }
             return sample;
         });

@@ -59,8 +59,8 @@ def sweeps(pattern):
 
 
 class Bench:
-    def __init__(self, options):
-        self.command = [str(options.fourfold), "bench", "--json", "--trust", "--algorithm", options.algorithm, "--min-time", str(options.min_time)]
+    def __init__(self, options, *flags):
+        self.command = [str(options.fourfold), "bench", "--json", "--trust", "--algorithm", options.algorithm, "--min-time", str(options.min_time), *flags]
 
     def __call__(self, lines, threads):
         """The JSON object of each problem, in order."""
@@ -135,7 +135,7 @@ def measure_sizes(options):
 
 
 def measure_threads(options):
-    bench, rows, n = Bench(options), [], options.threads
+    bench, rows, n = Bench(options, "--wall-clock"), [], options.threads
     shapes = []
     for path in options.shapes or sorted((ROOT / "shapes").glob("*.csv")):
         shapes += [(pathlib.Path(path).stem, p) for p in read_shapes(path) if re.search(options.only, p.name)]

@@ -18,7 +18,7 @@ import tempfile
 
 import report
 import sides
-from peers import fastest
+from peers import clock_for, fastest
 from problems import FOURFOLD
 
 PEER_ERROR_LIMIT = 1e-4
@@ -138,14 +138,15 @@ def measure(np, torch, options, ours, shape, order):
         if not off <= PEER_ERROR_LIMIT:
             raise RuntimeError(f"{name} computes something else (error {off:.1e})")
     first = ours.bench(shape.spectral(order))
+    clock = clock_for(options.threads)
     calls = {"fourfold": lambda: ours.bench(shape.spectral(order))["ms_min"],
              "fourfold, unpacked": lambda: ours.bench(shape.spectral(order), "--include-packing")["ms_min"]}
-    calls |= {name: (lambda run=run: fastest(run, options.min_time, False)) for name, run in peers.items()}
+    calls |= {name: (lambda run=run: fastest(run, options.min_time, False, clock)) for name, run in peers.items()}
     if order == "bijc":
         calls["spatial: fourfold"] = lambda: ours.bench(shape.spatial())["ms_min"]
         # The product between its transforms, as a layer whose neighbours are spatial has to run it.
         calls["transformed: fourfold fft"] = lambda: ours.bench(shape.spatial() + " circular", "--algorithm", "fft")["ms_min"]
-        calls |= {f"spatial: {name}": (lambda run=run: fastest(run, options.min_time, False)) for name, run in spatial_peers(np, torch, shape).items()}
+        calls |= {f"spatial: {name}": (lambda run=run: fastest(run, options.min_time, False, clock)) for name, run in spatial_peers(np, torch, shape).items()}
     times = {name: [] for name in calls}
     names = list(calls)
     for r in range(options.rounds):

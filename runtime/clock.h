@@ -1,12 +1,28 @@
 // The time, for measuring: seconds on a clock that only goes forward.
 #pragma once
 
+#include <ctime>
+
 #include <chrono>
 
 namespace fourfold {
 
 inline double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Seconds that the calling thread has computed. What runs in it alone is timed by these: other processes, and on a guest the host, take the
+/// processor away for milliseconds at a time, and what the host took (steal) is not counted either. On a guest with a third of its time stolen
+/// equal runs of 5.9 ms took 5.8 to 27 ms by now(), 5.8 to 6.9 by this clock, but for one in a hundred.
+inline double thread_seconds() {
+    std::timespec t;
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+/// The clock for work on so many threads of the CPU.
+inline double (*clock_for(int threads))() {
+    return threads == 1 ? thread_seconds : now;
 }
 
 }  // namespace fourfold

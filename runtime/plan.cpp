@@ -401,25 +401,30 @@ const MeasuredProblem *follow_first(const PlanRequest &request, const std::vecto
     return decides != list.end() && planned.plan != nullptr ? *decides : nullptr;
 }
 
-/// The tiers of tuning.h that need no prediction: environment, record, and the family's record where neighbours do not vote.
-bool decide_by_record(const PlanRequest &request, const Tables &tables, const Tables::Query &query, const Tables::Ranking *ranking, Planned &planned, Tier &tier, std::string &text) {
-    if (ranking == nullptr) {
-        static const char *const forced_choice = environment("FOURFOLD_CHOICE");
-        if (forced_choice != nullptr && *forced_choice != '\0') {
-            static const Status known = check_choice(forced_choice);
-            if (!known.ok()) {
-                planned.status = known;
-                tier = Tier::kEnvironment;
-                return true;
-            }
-            if (Planned p = plan_choice(request, forced_choice); p.plan != nullptr) {
-                planned = std::move(p);
-                tier = Tier::kEnvironment;
-                text = "named by FOURFOLD_CHOICE";
-                return true;
-            }
-        }
+/// FOURFOLD_CHOICE, where there is one that can do the problem, or that this build does not know.
+bool decide_by_environment(const PlanRequest &request, Planned &planned, Tier &tier, std::string &text) {
+    static const char *const forced_choice = environment("FOURFOLD_CHOICE");
+    if (forced_choice == nullptr || *forced_choice == '\0') {
+        return false;
     }
+    static const Status known = check_choice(forced_choice);
+    if (!known.ok()) {
+        planned.status = known;
+        tier = Tier::kEnvironment;
+        return true;
+    }
+    Planned p = plan_choice(request, forced_choice);
+    if (p.plan == nullptr) {
+        return false;
+    }
+    planned = std::move(p);
+    tier = Tier::kEnvironment;
+    text = "named by FOURFOLD_CHOICE";
+    return true;
+}
+
+/// The tiers of tuning.h that need no prediction: record, and the family's record where neighbours do not vote.
+bool decide_by_record(const PlanRequest &request, const Tables &tables, const Tables::Query &query, const Tables::Ranking *ranking, Planned &planned, Tier &tier, std::string &text) {
     const MeasuredProblem *measured = follow_first(request, ranking == nullptr ? tables.exact(query) : tables.exact_of_kin(query), planned);
     if (measured == nullptr) {
         return false;
@@ -450,6 +455,7 @@ Decision decide_once(const PlanRequest &request, bool list_all) {
         found = true;
         d.text = "named by the caller";
     }
+    found = found || (automatic && options.variant.empty() && decide_by_environment(request, recorded, d.tier, d.text));
     found = found || (follows && decide_by_record(request, *tables, query, nullptr, recorded, d.tier, d.text));
     Tables::Ranking ranking;
     if (!found || list_all) {
@@ -624,8 +630,8 @@ Result<Plan> Plan::make(const Conv2dProblem &problem, const PlanOptions &options
     Planned planned{nullptr, Status(), nullptr};
     if (options.algorithm != Algorithm::kAuto) {
         impl->why = "named by the caller";
-        const std::shared_ptr<const Tables> tables = current_tables();
-        const MeasuredProblem *measured = follows_records(request) ? follow_first(request, tables->exact(table_query(request)), planned) : nullptr;
+        const std::shared_ptr<const Tables> tables = follows_records(request) ? current_tables() : nullptr;
+        const MeasuredProblem *measured = tables != nullptr ? follow_first(request, tables->exact(table_query(request)), planned) : nullptr;
         if (measured != nullptr) {
             if (prepared(planned, request)) {
                 impl->why += ", its variant by a record in " + tables->name_of(*measured);

@@ -41,16 +41,16 @@ struct Contender {
     }
 };
 
-void race(std::vector<Contender> &contenders, const std::function<bool(const Contender &)> &execute) {
+void race(std::vector<Contender> &contenders, double (*clock)(), const std::function<bool(const Contender &)> &execute) {
     const double end = now() + kSeconds;
     const auto sample = [&](Contender &c) {
-        const double begin = now();
+        const double begin = clock();
         for (int i = 0; i < c.repeats; i++) {
             if (!execute(c)) {
                 return std::numeric_limits<double>::infinity();
             }
         }
-        return (now() - begin) / c.repeats;
+        return (clock() - begin) / c.repeats;
     };
     // Warm, and sized so that a sample is long enough to time.
     for (Contender &c : contenders) {
@@ -133,7 +133,7 @@ void measure_choices(const Conv2dProblem &problem, const PlanOptions &asked) {
     if (!ready || contenders.empty()) {
         return;
     }
-    race(contenders, [&](const Contender &c) { return c.plan.execute(data->tensors(problem, c.packed, data->output.data()), workspace).ok(); });
+    race(contenders, clock_for(options.threads), [&](const Contender &c) { return c.plan.execute(data->tensors(problem, c.packed, data->output.data()), workspace).ok(); });
     const auto best = std::min_element(contenders.begin(), contenders.end(), [](const Contender &a, const Contender &b) { return a.best() < b.best(); });
     for (const Contender &c : contenders) {
         if (!std::isfinite(c.best())) {

@@ -60,18 +60,23 @@ bool every_word(std::string_view text, const Each &each) {
 
 /// The content hash of a variant of the CPU or of GPUs; empty where this build has none of that name.
 std::string_view hash_of(std::string_view name) {
-    static const std::unordered_map<std::string_view, std::string_view> hashes = [] {
-        std::unordered_map<std::string_view, std::string_view> map;
+    // Never destroyed, as the tables are not.
+    static const auto &hashes = *[] {
+        auto *map = new std::unordered_map<std::string_view, std::string_view>;
         for (const Variant &v : registry()) {
-            map.emplace(v.name, v.hash);
+            map->emplace(v.name, v.hash);
         }
         for (const DeviceVariant &v : device_variants()) {
-            map.emplace(v.variant.name, v.variant.hash);
+            map->emplace(v.variant.name, v.variant.hash);
         }
         return map;
     }();
-    const auto at = hashes.find(name);
-    return at == hashes.end() ? std::string_view() : at->second;
+    if (const auto at = hashes.find(name); at != hashes.end()) {
+        return at->second;
+    }
+    // Added since, by a search.
+    const auto added = std::find_if(registry().begin(), registry().end(), [&](const Variant &v) { return name == v.name; });
+    return added == registry().end() ? std::string_view() : added->hash;
 }
 
 /// The contents of the stages that a GPU's algorithm runs unnamed; empty where there are none.
@@ -212,10 +217,11 @@ MachineName machine_name(const DeviceInfo &info, const std::string &target) {
 }
 
 bool is_device_target(std::string_view isa) {
-    static const std::unordered_set<std::string_view> targets = [] {
-        std::unordered_set<std::string_view> set;
+    // Never destroyed, as the tables are not.
+    static const auto &targets = *[] {
+        auto *set = new std::unordered_set<std::string_view>;
         for (const DeviceVariant &v : device_variants()) {
-            set.insert(v.target);
+            set->insert(v.target);
         }
         return set;
     }();
@@ -590,7 +596,7 @@ struct State {
 
 std::vector<Record> records_of(const EmbeddedTable &table, bool only_ours) {
     std::vector<Record> records;
-    uint32_t isa = std::numeric_limits<uint32_t>::max();  // of the record before: a table's are of one
+    uint32_t isa = std::numeric_limits<uint32_t>::max();  // of the record before
     bool ours = true;
     const char *text = nullptr;
     Conv2dProblem problem;
@@ -703,7 +709,7 @@ void State::load() {
     sources = std::move(first);
     rebuild();
     for (const TableInfo &info : tables->infos()) {
-        if (!info.shipped && (info.stale | info.foreign | info.unreadable) != 0) {
+        if (!info.shipped && ((info.stale | info.foreign | info.unreadable) != 0 || info.torn)) {
             std::cerr << "fourfold: " << info.name << ": " << info.summary() << "\n";
         }
     }

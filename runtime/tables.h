@@ -183,7 +183,7 @@ bool is_current(const Record &record);
 /// are no question of kinship: they name variants that this machine does not choose from.
 std::optional<int> generations_between(const std::string &a, const std::string &b);
 
-/// The current tables; the shipped ones and FOURFOLD_TABLE's are loaded at the first call.
+/// The current tables; the first call loads the shipped ones and FOURFOLD_TABLE's, unless unload_tables() came before.
 std::shared_ptr<const Tables> current_tables();
 /// Puts one measurement of this process on top.
 void remember(const Record &record);

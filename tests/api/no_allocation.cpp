@@ -1,9 +1,13 @@
 // No allocation during execute. This executable replaces malloc and its relatives, so that every call is counted, also from
 // operator new, FFTW, KissFFT and the code that Halide generates, whose halide_malloc ends in malloc as well.
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -134,6 +138,35 @@ TEST_P(NoAllocation, DuringExecute) {
                 EXPECT_EQ(count_during(p, p.tensors()), 0) << where;
                 EXPECT_EQ(count_during(p, p.operands.tensors()), 0) << where << ", filters unpacked";
             }
+        }
+    }
+}
+
+/// Nor does an execution map memory behind malloc's back, or give pages back that the next one must fault in again. The least of some: the kernel
+/// may take a page away at any time.
+TEST_P(NoAllocation, AndNoPageFaults) {
+    if (!FOURFOLD_CAN_COUNT) {
+        GTEST_SKIP() << "sanitizers map memory of their own";
+    }
+    for (const char *text : kProblems) {
+        if (refuses(GetParam(), parse_problem(text))) {
+            continue;
+        }
+        PlanOptions options;
+        options.algorithm = GetParam();
+        options.threads = 1;
+        const Prepared p = prepare(parse_problem(text), options, test_seed());
+        for (const Tensors &tensors : {p.tensors(), p.operands.tensors()}) {
+            long least = std::numeric_limits<long>::max();
+            for (int run = 0; run < 6; run++) {
+                rusage before, after;
+                getrusage(RUSAGE_THREAD, &before);
+                const Status status = p.plan.execute(tensors, p.workspace);
+                getrusage(RUSAGE_THREAD, &after);
+                ASSERT_TRUE(status.ok()) << status.message();
+                least = std::min(least, after.ru_minflt - before.ru_minflt);
+            }
+            EXPECT_EQ(least, 0) << text;
         }
     }
 }

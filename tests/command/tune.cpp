@@ -1026,10 +1026,17 @@ TEST(Environment, ChoiceBlockAndCapture) {
         const Outcome outcome = fourfold_command(explain);
         ASSERT_TRUE(exits_with(0, outcome));
         EXPECT_TRUE(says(outcome, "environment: named by FOURFOLD_CHOICE")) << outcome.out;
+        // Records are of packed filters, but it is not.
+        Arguments unpacked = explain;
+        unpacked.emplace_back("--include-packing");
+        EXPECT_TRUE(says(fourfold_command(unpacked), "environment: named by FOURFOLD_CHOICE"));
     }
     {
         const Environment choice("FOURFOLD_CHOICE", "abacus");
         EXPECT_TRUE(exits_with(2, fourfold_command(explain), {"abacus"}));
+        Arguments unpacked = explain;
+        unpacked.emplace_back("--include-packing");
+        EXPECT_TRUE(exits_with(2, fourfold_command(unpacked), {"abacus"}));
     }
     {
         // Where it cannot do the problem, the next tier decides.

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "fourfold/fourfold.h"
+#include "machine.h"
 #include "machine_limits.h"
 #include "records.h"
 #include "spectral_candidates.h"
@@ -1092,6 +1093,44 @@ TEST(Embedding, LeavesOutWhatIsTornAndSaysSo) {
     EXPECT_NE(source.find("{\"t.json\", table2, 1, text2}"), std::string::npos) << source;
     write_bytes(folder / "t.json", "hello\n");
     EXPECT_EQ(spawn({FOURFOLD_EMBED_TABLES, folder / "out.cpp", folder / "t.json"}).exit_code, 1);
+}
+
+TEST(Embedding, OnDemandRecordsOfThisLevelOnly) {
+    std::string text;
+    const auto place = [&](const std::string &words) {
+        text += words + '\0';
+        return static_cast<uint32_t>(text.size() - words.size() - 1);
+    };
+    EmbeddedRecord own = {};
+    own.problem = place("fwd b1 ic4 i12x12 oc8 f3x3 p1,1,1,1");
+    own.microarchitecture = place("some");
+    own.isa = place(to_string(best_isa()));
+    own.choice = place("naive");
+    own.variants = place("");
+    own.threads = 1;
+    own.seconds_min = own.seconds_predicted = 1e-3;
+    EmbeddedRecord foreign = own;
+    foreign.isa = place("abacus");
+    const EmbeddedRecord rows[] = {foreign, own, foreign, foreign, own};
+    const EmbeddedTable table = {"some", rows, 5, text.c_str()};
+    EXPECT_EQ(records_of(table).size(), 5u);
+    const std::vector<Record> ours = records_of(table, true);
+    ASSERT_EQ(ours.size(), 2u);
+    for (const Record &r : ours) {
+        EXPECT_EQ(r.isa, to_string(best_isa()));
+    }
+}
+
+/// The shipped tables are read when first asked for, or when they come back, with the same outcome: of each every record is in use, stale or foreign.
+TEST(Embedding, EveryShippedRecordIsCounted) {
+    unload_tables();
+    const std::vector<TableInfo> loaded = tables();
+    ASSERT_EQ(loaded.size(), embedded_tables().size());
+    for (size_t i = 0; i < loaded.size(); i++) {
+        EXPECT_TRUE(loaded[i].shipped);
+        EXPECT_EQ(loaded[i].name, embedded_tables()[i].name);
+        EXPECT_EQ(static_cast<size_t>(loaded[i].records + loaded[i].stale + loaded[i].foreign), embedded_tables()[i].count) << loaded[i].name << ": " << loaded[i].summary();
+    }
 }
 
 TEST(Embedding, ASpectralProductsRecordHasNoConvolution) {
