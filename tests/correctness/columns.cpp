@@ -138,6 +138,22 @@ TEST(Columns, TimesFiltersAreTheConvolution) {
     }
 }
 
+TEST(Columns, LongPositiveSums) {
+    // Each inner pixel is the sum of 2,000 terms, of a row of taps, of a column, or of both.
+    for (const char *text : {"fold b1 ic1 i1x6000 oc1 f1x2000", "fold b1 ic1 i6000x1 oc1 f2000x1", "fold b1 ic1 i100x90 oc1 f50x40 p20"}) {
+        Operands operands(parse_problem(text), test_seed(), Values::kPositive);
+        const reference::Forward expected = operands.expected();
+        for (const std::string &variant : runnable_variants(Algorithm::kIm2col, Operation::kFold)) {
+            PlanOptions options;
+            options.algorithm = Algorithm::kIm2col;
+            options.variant = variant;
+            const Status status = run_plan(options, operands);
+            ASSERT_TRUE(status.ok()) << status.message();
+            EXPECT_TRUE(matches(operands, expected, error_limit(Algorithm::kIm2col))) << variant;
+        }
+    }
+}
+
 TEST(Columns, TakeNoFlippedFiltersAndNoPostOp) {
     for (const char *text : {"unfold b1 ic3 i9 f3 relu", "fold b1 ic3 i9 f3 conv", "fold b1 ic3 i9 f3 residual"}) {
         const Result<Conv2dProblem> p = Conv2dProblem::parse(text);
