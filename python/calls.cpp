@@ -436,6 +436,7 @@ private:
         return grad_bias.is_valid() ? nb::object(nb::make_tuple(result, grad_bias)) : result;
     }
 
+    /// A new tensor.
     nb::object made(const nb::object &size, const nb::object &format, Tensor *out) const {
         PyObject *const shaped[] = {size.ptr(), float32_.ptr(), cpu_.ptr(), format.ptr()};
         nb::object result = nb::steal(PyObject_Vectorcall(empty_.ptr(), shaped, 1, result_keywords_.ptr()));
