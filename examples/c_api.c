@@ -1,4 +1,4 @@
-/* fourfold from C11: a small layer, planned, packed once, executed; then its gradient in the filters. */
+/* fourfold from C11: a small layer, planned, packed once, executed; then its gradient in the filters; a transposed convolution; unfold and fold. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +9,12 @@ static int failed(const char *what, fourfold_status status) {
         fprintf(stderr, "%s: %s: %s\n", what, fourfold_status_name(status), fourfold_last_error());
     }
     return status != FOURFOLD_OK;
+}
+
+static void fill(float *data, size_t count, float value) {
+    for (size_t i = 0; i < count; i++) {
+        data[i] = value;
+    }
 }
 
 /* y = x conv w, every x 1 and every w 0.5; then gw of gy = 1. Returns whether both are what they must be. */
@@ -28,9 +34,7 @@ static int run(const fourfold_plan *forward, const fourfold_plan *gradient, floa
     /* Without padding every y sums 8 channels x 9 taps of 1 * 0.5. */
     ok = ok && y[0] == 36.0f && y[2 * 16 * 14 * 14 - 1] == 36.0f;
     if (ok) {
-        for (size_t i = 0; i < 2 * 16 * 14 * 14; i++) {
-            y[i] = 1.0f;
-        }
+        fill(y, 2 * 16 * 14 * 14, 1.0f);
         ok = !failed("execute", fourfold_plan_execute(gradient, &gradient_tensors, workspace, bytes, NULL));
     }
     /* Every gw sums 2 images x 14 x 14 pixels of 1 * 1. */
@@ -39,6 +43,58 @@ static int run(const fourfold_plan *forward, const fourfold_plan *gradient, floa
     fourfold_free(packed);
     fourfold_free(workspace);
     return ok;
+}
+
+/* PyTorch's ConvTranspose2d(4, 3, 2, stride=2) of 5x6 pixels, every x 1 and every w 0.5, as a layer that owns its memory. Returns whether
+ * every y sums 4 channels x 1 tap of 1 * 0.5. */
+static int transposed(void) {
+    fourfold_transposed size;
+    fourfold_transposed_init(&size, sizeof size);
+    size.in_channels = 4;
+    size.in_height = 5;
+    size.in_width = 6;
+    size.out_channels = 3;
+    size.filter_height = size.filter_width = size.stride_h = size.stride_w = 2;
+    float x[4 * 5 * 6], w[4 * 3 * 2 * 2], y[3 * 10 * 12];
+    fill(x, sizeof x / sizeof *x, 1.0f);
+    fill(w, sizeof w / sizeof *w, 0.5f);
+    fourfold_problem problem;
+    fourfold_layer *layer = NULL;
+    fourfold_const_view input = {.data = x}, filters = {.data = w};
+    fourfold_view output = {.data = y};
+    int ok = !failed("transposed", fourfold_problem_transposed(&problem, sizeof problem, &size)) &&
+             !failed("layer", fourfold_layer_create(&problem, &filters, NULL, NULL, &layer)) &&
+             !failed("run", fourfold_layer_run(layer, &input, &output, NULL, NULL));
+    for (size_t i = 0; ok && i < sizeof y / sizeof *y; i++) {
+        ok = y[i] > 1.9999f && y[i] < 2.0001f;
+    }
+    fourfold_layer_destroy(layer);
+    return ok;
+}
+
+/* A problem without filters. */
+static int moved(const char *text, const float *from, float *to) {
+    fourfold_problem problem;
+    fourfold_plan *plan = NULL;
+    fourfold_plan_info info = {.struct_size = sizeof info};
+    if (failed("parse", fourfold_problem_parse(&problem, sizeof problem, text)) || failed("plan", fourfold_plan_create(&problem, NULL, &plan))) {
+        return 0;
+    }
+    int ok = !failed("query", fourfold_plan_query(plan, &info));
+    void *workspace = fourfold_alloc(info.workspace_bytes);
+    fourfold_tensors tensors = {.struct_size = sizeof tensors, .input = {.data = from}, .output = {.data = to}};
+    ok = ok && !failed("execute", fourfold_plan_execute(plan, &tensors, workspace, info.workspace_bytes, NULL));
+    fourfold_free(workspace);
+    fourfold_plan_destroy(plan);
+    return ok;
+}
+
+/* The columns of an image of ones, folded again, count the windows in which a pixel lies: 4 at a corner, 9 inside. */
+static int there_and_back(void) {
+    float x[2 * 6 * 5], columns[2 * 9 * 6 * 5];
+    fill(x, sizeof x / sizeof *x, 1.0f);
+    int ok = moved("unfold b1 ic2 i6x5 f3 p1", x, columns) && moved("fold b1 ic2 i6x5 f3 p1", columns, x);
+    return ok && x[0] == 4.0f && x[1] == 6.0f && x[6] == 9.0f && x[2 * 6 * 5 - 1] == 4.0f;
 }
 
 int main(void) {
@@ -59,14 +115,14 @@ int main(void) {
     float *y = malloc(2 * 16 * 14 * 14 * sizeof(float)), *gw = malloc(16 * 8 * 9 * sizeof(float));
     int ok = 0;
     if (planned && x != NULL && w != NULL && y != NULL && gw != NULL) {
-        for (size_t i = 0; i < 2 * 8 * 16 * 16; i++) {
-            x[i] = 1.0f;
-        }
-        for (size_t i = 0; i < 16 * 8 * 9; i++) {
-            w[i] = 0.5f;
-        }
+        fill(x, 2 * 8 * 16 * 16, 1.0f);
+        fill(w, 16 * 8 * 9, 0.5f);
         ok = run(forward, gradient, x, w, y, gw);
     }
+
+    int up = transposed(), back = there_and_back();
+    printf("transposed convolution: %s, unfold and fold: %s\n", up ? "ok" : "WRONG", back ? "ok" : "WRONG");
+    ok = ok && up && back;
 
     /* What goes wrong comes back as a code and a sentence. */
     problem.groups = 3;

@@ -151,6 +151,7 @@ struct Call {
     bool keeps;  // its filters are packed, in the weight's KeptFilters
     nb::tuple copies;  // for each tensor the memory format to copy it to, or None
     nb::object size, format;  // of the result
+    nb::object bias_size;     // of the bias's gradient, where it is a second result; else None
 };
 
 /// The operators' arguments: two tensors and perhaps a bias, then numbers, lists of numbers and words.
@@ -208,7 +209,7 @@ public:
     }
 
     /// Makes the call of these arguments one that is found, and computes it. Errors: ValueError (shapes that are not the problem's).
-    nb::object keep(int operation, nb::tuple arguments, nb::object object, bool keeps, nb::tuple copies) {
+    nb::object keep(int operation, nb::tuple arguments, nb::object object, bool keeps, nb::tuple copies, bool with_bias) {
         const Plan plan = nb::cast<const Plan &>(object);
         const Conv2dProblem &p = plan.problem();
         Arguments a;
@@ -228,7 +229,8 @@ public:
         }
         const bool last = p.layout == Layout::kNhwc && (forward || backward_data);
         const auto call = std::make_shared<const Call>(Call{std::move(object), plan, keeps, std::move(copies), nb::make_tuple(size[0], size[1], size[2], size[3]),
-                                                           nb::borrow(name(last ? "channels_last" : "contiguous_format"))});
+                                                           nb::borrow(name(last ? "channels_last" : "contiguous_format")),
+                                                           with_bias ? nb::object(nb::make_tuple(size[0])) : nb::none()});
         calls_[a.key] = call;
         return compute(call, a);
     }
@@ -392,15 +394,9 @@ private:
         const Plan &plan = call->plan;
         const Conv2dProblem &p = plan.problem();
         const bool backward_filters = p.operation == Operation::kBackwardFilters;
-        PyObject *const shaped[] = {call->size.ptr(), float32_.ptr(), cpu_.ptr(), call->format.ptr()};
-        nb::object result = nb::steal(PyObject_Vectorcall(empty_.ptr(), shaped, 1, result_keywords_.ptr()));
-        if (!result.is_valid()) {
-            throw nb::python_error();
-        }
-        Tensor out;
-        if (!read(result, &out)) {
-            throw_error(PyExc_MemoryError, "no memory for the result");
-        }
+        Tensor out, bias;
+        nb::object result = made(call->size, call->format, &out);
+        const nb::object grad_bias = call->bias_size.is_none() ? nb::object() : made(call->bias_size, call->format, &bias);
         Tensor given[3];
         nb::object copies[3];
         for (size_t i = 0; i < a.count; i++) {
@@ -427,6 +423,7 @@ private:
             t.input = given[0].view<const float>(p.layout);
             t.grad_output = given[1].view<const float>(p.layout);
             t.grad_filters = out.view<float>(p.layout);
+            t.grad_bias = bias.data;
         } else if (p.operation == Operation::kForward) {
             t.input = given[0].view<const float>(p.layout);
             t.output = out.view<float>(p.layout);
@@ -436,6 +433,19 @@ private:
         }
         const MemoryBlock block = workspace(call->keeps ? plan.workspace_bytes() : plan.workspace_bytes_unpacked());
         check(without_gil([&] { return plan.execute(t, block); }));
+        return grad_bias.is_valid() ? nb::object(nb::make_tuple(result, grad_bias)) : result;
+    }
+
+    /// A new tensor.
+    nb::object made(const nb::object &size, const nb::object &format, Tensor *out) const {
+        PyObject *const shaped[] = {size.ptr(), float32_.ptr(), cpu_.ptr(), format.ptr()};
+        nb::object result = nb::steal(PyObject_Vectorcall(empty_.ptr(), shaped, 1, result_keywords_.ptr()));
+        if (!result.is_valid()) {
+            throw nb::python_error();
+        }
+        if (!read(result, out)) {
+            throw_error(PyExc_MemoryError, "no memory for the result");
+        }
         return result;
     }
 
@@ -481,7 +491,7 @@ void add_calls(nb::module_ &m) {
         .def(nb::init<nb::dict, std::vector<std::pair<uint64_t, uint64_t>>>(), "torch"_a, "quiet"_a)
         .def("again", &TorchCalls::again, "operation"_a, "arguments"_a, "The result of a call that was kept, or None.")
         .def("eager", &TorchCalls::eager, "operation"_a, "kernel"_a, "arguments"_a, "The result; None: autograd's; NotImplemented: the dispatcher's.")
-        .def("keep", &TorchCalls::keep, "operation"_a, "arguments"_a, "plan"_a, "keeps"_a, "copies"_a)
+        .def("keep", &TorchCalls::keep, "operation"_a, "arguments"_a, "plan"_a, "keeps"_a, "copies"_a, "with_bias"_a = false)
         .def("cache_clear", &TorchCalls::clear)
         .def("__len__", &TorchCalls::size);
 }

@@ -306,7 +306,7 @@ struct DevicePlan {
         const MemoryBlock to = {reinterpret_cast<void *>(packed), plan.packed_filter_bytes()};
         check(without_gil([&] { return plan.pack_filters(v, to, block(workspace), context(stream)); }));
     }
-    void execute(uintptr_t stream, uintptr_t workspace, const std::optional<There> &input, const std::optional<There> &filters, uintptr_t packed, uintptr_t bias, const std::optional<There> &output, const std::optional<There> &grad_output, const std::optional<There> &grad_input, const std::optional<There> &grad_filters) const {
+    void execute(uintptr_t stream, uintptr_t workspace, const std::optional<There> &input, const std::optional<There> &filters, uintptr_t packed, uintptr_t bias, const std::optional<There> &output, const std::optional<There> &grad_output, const std::optional<There> &grad_input, const std::optional<There> &grad_filters, uintptr_t grad_bias) const {
         Tensors t;
         t.input = view<const float>("input", input);
         t.filters = packed != 0 ? Filters(ConstMemoryBlock{reinterpret_cast<const void *>(packed), plan.packed_filter_bytes()}) : Filters(view<const float>("filters", filters));
@@ -315,6 +315,7 @@ struct DevicePlan {
         t.grad_output = view<const float>("grad_output", grad_output);
         t.grad_input = view<float>("grad_input", grad_input);
         t.grad_filters = view<float>("grad_filters", grad_filters);
+        t.grad_bias = reinterpret_cast<float *>(grad_bias);
         check(without_gil([&] { return plan.execute(t, block(workspace), context(stream)); }));
     }
 };
@@ -623,7 +624,7 @@ NB_MODULE(_core, m) {
         .def_prop_ro("packed_filter_bytes", [](const DevicePlan &p) { return p.plan.packed_filter_bytes(); })
         .def("describe", [](const DevicePlan &p) { return p.plan.describe(); }, "Several lines for people.")
         .def("pack_filters", &DevicePlan::pack_filters, "stream"_a, "workspace"_a, "filters"_a, "packed"_a, "Filters to packed_filter_bytes bytes at packed, once for many calls of execute.")
-        .def("execute", &DevicePlan::execute, "stream"_a, "workspace"_a, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "packed"_a = 0, "bias"_a = 0, "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "Into the stream, not waited for.");
+        .def("execute", &DevicePlan::execute, "stream"_a, "workspace"_a, nb::kw_only(), "input"_a = nb::none(), "filters"_a = nb::none(), "packed"_a = 0, "bias"_a = 0, "output"_a = nb::none(), "grad_output"_a = nb::none(), "grad_input"_a = nb::none(), "grad_filters"_a = nb::none(), "grad_bias"_a = 0, "Into the stream, not waited for.");
     m.def("synchronize", [](const std::string &device, uintptr_t stream) { check(without_gil([&, d = value(parse_device(device))] { return synchronize(d, reinterpret_cast<void *>(stream)); })); }, "device"_a, "stream"_a = 0, "Waits for what is in a GPU's stream, 0 for its default one.");
 
     nb::class_<Spectra>(m, "Spectra", "What a TrainingPlan's transforms write and its products read.")

@@ -678,6 +678,31 @@ fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem 
     });
 }
 
+fourfold_status fourfold_spectral_problem_validate(const fourfold_spectral_problem *problem) {
+    return guarded([&] {
+        SpectralProblem p;
+        const Status status = from_c(problem, p);
+        return status.ok() ? p.validate() : status;
+    });
+}
+
+fourfold_status fourfold_spectral_problem_flops(const fourfold_spectral_problem *problem, double *flops) {
+    return guarded([&] {
+        SpectralProblem p;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = p.validate();
+        }
+        if (status.ok()) {
+            status = not_null("flops", flops);
+        }
+        if (status.ok()) {
+            *flops = p.flops();
+        }
+        return status;
+    });
+}
+
 fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *options, size_t struct_size) {
     return guarded([&] { return write_struct("options", fourfold_spectral_options{sizeof *options, 0, nullptr}, options, struct_size); });
 }

@@ -11,6 +11,12 @@
 #include "variant_choice.h"
 
 namespace fourfold {
+namespace {
+
+/// Taps of a row, or rows of taps, that are summed in one chain.
+constexpr int64_t kSumBlock = 256;
+
+}  // namespace
 
 FoldStage::FoldStage(const Conv2dProblem &p, const Variant &variant)
     : problem(p), kernel(variant), folds(folds_padding(p)), height(p.in_height + (folds ? p.pad_top + p.pad_bottom : 0)), width(p.in_width + (folds ? p.pad_left + p.pad_right : 0)), rows(axis_phases(height, folds ? 0 : p.pad_top, p.stride_h, p.dilation_h, p.filter_height, p.out_height())), columns(axis_phases(width, folds ? 0 : p.pad_left, p.stride_w, p.dilation_w, p.filter_width, p.out_width())) {
@@ -32,12 +38,52 @@ bool FoldStage::gather(const ColumnsIn &from, int64_t first, int64_t row_count, 
     for (const AxisPhase &a : rows.phases) {
         const int64_t positions = std::min(a.count, ceil_div(first + row_count, p.stride_h)) - begin;
         for (const AxisPhase &b : columns.phases) {
+            if (a.taps > kSumBlock || b.taps > kSumBlock) {
+                if (!gather_long(from, a, b, begin, positions, count, planes, context)) {
+                    return false;
+                }
+                continue;
+            }
             for (int64_t c = 0; positions > 0 && c < count; c += at_once) {
                 const int64_t n = std::min(at_once, count - c), tap = last + sign * (a.tap * p.filter_width + b.tap);
                 const Floats<5> in(from.data + c * from.channel + tap * from.tap, {{out_width, 1}, {p.out_height(), out_width}, {b.taps, sign * b.tap_step * from.tap}, {a.taps, sign * a.tap_step * p.filter_width * from.tap}, {n, from.channel}});
                 const Floats<3> to(planes.data + c * planes.s[1] + (a.first + begin * p.stride_h) * planes.s[2] + b.first * planes.s[3], {{b.count, p.stride_w * planes.s[3]}, {positions, p.stride_h * planes.s[2]}, {n, planes.s[1]}});
                 if (!call(kernel, context, in, static_cast<int32_t>(b.origin), static_cast<int32_t>(a.origin + begin), static_cast<int32_t>(b.dilation), static_cast<int32_t>(a.dilation), to)) {
                     return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+/// Some pixels of a row at a time, block by block of the taps: the kernel sums each row of taps, and these, in one chain.
+bool FoldStage::gather_long(const ColumnsIn &from, const AxisPhase &a, const AxisPhase &b, int64_t begin, int64_t positions, int64_t count, const StridedOut &planes, KernelContext &context) const {
+    const Conv2dProblem &p = problem;
+    constexpr int64_t kPixels = 512;
+    float part[kPixels];
+    double sum[kPixels];
+    const int64_t out_width = p.out_width(), sign = from.flipped ? -1 : 1, last = from.flipped ? p.filter_height * p.filter_width - 1 : 0;
+    const int64_t first_tap = last + sign * (a.tap * p.filter_width + b.tap), row_step = sign * a.tap_step * p.filter_width * from.tap, column_step = sign * b.tap_step * from.tap;
+    for (int64_t c = 0; c < count; c++) {
+        const float *columns = from.data + c * from.channel + first_tap * from.tap;
+        for (int64_t y = 0; y < positions; y++) {
+            float *row = planes.data + c * planes.s[1] + (a.first + (begin + y) * p.stride_h) * planes.s[2] + b.first * planes.s[3];
+            for (int64_t x = 0; x < b.count; x += kPixels) {
+                const int64_t n = std::min(kPixels, b.count - x);
+                std::fill_n(sum, n, 0.0);
+                for (int64_t r = 0; r < a.taps; r += kSumBlock) {
+                    for (int64_t s = 0; s < b.taps; s += kSumBlock) {
+                        const Floats<5> in(columns + r * row_step + s * column_step, {{out_width, 1}, {p.out_height(), out_width}, {std::min(kSumBlock, b.taps - s), column_step}, {std::min(kSumBlock, a.taps - r), row_step}, {1, from.channel}});
+                        const Floats<3> to(part, {{n, 1}, {1, n}, {1, n}});
+                        if (!call(kernel, context, in, static_cast<int32_t>(b.origin + x - s * b.dilation), static_cast<int32_t>(a.origin + begin + y - r * a.dilation), static_cast<int32_t>(b.dilation), static_cast<int32_t>(a.dilation), to)) {
+                            return false;
+                        }
+                        std::transform(sum, sum + n, part, sum, [](double total, float more) { return total + static_cast<double>(more); });
+                    }
+                }
+                for (int64_t i = 0; i < n; i++) {
+                    row[(x + i) * p.stride_w * planes.s[3]] = static_cast<float>(sum[i]);
                 }
             }
         }

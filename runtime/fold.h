@@ -31,6 +31,9 @@ struct FoldStage {
     int64_t height, width;  ///< of what is gathered
     AdjointAxis rows, columns;
     bool gaps;              ///< some pixels are in no column
+
+private:
+    bool gather_long(const ColumnsIn &from, const AxisPhase &a, const AxisPhase &b, int64_t begin, int64_t positions, int64_t count, const StridedOut &planes, KernelContext &context) const;
 };
 
 /// The variant of fold, of which there must be one, with the widest register tile that a phase's rows fill.

@@ -141,6 +141,7 @@ const float *parts(const Complex *data) {
 struct SpectralPlan::Impl {
     SpectralProblem problem;
     SpectralOptions options;
+    std::vector<std::string> barred;  ///< variants that are only there for who names them
     const Variant *gemm = nullptr, *transpose = nullptr;
     const Variant *planes = nullptr;  ///< of complex_multiply, where that is the way; gemm is null then
     std::string variant;
@@ -204,6 +205,9 @@ struct SpectralPlan::Impl {
     double gemm_seconds() const;
     double planes_seconds(const Variant &v) const;
     bool choose(const std::string &named);
+    bool admits(const Variant &v, const std::string &named) const {
+        return named.empty() ? std::find(barred.begin(), barred.end(), v.name) == barred.end() : named == v.name;
+    }
     void choose_tile(const std::string &named);
     void choose_planes(const std::string &named);
     void choose_blocks();
@@ -289,7 +293,7 @@ void SpectralPlan::Impl::choose_planes(const std::string &named) {
     }
     const Variant *best = nullptr;
     for (const Variant *v : variants_of("complex_multiply")) {
-        if (named.empty() || named == v->name) {
+        if (admits(*v, named)) {
             const double seconds = planes_seconds(*v);
             if (best == nullptr || seconds < seconds_planes) {
                 best = v;
@@ -334,7 +338,7 @@ void SpectralPlan::Impl::choose_plane_blocks() {
 void SpectralPlan::Impl::choose_tile(const std::string &named) {
     double least = 0.0;
     for (const Variant *v : variants_of("complex_gemm")) {
-        if (!named.empty() && named != v->name) {
+        if (!admits(*v, named)) {
             continue;
         }
         const int64_t r = v->parameter("r", 1), w = v->parameter("w", 4);
@@ -575,18 +579,27 @@ Result<SpectralPlan> SpectralPlan::make(const SpectralProblem &problem, const Sp
         return status;
     }
     impl->transpose = find_variant("complex_transpose");
+    Result<std::vector<std::string>> barred = process_blocked();
+    if (!barred) {
+        return barred.status();
+    }
+    impl->barred = std::move(*barred);
+    const std::string stages = std::string("complex_gemm") + (impl->channel_first() ? " or complex_multiply" : "");
     bool chosen = !options.variant.empty() && impl->choose(options.variant);
     if (options.variant.empty()) {
         // Records decide for one thread, so that results do not depend on the number of threads.
         const std::shared_ptr<const Tables> tables = current_tables();
-        const Tables::SpectralAnswer recorded = tables->spectral(problem);
+        const Tables::SpectralAnswer recorded = tables->spectral(problem, impl->barred);
         chosen = recorded.measured != nullptr && impl->choose(recorded.measured->variant);
         impl->tier = chosen ? recorded.tier : Tier::kCostModel;
         impl->why = chosen ? recorded.text : impl->channel_first() ? "least time by the cost model" : "the register tile that computes least beyond the edges";
         chosen = chosen || impl->choose("");
+        if (!chosen) {
+            return Status(StatusCode::kUnsupported, "no variant of " + stages + " is left by the block-list");
+        }
     }
     if (!chosen) {
-        return bad("variant '" + options.variant + "' is no variant of complex_gemm" + (impl->channel_first() ? " or complex_multiply" : "") + " for this CPU; see list_variants()");
+        return bad("variant '" + options.variant + "' is no variant of " + stages + " for this CPU; see list_variants()");
     }
     if (impl->planes != nullptr) {
         impl->choose_plane_blocks();

@@ -459,14 +459,14 @@ std::vector<const MeasuredProblem *> Tables::exact(const Query &query, int machi
     return list;
 }
 
-Tables::SpectralAnswer Tables::spectral(const SpectralProblem &problem) const {
+Tables::SpectralAnswer Tables::spectral(const SpectralProblem &problem, const std::vector<std::string> &barred) const {
     SpectralAnswer answer;
     std::tuple<int, double, int> least;  // generations, distance, threads
     const std::string &own = machine().microarchitecture;
     for (const MeasuredSpectral &m : spectral_) {
         const std::optional<int> generations = m.microarchitecture == own ? 0 : generations_between(m.microarchitecture, own);
         const double d = distance(problem, m.problem);
-        if (!generations || d > kFarthestSpectral) {
+        if (!generations || d > kFarthestSpectral || std::find(barred.begin(), barred.end(), m.variant) != barred.end()) {
             continue;
         }
         const std::tuple<int, double, int> place(*generations, d, m.threads);

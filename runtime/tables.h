@@ -124,13 +124,14 @@ public:
         return exact(query, family_of(query).kin);
     }
     /// What decides a spectral product: its record on this machine, else that of the nearest with the same channels, else those two on
-    /// the nearest generation; of several the one for the fewest threads, then the later. `measured` is null where there is none.
+    /// the nearest generation; of several the one for the fewest threads, then the later. Records of barred variants are passed over.
+    /// `measured` is null where there is none.
     struct SpectralAnswer {
         const MeasuredSpectral *measured = nullptr;
         Tier tier = Tier::kCostModel;
         std::string text;
     };
-    SpectralAnswer spectral(const SpectralProblem &problem) const;
+    SpectralAnswer spectral(const SpectralProblem &problem, const std::vector<std::string> &barred) const;
     /// How to correct predictions: by neighbours here, else by neighbours on the next of kin, else by all records of one of the two.
     Ranking ranking(const Query &query) const;
     const std::string &name_of(const MeasuredProblem &measured) const {

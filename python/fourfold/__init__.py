@@ -570,7 +570,7 @@ def _transform(height, width, order, threads):
     return _core.SpectralTransform(height, width, order, threads)
 
 
-@lru_cache(maxsize=256)
+@_kept(256)
 def _spectral_plan(operation, batch, ic, height, half_width, oc, order, threads):
     words = "" if operation == "fwd" else operation
     return SpectralPlan(f"spectral b{batch} ic{ic} i{height}x{half_width} oc{oc} {words} {order}", threads=threads)

@@ -1,15 +1,16 @@
 """fourfold in PyTorch, in float32 on the CPU and on CUDA: operators with autograd, layers, and a swap of a model's layers.
 
-    print(fourfold.torch.replace(model))       # nn.Conv2d and nn.ConvTranspose2d now compute by fourfold; what not, and why
+    print(fourfold.torch.replace(model))       # nn.Conv2d, nn.ConvTranspose2d, nn.Unfold and nn.Fold now compute by fourfold; what not, and why
 
     layer = fourfold.torch.Conv2d(64, 64, 3, padding=1)      # PyTorch's arguments and state_dict
 
     layer = fourfold.torch.SpectralProduct(1, 8, (28, 28))   # trained filters on half spectra, without leaving the Fourier domain
 
-The operators are torch.ops.fourfold.conv2d, conv2d_backward_data (also the transposed convolution), conv2d_backward_weight,
-and spectral_product, spectral_backward_data and spectral_backward_filters. Both products are bilinear: each operator's gradients are
-the other two of its three, its tangents are its own, so derivatives of any order work, in backward mode and in forward mode
-(torch.func.jvp, torch.autograd.forward_ad). All are registered through torch.library, with shapes for torch.compile. Tensors are read
+The operators are torch.ops.fourfold.conv2d, conv2d_backward_data (also the transposed convolution), conv2d_backward_weight (and
+conv2d_backward_weight_bias, with the bias's gradient in the same execution), spectral_product, spectral_backward_data and
+spectral_backward_filters, unfold and fold. The products are bilinear: each operator's gradients are the other two of its three, its tangents
+are its own, so derivatives of any order work, in backward mode and in forward mode (torch.func.jvp, torch.autograd.forward_ad); unfold
+and fold are linear, and each other's gradients. All are registered through torch.library, with shapes for torch.compile. Tensors are read
 where they lie, contiguous or channels_last; any other memory is copied first. Plans are kept by problem, the last 1,024 of them; threads
 are torch.get_num_threads(). Where no mode, transform, autocast, tracer or profiler listens, calls pass PyTorch's dispatcher by. The layers
 compute by conv2d_inference and conv_transpose2d_inference, which on the CPU keep packed filters, where no gradient is asked for; everything
@@ -33,7 +34,8 @@ from torch.compiler import is_compiling
 from . import Plan, _by, _caches, _core, _four, _kept, _layout, _padding_mode, _problem, _reads, _spectral_plan, _spectral_sizes, _two
 from ._core import KeptFilters, TorchCalls
 
-__all__ = ["Conv2d", "ConvTranspose2d", "Report", "SpectralProduct", "conv2d", "conv_transpose2d", "replace", "spectral_product"]
+__all__ = ["Conv2d", "ConvTranspose2d", "Fold", "Report", "SpectralProduct", "Unfold", "conv2d", "conv_transpose2d", "fold", "replace", "spectral_product",
+           "unfold"]
 
 
 def _missing(*names):
@@ -85,12 +87,14 @@ class _DevicePlan:
     def __init__(self, problem, device):
         self.plan = _core.DevicePlan(_problem(problem), _core.Options(device=device, packs_each_time=True))
         p = self.plan.problem
-        x, w, y = p.input_shape, p.filter_shape, p.output_shape
+        x, w, y, columns = p.input_shape, p.filter_shape, p.output_shape, p.column_shape
         *self.shapes, self.result = {"fwd": dict(input=x, filters=w, bias=y[1:2], output=y), "bwd-data": dict(grad_output=y, filters=w, bias=x[1:2], grad_input=x),
-                                     "bwd-filters": dict(input=x, grad_output=y, grad_filters=w)}[p.operation].items()
-        self.format = _FORMATS["nchw" if p.operation == "bwd-filters" else p.layout]
+                                     "bwd-filters": dict(input=x, grad_output=y, grad_filters=w), "unfold": dict(input=x, output=columns),
+                                     "fold": dict(input=columns, output=x)}[p.operation].items()
+        self.format = _FORMATS["nchw" if p.operation in ("bwd-filters", "unfold") else p.layout]
 
-    def compute(self, copies, arguments):
+    def compute(self, copies, arguments, with_bias=False):
+        """The result; of bwd-filters with_bias also the bias's gradient."""
         tensors = {}
         for (name, shape), t, format in zip(self.shapes, arguments, copies):
             if t is not None and tuple(t.shape) != shape:
@@ -101,9 +105,10 @@ class _DevicePlan:
         result = tensors[name] = torch.empty(shape, dtype=torch.float32, device=device, memory_format=self.format)
         workspace = torch.empty(max(1, self.plan.workspace_bytes), dtype=torch.uint8, device=device)
         bias = tensors.pop("bias", None)
-        self.plan.execute(stream, workspace.data_ptr(), bias=0 if bias is None else bias.data_ptr(),
+        grad_bias = torch.empty(shape[:1], dtype=torch.float32, device=device) if with_bias else None
+        self.plan.execute(stream, workspace.data_ptr(), bias=0 if bias is None else bias.data_ptr(), grad_bias=grad_bias.data_ptr() if with_bias else 0,
                           **{name: (t.data_ptr(), t.stride()) for name, t in tensors.items()})
-        return result
+        return (result, grad_bias) if with_bias else result
 
 
 def _check(**tensors):
@@ -116,8 +121,12 @@ def _check(**tensors):
             raise NotImplementedError(f"{name} is on {t.device}; fourfold.torch computes on the CPU and on CUDA")
         if t.device != next(iter(tensors.values())).device:
             raise ValueError(f"{name} is on {t.device}, and {next(iter(tensors))} on {next(iter(tensors.values())).device}; they must be on one device")
-        if t.dim() != (1 if name == "bias" else 4):
-            raise ValueError(f"{name} has shape {tuple(t.shape)}; it must have {1 if name == 'bias' else 4} dimensions")
+        rank = _RANKS.get(name, 4)
+        if t.dim() != rank:
+            raise ValueError(f"{name} has shape {tuple(t.shape)}; it must have {rank} dimensions")
+
+
+_RANKS = {"bias": 1, "columns": 3}
 
 
 def _check_channels(name, channels, expected):
@@ -222,11 +231,11 @@ _caches.append(_calls)
 def _planned(plan, copies, operation, *arguments):
     """The result of a call by this plan, which equal calls are computed by from now on, those on the CPU. copies: for each tensor None or a memory format."""
     if isinstance(plan, _DevicePlan):
-        return plan.compute(copies, arguments)
-    return _calls.keep(operation, arguments, plan, operation in (CONV2D_INFERENCE, TRANSPOSED_INFERENCE), copies)
+        return plan.compute(copies, arguments, operation == BACKWARD_WEIGHT_BIAS)
+    return _calls.keep(operation, arguments, plan, operation in (CONV2D_INFERENCE, TRANSPOSED_INFERENCE), copies, operation == BACKWARD_WEIGHT_BIAS)
 
 
-CONV2D, BACKWARD_DATA, BACKWARD_WEIGHT, CONV2D_INFERENCE, TRANSPOSED_INFERENCE = range(5)
+CONV2D, BACKWARD_DATA, BACKWARD_WEIGHT, CONV2D_INFERENCE, TRANSPOSED_INFERENCE, BACKWARD_WEIGHT_BIAS = range(6)
 
 
 def _forward(operation, input, weight, bias, stride, padding, dilation, groups, padding_mode):
@@ -276,7 +285,8 @@ def _filter_gradient(operation, input, grad_output, filter_size, stride, padding
         return result
     _check(input=input, grad_output=grad_output)
     if input.shape[0] == 0:
-        return _backward_weight_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode).zero_()
+        zeros = [t.zero_() for t in _weight_and_bias_meta(input, grad_output, filter_size, stride, padding, dilation, groups, padding_mode)]
+        return tuple(zeros) if operation == BACKWARD_WEIGHT_BIAS else zeros[0]
     layout = _layout_of(input)
     read, pads = _without_surplus(input, padding)
     plan = _plan("bwd-filters", layout, input.shape[0], input.shape[1], tuple(read.shape[2:]), grad_output.shape[1], tuple(filter_size),
@@ -289,6 +299,10 @@ def _backward_weight_meta(input, grad_output, filter_size, stride, padding, dila
     return input.new_empty([grad_output.shape[1], input.shape[1] // groups, *filter_size])
 
 
+def _weight_and_bias_meta(input, grad_output, *rest):
+    return _backward_weight_meta(input, grad_output, *rest), input.new_empty([grad_output.shape[1]])
+
+
 _library = torch.library.Library("fourfold", "FRAGMENT")
 
 
@@ -296,13 +310,14 @@ class _Operator:
     """One of torch.ops.fourfold: kernel computes it, fake its result's shape; number: its calls are kept under it. recorded, set below, is a
     call with a node for autograd."""
 
-    def __init__(self, schema, kernel, fake, number=None, devices=("CPU",)):
+    def __init__(self, schema, kernel, fake, number=None, devices=("CPU",), results="Tensor"):
         name = schema.split("(")[0]
-        _library.define(schema + " -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+        _library.define(f"{schema} -> {results}", tags=(torch.Tag.pt2_compliant_tag,))
         for device in devices:
             _library.impl(name, _uncompiled(kernel), device)
         torch.library.register_fake(f"fourfold::{name}", fake, lib=_library)
         self.name, self.overload, self.kernel, self.number = name, getattr(torch.ops.fourfold, name).default, kernel, number
+        self.tensors = sum("Tensor" in str(a.type) for a in self.overload._schema.arguments)  # they come first
 
     def __call__(self, *arguments):
         if is_compiling():
@@ -317,19 +332,24 @@ class _Operator:
 _uncompiled = getattr(torch, "_disable_dynamo", lambda kernel: kernel)
 
 
-def _convolution_operator(number, name, tensors, kernel, fake):
-    operator = _Operator(f"{name}({tensors}, SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, str padding_mode)",
-                         functools.partial(kernel, number), fake, number, ("CPU", "CUDA"))
+def _in_float32(operator):
     for device in ("cpu", "cuda"):
-        torch.library.register_autocast(f"fourfold::{name}", device, torch.float32, lib=_library)  # what other layers left in bfloat16
+        torch.library.register_autocast(f"fourfold::{operator.name}", device, torch.float32, lib=_library)  # what other layers left in bfloat16
     return operator
+
+
+def _convolution_operator(number, name, tensors, kernel, fake, results="Tensor"):
+    return _in_float32(_Operator(f"{name}({tensors}, SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, str padding_mode)",
+                                 functools.partial(kernel, number), fake, number, ("CPU", "CUDA"), results))
 
 
 _IMAGE, _OUTPUT = "Tensor input, Tensor weight, Tensor? bias", "Tensor grad_output, Tensor weight, Tensor? bias, SymInt[] size"
 _conv2d = _convolution_operator(CONV2D, "conv2d", _IMAGE, _forward, _conv2d_meta)
 _backward_data = _convolution_operator(BACKWARD_DATA, "conv2d_backward_data", _OUTPUT, _transposed, _backward_data_meta)
-_backward_weight = _convolution_operator(BACKWARD_WEIGHT, "conv2d_backward_weight", "Tensor input, Tensor grad_output, SymInt[] filter_size",
-                                         _filter_gradient, _backward_weight_meta)
+_BOTH = "Tensor input, Tensor grad_output, SymInt[] filter_size"
+_backward_weight = _convolution_operator(BACKWARD_WEIGHT, "conv2d_backward_weight", _BOTH, _filter_gradient, _backward_weight_meta)
+_weight_and_bias = _convolution_operator(BACKWARD_WEIGHT_BIAS, "conv2d_backward_weight_bias", _BOTH, _filter_gradient, _weight_and_bias_meta,
+                                         "(Tensor, Tensor)")
 _conv2d_inference = _convolution_operator(CONV2D_INFERENCE, "conv2d_inference", _IMAGE, _forward, _conv2d_meta)
 _transposed_inference = _convolution_operator(TRANSPOSED_INFERENCE, "conv_transpose2d_inference", _OUTPUT, _transposed, _backward_data_meta)
 
@@ -354,8 +374,12 @@ def _save(ctx, inputs):
 def _conv2d_gradients(ctx, g, need):
     x, w = ctx.saved_tensors
     gx = _backward_data(g, w, None, list(ctx.size), *ctx.arguments) if need[0] else None
-    gw = _backward_weight(x, g, list(w.shape[2:]), *ctx.arguments) if need[1] else None
-    return (gx, gw, g.sum((0, 2, 3)) if need[2] else None) + (None,) * 5
+    if need[1] and need[2]:
+        gw, gb = _weight_and_bias(x, g, list(w.shape[2:]), *ctx.arguments)
+    else:
+        gw = _backward_weight(x, g, list(w.shape[2:]), *ctx.arguments) if need[1] else None
+        gb = g.sum((0, 2, 3)) if need[2] else None
+    return (gx, gw, gb) + (None,) * 5
 
 
 def _backward_data_gradients(ctx, h, need):
@@ -371,6 +395,19 @@ def _backward_weight_gradients(ctx, v, need):
     gx = _backward_data(g, v, None, list(ctx.size), *ctx.arguments) if need[0] else None
     gg = _conv2d(x, v, None, *ctx.arguments) if need[1] else None
     return (gx, gg) + (None,) * 6
+
+
+def _weight_and_bias_gradients(ctx, v, need):
+    x, g = ctx.saved_tensors
+    gx = _backward_data(g, v[0], None, list(ctx.size), *ctx.arguments) if need[0] else None
+    gg = _conv2d(x, *v, *ctx.arguments) if need[1] else None
+    return (gx, gg) + (None,) * 6
+
+
+def _weight_and_bias_tangent(primals, tangents, rest):
+    """The bias's gradient is linear in g alone, so the pair is not bilinear."""
+    x, g = (p if t is None else forward_ad.make_dual(p, t, level=0) for p, t in zip(primals, tangents))
+    return _backward_weight(x, g, *rest), g.sum((0, 2, 3))
 
 
 # torch.library.register_autograd has no forward mode (tangents are dropped silently) and refuses torch.func.grad. So the kernel for autograd
@@ -395,8 +432,13 @@ def _below(operator, keyset, arguments):
         return operator.overload.redispatch(keyset & torch._C._after_autograd_keyset, *arguments)
 
 
-def _needs_gradients(a, b, bias=None):
-    return torch.is_grad_enabled() and (a.requires_grad or b.requires_grad or (bias is not None and bias.requires_grad))
+def _needs_gradients(a, b=None, bias=None):
+    return torch.is_grad_enabled() and (a.requires_grad or (b is not None and b.requires_grad) or (bias is not None and bias.requires_grad))
+
+
+def _of_results(g):
+    """The gradient of an operator's result, or those of its results."""
+    return g[0] if len(g) == 1 else g
 
 
 def _register_kernel(operator, kernel):
@@ -406,19 +448,20 @@ def _register_kernel(operator, kernel):
 
 def _register_backward_mode(operator):
     """By what is public, for compiled code and for torch.ops, and for our functions, which torch.func's transforms can see."""
-    gradients = lambda ctx, g: operator.gradients(ctx, g, ctx.needs_input_grad)
+    gradients = lambda ctx, *g: operator.gradients(ctx, _of_results(g), ctx.needs_input_grad)
     save = lambda ctx, inputs, output: operator.save(ctx, inputs)
     torch.library.register_autograd(f"fourfold::{operator.name}", gradients, setup_context=save, lib=_library)
     members = {name: staticmethod(member) for name, member in dict(forward=operator.overload, setup_context=save, backward=gradients).items()}
     operator.recorded = type("Backward", (torch.autograd.Function,), members | {"generate_vmap_rule": True}).apply
 
 
-def _register_autograd(operator, gradients, save):
-    """Both modes of an operator bilinear in its first two arguments, with gradients(ctx, g, need) of what save(ctx, arguments) kept."""
+def _register_autograd(operator, gradients, save, tangent=None):
+    """Both modes of an operator linear in its tensor or bilinear in its first two, with gradients(ctx, g, need) of what save(ctx, arguments)
+    kept; of another one by tangent(primals, tangents, rest), the dual results."""
     operator.gradients, operator.save = gradients, save
     if _NO_FORWARD_MODE:
         return _register_backward_mode(operator)
-    tensors = 3 if operator.overload._schema.arguments[2].name == "bias" else 2
+    tensors = operator.tensors
 
     class Backward(torch.autograd.function._SingleLevelFunction):
         @staticmethod
@@ -430,10 +473,13 @@ def _register_autograd(operator, gradients, save):
                 return _below(operator, keyset, arguments)
 
         @staticmethod
-        def backward(ctx, g):
-            return (None, *gradients(ctx, g, ctx.needs_input_grad[1:]))
+        def backward(ctx, *g):
+            return (None, *gradients(ctx, _of_results(g), ctx.needs_input_grad[1:]))
 
-    def with_tangent(primals, tangents, rest):
+    def linear_tangent(primals, tangents, rest):
+        return forward_ad.make_dual(operator(*primals, *rest), operator(*tangents, *rest), level=0)
+
+    def bilinear_tangent(primals, tangents, rest):
         (a, b, *bias), (da, db, *dbias) = primals, tangents
         result = operator(a, b, *bias, *rest)
         none = [None] * len(bias)
@@ -443,6 +489,8 @@ def _register_autograd(operator, gradients, save):
         if db is not None:
             terms.append(operator(a, db, *none, *rest))
         return forward_ad.make_dual(result, sum(terms[1:], terms[0]), level=0)
+
+    with_tangent = tangent or (linear_tangent if tensors == 1 else bilinear_tangent)
 
     def kernel(keyset, *arguments):
         if _may_have_tangents(arguments[:tensors]) and (duals := _unpacked(arguments[:tensors])):
@@ -473,8 +521,75 @@ def _register_inference(operator, other):
 _register_autograd(_conv2d, _conv2d_gradients, _save)
 _register_autograd(_backward_data, _backward_data_gradients, _save)
 _register_autograd(_backward_weight, _backward_weight_gradients, _save)
+_register_autograd(_weight_and_bias, _weight_and_bias_gradients, _save, _weight_and_bias_tangent)
 _register_inference(_conv2d_inference, _conv2d)
 _register_inference(_transposed_inference, _backward_data)
+
+
+# ------------------------------------------------------------------------------------------------------- unfold and fold
+
+
+def _columns_plan(operation, layout, image, kernel_size, stride, padding, dilation, gpu):
+    """image: its shape."""
+    return _plan(operation, layout, image[0], image[1], tuple(image[2:]), 1, tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), 1, "zeros",
+                 torch.get_num_threads(), device=gpu)
+
+
+def _moved(plan, t, format):
+    """What a plan of unfold or fold makes of its input."""
+    if isinstance(plan, _DevicePlan):
+        return plan.compute((format,), (t,))
+    t = t.detach()
+    result = t.new_empty(plan._result[1])
+    plan._execute(input=t if format is None else t.contiguous(memory_format=format), output=result)
+    return result
+
+
+def _unfold_kernel(input, kernel_size, stride, padding, dilation):
+    _check(input=input)
+    if input.shape[0] == 0:
+        return _unfold_meta(input, kernel_size, stride, padding, dilation)
+    layout = _layout_of(input)
+    plan = _columns_plan("unfold", layout, input.shape, kernel_size, stride, padding, dilation, _gpu_of(input))
+    return _moved(plan, input, _copied(input, layout)).flatten(1, 2)
+
+
+def _unfold_meta(input, kernel_size, stride, padding, dilation):
+    rows, columns = _out_size(input.shape[2:], kernel_size, stride, padding, dilation)
+    return input.new_empty([input.shape[0], input.shape[1] * kernel_size[0] * kernel_size[1], rows * columns])
+
+
+def _fold_kernel(columns, size, kernel_size, stride, padding, dilation):
+    _check(columns=columns)
+    taps = kernel_size[0] * kernel_size[1]
+    if taps < 1 or columns.shape[1] % taps:
+        raise ValueError(f"columns has {columns.shape[1]} rows; that is no multiple of the kernel's {kernel_size[0]}x{kernel_size[1]}")
+    if columns.shape[0] == 0:
+        return _fold_meta(columns, size, kernel_size, stride, padding, dilation)
+    plan = _columns_plan("fold", "nchw", (columns.shape[0], columns.shape[1] // taps, *size), kernel_size, stride, padding, dilation, _gpu_of(columns))
+    return _moved(plan, columns.contiguous().unflatten(1, (-1, taps)), None)
+
+
+def _fold_meta(columns, size, kernel_size, stride, padding, dilation):
+    return columns.new_empty([columns.shape[0], columns.shape[1] // (kernel_size[0] * kernel_size[1]), *size])
+
+
+_WINDOWS = "SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation"
+_unfold = _in_float32(_Operator(f"unfold(Tensor input, {_WINDOWS})", _unfold_kernel, _unfold_meta, devices=("CPU", "CUDA")))
+_fold = _in_float32(_Operator(f"fold(Tensor columns, SymInt[] size, {_WINDOWS})", _fold_kernel, _fold_meta, devices=("CPU", "CUDA")))
+
+
+def _save_image(ctx, inputs):
+    image, *ctx.arguments = inputs
+    ctx.size = image.shape[2:]
+
+
+def _save_columns(ctx, inputs):
+    _, _, *ctx.arguments = inputs
+
+
+_register_autograd(_unfold, lambda ctx, g, need: (_fold(g, list(ctx.size), *ctx.arguments) if need[0] else None,) + (None,) * 4, _save_image)
+_register_autograd(_fold, lambda ctx, h, need: (_unfold(h, *ctx.arguments) if need[0] else None,) + (None,) * 5, _save_columns)
 
 
 # ------------------------------------------------------------------------------------------------------ spectral product
@@ -496,8 +611,9 @@ def _spectrum(name, t):
 def _spectral_forward_kernel(x, w, order):
     x, w = _spectrum("x", x), _spectrum("w", w)
     y = _spectral_forward_meta(x, w, order)
-    plan = _spectral_plan("fwd", *_spectral_sizes(x.shape, w.shape, order), torch.get_num_threads())
-    plan._execute(input=_view(x, order), filters=_view(w, order, True), output=_view(y, order))
+    if len(x) > 0:
+        plan = _spectral_plan("fwd", *_spectral_sizes(x.shape, w.shape, order), torch.get_num_threads())
+        plan._execute(input=_view(x, order), filters=_view(w, order, True), output=_view(y, order))
     return y
 
 
@@ -509,8 +625,9 @@ def _spectral_forward_meta(x, w, order):
 def _spectral_data_kernel(g, w, order):
     g, w = _spectrum("g", g), _spectrum("w", w)
     gx = _spectral_data_meta(g, w, order)
-    plan = _spectral_plan("bwd-data", *_spectral_sizes(gx.shape, w.shape, order), torch.get_num_threads())
-    plan._execute(grad_output=_view(g, order), filters=_view(w, order, True), grad_input=_view(gx, order))
+    if len(g) > 0:
+        plan = _spectral_plan("bwd-data", *_spectral_sizes(gx.shape, w.shape, order), torch.get_num_threads())
+        plan._execute(grad_output=_view(g, order), filters=_view(w, order, True), grad_input=_view(gx, order))
     return gx
 
 
@@ -521,6 +638,8 @@ def _spectral_data_meta(g, w, order):
 def _spectral_filters_kernel(x, g, order):
     x, g = _spectrum("x", x), _spectrum("g", g)
     gw = _spectral_filters_meta(x, g, order)
+    if len(x) == 0:
+        return gw.zero_()
     plan = _spectral_plan("bwd-filters", *_spectral_sizes(x.shape, gw.shape, order), torch.get_num_threads())
     plan._execute(input=_view(x, order), grad_output=_view(g, order), grad_filters=_view(gw, order, True))
     return gw
@@ -568,7 +687,8 @@ class SpectralProduct(nn.Module):
     """A trained convolution, circular and with filters as large as the image, on half spectra: y = sum_ic x weight.
 
     size is that of the images (i0, i1); weight is complex64, (i0, i1//2 + 1, ic, oc), or with order "bcij" (oc, ic, i0, i1//2 + 1), and
-    begins as the spectra of random 3x3 filters, drawn as nn.Conv2d draws them.
+    begins as the spectra of random 3x3 filters, drawn as nn.Conv2d draws them. Unlike Conv2d it keeps no packed filters under torch.no_grad():
+    weight is as large as the packed form, and to compare it with a copy at every call would move as much memory as packing does.
     """
 
     def __init__(self, in_channels, out_channels, size, order="bijc"):
@@ -598,12 +718,12 @@ class SpectralProduct(nn.Module):
 # ------------------------------------------------------------------------------------------------- functions and layers
 
 
-def _batched(operator, input, *others):
+def _batched(operator, input, *others, rank=4):
     """PyTorch's layers take (channels, rows, columns) as well."""
-    if input.dim() == 4:
+    if input.dim() == rank:
         return operator(input, *others)
-    if input.dim() != 3:
-        raise ValueError(f"input has shape {tuple(input.shape)}; it must have 3 or 4 dimensions")
+    if input.dim() != rank - 1:
+        raise ValueError(f"input has shape {tuple(input.shape)}; it must have {rank - 1} or {rank} dimensions")
     return operator(input.unsqueeze(0), *others).squeeze(0)
 
 
@@ -650,6 +770,33 @@ def _transposed_convolution(operator, input, weight, bias, stride, padding, outp
     return _batched(operator, input, weight, bias, size, stride, pads, dilation, groups, "zeros")
 
 
+def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+    """torch.nn.functional.unfold: out[n, c*f0*f1 + r*f1 + s, p*o1 + q] = xpad[n, c, p*stride + r*dilation, q*stride + s*dilation]
+
+    input (b, ic, i0, i1), padded with zeros; returns (b, ic*f0*f1, o0*o1). Without b both have one dimension less. Errors:
+    NotImplementedError (other types than float32), ValueError.
+    """
+    return _batched(_unfold, input, *_windows(kernel_size, dilation, padding, stride))
+
+
+def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
+    """torch.nn.functional.fold, the adjoint of unfold: each pixel is the sum of the elements that unfold would have copied it to.
+
+    input (b, ic*f0*f1, o0*o1); returns (b, ic, *output_size). Without b both have one dimension less. Errors: as unfold's.
+    """
+    return _batched(_fold, input, _two("output_size", output_size), *_windows(kernel_size, dilation, padding, stride), rank=3)
+
+
+def _windows(kernel_size, dilation, padding, stride):
+    rows, columns = _two("padding", padding)
+    if min(rows, columns) < 0:
+        raise ValueError(f"padding is {(rows, columns)}; it must not be negative")
+    stride = _two("stride", stride)
+    if min(stride) < 1:
+        raise ValueError(f"stride is {stride}; it must be at least 1")
+    return _two("kernel_size", kernel_size), stride, (rows, rows, columns, columns), _two("dilation", dilation)
+
+
 def _keeps(input, weight, bias):
     """Whether a layer's filters are worth keeping packed: no training, and no weight made for the call, as parametrizations do."""
     return isinstance(weight, nn.Parameter) and not _needs_gradients(input, weight, bias)
@@ -673,6 +820,27 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         return _transposed_convolution(operator, input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
 
+def _computed_here(input):
+    """Layers without a weight cannot tell before what they will be given."""
+    return input.dtype == torch.float32 and input.device.type in ("cpu", "cuda", "meta")
+
+
+class Unfold(nn.Unfold):
+    """nn.Unfold, computed by fourfold; of other types than float32 by PyTorch."""
+
+    def forward(self, input):
+        return unfold(input, self.kernel_size, self.dilation, self.padding, self.stride) if _computed_here(input) else super().forward(input)
+
+
+class Fold(nn.Fold):
+    """nn.Fold, computed by fourfold; of other types than float32 by PyTorch."""
+
+    def forward(self, input):
+        if not _computed_here(input):
+            return super().forward(input)
+        return fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
 # --------------------------------------------------------------------------------------------------------- replacement
 
 
@@ -684,25 +852,25 @@ class Report:
     kept: list = field(default_factory=list)
 
     def __str__(self):
-        lines = [f"fourfold: {len(self.swapped)} convolutions swapped, {len(self.kept)} kept"]
+        lines = [f"fourfold: {len(self.swapped)} layers swapped, {len(self.kept)} kept"]
         lines += [f"  swapped  {name or '(the model)'}: {layer}" for name, layer in self.swapped]
         lines += [f"  kept     {name or '(the model)'}: {reason}" for name, reason in self.kept]
         return "\n".join(lines)
 
 
-_SWAPS = {nn.Conv2d: Conv2d, nn.ConvTranspose2d: ConvTranspose2d}
+_SWAPS = {nn.Conv2d: Conv2d, nn.ConvTranspose2d: ConvTranspose2d, nn.Unfold: Unfold, nn.Fold: Fold}
 
 
 def _reason_to_keep(module):
     """None for a layer to be swapped, "" for what is no convolution and no half of one."""
-    if isinstance(module, (nn.Unfold, nn.Fold)):
-        return f"{type(module).__name__} has no layer here; fourfold.unfold and fourfold.fold work on arrays"
-    if not isinstance(module, nn.modules.conv._ConvNd) or isinstance(module, tuple(_SWAPS.values())):
+    if not isinstance(module, (nn.modules.conv._ConvNd, nn.Unfold, nn.Fold)) or isinstance(module, tuple(_SWAPS.values())):
         return ""
     if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
         return "not initialised yet: run the model once, then replace"
     if type(module) not in _SWAPS:
-        return f"{type(module).__name__} is neither nn.Conv2d nor nn.ConvTranspose2d"
+        return f"{type(module).__name__} is none of {', '.join(f'nn.{kind.__name__}' for kind in _SWAPS)}"
+    if type(module) in (nn.Unfold, nn.Fold):
+        return None
     if module.weight.dtype != torch.float32:
         return f"its weight is {module.weight.dtype}; fourfold.torch computes torch.float32"
     if module.weight.device.type not in ("cpu", "cuda"):
@@ -711,10 +879,9 @@ def _reason_to_keep(module):
 
 
 def replace(model):
-    """Swaps every nn.Conv2d and nn.ConvTranspose2d in the model, itself included, for fourfold's, in place: the modules stay
-    the same objects, with their parameters, hooks and names. Returns a Report of what was swapped, what not, and why: other
-    convolutions, nn.Unfold and nn.Fold stay. Only modules are seen: functional calls such as F.conv2d in a forward() stay PyTorch's
-    and are in no report."""
+    """Swaps every nn.Conv2d, nn.ConvTranspose2d, nn.Unfold and nn.Fold in the model, itself included, for fourfold's, in place: the
+    modules stay the same objects, with their parameters, hooks and names. Returns a Report of what was swapped, what not, and why: other
+    convolutions stay. Only modules are seen: functional calls such as F.conv2d in a forward() stay PyTorch's and are in no report."""
     report = Report()
     for name, module in model.named_modules():
         reason = _reason_to_keep(module)

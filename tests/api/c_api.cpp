@@ -434,7 +434,18 @@ TEST(CApi, SpectralMisuse) {
     problem.batch = 0;
     EXPECT_EQ(fourfold_spectral_plan_create(&problem, nullptr, &plan), FOURFOLD_INVALID_ARGUMENT);
     EXPECT_TRUE(says("batch is 0"));
+    EXPECT_EQ(fourfold_spectral_problem_validate(&problem), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("batch is 0"));
+    double flops = 7;
+    EXPECT_EQ(fourfold_spectral_problem_flops(&problem, &flops), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_EQ(flops, 7);
     problem.batch = 2;
+    EXPECT_EQ(fourfold_spectral_problem_validate(&problem), FOURFOLD_OK);
+    ASSERT_EQ(fourfold_spectral_problem_flops(&problem, &flops), FOURFOLD_OK);
+    EXPECT_EQ(flops, 16);
+    EXPECT_EQ(fourfold_spectral_problem_flops(&problem, nullptr), FOURFOLD_INVALID_ARGUMENT);
+    EXPECT_TRUE(says("flops is null"));
+    EXPECT_EQ(fourfold_spectral_problem_validate(nullptr), FOURFOLD_INVALID_ARGUMENT);
     fourfold_spectral_options options;
     ASSERT_EQ(fourfold_spectral_options_init(&options, sizeof options), FOURFOLD_OK);
     options.variant = "banana";

@@ -138,6 +138,44 @@ TEST(Columns, TimesFiltersAreTheConvolution) {
     }
 }
 
+TEST(Columns, LongPositiveSums) {
+    // Each inner pixel is the sum of 2,000 terms, of a row of taps, of a column, or of both; others with phases, layouts and borders.
+    for (const char *text : {"fold b1 ic1 i1x6000 oc1 f1x2000", "fold b1 ic1 i6000x1 oc1 f2000x1", "fold b1 ic1 i100x90 oc1 f50x40 p20", "fold b2 ic3 i700x11 oc1 f600x2 s1x2 p1 nhwc",
+                             "fold b1 ic2 i5x1300 oc1 f3x600 s2 d1x2 p1 reflect", "fold b1 ic2 i262x264 oc1 f257x258 p1"}) {
+        Operands operands(parse_problem(text), test_seed(), Values::kPositive);
+        const reference::Forward expected = operands.expected();
+        for (const std::string &variant : runnable_variants(Algorithm::kIm2col, Operation::kFold)) {
+            PlanOptions options;
+            options.algorithm = Algorithm::kIm2col;
+            options.variant = variant;
+            const Status status = run_plan(options, operands);
+            ASSERT_TRUE(status.ok()) << status.message();
+            EXPECT_TRUE(matches(operands, expected, error_limit(Algorithm::kIm2col))) << variant;
+        }
+    }
+}
+
+TEST(Columns, LongPositiveSumsOfGradients) {
+    // bwd-data by columns, which for flipped filters are folded from the last tap on.
+    int variants = 0;
+    for (const VariantInfo &v : list_variants()) {
+        for (const char *text : {"bwd-data b1 ic2 i2x1500 oc1 f1x700", "bwd-data b1 ic2 i1500x2 oc1 f700x1 conv", "bwd-data b1 ic1 i4x1500 oc3 f2x600 s1x2 d1x2 conv"}) {
+            if (!v.runnable || v.stage != "winograd_correlation") {
+                continue;
+            }
+            Operands operands(parse_problem(text), test_seed(), Values::kPositive);
+            PlanOptions options;
+            options.algorithm = Algorithm::kIm2col;
+            options.variant = v.name;
+            const Status status = run_plan(options, operands);
+            ASSERT_TRUE(status.ok()) << status.message();
+            EXPECT_TRUE(matches(operands, operands.expected(), error_limit(Algorithm::kIm2col))) << v.name;
+            variants++;
+        }
+    }
+    EXPECT_GT(variants, 0);
+}
+
 TEST(Columns, TakeNoFlippedFiltersAndNoPostOp) {
     for (const char *text : {"unfold b1 ic3 i9 f3 relu", "fold b1 ic3 i9 f3 conv", "fold b1 ic3 i9 f3 residual"}) {
         const Result<Conv2dProblem> p = Conv2dProblem::parse(text);

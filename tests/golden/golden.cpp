@@ -85,7 +85,7 @@ TEST_P(Golden, Gradients) {
         for (size_t i = 0; i < reference.y.size(); i++) {
             ASSERT_NEAR(expected.y[i], reference.y[i], 6e-8 * expected.scale);
         }
-        for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled}) {
+        for (Algorithm algorithm : {Algorithm::kAuto, Algorithm::kNaive, Algorithm::kDirect, Algorithm::kIm2col, Algorithm::kFft, Algorithm::kFftTiled, Algorithm::kWinograd}) {
             PlanOptions options;
             options.algorithm = algorithm;
             const Status status = run_plan(options, operands);
@@ -94,7 +94,7 @@ TEST_P(Golden, Gradients) {
                 continue;
             }
             ASSERT_TRUE(status.ok()) << to_string(algorithm) << ": " << status.message();
-            EXPECT_TRUE(matches(operands, expected, std::min(error_limit(algorithm), 2e-6))) << to_string(algorithm);
+            EXPECT_TRUE(matches(operands, expected, algorithm == Algorithm::kWinograd ? error_limit(algorithm) : std::min(error_limit(algorithm), 2e-6))) << to_string(algorithm);
             if (!data) {
                 const std::vector<float> bias = read_npy(GetParam().path("grad_bias")).values;
                 for (size_t k = 0; k < bias.size(); k++) {

@@ -89,6 +89,8 @@ std::vector<Row> rows() {
         {"planes of 2^31 bytes, by direct", unsupported, "2^31", create([](P &p, O &o) { p.in_height = p.in_width = int64_t{1} << 16, o.algorithm = Algorithm::kDirect; })},
         {"clamp from NaN", invalid, "clamp", create([](P &p, O &) { p.post_op = PostOp::kClamp, p.clamp_lo = std::numeric_limits<float>::quiet_NaN(); })},
         {"bwd-filters with a post-op", invalid, "post-op", create([](P &p, O &) { p.operation = Operation::kBackwardFilters, p.post_op = PostOp::kRelu; })},
+        {"bwd-data with strides of 2048 and as many taps, by direct", unsupported, "2048x2048 phases", create([](P &p, O &o) { p = parse_problem("bwd-data b1 ic1 i4096 oc1 f2048 s2048"), o.algorithm = Algorithm::kDirect; })},
+        {"bwd-data of 1,600 different phases, by direct", unsupported, "1600 different", create([](P &p, O &o) { p = parse_problem("bwd-data b1 ic1 i3000 oc1 f64 s40 d41"), o.algorithm = Algorithm::kDirect; })},
         // Plan::create: options.
         {"`threads` -2", invalid, "-2", create([](P &, O &o) { o.threads = -2; })},
         {"`threads` 5000", invalid, "5000", create([](P &, O &o) { o.threads = 5000; })},

@@ -564,6 +564,13 @@ class Tables(unittest.TestCase):
         self.assertNotEqual(fourfold._plan(*arguments).algorithm, kept.algorithm)
         fourfold.block_choices([])
         self.assertEqual(fourfold._plan(*arguments).algorithm, kept.algorithm)
+        product = ("fwd", 4, 4, 8, 5, 6, "bcij", 1)
+        kept = fourfold._spectral_plan(*product)
+        self.assertIs(fourfold._spectral_plan(*product), kept)
+        fourfold.block_choices([kept.variant])
+        self.assertNotEqual(fourfold._spectral_plan(*product).variant, kept.variant)
+        fourfold.block_choices([])
+        self.assertEqual(fourfold._spectral_plan(*product).variant, kept.variant)
 
     def test_errors(self):
         loaded = len(fourfold.tables())

@@ -106,6 +106,83 @@ class Columns(Case):
                 ours = torch.as_tensor(fourfold.fold(columns, (11, 10), size, **self.arguments(stride, padding, dilation)))
                 self.close(ours, F.fold(columns, (11, 10), size, dilation, padding, stride), 1e-6)
 
+    def test_operators(self):
+        """Values, gradients of both orders and tangents, of the functions with PyTorch's arguments."""
+        for size, stride, padding, dilation in self.CASES:
+            with self.subTest(size=size, stride=stride, padding=padding, dilation=dilation):
+                x, rest = random(3, 4, 11, 10), (size, dilation, padding, stride)
+                columns = random(*F.unfold(x, *rest).shape, seed=2)
+                self.assertTrue(torch.equal(ff.unfold(x, *rest), F.unfold(x, *rest)))
+                for ours, theirs, t in [(lambda x: ff.unfold(x, *rest), lambda x: F.unfold(x, *rest), x),
+                                        (lambda c: ff.fold(c, (11, 10), *rest), lambda c: F.fold(c, (11, 10), *rest), columns)]:
+                    self.same_gradients(ours, theirs, (t,))
+                    self.same_tangents(ours, theirs, (t,))
+
+    def test_memory_and_ranks(self):
+        x = random(2, 6, 9, 8)
+        columns = random(*F.unfold(x, 3).shape)
+        for images in (x, x.contiguous(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3), x[:1].expand(2, -1, -1, -1),
+                       F.pad(x, (1, 2, 0, 1))[:, :, :-1, 1:-2], torch.complex(x, x).conj().imag):
+            self.assertTrue(torch.equal(ff.unfold(images, 3), F.unfold(images, 3)))
+        for c in (columns, columns.transpose(1, 2).contiguous().transpose(1, 2), columns[:1].expand(2, -1, -1), torch.complex(columns, columns).conj().imag):
+            self.close(ff.fold(c, (9, 8), 3), F.fold(c, (9, 8), 3), 1e-6)
+        self.assertTrue(torch.equal(ff.unfold(x[0], 3), F.unfold(x[0], 3)))
+        self.close(ff.fold(columns[0], (9, 8), 3), F.fold(columns[0], (9, 8), 3), 1e-6)
+        for empty, ours, theirs in [(x[:0], lambda t: ff.unfold(t, 3), lambda t: F.unfold(t, 3)), (columns[:0], lambda t: ff.fold(t, (9, 8), 3), lambda t: F.fold(t, (9, 8), 3))]:
+            leaf = empty.clone().requires_grad_()
+            y = ours(leaf)
+            self.assertEqual(y.shape, theirs(empty).shape)
+            self.assertEqual(torch.autograd.grad(y.sum(), leaf)[0].shape, empty.shape)
+        large = random(1, 2, 5, 6)
+        self.close(jacrev(lambda t: ff.unfold(t, 2))(large), jacrev(lambda t: F.unfold(t, 2))(large))
+        self.close(jacfwd(lambda t: ff.fold(ff.unfold(t, 2), (5, 6), 2))(large), jacfwd(lambda t: F.fold(F.unfold(t, 2), (5, 6), 2))(large))
+
+    def test_library_checks(self):
+        x = random(2, 4, 9, 8).requires_grad_()
+        rest = ([3, 2], [2, 1], [1, 1, 0, 0], [1, 2])
+        columns = torch.ops.fourfold.unfold(x, *rest).detach().requires_grad_()
+        torch.library.opcheck(torch.ops.fourfold.unfold.default, (x, *rest))
+        torch.library.opcheck(torch.ops.fourfold.fold.default, (columns, [9, 8], *rest))
+        self.assertEqual(ff.unfold(x.to("meta"), (3, 2), (1, 2), (1, 0), (2, 1)).shape, columns.shape)
+        self.assertEqual(ff.fold(columns.to("meta"), (9, 8), (3, 2), (1, 2), (1, 0), (2, 1)).shape, x.shape)
+        for operator in ("unfold", "fold"):
+            for key in ("CUDA", "AutogradCUDA", "AutocastCUDA"):
+                self.assertTrue(torch._C._dispatch_has_kernel_for_dispatch_key(f"fourfold::{operator}", key), (operator, key))
+        model = nn.Sequential(ff.Unfold(3, padding=1, stride=2), ff.Fold((9, 8), 3, padding=1, stride=2))
+        traced = torch.compile(model, backend="aot_eager", fullgraph=True)
+        self.close(traced(x).detach(), model(x).detach())
+        self.close(torch.autograd.grad(traced(x).square().sum(), x)[0], torch.autograd.grad(model(x).square().sum(), x)[0])
+
+    def test_layers(self):
+        x, ones = random(2, 4, 9, 8), torch.arange(2 * 4 * 72).view(2, 4, 9, 8)
+        for arguments in [((3,), {}), (((2, 3),), dict(dilation=(2, 1), padding=(1, 2), stride=(1, 2)))]:
+            theirs, ours = nn.Unfold(*arguments[0], **arguments[1]), ff.Unfold(*arguments[0], **arguments[1])
+            fold, back = nn.Fold((9, 8), *arguments[0], **arguments[1]), ff.Fold((9, 8), *arguments[0], **arguments[1])
+            self.assertEqual((str(ours), str(back)), (str(theirs), str(fold)))
+            self.assertTrue(torch.equal(ours(x), theirs(x)))
+            self.close(back(ours(x)), fold(theirs(x)), 1e-6)
+            for other in (x.double(), x.bfloat16()):  # PyTorch's
+                self.assertTrue(torch.equal(back(ours(other)), fold(theirs(other))))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            self.assertTrue(torch.equal(ff.unfold(x.bfloat16(), 3), F.unfold(x.bfloat16().float(), 3)))
+
+    def test_errors(self):
+        x, columns = random(1, 4, 8, 8), random(1, 36, 36)
+        for error, text, call in [
+            (NotImplementedError, "float64", lambda: ff.unfold(x.double(), 3)),
+            (NotImplementedError, "bfloat16", lambda: ff.fold(columns.bfloat16(), 8, 3)),
+            (ValueError, "larger than the padded input", lambda: ff.unfold(x, 9)),
+            (ValueError, "3 or 4 dimensions", lambda: ff.unfold(x[0, 0], 3)),
+            (ValueError, "2 or 3 dimensions", lambda: ff.fold(x, 8, 3)),
+            (ValueError, "no multiple of the kernel's 3x5", lambda: ff.fold(columns, 8, (3, 5))),
+            (ValueError, "input has shape", lambda: ff.fold(columns, 9, 3)),
+            (ValueError, "padding is .* must not be negative", lambda: ff.unfold(x, 3, padding=-1)),
+            (ValueError, "stride is .* at least 1", lambda: ff.fold(columns, 8, 3, stride=0)),
+            (ValueError, "kernel_size is 2.5; it must be a number", lambda: ff.unfold(x, 2.5)),
+        ]:
+            with self.subTest(text), self.assertRaisesRegex(error, text):
+                call()
+
 
 class Functions(Case):
     def test_conv2d(self):
@@ -190,6 +267,24 @@ class Functions(Case):
         for analytic, difference in [((gx * dx).sum(), function(x + dx, w) - function(x - dx, w)), ((gw * dw).sum(), function(x, w + dw) - function(x, w - dw))]:
             self.assertAlmostEqual(analytic.item(), (difference * g).sum().item() / 2, delta=1e-4)
 
+    def test_gradients_of_filters_and_bias_together(self):
+        """In one execution, whose sums of the bias are fourfold's; long ones of positive numbers do not lose bits. Alone each is what it was."""
+        x, w, b, g = random(2, 3, 150, 150), random(5, 3, 3, 3), random(5), random(2, 5, 150, 150).abs()
+        leaves = [t.clone().requires_grad_() for t in (x, w, b)]
+        gw, gb = torch.autograd.grad(ff.conv2d(*leaves, padding=1), leaves[1:], g)
+        self.close(gw, torch.nn.grad.conv2d_weight(x, w.shape, g, padding=1))
+        self.close(gb.double(), g.double().sum((0, 2, 3)), 1e-6)
+        expected = torch.empty(5)
+        fourfold.Plan("bwd-filters b2 ic3 i150 oc5 f3 p1", threads=torch.get_num_threads(), packs_each_time=True).execute(input=x, grad_output=g, grad_bias=expected)
+        self.assertTrue(torch.equal(gb, expected))
+        for which in ((1,), (2,), (0, 2), (0, 1), (0, 1, 2)):
+            for function, results in ((ff.conv2d, (ours := [])), (F.conv2d, (theirs := []))):
+                leaves = [t.clone().requires_grad_(i in which) for i, t in enumerate((x[:, :, :9, :8], w, b))]
+                y = function(*leaves)
+                results.extend(torch.autograd.grad((y * y).sum(), [leaves[i] for i in which]))
+            for a, e in zip(ours, theirs):
+                self.close(a, e)
+
     def test_layouts_are_read_in_place(self):
         x, w = random(2, 16, 12, 10), random(8, 16, 3, 3)
         expected = F.conv2d(x, w, padding=1)
@@ -217,6 +312,7 @@ class Functions(Case):
             (torch.ops.fourfold.conv2d, (last, w, None, *rest)),
             (torch.ops.fourfold.conv2d_backward_data, (g, w, None, [9, 8], *rest)),
             (torch.ops.fourfold.conv2d_backward_weight, (x, g, [3, 3], *rest)),
+            (torch.ops.fourfold.conv2d_backward_weight_bias, (x, g, [3, 3], *rest)),
         ]:
             with self.subTest(str(operator)):
                 torch.library.opcheck(operator.default, arguments)
@@ -353,6 +449,21 @@ class Spectral(Case):
         for order, equation in self.EQUATIONS.items():
             with self.subTest(order):
                 self.same_tangents(lambda x, w: ff.spectral_product(x, w, order), lambda x, w: torch.einsum(equation, x, w), self.operands(order))
+
+    def test_empty_batches(self):
+        """Of no images nothing, and gradients of zero."""
+        for order, equation in self.EQUATIONS.items():
+            results = []
+            for product in (lambda x, w: ff.spectral_product(x, w, order), lambda x, w: torch.einsum(equation, x, w)):
+                x, w = (t.requires_grad_() for t in self.operands(order, batch=0))
+                y = product(x, w)
+                first = torch.autograd.grad((y.abs() ** 2).sum(), (x, w), create_graph=True)
+                second = torch.autograd.grad(sum((f.abs() ** 2).sum() for f in first), (x, w), allow_unused=True, materialize_grads=True)
+                results.append([y, *first, *second])
+            for ours, theirs in zip(*results):
+                self.assertTrue(torch.equal(ours, theirs), (ours.shape, theirs.shape))
+            with self.assertRaisesRegex(ValueError, "channels and frequencies differ"):
+                ff.spectral_product(x, w[:, :, 1:] if order == "bijc" else w[:, 1:], order)
 
     def test_memory(self):
         """Conjugated and transposed tensors are what they say."""
@@ -728,7 +839,7 @@ class Elsewhere(Case):
         self.refuses(calls, x, w)
 
     def test_operators(self):
-        for operator in ("conv2d", "conv2d_backward_data", "conv2d_backward_weight", "conv2d_inference", "conv_transpose2d_inference"):
+        for operator in ("conv2d", "conv2d_backward_data", "conv2d_backward_weight", "conv2d_backward_weight_bias", "conv2d_inference", "conv_transpose2d_inference"):
             for key in ("CUDA", "AutogradCUDA", "AutocastCUDA"):
                 self.assertTrue(torch._C._dispatch_has_kernel_for_dispatch_key(f"fourfold::{operator}", key), (operator, key))
         with torch._subclasses.FakeTensorMode():
@@ -786,6 +897,15 @@ class Devices(Case):
                 theirs.load_state_dict(ours.state_dict())
                 self.close(ours(x), theirs(x))
         self.assertEqual(ff.conv2d(x[:0], w).shape, (0, 4, 7, 6))
+
+    def test_columns(self):
+        for size, stride, padding, dilation in Columns.CASES:
+            rest = (size, dilation, padding, stride)
+            for x in (random(3, 4, 11, 10), random(3, 4, 11, 10).contiguous(memory_format=torch.channels_last)):
+                with self.subTest(size=size, stride=stride, padding=padding, dilation=dilation, strides=x.stride()):
+                    self.assertTrue(torch.equal(ff.unfold(x, *rest), F.unfold(x, *rest)))
+                    columns = F.unfold(x, *rest)
+                    self.same_gradients(lambda c: ff.fold(c, (11, 10), *rest), lambda c: F.fold(c, (11, 10), *rest), (columns,))
 
     def test_errors(self):
         with self.assertRaisesRegex(ValueError, "weight is on meta, and input on cpu; they must be on one device"):
@@ -887,7 +1007,7 @@ class Replace(Case):
         self.assertEqual([id(p) for p in model.parameters()], parameters)
         for _ in range(2):  # BatchNorm is in training mode and its output does not depend on the first call
             self.close(model(x).detach(), before)
-        self.assertIn("3 convolutions swapped, 2 kept", str(report))
+        self.assertIn("3 layers swapped, 2 kept", str(report))
         again = ff.replace(model)
         self.assertEqual((len(again.swapped), len(again.kept)), (0, 2))
 
@@ -902,12 +1022,19 @@ class Replace(Case):
                 self.assertIn(reason, report.kept[0][1])
                 self.assertIs(type(module), kind)
 
-    def test_halves_of_convolutions_are_reported(self):
-        model = nn.Sequential(nn.Unfold(3), nn.Fold((4, 4), 3))
+    def test_halves_of_convolutions(self):
+        class Mine(nn.Fold):
+            pass
+
+        model = nn.Sequential(nn.Unfold(3), nn.Fold((4, 4), 3), Mine((4, 4), 3))
+        x = random(2, 4, 4, 4)
+        expected = model[:2](x)
         report = ff.replace(model)
-        self.assertEqual([name for name, _ in report.kept], ["0", "1"])
-        self.assertIn("Unfold has no layer here", report.kept[0][1])
-        self.assertIn("Fold has no layer here", report.kept[1][1])
+        self.assertEqual(([name for name, _ in report.swapped], [name for name, _ in report.kept]), (["0", "1"], ["2"]))
+        self.assertIn("Mine is none of nn.Conv2d, nn.ConvTranspose2d, nn.Unfold, nn.Fold", report.kept[0][1])
+        self.assertEqual((type(model[0]), type(model[1])), (ff.Unfold, ff.Fold))
+        self.close(model[:2](x), expected, 1e-6)
+        self.assertEqual((len(ff.replace(model).swapped), str(model[1])), (0, str(nn.Fold((4, 4), 3))))
 
     def test_copies(self):
         model = Small()
@@ -925,20 +1052,44 @@ class Replace(Case):
 
 
 class Training(Case):
-    def test_lenet_follows_pytorch(self):
-        """From the same start on the same batches the loss differs by rounding, and falls.
+    STEPS, SEEDS, ROOM = 30, 5, 30
 
-        With this seed PyTorch itself, its weights larger by one part in 2^23, leaves its own curve by 5.6e-6, fourfold by 6.1e-6 (AVX-512);
-        the limit leaves room for other kernels. Of 20 seeds 16 stay within it; of the other four, whose loss jumps, PyTorch leaves it in
-        three.
-        """
-        theirs = train_digits.lenet(SEED)
-        ours = copy.deepcopy(theirs)
-        self.assertEqual(len(ff.replace(ours).swapped), 2)
-        a, b = train_digits.train(theirs, 60), train_digits.train(ours, 60)
-        for step, (x, y) in enumerate(zip(a, b)):
-            self.assertLess(abs(x - y), 1e-4 * max(x, 1e-2), f"step {step}: {x} and {y}")
-        self.assertLess(b[-1], 0.7 * b[0])
+    def curves(self, seed):
+        """Losses from the same start on the same batches: PyTorch's, PyTorch's from weights of which each is moved to a neighbouring number
+        (twice), fourfold's, and fourfold's with the gradient of the second layer's filters wrong by 1 %."""
+        theirs = train_digits.lenet(seed)
+        moved, (ours, wrong) = [], (copy.deepcopy(theirs) for _ in range(2))
+        for i in range(2):
+            moved.append(copy.deepcopy(theirs))
+            generator = torch.Generator().manual_seed(SEED + i)
+            with torch.no_grad():
+                for p in moved[-1].parameters():
+                    p.copy_(torch.nextafter(p, torch.rand(p.shape, generator=generator) * 2 - 1))
+        for model in (ours, wrong):
+            self.assertEqual(len(ff.replace(model).swapped), 2)
+        wrong[3].weight.register_hook(lambda g: g * 1.01)
+        return [train_digits.train(model, self.STEPS) for model in (theirs, *moved, ours, wrong)]
+
+    def departure(self, theirs, moved, curve):
+        """How far a curve leaves PyTorch's, in terms of how far one rounding at the start has taken that by then; the most of all steps."""
+        worst, reach = 0.0, 2.0 ** -23 * theirs[0]
+        for step, loss in enumerate(theirs):
+            reach = max(reach, *(abs(m[step] - loss) for m in moved))
+            worst = max(worst, abs(curve[step] - loss) / reach)
+        return worst
+
+    def test_lenet_follows_pytorch(self):
+        """From the same start the loss differs by rounding, which training magnifies: by what it makes of one rounding of the weights, but
+        for a factor; and a gradient that is wrong by 1 % is seen. A loss that jumps magnifies it in one curve before it does in
+        another, so of several seeds the middle one counts."""
+        right, wrong = [], []
+        for seed in range(SEED, SEED + self.SEEDS):
+            theirs, *moved, ours, other = self.curves(seed)
+            right.append(self.departure(theirs, moved, ours))
+            wrong.append(self.departure(theirs, moved, other))
+            self.assertLess(sum(ours[-5:]) / 5, 0.9 * ours[0])
+        self.assertLess(sorted(right)[self.SEEDS // 2], self.ROOM, right)
+        self.assertGreater(sorted(wrong)[self.SEEDS // 2], 10 * self.ROOM, wrong)
 
     def test_a_network_of_spectral_products_learns(self):
         losses = train_digits.train(train_digits.FourierNetwork(SEED), 60)

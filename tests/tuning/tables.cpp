@@ -725,6 +725,35 @@ TEST_F(Blocked, NamesAreNotChosenButMayBeNamed) {
     }
 }
 
+TEST_F(Blocked, SpectralVariantsToo) {
+    for (const char *order : {"", " bcij"}) {
+        const SpectralProblem p = spectral(std::string("spectral b3 ic4 i8x5 oc6") + order), near = spectral(std::string("spectral b3 ic4 i8x6 oc6") + order);
+        const std::string first = plan_of(p).variant();
+        std::vector<std::string> barred;
+        for (size_t i = 0; i < spectral_candidates(p).size(); i++) {
+            const std::string chosen = plan_of(p).variant();
+            EXPECT_EQ(std::count(barred.begin(), barred.end(), chosen), 0) << chosen;
+            barred.push_back(chosen);
+            ASSERT_TRUE(block_choices(barred).ok());
+        }
+        const Status none = SpectralPlan::create(p).status();
+        EXPECT_EQ(none.code(), StatusCode::kUnsupported);
+        EXPECT_NE(none.message().find("left by the block-list"), std::string::npos) << none.message();
+        EXPECT_EQ(plan_of(p, {0, first}).variant(), first) << "who names it gets it";
+        // Nor by a record, which may be of the only variant there is; the next nearest record decides then.
+        ASSERT_TRUE(load_table_text("mine", header_line() + record_line(timed(p, first, 1e-4, true)) + record_line(timed(near, barred.back(), 1e-4, true))).ok());
+        EXPECT_EQ(SpectralPlan::create(p).status().code(), StatusCode::kUnsupported);
+        ASSERT_TRUE(block_choices({first}).ok());
+        if (barred.size() > 1) {
+            EXPECT_EQ(plan_of(p).variant(), barred.back());
+            EXPECT_EQ(decided(plan_of(p)), "neighbours: the nearest record, of '" + near.to_string() + "', in mine");
+        }
+        ASSERT_TRUE(block_choices({}).ok());
+        EXPECT_EQ(plan_of(p).variant(), first);
+        unload_tables(false);
+    }
+}
+
 TEST_F(Choices, EffortMeasureMeasuresOnceAndRemembers) {
     const Conv2dProblem p = parse_problem("b1 ic8 i16 oc16 f3 p1");
     PlanOptions options;

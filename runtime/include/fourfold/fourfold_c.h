@@ -395,6 +395,10 @@ fourfold_status fourfold_spectral_problem_init(fourfold_spectral_problem *proble
 fourfold_status fourfold_spectral_problem_parse(fourfold_spectral_problem *problem, size_t struct_size, const char *text);
 /* Writes it; as fourfold_problem_print. */
 fourfold_status fourfold_spectral_problem_print(const fourfold_spectral_problem *problem, char *buffer, size_t capacity, size_t *length);
+/* FOURFOLD_OK, or FOURFOLD_INVALID_ARGUMENT with a message that names the offending values. */
+fourfold_status fourfold_spectral_problem_validate(const fourfold_spectral_problem *problem);
+/* 8*b*ic*oc*i0*i1h operations of real numbers: a complex multiplication with its addition has eight. */
+fourfold_status fourfold_spectral_problem_flops(const fourfold_spectral_problem *problem, double *flops);
 
 /* How a spectral plan computes. */
 typedef struct fourfold_spectral_options {

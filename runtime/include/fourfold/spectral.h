@@ -128,7 +128,8 @@ class SpectralPlan {
 public:
     struct Impl;
 
-    /// Errors: kInvalidArgument (the problem or an option), kResourceExhausted.
+    /// Errors: kInvalidArgument (the problem or an option), kUnsupported (block_choices() or FOURFOLD_BLOCK leaves no variant; one that the
+    /// options name is taken all the same), kResourceExhausted.
     static Result<SpectralPlan> create(const SpectralProblem &problem, const SpectralOptions &options = {});
 
     /// The problem that it was made for.
