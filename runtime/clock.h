@@ -20,9 +20,30 @@ inline double thread_seconds() {
     return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
+/// Whether that clock moves in steps that are short against a sample; in some sandboxes it has the scheduler's, of milliseconds.
+inline bool has_fine_thread_clock() {
+    static const bool fine = [] {
+        constexpr int steps = 20;
+        for (int attempt = 0; attempt < 5; attempt++) {  // the processor may be taken away meanwhile
+            const double begin = now(), end = begin + 1e-3;
+            int moved = 0;
+            for (double last = thread_seconds(); moved < steps && now() < end;) {
+                const double t = thread_seconds();
+                moved += t > last ? 1 : 0;
+                last = t;
+            }
+            if (moved == steps) {
+                return true;
+            }
+        }
+        return false;
+    }();
+    return fine;
+}
+
 /// The clock for work on so many threads of the CPU.
 inline double (*clock_for(int threads))() {
-    return threads == 1 ? thread_seconds : now;
+    return threads == 1 && has_fine_thread_clock() ? thread_seconds : now;
 }
 
 }  // namespace fourfold
