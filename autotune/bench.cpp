@@ -243,8 +243,8 @@ Action add_bench(CLI::App &verb) {
             return Status(StatusCode::kInvalidArgument, "bench needs --shapes or --problem; see fourfold bench --help");
         }
         if (flags->training) {
-            if (flags->cold || flags->profile || flags->all_variants || !flags->variant.empty() || flags->algorithm != "auto") {
-                return Status(StatusCode::kInvalidArgument, "--training takes none of --cold, --profile, --all-variants, --variant and --algorithm");
+            if (flags->cold || flags->wall_clock || flags->profile || flags->all_variants || !flags->variant.empty() || flags->algorithm != "auto") {
+                return Status(StatusCode::kInvalidArgument, "--training takes none of --cold, --wall-clock, --profile, --all-variants, --variant and --algorithm");
             }
             const Result<std::vector<Shape>> list = collect_shapes(*flags);
             return list ? bench_training(*list, {flags->plan, flags->json, !flags->trust, flags->min_time}) : list.status();
@@ -256,8 +256,8 @@ Action add_bench(CLI::App &verb) {
         if (static_cast<size_t>(spectral) < flags->problems.size() || !flags->shapes.empty()) {
             return Status(StatusCode::kInvalidArgument, "spectral products are timed apart from convolutions");
         }
-        if (flags->cold || flags->profile || flags->rank_one || !flags->filter.empty() || flags->algorithm != "auto") {
-            return Status(StatusCode::kInvalidArgument, "a spectral product takes none of --cold, --profile, --rank-one, --filter and --algorithm");
+        if (flags->cold || flags->wall_clock || flags->profile || flags->rank_one || !flags->filter.empty() || flags->algorithm != "auto") {
+            return Status(StatusCode::kInvalidArgument, "a spectral product takes none of --cold, --wall-clock, --profile, --rank-one, --filter and --algorithm");
         }
         return bench_spectral(flags->problems, {flags->plan, flags->variant, flags->all_variants, flags->json, flags->include_packing, !flags->trust, flags->min_time});
     };

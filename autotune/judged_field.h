@@ -61,6 +61,14 @@ public:
     }
 
 private:
+    /// The result that others are compared with.
+    struct First {
+        std::vector<float> result;
+        double limit = 0.0;
+
+        Failure compare(const Reference &reference, const Conv2dProblem &problem, uint64_t seed, const float *other, double other_limit);
+    };
+
     /// `bytes`: of operands and result; `elements`: of the result.
     void start(const std::string &problem, const std::vector<Member> &members, const Options &options, int64_t elements, double bytes);
 

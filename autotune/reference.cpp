@@ -364,17 +364,39 @@ double Reference::max_error(const float *output) const {
         const double y = static_cast<double>(output[place.offset(indices_[i])]);
         worst = std::max(worst, std::abs(y - values_[i]));
     }
-    return worst == 0.0 ? 0.0 : scale_ > 0.0 ? worst / scale_ : infinite;
+    return scaled(worst);
 }
 
-double Reference::difference(const float *a, const float *b) const {
+Reference::Difference Reference::difference(const float *a, const float *b) const {
     const std::array<int64_t, 4> sizes = result_sizes(problem_);
     const int64_t elements = sizes[0] * sizes[1] * sizes[2] * sizes[3];
     float worst = 0.0f;
+    Difference d;
     for (int64_t i = 0; i < elements; ++i) {
-        worst = std::max(worst, std::abs(a[i] - b[i]));
+        if (const float apart = std::abs(a[i] - b[i]); apart > worst) {
+            worst = apart;
+            d.element = i;
+        }
     }
-    return worst == 0.0f ? 0.0 : scale_ > 0.0 ? static_cast<double>(worst) / scale_ : std::numeric_limits<double>::infinity();
+    d.error = scaled(static_cast<double>(worst));
+    return d;
+}
+
+double Reference::error_at(int64_t element, float value, const Arrays &arrays) const {
+    const std::array<int64_t, 4> sizes = result_sizes(problem_);
+    const bool last_channel = problem_.layout == Layout::kNhwc && problem_.operation != Operation::kBackwardFilters && problem_.operation != Operation::kUnfold;
+    OutputIndex o;
+    for (int64_t *const at : last_channel ? std::array<int64_t *, 4>{&o.k, &o.q, &o.p, &o.n} : std::array<int64_t *, 4>{&o.q, &o.p, &o.k, &o.n}) {
+        const int64_t size = sizes[at == &o.n ? 0 : at == &o.k ? 1 : at == &o.p ? 2 : 3];
+        *at = element % size;
+        element /= size;
+    }
+    std::vector<int64_t> columns;
+    return scaled(std::abs(static_cast<double>(value) - Evaluator(problem_, arrays)(o, columns).value));
+}
+
+double Reference::scaled(double error) const {
+    return error == 0.0 ? 0.0 : scale_ > 0.0 ? error / scale_ : std::numeric_limits<double>::infinity();
 }
 
 double error_limit(const char *algorithm) {

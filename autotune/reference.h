@@ -46,14 +46,22 @@ public:
     /// or not, is not finite: so fill y with NaN first, and what was never written shows.
     double max_error(const float *output) const;
 
-    /// max|a - b| of all outputs of two results, finite ones, by the same scale: what two that pass may differ by is the sum of their limits.
-    double difference(const float *a, const float *b) const;
+    /// The element in which two results, finite ones, differ most. Passing ones differ by no more than the sum of their limits.
+    struct Difference {
+        double error = 0.0;   ///< |a - b| by max_error()'s scale
+        int64_t element = 0;  ///< its place in both
+    };
+    Difference difference(const float *a, const float *b) const;
+    /// |value - y_ref| of one element by the same scale. `arrays`: those that the reference was made from.
+    double error_at(int64_t element, float value, const Arrays &arrays) const;
 
     int64_t checked_outputs() const {
         return static_cast<int64_t>(indices_.size());
     }
 
 private:
+    double scaled(double error) const;
+
     Conv2dProblem problem_;
     std::vector<OutputIndex> indices_;
     std::vector<double> values_;

@@ -554,8 +554,16 @@ def _unfold_kernel(input, kernel_size, stride, padding, dilation):
     return _moved(plan, input, _copied(input, layout)).flatten(1, 2)
 
 
+def _window_grid(size, kernel_size, stride, padding, dilation):
+    """How many windows the padded image has in each axis."""
+    rows, columns = _out_size(size, kernel_size, stride, padding, dilation)
+    if rows < 1 or columns < 1:
+        raise ValueError(f"a window of {tuple(kernel_size)}, dilated by {tuple(dilation)}, is larger than the padded image of {tuple(size)}")
+    return rows, columns
+
+
 def _unfold_meta(input, kernel_size, stride, padding, dilation):
-    rows, columns = _out_size(input.shape[2:], kernel_size, stride, padding, dilation)
+    rows, columns = _window_grid(input.shape[2:], kernel_size, stride, padding, dilation)
     return input.new_empty([input.shape[0], input.shape[1] * kernel_size[0] * kernel_size[1], rows * columns])
 
 
@@ -565,6 +573,9 @@ def _fold_kernel(columns, size, kernel_size, stride, padding, dilation):
     if taps < 1 or columns.shape[1] % taps:
         raise ValueError(f"columns has {columns.shape[1]} rows; that is no multiple of the kernel's {kernel_size[0]}x{kernel_size[1]}")
     if columns.shape[0] == 0:
+        rows, across = _window_grid(size, kernel_size, stride, padding, dilation)
+        if columns.shape[2] != rows * across:
+            raise ValueError(f"columns has shape {tuple(columns.shape)}; images of {tuple(size)} have {rows}x{across} windows")
         return _fold_meta(columns, size, kernel_size, stride, padding, dilation)
     plan = _columns_plan("fold", "nchw", (columns.shape[0], columns.shape[1] // taps, *size), kernel_size, stride, padding, dilation, _gpu_of(columns))
     return _moved(plan, columns.contiguous().unflatten(1, (-1, taps)), None)

@@ -1,6 +1,7 @@
 /* The layout of fourfold_c.h's structs, which programs compiled against an older header rely on: members may be added at the end of those with
  * struct_size, and nothing else may change within one FOURFOLD_ABI_VERSION. Compiled, as C11, into test_api: a changed offset does not compile.
- * A new member gets a line, and its struct a new size; a new struct gets all of them. */
+ * A new member gets a line, and its struct a new size: it begins at or beyond the old one, never in the padding at its end, which older programs
+ * leave unset. A new struct gets all of them. */
 #include <stddef.h>
 #include <stdint.h>
 

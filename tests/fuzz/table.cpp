@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     tables.finish();
     for (const Record &record : table.records) {
         if (record.spectral) {
-            fuzz::expect(tables.spectral(*record.spectral).measured == nullptr || tables.spectral(*record.spectral).tier != Tier::kCostModel, "a measured product that decides nothing");
+            fuzz::expect(tables.spectral(*record.spectral, {}).measured == nullptr || tables.spectral(*record.spectral, {}).tier != Tier::kCostModel, "a measured product that decides nothing");
             continue;
         }
         const Tables::Query query = {record.problem, record.accuracy, record.threads, record.cache, record.workspace_limit};

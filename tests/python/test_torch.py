@@ -99,6 +99,14 @@ class Columns(Case):
                     ours = torch.as_tensor(fourfold.unfold(images, size, **self.arguments(stride, padding, dilation)))
                     self.assertTrue(torch.equal(ours, expected))
 
+    def test_windows_that_do_not_fit(self):
+        for image in (torch.empty(0, 4, 8, 8), torch.empty(2, 4, 8, 8), torch.empty(2, 4, 8, 8, device="meta")):
+            with self.assertRaises((ValueError, RuntimeError)):
+                ff.unfold(image, 12)
+        for columns in (torch.empty(0, 36, 5), torch.empty(2, 36, 5)):
+            with self.assertRaises(ValueError):
+                ff.fold(columns, 8, 3)
+
     def test_fold(self):
         for size, stride, padding, dilation in self.CASES:
             with self.subTest(size=size, stride=stride, padding=padding, dilation=dilation):

@@ -411,7 +411,7 @@ fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *option
 
 /* Immutable: any number of threads may use one at once. */
 typedef struct fourfold_spectral_plan fourfold_spectral_plan;
-/* *plan becomes a new plan, or NULL on failure. options may be NULL: the defaults. */
+/* *plan becomes a new plan, or NULL on failure, FOURFOLD_UNSUPPORTED where a block-list leaves no variant. options may be NULL: the defaults. */
 fourfold_status fourfold_spectral_plan_create(const fourfold_spectral_problem *problem, const fourfold_spectral_options *options, fourfold_spectral_plan **plan);
 /* NULL is allowed. */
 void fourfold_spectral_plan_destroy(fourfold_spectral_plan *plan);

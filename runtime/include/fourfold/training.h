@@ -50,7 +50,7 @@ public:
     struct Impl;
 
     /// Errors: kInvalidArgument (the problem or an option), kUnsupported (another operation than fwd, residual, post-op, planes
-    /// that no FFT library of this build does), kResourceExhausted (memory, or more workspace than the limit with the smallest blocks).
+    /// that no FFT library of this build does, a block-list that leaves no spectral product), kResourceExhausted (memory, or more workspace than the limit with the smallest blocks).
     static Result<TrainingPlan> create(const Conv2dProblem &problem, const TrainingOptions &options = {});
 
     /// The forward problem.
