@@ -10,6 +10,7 @@ over 1, fourfold is faster.
 """
 import argparse
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -49,6 +50,7 @@ def fastest(run, seconds, slow, clock=time.perf_counter):
             return best * 1e3
 
 
+@functools.cache
 def has_fine_process_clock(steps=20):
     """Whether processor time moves in short steps; in some sandboxes it has the scheduler's, and `fourfold bench` takes the wall clock too."""
     for _ in range(5):

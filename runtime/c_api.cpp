@@ -422,6 +422,25 @@ Status from_c(const GivenProblem *problem, const GivenOptions *options, Problem 
     return status.ok() ? from_c(options, o) : status;
 }
 
+/// Both kinds of problems' operations.
+template<typename Problem, typename GivenProblem>
+fourfold_status write_flops(const GivenProblem *problem, double *flops) {
+    return guarded([&] {
+        Problem p;
+        Status status = from_c(problem, p);
+        if (status.ok()) {
+            status = p.validate();
+        }
+        if (status.ok()) {
+            status = not_null("flops", flops);
+        }
+        if (status.ok()) {
+            *flops = p.flops();
+        }
+        return status;
+    });
+}
+
 }  // namespace
 
 const char *fourfold_version(void) {
@@ -490,20 +509,7 @@ fourfold_status fourfold_problem_output_size(const fourfold_problem *problem, in
 }
 
 fourfold_status fourfold_problem_flops(const fourfold_problem *problem, double *flops) {
-    return guarded([&] {
-        Conv2dProblem p;
-        Status status = from_c(problem, p);
-        if (status.ok()) {
-            status = p.validate();
-        }
-        if (status.ok()) {
-            status = not_null("flops", flops);
-        }
-        if (status.ok()) {
-            *flops = p.flops();
-        }
-        return status;
-    });
+    return write_flops<Conv2dProblem>(problem, flops);
 }
 
 fourfold_status fourfold_problem_set_padding(fourfold_problem *problem, int32_t padding) {
@@ -687,20 +693,7 @@ fourfold_status fourfold_spectral_problem_validate(const fourfold_spectral_probl
 }
 
 fourfold_status fourfold_spectral_problem_flops(const fourfold_spectral_problem *problem, double *flops) {
-    return guarded([&] {
-        SpectralProblem p;
-        Status status = from_c(problem, p);
-        if (status.ok()) {
-            status = p.validate();
-        }
-        if (status.ok()) {
-            status = not_null("flops", flops);
-        }
-        if (status.ok()) {
-            *flops = p.flops();
-        }
-        return status;
-    });
+    return write_flops<SpectralProblem>(problem, flops);
 }
 
 fourfold_status fourfold_spectral_options_init(fourfold_spectral_options *options, size_t struct_size) {

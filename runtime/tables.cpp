@@ -669,6 +669,14 @@ State::Source source_of(const EmbeddedTable &table) {
     return source;
 }
 
+std::vector<State::Source> shipped_sources() {
+    std::vector<State::Source> sources;
+    for (const EmbeddedTable &table : embedded_tables()) {
+        sources.push_back(source_of(table));
+    }
+    return sources;
+}
+
 Result<std::string> read_whole(const std::string &path) {
     std::ifstream file(path, std::ios::binary);
     std::ostringstream text;
@@ -693,10 +701,7 @@ void State::load() {
     if (tables != nullptr) {
         return;
     }
-    std::vector<Source> first;
-    for (const EmbeddedTable &table : embedded_tables()) {
-        first.push_back(source_of(table));
-    }
+    std::vector<Source> first = shipped_sources();
     for (const std::string &path : split_names(environment("FOURFOLD_TABLE"), ':')) {
         const Result<std::string> text = read_whole(path);
         Result<Source> source = text ? source_from(path, *text) : Result<Source>(text.status());
@@ -826,12 +831,7 @@ Result<TableInfo> load_table(const std::string &path) {
 void unload_tables(bool keep_shipped) {
     State &s = state();
     std::lock_guard<std::mutex> lock(s.mutex);
-    s.sources.clear();
-    for (const EmbeddedTable &table : embedded_tables()) {
-        if (keep_shipped) {
-            s.sources.push_back(source_of(table));
-        }
-    }
+    s.sources = keep_shipped ? shipped_sources() : std::vector<State::Source>();
     s.rebuild();
 }
 

@@ -557,20 +557,17 @@ class Tables(unittest.TestCase):
         self.assertEqual(fourfold.Plan(self.PROBLEM, threads=1).decided_by, "record in mine")
 
     def test_kept_plans_are_made_again(self):
-        arguments = ("b1 ic4 i8x8 oc4 f3x3", "", "auto", 1, "default")
-        kept = fourfold._plan(*arguments)
-        self.assertIs(fourfold._plan(*arguments), kept)
-        fourfold.block_choices([kept.algorithm])
-        self.assertNotEqual(fourfold._plan(*arguments).algorithm, kept.algorithm)
-        fourfold.block_choices([])
-        self.assertEqual(fourfold._plan(*arguments).algorithm, kept.algorithm)
-        product = ("fwd", 4, 4, 8, 5, 6, "bcij", 1)
-        kept = fourfold._spectral_plan(*product)
-        self.assertIs(fourfold._spectral_plan(*product), kept)
-        fourfold.block_choices([kept.variant])
-        self.assertNotEqual(fourfold._spectral_plan(*product).variant, kept.variant)
-        fourfold.block_choices([])
-        self.assertEqual(fourfold._spectral_plan(*product).variant, kept.variant)
+        for make, arguments, choice in [
+            (fourfold._plan, ("b1 ic4 i8x8 oc4 f3x3", "", "auto", 1, "default"), "algorithm"),
+            (fourfold._spectral_plan, ("fwd", 4, 4, 8, 5, 6, "bcij", 1), "variant"),
+        ]:
+            kept = make(*arguments)
+            chosen = getattr(kept, choice)
+            self.assertIs(make(*arguments), kept)
+            fourfold.block_choices([chosen])
+            self.assertNotEqual(getattr(make(*arguments), choice), chosen)
+            fourfold.block_choices([])
+            self.assertEqual(getattr(make(*arguments), choice), chosen)
 
     def test_errors(self):
         loaded = len(fourfold.tables())
